@@ -1,0 +1,1 @@
+"""Keras to TFLite, with proof: conversion, parity, golden vectors, bundles."""

@@ -1,0 +1,1 @@
+"""Pushing releases to devices over SSH. Imports no machine-learning library."""

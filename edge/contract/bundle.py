@@ -1,0 +1,156 @@
+"""Model bundles on disk: verified whenever opened, written atomically.
+
+A bundle is a directory with the files in ``FILES`` and their hashes in ``SHA256SUMS`` (the format
+of ``sha256sum``, so that ``sha256sum -c SHA256SUMS`` checks one without edgeemo).
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from edge.contract.errors import BundleError
+from edge.contract.metadata import Metadata, decode_metadata
+
+MODEL: Final = "model.tflite"
+METADATA: Final = "metadata.json"
+PARITY: Final = "parity.json"
+GOLDEN: Final = "golden.npz"
+MODEL_CARD: Final = "MODEL_CARD.md"
+SUMS: Final = "SHA256SUMS"
+FILES: Final = (MODEL, METADATA, PARITY, GOLDEN, MODEL_CARD)
+"""The files that every bundle has besides ``SHA256SUMS``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose hashes held when it was opened.
+
+    Attributes:
+        path: its directory.
+        metadata: the decoded ``metadata.json``.
+        sha256: hash of every file, by name.
+        model: the bytes of ``model.tflite`` that were verified (not read a second time).
+    """
+
+    path: Path
+    metadata: Metadata
+    sha256: Mapping[str, str]
+    model: bytes
+
+    @property
+    def digest(self) -> str:
+        """One SHA-256 for the whole bundle: that of its sums, sorted by name."""
+        return hashlib.sha256(_sums_text(self.sha256)).hexdigest()
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Open a bundle and verify every file of it.
+
+    Raises:
+        BundleError: not a bundle, a file missing, altered or unlisted, or metadata that does not
+            decode.
+    """
+    if not path.is_dir():
+        raise BundleError(
+            f"{path}: no such bundle; expected a directory with {', '.join(FILES)}, "
+            "as written by `edgeemo convert`"
+        )
+    expected = _read_sums(path)
+    contents = {name: _read(path / name) for name in expected}
+    for name, digest in expected.items():
+        actual = hashlib.sha256(contents[name]).hexdigest()
+        if actual != digest:
+            raise BundleError(
+                f"{path / name}: altered: SHA-256 {actual[:12]}..., {SUMS} says {digest[:12]}...; "
+                "copy the bundle again or convert the model again"
+            )
+    metadata = decode_metadata(contents[METADATA], str(path / METADATA))
+    return Bundle(path, metadata, expected, contents[MODEL])
+
+
+def write_bundle(path: Path, files: Mapping[str, bytes]) -> Bundle:
+    """Write a bundle in one step: it appears whole or not at all.
+
+    An existing bundle at ``path`` is replaced; anything else there is refused.
+
+    Args:
+        path: the directory to make.
+        files: contents by name; exactly the names in ``FILES``.
+
+    Raises:
+        BundleError: wrong names, ``path`` holds something that is not a bundle, or the disk
+            refuses.
+    """
+    if set(files) != set(FILES):
+        raise BundleError(f"a bundle has the files {sorted(FILES)}, got {sorted(files)}")
+    if path.exists() and not (path / SUMS).is_file():
+        raise BundleError(f"{path}: exists and is not a bundle; choose another --out")
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the target: a rename is atomic within one file system only.
+        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise BundleError(f"{path}: can not be written ({error.strerror})") from error
+    try:
+        staging.chmod(0o755)
+        for name, data in {**files, SUMS: _sums_text(sums)}.items():
+            _write_durably(staging / name, data)
+        _swap(staging, path)
+    except OSError as error:
+        raise BundleError(f"{path}: can not be written ({error.strerror})") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return open_bundle(path)
+
+
+def _swap(staging: Path, path: Path) -> None:
+    """Put ``staging`` in the place of ``path``, which may be an older bundle."""
+    if not path.exists():
+        staging.rename(path)
+        return
+    old = path.with_name(f".{path.name}.old-{os.getpid()}")
+    path.rename(old)
+    try:
+        staging.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sums_text(sums: Mapping[str, str]) -> bytes:
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())).encode()
+
+
+def _read_sums(path: Path) -> dict[str, str]:
+    sums: dict[str, str] = {}
+    for number, line in enumerate(_read(path / SUMS).decode("utf-8", "replace").splitlines(), 1):
+        digest, separator, name = line.partition("  ")
+        if not separator or len(digest) != 64 or name not in FILES:
+            raise BundleError(f"{path / SUMS}: line {number} is not '<sha256>  <file of a bundle>'")
+        sums[name] = digest
+    if missing := [name for name in FILES if name not in sums]:
+        raise BundleError(f"{path / SUMS}: does not list {', '.join(missing)}")
+    return sums
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"{path}: {error.strerror}; a bundle holds {', '.join(FILES)} and {SUMS}"
+        ) from error

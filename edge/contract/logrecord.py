@@ -1,0 +1,179 @@
+"""The records that edgeemo publishes: JSON Lines, one object a line.
+
+``docs/log-schema.json`` is generated from these classes (``make schema``) and the tests hold the
+two together. Fields are only ever added within a schema version.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+SCHEMA_VERSION: Final = 1
+
+Score = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """What every record carries.
+
+    Attributes:
+        schema: version of the record format.
+        time: UTC, ISO 8601 with milliseconds: when the frame was taken, or the event happened.
+        monotonic_s: the source's monotonic clock, unaffected by clock changes.
+        seq: rises by one per record within a session; a gap is a lost record.
+        session: random id of this run of edgeemo.
+        device: the name of the device.
+    """
+
+    schema: Literal[1] = SCHEMA_VERSION
+    time: str
+    monotonic_s: float
+    seq: Count
+    session: str
+    device: str
+
+
+class HeadPose(msgspec.Struct, frozen=True):
+    """Head rotation in degrees; zero when facing the camera."""
+
+    yaw: float
+    pitch: float
+    roll: float
+
+
+class ServiceStarted(Header, frozen=True, kw_only=True, tag="service_started"):
+    """edgeemo runs: with which version, source, model and settings."""
+
+    version: str
+    source: str
+    model: str
+    model_sha256: str
+    mesher: str
+    runtime: str
+    labels: tuple[str, ...]
+    recovered_bytes: Count = 0
+
+
+class TrackStarted(Header, frozen=True, kw_only=True, tag="track_started"):
+    """A face came into view."""
+
+    track: int
+    box: tuple[float, float, float, float]
+    frame: Count
+    file: str | None = None
+
+
+class Emotion(Header, frozen=True, kw_only=True, tag="emotion"):
+    """The steady emotion of a track.
+
+    Attributes:
+        label: an emotion, or ``uncertain``.
+        confidence: smoothed score of the leading emotion.
+        scores: smoothed score by label; they sum to 1.
+        box: x1, y1, x2, y2 of the mesh in frame pixels.
+        latency_ms: processing time of the frame, capture excluded.
+    """
+
+    track: int
+    label: str
+    confidence: Score
+    scores: dict[str, Score]
+    box: tuple[float, float, float, float]
+    head_pose: HeadPose | None
+    frame: Count
+    latency_ms: float
+    file: str | None = None
+
+
+class TrackEnded(Header, frozen=True, kw_only=True, tag="track_ended"):
+    """A face left: how long it stayed and the share of that time by label."""
+
+    track: int
+    duration_s: Seconds
+    shares: dict[str, Score]
+
+
+class Health(Header, frozen=True, kw_only=True, tag="health"):
+    """How edgeemo itself is doing, since the last such record.
+
+    Attributes:
+        fps: frames processed per second.
+        stage_ms: median milliseconds by stage.
+        frames: frames processed since start.
+        dropped_frames: frames that the camera gave and nobody had time for, since start.
+        dropped_records: records that could not be written, since start.
+        rss_mb: resident memory, in MB of 10**6 bytes.
+        temperature_c: SoC temperature, where the machine tells.
+        throttled: the Pi's throttling bits, where the machine tells.
+    """
+
+    fps: float
+    stage_ms: dict[str, float]
+    frames: Count
+    dropped_frames: Count
+    dropped_records: Count
+    rss_mb: float
+    temperature_c: float | None
+    throttled: str | None
+
+
+class CameraLost(Header, frozen=True, kw_only=True, tag="camera_lost"):
+    """The source stopped giving frames."""
+
+    reason: str
+
+
+class CameraRestored(Header, frozen=True, kw_only=True, tag="camera_restored"):
+    """The source gives frames again."""
+
+    outage_s: Seconds
+
+
+class ServiceStopped(Header, frozen=True, kw_only=True, tag="service_stopped"):
+    """edgeemo ended: why, and what it did."""
+
+    reason: str
+    frames: Count
+    tracks: Count
+    records: Count
+
+
+LogRecord = (
+    ServiceStarted
+    | TrackStarted
+    | Emotion
+    | TrackEnded
+    | Health
+    | CameraLost
+    | CameraRestored
+    | ServiceStopped
+)
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(LogRecord)
+
+
+def encode_record(record: LogRecord) -> bytes:
+    """Return the record as one line of JSON with its newline."""
+    return _encoder.encode(record) + b"\n"
+
+
+def decode_record(line: bytes) -> LogRecord:
+    """Parse one line.
+
+    Raises:
+        msgspec.MsgspecError: not a record of this schema.
+    """
+    return _decoder.decode(line)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a line."""
+    schema = msgspec.json.schema(LogRecord)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "edgeemo log record",
+        **schema,
+    }

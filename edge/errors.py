@@ -1,0 +1,56 @@
+"""The error tree. Adapters translate foreign exceptions into these, ``from`` the cause.
+
+::
+
+    EdgeEmoError            exit code 1: the thing itself failed
+    +-- BundleError         a model bundle is missing, damaged or contradicts its model
+    +-- LabelError          an unknown emotion
+    +-- DataError           a data set's file is not what it should be (host)
+    +-- TrainingError       a training run can not go on (host)
+    +-- ConversionError     a model does not convert, or the gate was not met (host)
+    +-- AssetError          a downloaded file could not be had, or its hash is wrong
+    +-- CameraError         a frame source can not be opened or has failed
+    +-- InferenceError      a runtime, mesher or model failed
+    +-- SinkError           records can not be written
+    +-- ConfigError         exit code 2: bad usage or configuration
+
+``DataError`` and ``TrainingError`` live in ``host_training.errors``, ``ConversionError`` in
+``converters.errors``.
+"""
+
+from typing import ClassVar
+
+from edge.contract.errors import BundleError, EdgeEmoError, LabelError
+
+__all__ = [
+    "AssetError",
+    "BundleError",
+    "CameraError",
+    "ConfigError",
+    "EdgeEmoError",
+    "InferenceError",
+    "LabelError",
+    "SinkError",
+]
+
+
+class AssetError(EdgeEmoError):
+    """A file that edgeemo does not ship could not be obtained, or is not the pinned one."""
+
+
+class CameraError(EdgeEmoError):
+    """A camera, video file, stream or picture folder can not be opened or has failed."""
+
+
+class InferenceError(EdgeEmoError):
+    """A TFLite runtime, a mesher or a model is missing or failed."""
+
+
+class SinkError(EdgeEmoError):
+    """Records can not be written to where they should go."""
+
+
+class ConfigError(EdgeEmoError):
+    """Wrong usage or a wrong configuration value."""
+
+    exit_code: ClassVar[int] = 2

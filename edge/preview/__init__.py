@@ -1,0 +1,1 @@
+"""Pictures for people: the overlay, a video file, a window."""

@@ -1,0 +1,77 @@
+"""The seams: one method each, plus ``close``. ``edge.testing`` ships a fake for every one."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contract.align import Template
+from edge.contract.logrecord import LogRecord
+from edge.records import EmotionEstimate, Face, Frame
+
+
+class FrameSource(Protocol):
+    """Where frames come from."""
+
+    def read(self) -> Frame | None:
+        """Return the next frame, or None when the source has ended for good.
+
+        Raises:
+            CameraError: the source failed.
+        """
+
+    def close(self) -> None:
+        """Release the source; harmless when repeated."""
+
+
+class FaceMesher(Protocol):
+    """Finds faces and their 478-point meshes."""
+
+    def detect(self, frame: Frame) -> Sequence[Face]:
+        """Return the faces of a frame, at most as many as configured, in any order.
+
+        Frames must come in the order of their ``t_s``; a frame with ``cut`` starts afresh.
+
+        Raises:
+            InferenceError: the model or its runtime failed.
+        """
+
+    def close(self) -> None:
+        """Release models and threads; harmless when repeated."""
+
+
+class Classifier(Protocol):
+    """Tells the emotion of an aligned crop."""
+
+    @property
+    def template(self) -> Template:
+        """The alignment that its crops must have."""
+
+    def classify(self, crop: NDArray[np.uint8], face: Face) -> EmotionEstimate:
+        """Return the emotion scores of one face.
+
+        Args:
+            crop: grey uint8 ``(size, size)``, made by ``aligned_crop`` with ``template``.
+            face: the face that it was cut from, for models that also take mesh features.
+
+        Raises:
+            InferenceError: the model or its runtime failed.
+        """
+
+    def close(self) -> None:
+        """Release the model; harmless when repeated."""
+
+
+class Sink(Protocol):
+    """Where records go."""
+
+    def write(self, record: LogRecord) -> None:
+        """Take one record, durably as configured.
+
+        Raises:
+            SinkError: it could not be written.
+        """
+
+    def close(self) -> None:
+        """Flush and release; harmless when repeated."""

@@ -1,0 +1,191 @@
+"""The values that flow through the pipeline: frozen, checked, documented with shape and unit.
+
+Pictures are BGR uint8, points and boxes are continuous pixels of the frame (origin: its top-left
+corner), times ending in ``_s`` are seconds on the source's monotonic clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contract.align import MESH_POINTS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture with the moment it was taken.
+
+    Attributes:
+        image: uint8 ``(H, W, 3)``, BGR; held as a read-only view, never copied.
+        index: counts the source's frames from 0, dropped ones included.
+        t_s: monotonic seconds, strictly rising within a source. A file's own timestamps for a
+            recording.
+        captured_at: the same moment in UTC.
+        cut: this frame does not continue the one before it (an unrelated still): meshers, tracker
+            and smoother start afresh.
+        name: the file it came from, for stills.
+    """
+
+    image: NDArray[np.uint8]
+    index: int
+    t_s: float
+    captured_at: datetime
+    cut: bool = False
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        image = self.image
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise ValueError(
+                f"image must be uint8 (H, W, 3) and not empty, got {image.dtype} {image.shape}"
+            )
+        if self.captured_at.tzinfo is None:
+            raise ValueError("captured_at must carry a time zone")
+        view = image.view()
+        view.flags.writeable = False
+        object.__setattr__(self, "image", view)
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadPose:
+    """Head rotation in degrees, zero when facing the camera.
+
+    Positive yaw turns the face towards the picture's right, positive pitch looks up, positive roll
+    tilts it clockwise in the picture.
+    """
+
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """A face in one frame.
+
+    Attributes:
+        points: float32 ``(478, 3)``: x, y in frame pixels, z in the same unit (smaller is nearer).
+        box_xyxy: float32 ``(4,)``: the mesh's bounding box, not clipped to the frame.
+        blendshapes: float32 ``(52,)`` in [0, 1] in MediaPipe's order, or None when not asked for.
+        head_pose: None when the mesher does not give one.
+    """
+
+    points: NDArray[np.float32]
+    box_xyxy: NDArray[np.float32]
+    blendshapes: NDArray[np.float32] | None = None
+    head_pose: HeadPose | None = None
+
+    def __post_init__(self) -> None:
+        if self.points.shape != (MESH_POINTS, 3):
+            raise ValueError(f"points must have shape (478, 3), got {self.points.shape}")
+        if self.box_xyxy.shape != (4,):
+            raise ValueError(f"box_xyxy must have shape (4,), got {self.box_xyxy.shape}")
+        if self.blendshapes is not None and self.blendshapes.shape != (52,):
+            raise ValueError(f"blendshapes must have shape (52,), got {self.blendshapes.shape}")
+
+    @classmethod
+    def from_points(
+        cls,
+        points: NDArray[np.float32],
+        blendshapes: NDArray[np.float32] | None = None,
+        head_pose: HeadPose | None = None,
+    ) -> "Face":
+        """Make a face whose box is the bounding box of its mesh."""
+        xy = points[:, :2]
+        box = np.concatenate((xy.min(axis=0), xy.max(axis=0))).astype(np.float32)
+        return cls(points, box, blendshapes, head_pose)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceTrack:
+    """A face that was recognised as the same one over time.
+
+    Attributes:
+        track_id: rises from 1 within a tracker and is never reused.
+        face: the face in the current frame.
+        started_s: when the track's first face was seen.
+        is_new: this is the first frame in which the track is reported.
+    """
+
+    track_id: int
+    face: Face
+    started_s: float
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndedTrack:
+    """A track that is over: not seen for longer than the tracker bridges, or cut off."""
+
+    track_id: int
+    started_s: float
+    last_seen_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmotionEstimate:
+    """What the classifier says about one crop: ``scores`` float32 ``(n,)`` that sum to 1."""
+
+    labels: tuple[str, ...]
+    scores: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if self.scores.shape != (len(self.labels),):
+            raise ValueError(f"{len(self.labels)} labels, scores of shape {self.scores.shape}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmotionState:
+    """The steady emotion of a track: smoothed scores, and a label that does not flicker.
+
+    Attributes:
+        label: one of the labels, or ``uncertain``.
+        confidence: the smoothed score of the leading emotion, in [0, 1].
+        changed: the label is another one than in the track's previous frame.
+        since_s: when the label was taken on.
+    """
+
+    labels: tuple[str, ...]
+    scores: NDArray[np.float32]
+    label: str
+    confidence: float
+    changed: bool
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceResult:
+    """One tracked face of a frame with its raw estimate and its steady state."""
+
+    track: FaceTrack
+    estimate: EmotionEstimate
+    state: EmotionState
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameResult:
+    """All that the pipeline knows about one frame.
+
+    Attributes:
+        faces: confirmed tracks seen in this frame, by track id.
+        ended: tracks that ended with this frame.
+        stage_ms: wall-clock milliseconds by stage name, in order.
+    """
+
+    frame: Frame
+    faces: tuple[FaceResult, ...]
+    ended: tuple[EndedTrack, ...] = ()
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def latency_ms(self) -> float:
+        """The sum of the stages."""
+        return sum(self.stage_ms.values())

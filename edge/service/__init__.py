@@ -1,0 +1,1 @@
+"""The running service: loop, records, signals."""

@@ -1,0 +1,1 @@
+"""What happens to a frame, in order: mesh, track, align, classify, smooth."""

@@ -1,0 +1,1 @@
+"""Face meshers behind one protocol."""

@@ -1,0 +1,1 @@
+"""Keras on the workstation: read data sets, train, evaluate."""

@@ -152,7 +152,7 @@ LogRecord = (
 )
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(LogRecord)
+_decoder: msgspec.json.Decoder[LogRecord] = msgspec.json.Decoder(LogRecord)
 
 
 def encode_record(record: LogRecord) -> bytes:

@@ -19,7 +19,7 @@ class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Strict, immutable JSON objects: unknown fields are errors."""
 
 
-class TensorSpec(_Model):
+class TensorSpec(_Model, frozen=True, kw_only=True):
     """A model input or output as the interpreter must report it.
 
     ``shape`` includes the batch dimension of 1; ``scale`` and ``zero_point`` are those of the
@@ -38,7 +38,7 @@ class TensorSpec(_Model):
         return Quantization(self.scale, self.zero_point)
 
 
-class Dataset(_Model):
+class Dataset(_Model, frozen=True, kw_only=True):
     """Rows that a model was trained, calibrated or measured on.
 
     ``fingerprint`` is the SHA-256 of the pictures and labels used, in order.
@@ -50,7 +50,7 @@ class Dataset(_Model):
     fingerprint: str
 
 
-class Metrics(_Model):
+class Metrics(_Model, frozen=True, kw_only=True):
     """Figures with the rows and the protocol that they were measured on."""
 
     dataset: Dataset
@@ -61,7 +61,7 @@ class Metrics(_Model):
     recall: dict[str, float]
 
 
-class Metadata(_Model, kw_only=True):
+class Metadata(_Model, frozen=True, kw_only=True):
     """All that the device must know about a model, and where the model came from.
 
     Attributes:

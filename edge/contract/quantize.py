@@ -38,14 +38,14 @@ def pixels_to_int8(pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
     """
     if pixels.dtype != np.uint8:
         raise TypeError(f"pixels must be uint8, got {pixels.dtype}")
-    return (pixels ^ np.uint8(0x80)).view(np.int8)
+    return np.bitwise_xor(pixels, np.uint8(0x80)).view(np.int8)
 
 
 def quantize(values: NDArray[np.floating], quantization: Quantization) -> NDArray[np.int8]:
     """Quantise real values to int8, rounding half away from zero and saturating, as TFLite does."""
     scaled = np.asarray(values, np.float64) / quantization.scale
     rounded = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled) + quantization.zero_point
-    return np.clip(rounded, INT8_MIN, INT8_MAX).astype(np.int8)
+    return np.asarray(np.clip(rounded, INT8_MIN, INT8_MAX), np.int8)
 
 
 def dequantize(values: NDArray[np.int8], quantization: Quantization) -> NDArray[np.float32]:

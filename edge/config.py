@@ -1,0 +1,185 @@
+"""The device's configuration: frozen structs, read from TOML, with every problem told at once."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+
+import msgspec
+
+from edge.errors import ConfigError
+
+NonNegative = Annotated[float, msgspec.Meta(ge=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Natural = Annotated[int, msgspec.Meta(ge=1)]
+Emit = Literal["change", "frame"]
+MesherKind = Literal["auto", "mediapipe"]
+Fsync = Literal["always", "interval", "never"]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the file; unknown keys are errors."""
+
+
+class SourceConfig(_Section, frozen=True):
+    """``[source]``: where frames come from.
+
+    Attributes:
+        spec: an index, a device path, a video file, a folder of pictures, a stream's URL or
+            ``demo``.
+        width, height, fps: asked of a camera, which may give something else (it is logged).
+        image_fps: a folder's pictures are a sequence at this rate; unset, each one stands alone.
+    """
+
+    spec: str = "0"
+    width: Natural = 640
+    height: Natural = 480
+    fps: Positive = 30.0
+    image_fps: Positive | None = None
+
+
+class MesherConfig(_Section, frozen=True):
+    """``[mesher]``: how faces are found. Thresholds are the landmarker's, in [0, 1]."""
+
+    kind: MesherKind = "auto"
+    max_faces: Natural = 4
+    min_detection: Fraction = 0.5
+    min_presence: Fraction = 0.5
+    min_tracking: Fraction = 0.5
+    blendshapes: bool = False
+
+
+class ModelConfig(_Section, frozen=True):
+    """``[model]``: the classifier. An empty ``bundle`` means the packaged default."""
+
+    bundle: str = ""
+    threads: Natural = 1
+
+
+class TrackerConfig(_Section, frozen=True):
+    """``[tracker]``: when a face is the same face.
+
+    Attributes:
+        max_gap_s: a face unseen for longer is gone.
+        confirm_hits: frames that a new face must be seen in before it is reported.
+        max_jump: how far a face may move between two frames, in face widths.
+    """
+
+    max_gap_s: NonNegative = 1.0
+    confirm_hits: Natural = 2
+    max_jump: Positive = 1.5
+
+
+class SmoothingConfig(_Section, frozen=True):
+    """``[smoothing]``: how scores become a steady label.
+
+    Attributes:
+        half_life_s: after this time a past score weighs half.
+        dwell_s: another emotion must lead for this long before the label changes.
+        margin: and by this much.
+        min_confidence: below it the label is ``uncertain``.
+    """
+
+    half_life_s: NonNegative = 0.3
+    dwell_s: NonNegative = 0.3
+    margin: Fraction = 0.1
+    min_confidence: Fraction = 0.4
+
+
+class LogConfig(_Section, frozen=True):
+    """``[log]``: what is written where.
+
+    Attributes:
+        dir: the directory of ``edgeemo.jsonl``.
+        device: the name in every record; empty means the host name.
+        emit: ``change`` writes an emotion when it changes and every ``interval_s``; ``frame``
+            writes every frame's.
+        health_interval_s: how often a ``health`` record is written.
+        fsync: ``always`` after every record, ``interval`` at most once a second, or ``never``.
+    """
+
+    dir: str = "edgeemo-logs"
+    device: str = ""
+    emit: Emit = "change"
+    interval_s: Positive = 2.0
+    health_interval_s: Positive = 60.0
+    fsync: Fsync = "interval"
+
+
+class Config(_Section, frozen=True):
+    """The whole configuration; every table may be left out."""
+
+    source: SourceConfig = SourceConfig()
+    mesher: MesherConfig = MesherConfig()
+    model: ModelConfig = ModelConfig()
+    tracker: TrackerConfig = TrackerConfig()
+    smoothing: SmoothingConfig = SmoothingConfig()
+    log: LogConfig = LogConfig()
+
+
+Section = TypeVar("Section", bound=msgspec.Struct)
+
+
+def load_config(path: Path) -> Config:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: unreadable, not TOML, or with wrong keys or values; all of them are named.
+    """
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: can not be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML ({error})") from error
+    config, problems = _decode(tables)
+    if problems:
+        raise ConfigError(f"{path}: " + "; ".join(problems))
+    return config
+
+
+def override(section: Section, **changes: Any) -> Section:
+    """Return ``section`` with those ``changes`` that are not None (options not given), checked.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    given = {key: value for key, value in changes.items() if value is not None}
+    try:
+        return msgspec.convert(msgspec.structs.asdict(section) | given, type(section))
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _decode(tables: dict[str, Any]) -> tuple[Config, list[str]]:
+    sections = get_type_hints(Config)
+    problems = [
+        f"unknown table [{name}] (known: {', '.join(sections)})"
+        for name in tables
+        if name not in sections
+    ]
+    decoded: dict[str, Any] = {}
+    for name, kind in sections.items():
+        table = tables.get(name, {})
+        if not isinstance(table, dict):
+            problems.append(f"{name}: expected a table [{name}], got {table!r}")
+            continue
+        wrong = _problems(name, table, kind)
+        problems += wrong
+        if not wrong:
+            decoded[name] = msgspec.convert(table, kind)
+    return Config(**decoded), problems
+
+
+def _problems(name: str, table: dict[str, Any], kind: type) -> list[str]:
+    fields = get_type_hints(kind, include_extras=True)
+    problems = []
+    for key, value in table.items():
+        if key not in fields:
+            problems.append(f"unknown key {name}.{key} (known: {', '.join(fields)})")
+            continue
+        try:
+            msgspec.convert(value, fields[key])
+        except msgspec.ValidationError as error:
+            problems.append(f"{name}.{key}: {error}, got {value!r}")
+    return problems

@@ -1,0 +1,51 @@
+"""What the kernel tells about this machine; None where it does not."""
+
+import os
+import platform
+import struct
+from pathlib import Path
+
+_TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
+_THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+
+
+def rss_mb() -> float:
+    """Return this process's resident memory in MB (10**6 bytes)."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def temperature_c() -> float | None:
+    """Return the SoC's temperature in degrees Celsius."""
+    try:
+        return int(_TEMPERATURE.read_text("ascii")) / 1000
+    except (OSError, ValueError):
+        return None
+
+
+def throttled() -> str | None:
+    """Return a Raspberry Pi's throttling bits as hexadecimal; ``"0"`` means all is well."""
+    try:
+        return _THROTTLED.read_text("ascii").strip()
+    except OSError:
+        return None
+
+
+def is_64_bit() -> bool:
+    """Tell whether this Python is a 64-bit build (a 32-bit userland can sit on a 64-bit kernel)."""
+    return struct.calcsize("P") == 8
+
+
+def lacks_lse_atomics() -> bool:
+    """Tell whether this is an arm64 processor without LSE atomics (Pi 4, Pi 3, Zero 2 W).
+
+    mediapipe 1.x's aarch64 wheels are compiled for them and abort without.
+    """
+    if platform.machine() != "aarch64":
+        return False
+    try:
+        cpuinfo = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    features = [line for line in cpuinfo.splitlines() if line.startswith("Features")]
+    return bool(features) and not all("atomics" in line.split() for line in features)

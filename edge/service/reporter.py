@@ -1,0 +1,204 @@
+"""From frame results to log records: what is worth writing, and when."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from statistics import median
+from typing import Any
+
+from edge import machine
+from edge.contract import logrecord
+from edge.contract.logrecord import LogRecord
+from edge.records import EndedTrack, FaceResult, Frame, FrameResult, HeadPose
+from edge.service.clock import utc_text
+
+
+@dataclass(frozen=True, slots=True)
+class ReporterConfig:
+    """Who reports, and how often; see ``edge.config.LogConfig``."""
+
+    session: str
+    device: str
+    per_frame: bool
+    interval_s: float
+    health_interval_s: float
+
+
+@dataclass(slots=True)
+class _TrackDiary:
+    """What a ``track_ended`` record needs."""
+
+    label: str
+    seen_s: float
+    written_s: float
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+
+class Reporter:
+    """Turns results into records, with sequence numbers.
+
+    Times come from the frames. The one thing read from the machine is the health of this process.
+
+    Attributes:
+        frames: frames seen.
+        tracks: tracks started.
+        records: records made.
+        seconds: time by label over all tracks.
+    """
+
+    def __init__(self, config: ReporterConfig) -> None:
+        self._config = config
+        self._diaries: dict[int, _TrackDiary] = {}
+        self._last: Frame | None = None
+        self._health_s: float | None = None
+        self._health_frames = 0
+        self._stage_ms: defaultdict[str, list[float]] = defaultdict(list)
+        self.frames = 0
+        self.tracks = 0
+        self.records = 0
+        self.seconds: Counter[str] = Counter()
+
+    def started(self, moment: datetime, t_s: float, facts: Mapping[str, Any]) -> LogRecord:
+        """Return the ``service_started`` record."""
+        return logrecord.ServiceStarted(**self._header(moment, t_s), **facts)
+
+    def frame(
+        self, result: FrameResult, dropped_frames: int = 0, dropped_records: int = 0
+    ) -> Iterator[LogRecord]:
+        """Yield the records that a frame gives rise to."""
+        self._last = result.frame
+        self.frames += 1
+        for ended in result.ended:
+            yield self._ended(ended)
+        for face in result.faces:
+            yield from self._face(result, face)
+        for stage, ms in result.stage_ms.items():
+            self._stage_ms[stage].append(ms)
+        if self._health_due(result.frame.t_s):
+            yield self._health(result.frame, dropped_frames, dropped_records)
+
+    def camera_lost(self, moment: datetime, t_s: float, reason: str) -> LogRecord:
+        """Return the record of a source that failed."""
+        return logrecord.CameraLost(**self._header(moment, t_s), reason=reason)
+
+    def finish(self, ended: tuple[EndedTrack, ...]) -> Iterator[LogRecord]:
+        """Yield the ends of the tracks that were open at the end."""
+        for track in ended:
+            yield self._ended(track)
+
+    def stopped(self, moment: datetime, t_s: float, reason: str) -> LogRecord:
+        """Return the ``service_stopped`` record, which counts itself."""
+        header = self._header(moment, t_s)
+        return logrecord.ServiceStopped(
+            **header, reason=reason, frames=self.frames, tracks=self.tracks, records=self.records
+        )
+
+    def _face(self, result: FrameResult, face: FaceResult) -> Iterator[LogRecord]:
+        track_id, t_s = face.track.track_id, result.frame.t_s
+        diary = self._diaries.get(track_id)
+        if diary is None:
+            self.tracks += 1
+            diary = _TrackDiary(face.state.label, t_s, t_s)
+            self._diaries[track_id] = diary
+            yield self._started_track(result.frame, face)
+        else:
+            diary.seconds[diary.label] += t_s - diary.seen_s
+            diary.label, diary.seen_s = face.state.label, t_s
+        due = t_s - diary.written_s >= self._config.interval_s
+        if face.state.changed or due or self._config.per_frame:
+            diary.written_s = t_s
+            yield self._emotion(result, face)
+
+    def _started_track(self, frame: Frame, face: FaceResult) -> LogRecord:
+        return logrecord.TrackStarted(
+            **self._header(frame.captured_at, frame.t_s),
+            track=face.track.track_id,
+            box=_box(face),
+            frame=frame.index,
+            file=frame.name,
+        )
+
+    def _emotion(self, result: FrameResult, face: FaceResult) -> LogRecord:
+        frame, state, pose = result.frame, face.state, face.track.face.head_pose
+        return logrecord.Emotion(
+            **self._header(frame.captured_at, frame.t_s),
+            track=face.track.track_id,
+            label=state.label,
+            confidence=round(state.confidence, 4),
+            scores={
+                label: round(float(score), 4)
+                for label, score in zip(state.labels, state.scores, strict=True)
+            },
+            box=_box(face),
+            head_pose=_pose(pose) if pose else None,
+            frame=frame.index,
+            latency_ms=round(result.latency_ms, 2),
+            file=frame.name,
+        )
+
+    def _ended(self, track: EndedTrack) -> LogRecord:
+        diary = self._diaries.pop(track.track_id)
+        total_s = sum(diary.seconds.values())
+        # A still, or a face reported once only, spent no measurable time: its one label has it all.
+        shares = (
+            {label: round(s / total_s, 4) for label, s in diary.seconds.items()}
+            if total_s > 0
+            else {diary.label: 1.0}
+        )
+        self.seconds.update(diary.seconds)
+        # The end is known later; it is dated by the last frame, as the record's order says.
+        moment = self._last
+        if moment is None:
+            raise RuntimeError("a track ended before any frame")
+        return logrecord.TrackEnded(
+            **self._header(moment.captured_at, moment.t_s),
+            track=track.track_id,
+            duration_s=round(track.last_seen_s - track.started_s, 3),
+            shares=shares,
+        )
+
+    def _health_due(self, t_s: float) -> bool:
+        if self._health_s is None:
+            self._health_s = t_s
+        return t_s - self._health_s >= self._config.health_interval_s
+
+    def _health(self, frame: Frame, dropped_frames: int, dropped_records: int) -> LogRecord:
+        elapsed_s = frame.t_s - (self._health_s or 0.0)
+        fps = (self.frames - self._health_frames) / elapsed_s
+        stage_ms = {stage: round(median(ms), 2) for stage, ms in self._stage_ms.items()}
+        self._health_s, self._health_frames = frame.t_s, self.frames
+        self._stage_ms.clear()
+        return logrecord.Health(
+            **self._header(frame.captured_at, frame.t_s),
+            fps=round(fps, 2),
+            stage_ms=stage_ms,
+            frames=self.frames,
+            dropped_frames=dropped_frames,
+            dropped_records=dropped_records,
+            rss_mb=round(machine.rss_mb(), 1),
+            temperature_c=machine.temperature_c(),
+            throttled=machine.throttled(),
+        )
+
+    def _header(self, moment: datetime, t_s: float) -> dict[str, Any]:
+        header = {
+            "time": utc_text(moment),
+            "monotonic_s": round(t_s, 4),
+            "seq": self.records,
+            "session": self._config.session,
+            "device": self._config.device,
+        }
+        self.records += 1
+        return header
+
+
+def _pose(pose: HeadPose) -> logrecord.HeadPose:
+    return logrecord.HeadPose(
+        yaw=round(pose.yaw_deg, 1), pitch=round(pose.pitch_deg, 1), roll=round(pose.roll_deg, 1)
+    )
+
+
+def _box(face: FaceResult) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (round(float(value), 1) for value in face.track.face.box_xyxy)
+    return x1, y1, x2, y2

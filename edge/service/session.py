@@ -1,0 +1,127 @@
+"""One run from the command line: open the parts, loop, tell what happened."""
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from edge.build import Parts, open_parts
+from edge.config import Config
+from edge.records import FrameResult
+from edge.service.daemon import Listener, RunSummary, Service, stop_on_signals
+from edge.service.reporter import Reporter, ReporterConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a person asked to see besides the log."""
+
+    display: bool = False
+    video: Path | None = None
+    snapshot: Path | None = None
+
+
+def run_session(
+    config: Config, outputs: Outputs, max_frames: int | None, stack: ExitStack
+) -> RunSummary:
+    """Run until the source ends, the limit is reached or a signal comes, then print a summary.
+
+    Raises:
+        EdgeEmoError: a part can not be opened, or the camera or a model failed on the way.
+    """
+    listeners = _open_outputs(config, outputs, stack)
+    parts = open_parts(config, stack)
+    log = config.log
+    reporter = Reporter(
+        ReporterConfig(
+            session=parts.session,
+            device=parts.device,
+            per_frame=log.emit == "frame",
+            interval_s=log.interval_s,
+            health_interval_s=log.health_interval_s,
+        )
+    )
+    console = Console(stderr=True)
+    if console.is_terminal:
+        listeners.append(_status(console, stack))
+    service = Service(parts.source, parts.pipeline, parts.sink, reporter, listeners)
+    with stop_on_signals(service):
+        summary = service.run(parts.facts, max_frames)
+    stack.close()  # finishes the video and the snapshot before their paths are printed
+    _print_summary(summary, parts, outputs)
+    return summary
+
+
+def _open_outputs(config: Config, outputs: Outputs, stack: ExitStack) -> list[Listener]:
+    listeners: list[Listener] = []
+    if outputs.snapshot:
+        from edge.preview.snapshot import Snapshot
+
+        snapshot = Snapshot(outputs.snapshot)
+        stack.callback(snapshot.close)
+        listeners.append(snapshot)
+    if outputs.video:
+        from edge.preview.overlay import draw
+        from edge.preview.video import VideoFile
+
+        video = VideoFile(outputs.video, config.source.fps)
+        stack.callback(video.close)
+        listeners.append(_always(lambda result: video.write(draw(result))))
+    if outputs.display:
+        from edge.preview.overlay import draw
+        from edge.preview.window import Window
+
+        window = Window("edgeemo")
+        stack.callback(window.close)
+        listeners.append(lambda result: window.show(draw(result)))
+    return listeners
+
+
+def _always(action: Callable[[FrameResult], object]) -> Listener:
+    def listener(result: FrameResult) -> bool:
+        action(result)
+        return True
+
+    return listener
+
+
+def _status(console: Console, stack: ExitStack) -> Listener:
+    """Show what is seen, in one changing line of a terminal."""
+    status = stack.enter_context(console.status("waiting for the first frame"))
+
+    def listener(result: FrameResult) -> bool:
+        faces = "  ".join(
+            f"#{face.track.track_id} {face.state.label} {face.state.confidence:.0%}"
+            for face in result.faces
+        )
+        status.update(f"frame {result.frame.index}  {result.latency_ms:.0f} ms  {faces or '-'}")
+        return True
+
+    return listener
+
+
+def _print_summary(summary: RunSummary, parts: Parts, outputs: Outputs) -> None:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    total_s = sum(summary.seconds.values())
+    shares = sorted(summary.seconds.items(), key=lambda item: -item[1])
+    table.add_row("frames", str(summary.frames))
+    table.add_row("tracks", str(summary.tracks))
+    table.add_row(
+        "emotions",
+        ", ".join(f"{label} {seconds / total_s:.0%}" for label, seconds in shares if seconds)
+        or "-",
+    )
+    table.add_row("frames/s", f"{summary.fps:.1f}")
+    table.add_row("records", str(summary.records))
+    if summary.dropped_records:
+        table.add_row("lost records", str(summary.dropped_records))
+    table.add_row("ended by", summary.reason)
+    table.add_row("log", str(parts.sink.path))
+    for name, path in (("video", outputs.video), ("picture", outputs.snapshot)):
+        if path and path.exists():
+            table.add_row(name, str(path))
+    Console(file=sys.stdout, soft_wrap=True).print(table)

@@ -1,0 +1,123 @@
+"""What the pipeline saw, drawn onto a copy of the frame."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.preview.canvas import Canvas, Color
+from edge.preview.topology import CONTOURS, LINES
+from edge.records import EmotionState, FaceResult, FrameResult
+
+PALETTE: Final[dict[str, Color]] = {
+    "neutral": (205, 200, 190),
+    "happiness": (70, 200, 250),
+    "surprise": (80, 140, 255),
+    "sadness": (235, 160, 80),
+    "anger": (85, 85, 240),
+    "disgust": (110, 190, 110),
+    "fear": (220, 120, 190),
+    "contempt": (190, 185, 75),
+}
+"""A colour (BGR) for each emotion; every other label is grey."""
+
+_OTHER: Final[Color] = (170, 170, 170)
+_PANEL: Final[Color] = (28, 24, 22)
+_TRACK: Final[Color] = (88, 82, 78)
+_TEXT: Final[Color] = (240, 240, 240)
+_MESH: Final[Color] = (255, 250, 235)
+
+_SMALL_PX: Final = 360
+"""Pictures whose shorter side is below this are enlarged, or no text could be read."""
+_LARGEST_PX: Final = 4096
+
+
+def draw(result: FrameResult) -> NDArray[np.uint8]:
+    """Return an annotated copy of the frame: box, mesh, label and scores of every face, timings.
+
+    Returns:
+        BGR uint8, of the frame's size, or a whole multiple of it for small frames. Line widths and
+        text follow the size; the frame itself is not touched.
+    """
+    image = result.frame.image
+    factor = _enlargement(image.shape[0], image.shape[1])
+    if factor > 1:
+        picture = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    else:
+        picture = image.copy()
+    canvas = Canvas(np.asarray(picture, np.uint8))
+    for face in result.faces:
+        _draw_mesh(canvas, _scaled(face.track.face.points[:, :2], factor))
+    for face in result.faces:
+        _draw_face(canvas, face, factor)
+    _draw_timings(canvas, result)
+    return canvas.picture
+
+
+def _enlargement(height: int, width: int) -> int:
+    """Return the whole factor that makes a small picture legible without making it huge."""
+    wanted = -(-_SMALL_PX // min(height, width))
+    return max(1, min(wanted, _LARGEST_PX // max(height, width)))
+
+
+def _scaled(values: NDArray[np.float32], factor: int) -> NDArray[np.float64]:
+    """Return coordinates that are finite and near enough for OpenCV's integers."""
+    return np.clip(np.nan_to_num(values.astype(np.float64) * factor), -1e5, 1e5)
+
+
+def _draw_mesh(canvas: Canvas, points: NDArray[np.float64]) -> None:
+    extent = float(np.ptp(points, axis=0).max())
+    if extent < 24 * canvas.unit:  # a mesh of a few pixels would only be a blot
+        return
+    canvas.dots(points, _MESH, opacity=0.35)
+    canvas.lines([points[list(line)] for line in CONTOURS], _MESH, opacity=0.6, closed=True)
+    canvas.lines([points[list(line)] for line in LINES], _MESH, opacity=0.6, closed=False)
+
+
+def _draw_face(canvas: Canvas, face: FaceResult, factor: int) -> None:
+    state = face.state
+    color = PALETTE.get(state.label, _OTHER)
+    x1, y1, x2, y2 = _scaled(face.track.face.box_xyxy, factor)
+    margin = 0.06 * (x2 - x1)
+    box = (x1 - margin, y1 - margin, x2 + margin, y2 + margin)
+    canvas.brackets(box, color)
+    canvas.tag(
+        f"#{face.track.track_id} {state.label} {state.confidence:.0%}",
+        (box[0], box[1]),
+        _PANEL,
+        color,
+    )
+    _draw_scores(canvas, box, state)
+
+
+def _draw_scores(canvas: Canvas, box: Sequence[float], state: EmotionState) -> None:
+    """Draw a bar per emotion in a panel beside the box: to its right, or left, where it fits."""
+    unit, line = canvas.unit, canvas.line_height
+    names = max(canvas.text_width(label) for label in state.labels)
+    bar = 64 * unit
+    width, height = names + bar + 24 * unit, line * len(state.labels) + 10 * unit
+    corner = canvas.beside(box, (width, height))
+    if corner is None:
+        return
+    x, y = corner
+    canvas.panel((x, y, x + width, y + height), _PANEL, opacity=0.72)
+    leading = int(np.argmax(state.scores))
+    for row, (label, score) in enumerate(zip(state.labels, state.scores, strict=True)):
+        middle = y + 5 * unit + line * (row + 0.5)
+        color = PALETTE.get(label, _OTHER)
+        canvas.text(label, (x + 8 * unit, middle), color if row == leading else _TEXT)
+        start = x + names + 16 * unit
+        canvas.bar((start, middle, bar), float(score), color, _TRACK)
+
+
+def _draw_timings(canvas: Canvas, result: FrameResult) -> None:
+    """Draw what the frame cost at the bottom left, leaving out what does not fit."""
+    latency_ms = result.latency_ms
+    parts = [f"frame {result.frame.index}"]
+    if latency_ms > 0:
+        parts.append(f"{1000 / latency_ms:.0f} fps")
+        parts.append(f"{latency_ms:.1f} ms")
+        parts += [f"{stage} {ms:.1f}" for stage, ms in result.stage_ms.items()]
+    canvas.footer(parts, _TEXT, _PANEL)

@@ -1,0 +1,156 @@
+"""The demo: a real face that moves through the picture, with its true box known in every frame.
+
+Made from the astronaut photo (``edge.assets.ASTRONAUT``) and a choreography; deterministic to the
+last bit, so it serves demonstrations, tests and benchmarks alike.
+"""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.assets import ASTRONAUT, asset_path
+from edge.errors import AssetError
+from edge.records import Frame
+from edge.sources.choreography import FACE_CENTRE, SOLO, Choreography
+
+EPOCH: Final = datetime(2024, 1, 1, tzinfo=UTC)
+"""When the demo was "captured": fixed, so that two runs give equal records."""
+
+_MARGIN: Final = 64
+"""Pixels added above the photo, whose upper edge is close to the hair."""
+_RADII: Final = np.array((150.0, 178.0))
+_CAMEO_OFFSET: Final = np.array((0.0, 22.0))
+"""The cameo's centre lies below the face's, to show the shoulders."""
+_FADE: Final = 0.35
+_BACKDROP_BGR: Final = ((190.0, 196.0, 205.0), (146.0, 153.0, 163.0))
+"""The wall's colour at the top and at the bottom; close to the photo's own backdrop."""
+
+
+class DemoSource:
+    """A frame source that renders the demo clip; it does not wait between frames.
+
+    Args:
+        frames: how many to give; the choreography lasts 12 s and repeats.
+        fps: frames per second of ``Frame.t_s``.
+        size_hw: the picture's height and width in pixels.
+        photo: the astronaut photo, when it is not to be looked up among the assets.
+
+    Raises:
+        AssetError: the photo can not be had.
+        ValueError: ``frames``, ``fps`` or ``size_hw`` is not positive.
+    """
+
+    def __init__(
+        self,
+        frames: int = 300,
+        fps: float = 25.0,
+        size_hw: tuple[int, int] = (480, 640),
+        photo: Path | None = None,
+    ) -> None:
+        if frames < 1 or fps <= 0 or min(size_hw) < 1:
+            raise ValueError(f"frames, fps, size must be positive: {frames}, {fps}, {size_hw}")
+        self.frames = frames
+        self.fps = fps
+        self.size_hw = size_hw
+        self._faces = (Choreography(SOLO, size_hw),)
+        self._cameo, self._to_photo = _cameo(_load(photo or asset_path(ASTRONAUT)))
+        self._backdrop = _backdrop(size_hw)
+        self._next = 0
+
+    def read(self) -> Frame | None:
+        """Return the next frame, or None after the last."""
+        index = self._next
+        if index >= self.frames:
+            return None
+        self._next += 1
+        t_s = index / self.fps
+        return Frame(self.render(index), index, t_s, EPOCH + timedelta(seconds=t_s))
+
+    def close(self) -> None:
+        """End the clip."""
+        self._next = self.frames
+
+    def motion(self, frame_index: int) -> NDArray[np.float64]:
+        """Return the ``(2, 3)`` similarity from photo to picture coordinates."""
+        return self._faces[0].motion(frame_index / self.fps)
+
+    def ground_truth(self, frame_index: int) -> NDArray[np.float32] | None:
+        """Return the face's true ``box_xyxy``, float32 ``(4,)``, unclipped; None while outside."""
+        if self.visible_fraction(frame_index) == 0:
+            return None
+        return self._faces[0].box(frame_index / self.fps)
+
+    def visible_fraction(self, frame_index: int) -> float:
+        """Return the share of the face's box that lies in the picture, in [0, 1]."""
+        return self._faces[0].visible_fraction(frame_index / self.fps)
+
+    def render(self, frame_index: int) -> NDArray[np.uint8]:
+        """Return the picture of a frame, BGR uint8 ``(H, W, 3)``."""
+        picture = self._backdrop.copy()
+        for face in self._faces:
+            _paste(picture, self._cameo, face.motion(frame_index / self.fps) @ self._to_photo)
+        return picture
+
+
+def _load(path: Path) -> NDArray[np.uint8]:
+    photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if photo is None or photo.shape != (512, 512, 3):
+        found = "not a picture" if photo is None else f"a picture of shape {photo.shape}"
+        raise AssetError(f"{path}: {found}; expected the 512x512 photo {ASTRONAUT.name}")
+    return np.asarray(photo, np.uint8)
+
+
+def _cameo(photo: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Cut head and shoulders out with a soft oval edge.
+
+    Returns:
+        the cameo, BGRA uint8 with colours already multiplied by alpha (so that resampling does not
+        bleed), and the ``(3, 3)`` transform from its coordinates to the photo's.
+    """
+    extended = cv2.copyMakeBorder(photo, _MARGIN, 0, 0, 0, cv2.BORDER_REPLICATE)
+    centre = FACE_CENTRE + _CAMEO_OFFSET + (0, _MARGIN)
+    x1, y1 = np.floor(centre - _RADII).astype(int)
+    x2, y2 = np.ceil(centre + _RADII).astype(int)
+    patch = extended[y1:y2, x1:x2].astype(np.float32)
+    rows, columns = np.mgrid[y1:y2, x1:x2] + 0.5
+    distance = np.hypot((columns - centre[0]) / _RADII[0], (rows - centre[1]) / _RADII[1])
+    opaque = np.clip((1 - distance) / _FADE, 0, 1)
+    alpha = (opaque * opaque * (3 - 2 * opaque)).astype(np.float32)[:, :, np.newaxis]
+    premultiplied = np.concatenate((patch * alpha, 255 * alpha), axis=2)
+    to_photo = np.array(((1.0, 0.0, x1), (0.0, 1.0, y1 - _MARGIN), (0.0, 0.0, 1.0)))
+    return np.rint(premultiplied).astype(np.uint8), to_photo
+
+
+def _backdrop(size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return a wall that is lit from above."""
+    height, width = size_hw
+    top, bottom = np.array(_BACKDROP_BGR)
+    down = np.linspace(0, 1, height)[:, np.newaxis, np.newaxis]
+    across = np.linspace(-1, 1, width)[np.newaxis, :, np.newaxis]
+    wall = (top + (bottom - top) * down) * (1 - 0.12 * across * across)
+    return np.asarray(np.rint(wall), np.uint8)
+
+
+def _paste(
+    picture: NDArray[np.uint8], cameo: NDArray[np.uint8], matrix: NDArray[np.float64]
+) -> None:
+    """Blend the cameo into ``picture`` in place; ``matrix`` maps its coordinates there."""
+    height, width = cameo.shape[:2]
+    corners = np.array(((0, 0), (width, 0), (0, height), (width, height))) @ matrix[:, :2].T
+    corners += matrix[:, 2]
+    limit = picture.shape[1], picture.shape[0]
+    x1, y1 = np.clip(np.floor(corners.min(axis=0)), 0, limit).astype(int)
+    x2, y2 = np.clip(np.ceil(corners.max(axis=0)), 0, limit).astype(int)
+    if x1 == x2 or y1 == y2:
+        return
+    shifted = matrix - np.array(((0, 0, x1), (0, 0, y1)))
+    shifted[:, 2] += shifted[:, :2] @ (0.5, 0.5) - 0.5  # OpenCV counts from pixel centres
+    # Scales stay above 1/2, where bilinear sampling reads every pixel: no aliasing.
+    warped = cv2.warpAffine(cameo, shifted, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR)
+    region = picture[y1:y2, x1:x2]
+    veil = cv2.merge((255 - warped[:, :, 3],) * 3)
+    region[:] = cv2.add(cv2.multiply(region, veil, scale=1 / 255), warped[:, :, :3])

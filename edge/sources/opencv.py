@@ -1,0 +1,243 @@
+"""Webcams, streams and video files through OpenCV (V4L2 and FFmpeg)."""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import CameraError
+from edge.records import Frame
+from edge.sources.native import quieten, to_bgr
+
+_log = logging.getLogger(__name__)
+
+_STREAM_TIMEOUT_MS: Final = 10_000
+_VIDEO4LINUX_MAJOR: Final = 81
+_FALLBACK_FPS: Final = 25.0
+_COMPLETE: Final = 0.9
+"""A file that gives a smaller share of the frames its header announces is called truncated."""
+
+
+class OpenCvFile:
+    """A video file, as fast as it is read, with the file's own timestamps.
+
+    ``Frame.t_s`` is the file's presentation time; where that does not rise (damaged or missing
+    timestamps), the nominal frame time after the frame before. ``captured_at`` is the file's
+    modification time plus ``t_s``: no clock is read, so the same file gives the same frames.
+
+    Raises:
+        CameraError: no such file, not a video, or not one frame of it can be decoded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.is_file():
+            raise CameraError(f"{path}: no such file; expected a video, for instance .mp4 or .avi")
+        try:
+            self._recorded_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            path.open("rb").close()
+        except OSError as error:
+            raise CameraError(f"{path}: can not be read ({error.strerror})") from error
+        self._capture = _open(str(path), cv2.CAP_FFMPEG)
+        self._announced = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.fps = _plausible_fps(self._capture.get(cv2.CAP_PROP_FPS))
+        self._index = 0
+        self._t_s = -math.inf
+        self._pending = self._decode()
+        if self._pending is None:
+            self.close()
+            raise CameraError(
+                f"{path}: not one frame can be decoded ({path.stat().st_size} bytes); "
+                "expected a whole video file (a recording that was cut off has no index: "
+                "record again, or repair it with ffmpeg)"
+            )
+
+    def read(self) -> Frame | None:
+        """Return the next frame, or None at the end; a file that breaks off is logged."""
+        frame, self._pending = self._pending, None
+        return frame or self._decode()
+
+    def close(self) -> None:
+        """Release the file."""
+        self._pending = None
+        self._capture.release()
+
+    def _decode(self) -> Frame | None:
+        image = _read(self._capture)
+        if image is None:
+            self._report_end()
+            return None
+        position_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        first = self._index == 0
+        if first or not position_s > self._t_s:
+            position_s = max(position_s, 0.0) if first else self._t_s + 1 / self.fps
+        self._t_s = position_s
+        frame = Frame(
+            image, self._index, position_s, self._recorded_at + timedelta(seconds=position_s)
+        )
+        self._index += 1
+        return frame
+
+    def _report_end(self) -> None:
+        if 0 < self._index < self._announced * _COMPLETE:
+            _log.warning(
+                "%s: ends after %d frames, its header announces %d: the file is cut off or damaged",
+                self._path,
+                self._index,
+                int(self._announced),
+            )
+        self._announced = 0  # said once
+
+
+class _Live:
+    """What camera and stream share: frames stamped on arrival, and an error when they stop."""
+
+    def __init__(self, name: str, capture: cv2.VideoCapture) -> None:
+        self._name = name
+        self._capture = capture
+        self._index = 0
+        self._t_s = -math.inf
+
+    def read(self) -> Frame | None:
+        """Wait for the next frame; see ``edge.protocols.FrameSource``."""
+        image = _read(self._capture)
+        if image is None:
+            raise CameraError(
+                f"{self._name}: gives no more frames (after {self._index}); "
+                "unplugged, switched off, or taken by another program?"
+            )
+        self._t_s = max(time.monotonic(), math.nextafter(self._t_s, math.inf))
+        frame = Frame(image, self._index, self._t_s, datetime.now(UTC))
+        self._index += 1
+        return frame
+
+    def close(self) -> None:
+        """Release the device or the connection."""
+        self._capture.release()
+
+
+class OpenCvCamera(_Live):
+    """A V4L2 camera. What it really gives is logged, for it may not be what was asked for.
+
+    Args:
+        device: an index (``0`` is ``/dev/video0``) or a path, best one of ``/dev/v4l/by-id``.
+        size_hw: wanted height and width in pixels.
+        fps: wanted frames per second.
+
+    Raises:
+        CameraError: absent, not allowed, busy, or not a camera.
+    """
+
+    def __init__(
+        self, device: int | str, size_hw: tuple[int, int] = (480, 640), fps: float = 30.0
+    ) -> None:
+        path = Path(f"/dev/video{device}") if isinstance(device, int) else Path(device)
+        _check_device(path)
+        # By the real path: OpenCV takes only names that look like a device.
+        capture = _open(os.path.realpath(path), cv2.CAP_V4L2)
+        if not capture.isOpened():
+            raise CameraError(
+                f"{path}: can not be opened as a camera; it is busy (another program holds it) "
+                "or gives no pictures (many cameras have a second node, for metadata); "
+                f"{_present()}"
+            )
+        _negotiate(capture, path, size_hw, fps)
+        super().__init__(str(path), capture)
+
+
+class OpenCvStream(_Live):
+    """A network stream, for instance RTSP, through FFmpeg, with timeouts on every wait.
+
+    Raises:
+        CameraError: it can not be opened; the message never holds the address's password.
+    """
+
+    def __init__(self, url: str) -> None:
+        name = without_secrets(url)
+        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC]
+        params = [value for key in timeouts for value in (key, _STREAM_TIMEOUT_MS)]
+        capture = _open(url, cv2.CAP_FFMPEG, params)
+        if not capture.isOpened():
+            raise CameraError(
+                f"{name}: no video stream (waited up to {_STREAM_TIMEOUT_MS // 1000} s); "
+                "check the address, user and password, and that the camera is on"
+            )
+        super().__init__(name, capture)
+
+
+def without_secrets(url: str) -> str:
+    """Return a stream's address without user, password and query, fit for logs and messages."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _open(target: str, backend: int, params: Sequence[int] = ()) -> cv2.VideoCapture:
+    quieten()
+    try:
+        return cv2.VideoCapture(target, backend, list(params))
+    except cv2.error as error:
+        raise CameraError(f"{without_secrets(target)}: OpenCV failed ({error.err})") from error
+
+
+def _read(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
+    """Return the next picture, or None when there is none; damaged packets are skipped by FFmpeg.
+
+    ``CAP_PROP_CONVERT_RGB`` stays at its default, so cameras give BGR whatever they deliver.
+    """
+    try:
+        there, image = capture.read()
+    except cv2.error:
+        return None
+    return to_bgr(image) if there and image is not None and image.size else None
+
+
+def _plausible_fps(fps: float) -> float:
+    return fps if math.isfinite(fps) and 0 < fps <= 1000 else _FALLBACK_FPS
+
+
+def _check_device(path: Path) -> None:
+    """Tell an absent camera from a forbidden one, which OpenCV does not."""
+    if not path.exists():
+        raise CameraError(f"{path}: no such camera; {_present()}")
+    if not path.is_char_device() or os.major(path.stat().st_rdev) != _VIDEO4LINUX_MAJOR:
+        raise CameraError(f"{path}: not a camera device; {_present()}")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise CameraError(
+            f"{path}: not allowed; add the user to its group with "
+            "`sudo usermod -aG video $USER` and log in again"
+        )
+
+
+def _present() -> str:
+    found = sorted(Path("/dev/v4l/by-id").glob("*")) or sorted(Path("/dev").glob("video*"))
+    listing = ", ".join(map(str, found)) or "none"
+    return f"present: {listing}; try `--source demo` without a camera"
+
+
+def _negotiate(capture: cv2.VideoCapture, path: Path, size_hw: tuple[int, int], fps: float) -> None:
+    # MJPG first: raw YUYV fills USB 2 at 640x480 and 30 fps, and larger sizes get fewer frames.
+    capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+    capture.set(cv2.CAP_PROP_FRAME_WIDTH, size_hw[1])
+    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size_hw[0])
+    capture.set(cv2.CAP_PROP_FPS, fps)
+    code = int(capture.get(cv2.CAP_PROP_FOURCC))
+    _log.info(
+        "%s: %dx%d, %.3g fps, %s (asked for %dx%d, %.3g fps, MJPG)",
+        path,
+        int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+        int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+        capture.get(cv2.CAP_PROP_FPS),
+        code.to_bytes(4, "little", signed=code < 0).decode("ascii", "replace"),
+        size_hw[1],
+        size_hw[0],
+        fps,
+    )

@@ -1,0 +1,136 @@
+"""Records: what is written, when, and that it says what happened."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from edge.contract.logrecord import LogRecord, decode_record, encode_record, json_schema
+from edge.pipeline import Pipeline
+from edge.records import Frame
+from edge.service.reporter import Reporter, ReporterConfig
+from edge.stages.smooth import EmotionSmoother
+from edge.stages.track import FaceTracker
+from edge.testing import FakeClassifier, FakeMesher, make_face
+
+LABELS = ("neutral", "happiness")
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def frames(count: int, fps: float = 10.0, *, cut: bool = False) -> list[Frame]:
+    image = np.zeros((120, 160, 3), np.uint8)
+    return [
+        Frame(
+            image, i, i / fps, START + timedelta(seconds=i / fps), cut, f"{i}.png" if cut else None
+        )
+        for i in range(count)
+    ]
+
+
+def report(
+    source: Iterable[Frame], faces, scores, *, per_frame: bool = False, interval_s: float = 1.0
+) -> list[LogRecord]:
+    """Run frames through a real pipeline with a scripted face and scripted scores."""
+    pipeline = Pipeline(
+        FakeMesher(lambda frame: faces[frame.index]),
+        FaceTracker(max_gap_s=0.3, confirm_hits=1, max_jump=1.5),
+        FakeClassifier(scores or [CALM], LABELS),
+        EmotionSmoother(half_life_s=0.0, dwell_s=0.0, margin=0.1, min_confidence=0.4),
+    )
+    reporter = Reporter(ReporterConfig("session", "device", per_frame, interval_s, 2.0))
+    records = []
+    for frame in source:
+        records += reporter.frame(pipeline.process(frame))
+    records += reporter.finish(pipeline.finish())
+    records.append(reporter.stopped(START, 99.0, "end of source"))
+    return records
+
+
+def kinds(records: Iterable[LogRecord]) -> list[str]:
+    return [json.loads(encode_record(record))["kind"] for record in records]
+
+
+FACE = make_face((40, 20, 100, 100))
+HAPPY, CALM = (0.1, 0.9), (0.9, 0.1)
+
+
+def test_a_steady_face_is_written_on_change_and_at_the_interval():
+    """Four seconds of one emotion are its start, one record a second, health and its end."""
+    records = report(frames(41), [[FACE]] * 41, [HAPPY] * 41)
+    assert kinds(records) == [
+        "track_started", "emotion",  # 0 s
+        "emotion",  # 1 s
+        "emotion", "health",  # 2 s
+        "emotion",  # 3 s
+        "emotion", "health",  # 4 s
+        "track_ended", "service_stopped",
+    ]  # fmt: skip
+
+
+def test_a_change_is_written_at_once():
+    """The frame in which the label changes has its record, whatever the interval."""
+    records = report(frames(20), [[FACE]] * 20, [CALM] * 7 + [HAPPY] * 13, interval_s=100.0)
+    emotions = [record for record in records if record.__class__.__name__ == "Emotion"]
+    assert [(record.label, record.frame) for record in emotions] == [
+        ("neutral", 0),
+        ("happiness", 7),
+    ]
+
+
+def test_every_frame_is_written_when_asked():
+    """``--emit frame`` gives a record for each frame with a face."""
+    records = report(frames(15), [[FACE]] * 15, [HAPPY] * 15, per_frame=True)
+    assert kinds(records).count("emotion") == 15
+
+
+def test_a_track_that_ended_tells_duration_and_shares():
+    """Shares are of time, and sum to one."""
+    records = report(
+        frames(60), [[FACE]] * 41 + [[]] * 19, [CALM] * 10 + [HAPPY] * 50, per_frame=True
+    )
+    ended = next(record for record in records if record.__class__.__name__ == "TrackEnded")
+    assert ended.duration_s == pytest.approx(4.0)
+    assert ended.shares == pytest.approx({"neutral": 0.25, "happiness": 0.75})
+
+
+def test_stills_are_three_records_each_with_the_file_name():
+    """Unrelated pictures do not share tracks or scores."""
+    records = report(frames(2, cut=True), [[FACE]] * 2, [CALM, HAPPY])
+    assert kinds(records) == [
+        "track_started", "emotion", "track_ended", "track_started", "emotion", "track_ended",
+        "service_stopped",
+    ]  # fmt: skip
+    emotions = [record for record in records if record.__class__.__name__ == "Emotion"]
+    assert [(record.file, record.label) for record in emotions] == [
+        ("0.png", "neutral"),
+        ("1.png", "happiness"),
+    ]
+
+
+def test_no_face_no_claim():
+    """Frames without a face give no emotion and no track."""
+    assert kinds(report(frames(10), [[]] * 10, [])) == ["service_stopped"]
+
+
+def test_sequence_numbers_have_no_gaps():
+    """Each record's number is one more than the last one's."""
+    records = report(frames(30), [[FACE]] * 30, [HAPPY] * 30)
+    assert [record.seq for record in records] == list(range(len(records)))
+    assert records[-1].records == len(records)
+
+
+def test_every_record_validates_against_the_published_schema():
+    """What is written is what docs/log-schema.json promises, and it decodes to the same record."""
+    published = json.loads(Path("docs/log-schema.json").read_text("utf-8"))
+    assert published == json.loads(json.dumps(json_schema()))
+    validator = jsonschema.Draft202012Validator(published)
+    for record in report(frames(41), [[FACE]] * 30 + [[]] * 11, [HAPPY] * 41):
+        line = encode_record(record)
+        assert line.endswith(b"\n")
+        assert b"\n" not in line[:-1]
+        validator.validate(json.loads(line))
+        assert decode_record(line) == record

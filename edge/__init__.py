@@ -1,5 +1,5 @@
 """edgeemo's device package: camera frames in, emotion records out.
 
-Nothing here imports ``host_training``, ``converters`` or ``deploy`` (the one exception,
-``edge.cli_host``, does so inside its commands only), and nothing here needs TensorFlow.
+Nothing here needs TensorFlow, and nothing imports ``host_training``, ``converters`` or ``deploy``,
+but for ``cli_host`` and ``cli_convert``, which compose the workstation's commands inside functions.
 """

@@ -73,6 +73,16 @@ def open_bundle(path: Path) -> Bundle:
     return Bundle(path, metadata, expected, contents[MODEL])
 
 
+def check_target(path: Path) -> None:
+    """Refuse a place where no bundle can go, before long work is done for it.
+
+    Raises:
+        BundleError: ``path`` is taken by something that is not a bundle.
+    """
+    if path.exists() and not (path / SUMS).is_file():
+        raise BundleError(f"{path}: exists and is not a bundle; choose another --out")
+
+
 def write_bundle(path: Path, files: Mapping[str, bytes]) -> Bundle:
     """Write a bundle in one step: it appears whole or not at all.
 
@@ -88,8 +98,7 @@ def write_bundle(path: Path, files: Mapping[str, bytes]) -> Bundle:
     """
     if set(files) != set(FILES):
         raise BundleError(f"a bundle has the files {sorted(FILES)}, got {sorted(files)}")
-    if path.exists() and not (path / SUMS).is_file():
-        raise BundleError(f"{path}: exists and is not a bundle; choose another --out")
+    check_target(path)
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

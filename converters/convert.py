@@ -1,0 +1,228 @@
+"""The conversion as a whole: model and rows in; a bundle out, or a reason and no bundle."""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from converters import parity
+from converters.calibrate import DEFAULT_ROWS, choose_calibration
+from converters.errors import ConversionError
+from converters.flatbuffer import check_builtin_only, check_full_int8, read_graph
+from converters.golden import golden_vectors
+from converters.model_card import model_card
+from converters.model_file import TrainedModel, load_model
+from converters.parity import Gate, ParityReport
+from converters.rows import LabelledImages
+from converters.tflite import Form, to_tflite
+from edge._version import __version__
+from edge.contract.bundle import (
+    GOLDEN,
+    METADATA,
+    MODEL,
+    MODEL_CARD,
+    PARITY,
+    check_target,
+    write_bundle,
+)
+from edge.contract.metadata import Metadata, Metrics, encode_metadata
+from edge.crop_model import CropModel
+from edge.interpreter import TfliteModel, runtime_name
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str], None]
+"""Told in a few words which step begins."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ConvertRequest:
+    """What to convert and what it may cost.
+
+    Attributes:
+        model: a ``.keras`` file or a run directory.
+        out: the bundle directory to write.
+        form: int8, fp16, dynamic or float32.
+        evaluation: every row that parity is measured on.
+        calibration: real training rows to choose from; needed for int8.
+        calibration_rows: how many to choose.
+        seed: of that choice.
+        labels: of the model's outputs, where no ``run.json`` tells.
+        name: of the model; that of ``out`` when None.
+        temperature: to be applied on the device, see ``edge.contract.quantize.temper``.
+        gate: the cost past which no bundle is written.
+    """
+
+    model: Path
+    out: Path
+    evaluation: LabelledImages
+    form: Form = "int8"
+    calibration: LabelledImages | None = None
+    calibration_rows: int = DEFAULT_ROWS
+    seed: int = 0
+    labels: tuple[str, ...] | None = None
+    name: str | None = None
+    temperature: float = 1.0
+    gate: Gate = field(default_factory=Gate)
+
+
+def convert(request: ConvertRequest, progress: Progress = logger.info) -> ParityReport:
+    """Convert a model, measure what that costs, and write the bundle if it is little enough.
+
+    Past the gate no bundle is written, and an older one at ``out`` stays as it is; the report is
+    kept beside it as ``<out>.parity.json``.
+
+    Returns:
+        The report that the bundle holds as ``parity.json``.
+
+    Raises:
+        ConversionError: the model or the rows do not fit, or the gate is not met.
+        BundleError: the bundle can not be written.
+        InferenceError: the device's runtime can not run what came out.
+    """
+    check_target(request.out)
+    progress(f"loading {request.model}")
+    trained = load_model(request.model, request.labels)
+    _check_rows(request, trained)
+    progress(f"converting to {request.form}")
+    calibration = _calibration(request)
+    content = _convert(request.form, trained, calibration)
+    model = CropModel(TfliteModel(content, name=MODEL))
+    progress(f"comparing on {len(request.evaluation):,} rows")
+    report = _measure(request, trained, model, len(content))
+    _enforce_gate(request, report)
+    progress(f"writing {request.out}")
+    metadata = _metadata(request, trained, model, report, calibration)
+    write_bundle(
+        request.out,
+        {
+            MODEL: content,
+            METADATA: encode_metadata(metadata),
+            PARITY: parity.encode_report(report),
+            GOLDEN: golden_vectors(model, metadata.template),
+            MODEL_CARD: model_card(metadata, report, trained.run.validation_data).encode(),
+        },
+    )
+    _failed_report(request.out).unlink(missing_ok=True)  # of an earlier attempt
+    return report
+
+
+def _check_rows(request: ConvertRequest, trained: TrainedModel) -> None:
+    """Find rows that do not fit before the long work starts."""
+    for rows in (request.evaluation, request.calibration):
+        if rows is None:
+            continue
+        rows.labels_for(trained.run.labels)
+        if rows.images.shape[1:] != (trained.size, trained.size):
+            raise ConversionError(
+                f"{rows.dataset.name} has pictures of {list(rows.images.shape[1:])} pixels, the "
+                f"model takes {[trained.size, trained.size]}"
+            )
+
+
+def _calibration(request: ConvertRequest) -> LabelledImages | None:
+    if request.form != "int8" or request.calibration is None:
+        return None
+    return choose_calibration(request.calibration, request.calibration_rows, request.seed)
+
+
+def _convert(form: Form, trained: TrainedModel, calibration: LabelledImages | None) -> bytes:
+    """Return a TFLite file that was read back and holds what the form promises."""
+    content = to_tflite(trained.keras, form, None if calibration is None else calibration.images)
+    graph = read_graph(content)
+    if form == "int8":
+        check_full_int8(graph)
+    else:
+        check_builtin_only(graph)
+    return content
+
+
+def _measure(
+    request: ConvertRequest, trained: TrainedModel, model: CropModel, size_bytes: int
+) -> ParityReport:
+    rows, labels = request.evaluation, trained.run.labels
+    comparison = parity.compare(
+        parity.keras_probabilities(trained.keras, rows.images),
+        parity.tflite_probabilities(model, rows.images),
+        rows.labels_for(labels),
+        labels,
+    )
+    return ParityReport(
+        training_run=trained.run.run_id,
+        quantization=request.form,
+        dataset=rows.dataset,
+        protocol=rows.protocol,
+        runtime=runtime_name(),
+        size_bytes=size_bytes,
+        parameters=trained.parameters,
+        comparison=comparison,
+        gate=request.gate,
+        passed=comparison.meets(request.gate),
+    )
+
+
+def _enforce_gate(request: ConvertRequest, report: ParityReport) -> None:
+    if report.passed:
+        return
+    path = _failed_report(request.out)
+    _write_whole(path, parity.encode_report(report))
+    comparison, gate = report.comparison, request.gate
+    raise ConversionError(
+        f"the {request.form} model loses {comparison.drop * 100:.2f} points of accuracy and agrees "
+        f"with Keras on {comparison.agreement:.2%} of {report.dataset.rows:,} rows; allowed are "
+        f"{gate.max_drop * 100:.2f} points and {gate.min_agreement:.2%}. No bundle was written; "
+        f"{path} tells more. Calibrate on more rows, try --fp16, or train without layers that "
+        "quantise badly"
+    )
+
+
+def _metadata(
+    request: ConvertRequest,
+    trained: TrainedModel,
+    model: CropModel,
+    report: ParityReport,
+    calibration: LabelledImages | None,
+) -> Metadata:
+    run, measured = trained.run, report.comparison.tflite
+    return Metadata(
+        name=request.name or request.out.resolve().name,
+        edgeemo_version=__version__,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        architecture=run.architecture,
+        quantization=request.form,
+        labels=run.labels,
+        input=model.input,
+        output=model.output,
+        template_id=run.template_id,
+        temperature=request.temperature,
+        training_run=run.run_id,
+        parameters=trained.parameters,
+        training_data=run.training_data,
+        calibration_data=calibration.dataset if calibration is not None else None,
+        metrics=Metrics(
+            dataset=report.dataset,
+            protocol=report.protocol,
+            accuracy=measured.accuracy,
+            balanced_accuracy=measured.balanced_accuracy,
+            macro_f1=measured.macro_f1,
+            recall=measured.recall,
+        ),
+    )
+
+
+def _failed_report(out: Path) -> Path:
+    return out.with_name(f"{out.name}.parity.json")
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging.write_bytes(data)
+        staging.replace(path)
+    except OSError as error:
+        raise ConversionError(f"{path}: can not be written ({error.strerror})") from error
+    finally:
+        staging.unlink(missing_ok=True)

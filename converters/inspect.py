@@ -1,0 +1,170 @@
+"""What is in a bundle: files and hashes, metadata, tensors, operations, figures."""
+
+from pathlib import Path
+
+import msgspec
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from converters.flatbuffer import read_graph
+from converters.parity import ParityReport, decode_report
+from converters.parity import render as render_parity
+from edge.contract.bundle import FILES, PARITY, Bundle
+from edge.contract.errors import BundleError
+from edge.contract.metadata import Dataset, Metadata, TensorSpec
+from edge.crop_model import open_crop_model
+from edge.golden import check_golden
+from edge.interpreter import runtime_name
+
+
+class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the bundle, its size and its verified hash."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """All there is to say about a bundle; as JSON it is what ``--json`` writes.
+
+    Attributes:
+        path: the bundle's directory.
+        digest: one SHA-256 for the whole bundle.
+        files: in the order of ``edge.contract.bundle.FILES``.
+        metadata: as it stands in ``metadata.json``.
+        input: as the interpreter reports it, which agrees with the metadata.
+        output: the same.
+        operations: how often each occurs.
+        weights_bytes: constant data in the model file.
+        runtime: which TFLite runtime loaded the model here.
+        golden_steps: largest difference of this machine from the golden outputs, in output steps.
+        parity: as it stands in ``parity.json``.
+    """
+
+    path: str
+    digest: str
+    files: tuple[FileEntry, ...]
+    metadata: Metadata
+    input: TensorSpec
+    output: TensorSpec
+    operations: dict[str, int]
+    weights_bytes: int
+    runtime: str
+    golden_steps: float
+    parity: ParityReport
+
+
+def describe(bundle: Bundle) -> Description:
+    """Look into a bundle; its model is loaded and its golden vectors are run.
+
+    Raises:
+        BundleError: its parts contradict each other.
+        ConversionError: the model file can not be parsed.
+        InferenceError: no runtime, or it can not run the model.
+    """
+    model = open_crop_model(bundle)
+    graph = read_graph(bundle.model)
+    parity_path = bundle.path / PARITY
+    return Description(
+        path=str(bundle.path),
+        digest=bundle.digest,
+        files=tuple(
+            FileEntry(name=name, size_bytes=_size(bundle.path / name), sha256=bundle.sha256[name])
+            for name in FILES
+        ),
+        metadata=bundle.metadata,
+        input=model.input,
+        output=model.output,
+        operations=graph.operation_counts(),
+        weights_bytes=sum(tensor.data_bytes for tensor in graph.tensors),
+        runtime=runtime_name(),
+        golden_steps=check_golden(bundle),
+        parity=decode_report(_read(parity_path), str(parity_path)),
+    )
+
+
+def render(description: Description) -> RenderableType:
+    """Lay a description out for a console; without one, rich prints it as plain text."""
+    return Group(
+        _heading(description),
+        _files(description),
+        _tensors(description),
+        _operations(description),
+        render_parity(description.parity),
+    )
+
+
+def _heading(description: Description) -> Table:
+    metadata = description.metadata
+    grid = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("bundle", description.path),
+        ("digest", description.digest),
+        ("model", f"{metadata.name}: {metadata.architecture}, {metadata.quantization}"),
+        ("labels", ", ".join(metadata.labels)),
+        ("template", metadata.template_id),
+        ("temperature", f"{metadata.temperature:g}"),
+        ("parameters", f"{metadata.parameters:,} ({description.weights_bytes:,} bytes)"),
+        ("training run", metadata.training_run),
+        ("trained on", _rows(metadata.training_data)),
+        ("calibrated on", _rows(metadata.calibration_data)),
+        ("made", f"{metadata.created_at} by edgeemo {metadata.edgeemo_version}"),
+        ("golden", _golden(description)),
+    ):
+        # Text, for names may hold brackets, which rich would take for markup.
+        grid.add_row(Text(name, style="bold"), Text(value))
+    return grid
+
+
+def _golden(description: Description) -> str:
+    steps = description.golden_steps
+    outcome = "equal outputs" if steps == 0 else f"outputs differ by up to {steps:g} steps"
+    return f"{outcome} on {description.runtime}"
+
+
+def _rows(dataset: Dataset | None) -> str:
+    if dataset is None:
+        return "-"
+    return f"{dataset.name} {dataset.split}, {dataset.rows:,} rows ({dataset.fingerprint[:12]})"
+
+
+def _files(description: Description) -> Table:
+    table = Table("file", "bytes", "SHA-256", title="Files", title_justify="left")
+    table.columns[1].justify = "right"
+    for file in description.files:
+        table.add_row(file.name, f"{file.size_bytes:,}", file.sha256[:16])
+    return table
+
+
+def _tensors(description: Description) -> Table:
+    header = ("tensor", "name", "type", "shape", "scale", "zero point")
+    table = Table(*header, title="Tensors", title_justify="left")
+    for which, tensor in (("input", description.input), ("output", description.output)):
+        shape = " x ".join(map(str, tensor.shape))
+        scale, zero_point = f"{tensor.scale:g}", str(tensor.zero_point)
+        table.add_row(which, Text(tensor.name), tensor.dtype, shape, scale, zero_point)
+    return table
+
+
+def _operations(description: Description) -> Table:
+    table = Table("operation", "count", title="Operations", title_justify="left")
+    table.columns[1].justify = "right"
+    for name, count in description.operations.items():
+        table.add_row(name, str(count))
+    return table
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror}; copy the bundle again") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror}; copy the bundle again") from error

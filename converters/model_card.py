@@ -1,0 +1,136 @@
+"""``MODEL_CARD.md``: what a model was made from, how well it does, what it must not be used for.
+
+The form follows Mitchell et al., "Model Cards for Model Reporting", FAT* 2019. Every figure comes
+from the metadata and the parity report of the same bundle.
+"""
+
+from converters.parity import ParityReport
+from edge.contract.metadata import Dataset, Metadata
+
+_LIMITS = """\
+## Limits
+
+- The model names the **expression in a picture**. What a person feels can not be read off a face:
+  the same expression goes with different feelings, and the same feeling with different expressions
+  (Barrett et al., "Emotional Expressions Reconsidered", 2019).
+- It learnt from pictures collected on the web (FER2013 and its relatives): posed and acted faces,
+  uneven in age, skin tone, gender and culture, labelled by a few people who often disagreed. It
+  repeats their biases, and it is worse for faces that are rare there.
+- The recalls above are for that kind of picture. Other cameras, light, angles, masks, glasses and
+  beards change them; measure on your own.
+- Scores are not probabilities of an emotion in a person, only of a label in such a data set.
+
+## Not for
+
+- Decisions about people: hiring, grading, policing, insurance, credit, diagnosis, lie detection.
+- Workplaces and education in the European Union: inferring emotions of people there is prohibited,
+  except for medical or safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)).
+- Watching people who do not know of it or did not agree to it.
+"""
+
+
+def model_card(metadata: Metadata, report: ParityReport, validation: Dataset | None = None) -> str:
+    """Write the model card of a bundle as Markdown.
+
+    Args:
+        metadata: of the bundle.
+        report: of the same conversion.
+        validation: the rows that steered the training, where they are known: figures measured on
+            them flatter the model, and the card says so.
+    """
+    return "\n".join(
+        (
+            _summary(metadata, report),
+            _data(metadata, report),
+            _accuracy(metadata, report, validation),
+            _cost(report),
+            _LIMITS,
+        )
+    )
+
+
+def _summary(metadata: Metadata, report: ParityReport) -> str:
+    size = metadata.template.size
+    return f"""\
+# {metadata.name}
+
+Tells {len(metadata.labels)} facial expressions apart: {", ".join(metadata.labels)}.
+
+| | |
+|---|---|
+| architecture | {metadata.architecture}, {metadata.parameters:,} parameters |
+| form | {metadata.quantization} TFLite, {report.size_bytes:,} bytes |
+| input | {size} x {size} grey pixels, aligned by template `{metadata.template_id}` |
+| temperature | {metadata.temperature:g} |
+| training run | `{metadata.training_run}` |
+| made | {metadata.created_at} by edgeemo {metadata.edgeemo_version} |
+"""
+
+
+def _data(metadata: Metadata, report: ParityReport) -> str:
+    uses = [("trained on", metadata.training_data), ("measured on", report.dataset)]
+    if metadata.calibration_data is not None:
+        uses.insert(1, ("calibrated on", metadata.calibration_data))
+    lines = "\n".join(f"| {use} | {_dataset(dataset)} |" for use, dataset in uses)
+    return f"""\
+## Data
+
+| use | data set | split | rows | fingerprint |
+|---|---|---|---|---|
+{lines}
+"""
+
+
+def _dataset(dataset: Dataset) -> str:
+    return f"{dataset.name} | {dataset.split} | {dataset.rows:,} | `{dataset.fingerprint[:12]}`"
+
+
+def _accuracy(metadata: Metadata, report: ParityReport, validation: Dataset | None) -> str:
+    keras, tflite = report.comparison.keras, report.comparison.tflite
+    recalls = "\n".join(
+        f"| {label} | {keras.recall[label]:.1%} | {tflite.recall[label]:.1%} |"
+        for label in metadata.labels
+        if label in tflite.recall
+    )
+    return f"""\
+## How well it does
+
+All {report.dataset.rows:,} rows of {report.dataset.name}, split {report.dataset.split}, protocol
+`{report.protocol}`. {_caveat(report.dataset, validation)}
+
+| | Keras float | this model |
+|---|---|---|
+| accuracy | {keras.accuracy:.2%} | **{tflite.accuracy:.2%}** |
+| balanced accuracy | {keras.balanced_accuracy:.2%} | {tflite.balanced_accuracy:.2%} |
+| macro-F1 | {keras.macro_f1:.3f} | {tflite.macro_f1:.3f} |
+
+Recall, the share of each expression's rows that was recognised:
+
+| expression | Keras float | this model |
+|---|---|---|
+{recalls}
+"""
+
+
+def _caveat(measured: Dataset, validation: Dataset | None) -> str:
+    if validation is None:
+        return "If these rows also steered the training, the figures flatter the model."
+    if (measured.name, measured.split) == (validation.name, validation.split):
+        return (
+            "The best epoch was chosen on this split, so the\nfigures flatter the model: "
+            "they are validation, not a test."
+        )
+    return "The training did not see this split."
+
+
+def _cost(report: ParityReport) -> str:
+    comparison = report.comparison
+    return f"""\
+## What the conversion cost
+
+Against the Keras model, on the same rows, run by {report.runtime}: the same answer on
+{comparison.agreement:.2%} of the rows; accuracy {-comparison.drop * 100:+.2f} points
+({comparison.only_keras_right} rows only right before, {comparison.only_tflite_right} only after,
+McNemar's exact p = {comparison.mcnemar_p:.3g}); probabilities differ by
+{comparison.mean_difference:.4f} on average, {comparison.max_difference:.3f} at most.
+"""

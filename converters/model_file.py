@@ -1,0 +1,186 @@
+"""Reading the trained model: a ``.keras`` file, or the run directory that it lies in."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from converters.errors import ConversionError
+from converters.frameworks import import_keras, quiet
+from edge.contract.align import FER48, TEMPLATES
+from edge.contract.labels import EMOTIONS
+from edge.contract.metadata import Dataset
+
+MODEL_FILE: Final = "model.keras"
+RUN_FILE: Final = "run.json"
+"""The names in a training run's directory."""
+
+UNKNOWN: Final = "unknown"
+
+_REFUSED: Final = {
+    ".pkl": "a pickle runs any code when it is opened",
+    ".pickle": "a pickle runs any code when it is opened",
+    ".h5": "the old HDF5 form may carry code and has no safe mode",
+    ".hdf5": "the old HDF5 form may carry code and has no safe mode",
+}
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a run's ``run.json`` that a bundle tells on; other fields are left alone."""
+
+    run_id: str
+    architecture: str
+    labels: tuple[str, ...]
+    template_id: str = FER48.template_id
+    training_data: Dataset
+    validation_data: Dataset | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedModel:
+    """A Keras model with what is known about it.
+
+    Attributes:
+        keras: the ``keras.Model``: ``(n, size, size, 1)`` float pixels 0 to 255 in, ``(n, k)``
+            probabilities out.
+        path: the ``.keras`` file.
+        run: from ``run.json``; ``UNKNOWN`` where there is none.
+    """
+
+    keras: Any
+    path: Path
+    run: RunInfo
+
+    @property
+    def parameters(self) -> int:
+        """How many weights it has, those not trained included."""
+        return int(self.keras.count_params())
+
+    @property
+    def size(self) -> int:
+        """Width and height of its crops in pixels."""
+        return TEMPLATES[self.run.template_id].size
+
+
+def load_model(path: Path, labels: tuple[str, ...] | None = None) -> TrainedModel:
+    """Load a trained model without running code from the file.
+
+    Args:
+        path: a ``.keras`` file, or a run directory of ``edgeemo train``. A ``run.json`` beside the
+            file is read too.
+        labels: the emotions in the order of the model's output; needed where there is no
+            ``run.json``, refused where it says something else.
+
+    Raises:
+        ConversionError: not such a file, a form that could run code, tensors that are not a crop
+            and probabilities, or labels unknown or contradictory.
+    """
+    file = path / MODEL_FILE if path.is_dir() else path
+    _check_file(file)
+    _refuse_code(file)
+    info = _run_info(file.parent / RUN_FILE, labels)
+    keras = import_keras()
+    try:
+        with quiet():
+            model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    # Keras gives anything from KeyError to UnicodeDecodeError for a damaged or unsafe file.
+    except Exception as error:
+        raise ConversionError(
+            f"{file}: Keras can not load it safely ({_first_line(error)}); "
+            "expected layers of Keras only, saved by this version of Keras or an older one"
+        ) from error
+    run = info or _bare_info(model.name, labels or ())
+    _check_tensors(model, run, file)
+    return TrainedModel(model, file, run)
+
+
+def _check_file(file: Path) -> None:
+    if reason := _REFUSED.get(file.suffix.lower()):
+        raise ConversionError(
+            f"{file}: refused, {reason}; save the model with model.save('model.keras')"
+        )
+    if not file.is_file():
+        raise ConversionError(
+            f"{file}: no such file; expected a .keras file or a run directory of `edgeemo train` "
+            f"with {MODEL_FILE} in it"
+        )
+    if file.suffix != ".keras" or not zipfile.is_zipfile(file):
+        raise ConversionError(
+            f"{file}: not a whole .keras file; expected one written by `edgeemo train` or "
+            "model.save('model.keras')"
+        )
+
+
+def _run_info(file: Path, labels: tuple[str, ...] | None) -> RunInfo | None:
+    if not file.is_file():
+        if labels is None:
+            raise ConversionError(
+                f"{file}: no such file, so the order of the model's outputs is unknown; "
+                "give its labels, or convert the whole run directory"
+            )
+        return None
+    try:
+        info = msgspec.json.decode(file.read_bytes(), type=RunInfo)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConversionError(f"{file}: not the record of a training run ({error})") from error
+    if labels is not None and labels != info.labels:
+        raise ConversionError(
+            f"labels {list(labels)} were given, {file} says {list(info.labels)}; leave them out"
+        )
+    return info
+
+
+def _bare_info(name: str, labels: tuple[str, ...]) -> RunInfo:
+    nothing = Dataset(name=UNKNOWN, split=UNKNOWN, rows=0, fingerprint=UNKNOWN)
+    return RunInfo(run_id=UNKNOWN, architecture=name, labels=labels, training_data=nothing)
+
+
+def _refuse_code(file: Path) -> None:
+    """Look for Lambda layers in the description of the model, before Keras builds anything."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            config = msgspec.json.decode(archive.read("config.json"))
+    except (KeyError, OSError, zipfile.BadZipFile, msgspec.MsgspecError) as error:
+        raise ConversionError(
+            f"{file}: not a .keras file ({_first_line(error)}); expected one written by "
+            "`edgeemo train` or model.save('model.keras')"
+        ) from error
+    if _holds_lambda(config):
+        raise ConversionError(
+            f"{file}: refused, it holds a Lambda layer, which is Python code; use layers of Keras"
+        )
+
+
+def _holds_lambda(config: Any) -> bool:
+    if isinstance(config, dict):
+        return config.get("class_name") == "Lambda" or any(map(_holds_lambda, config.values()))
+    return isinstance(config, list) and any(map(_holds_lambda, config))
+
+
+def _check_tensors(model: Any, run: RunInfo, file: Path) -> None:
+    if unknown := [label for label in run.labels if label not in EMOTIONS]:
+        raise ConversionError(f"{file}: unknown labels {unknown}; expected some of {EMOTIONS}")
+    if run.template_id not in TEMPLATES:
+        raise ConversionError(
+            f"{file}: unknown template {run.template_id!r}; known: {sorted(TEMPLATES)}"
+        )
+    size, k = TEMPLATES[run.template_id].size, len(run.labels)
+    if len(model.inputs) != 1 or tuple(model.inputs[0].shape) != (None, size, size, 1):
+        got = [tuple(tensor.shape) for tensor in model.inputs]
+        raise ConversionError(
+            f"{file}: inputs have shapes {got}, expected one (None, {size}, {size}, 1) for "
+            f"template {run.template_id}"
+        )
+    if len(model.outputs) != 1 or tuple(model.outputs[0].shape) != (None, k):
+        got = [tuple(tensor.shape) for tensor in model.outputs]
+        raise ConversionError(
+            f"{file}: outputs have shapes {got}, expected one (None, {k}) for the labels "
+            f"{', '.join(run.labels)}"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

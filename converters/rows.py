@@ -1,0 +1,63 @@
+"""Labelled pictures as conversion takes them, from wherever they were read."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.errors import ConversionError
+from edge.contract.metadata import Dataset
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledImages:
+    """Pictures that each have one right answer.
+
+    Attributes:
+        images: uint8 ``(n, size, size)``, grey.
+        labels: int ``(n,)``: indexes into ``label_names``.
+        label_names: canonical emotions.
+        dataset: name, split, number and fingerprint of these rows.
+        protocol: how the answers were made, as in the metrics.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.integer]
+    label_names: tuple[str, ...]
+    dataset: Dataset
+    protocol: str
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        if self.images.dtype != np.uint8 or self.images.ndim != 3:
+            raise ValueError(
+                f"images must be uint8 (n, size, size), got {self.images.dtype} {self.images.shape}"
+            )
+        if self.labels.shape != (n,) or not np.issubdtype(self.labels.dtype, np.integer):
+            raise ValueError(
+                f"labels must be integers ({n},), got {self.labels.dtype} {self.labels.shape}"
+            )
+        if n and (self.labels.min() < 0 or self.labels.max() >= len(self.label_names)):
+            raise ValueError(
+                f"labels must lie in 0..{len(self.label_names) - 1}, "
+                f"got {self.labels.min()}..{self.labels.max()}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def labels_for(self, model_labels: tuple[str, ...]) -> NDArray[np.int64]:
+        """Return the answers as indexes into a model's labels, int64 ``(n,)``.
+
+        Raises:
+            ConversionError: there are rows of an emotion that the model does not know.
+        """
+        present = [self.label_names[i] for i in np.unique(self.labels)]
+        if unknown := [name for name in present if name not in model_labels]:
+            raise ConversionError(
+                f"{self.dataset.name} has rows of {', '.join(unknown)}, the model knows "
+                f"{', '.join(model_labels)}; leave those rows out or give the labels it was "
+                "trained on"
+            )
+        lookup = [model_labels.index(n) if n in model_labels else -1 for n in self.label_names]
+        return np.take(np.array(lookup, np.int64), self.labels)

@@ -1,0 +1,94 @@
+"""Keras to TFLite bytes: a fixed batch of one, built-in operations only."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.errors import ConversionError
+from converters.frameworks import import_tensorflow, quiet
+
+Form = Literal["int8", "fp16", "dynamic", "float32"]
+"""int8: integers throughout. fp16: half-precision weights. dynamic: int8 weights only.
+
+float32: unchanged. The last three take and give floats.
+"""
+
+
+def to_tflite(model: Any, form: Form, calibration: NDArray[np.uint8] | None = None) -> bytes:
+    """Convert a Keras model whose rescaling is inside.
+
+    Args:
+        model: a ``keras.Model`` from ``(n, size, size, 1)`` pixels to ``(n, k)`` probabilities.
+        form: how weights and activations are stored.
+        calibration: for int8: real pictures ``(m, size, size)``, see ``choose_calibration``.
+
+    Returns:
+        The content of a ``.tflite`` file with one input ``(1, size, size, 1)``.
+
+    Raises:
+        ConversionError: TensorFlow is not installed or can not convert the model.
+    """
+    if form == "int8" and calibration is None:
+        raise ConversionError("int8 needs calibration pictures, got none; give training rows")
+    tf = import_tensorflow()
+    try:
+        with quiet():
+            converter = _converter(tf, model)
+            _set_form(tf, converter, form, calibration)
+            return bytes(converter.convert())
+    # Whatever the compiler's stages raise: ConverterError, RuntimeError, ValueError, ...
+    except Exception as error:
+        raise ConversionError(
+            f"TensorFlow can not convert this model to {form} TFLite "
+            f"({type(error).__name__}: {_excerpt(error)}); "
+            "use layers that TFLite has built-in operations for"
+        ) from error
+
+
+def _converter(tf: Any, model: Any) -> Any:
+    """Freeze the model as one function of one crop.
+
+    Keras' own LiteRT export would let in Select-TF operations, which a lean runtime lacks, and
+    ``from_keras_model`` leaves the batch open. Unfrozen variables would become resource operations
+    that the calibrator can not run.
+    """
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    def infer(crop: Any) -> Any:
+        return tf.identity(model(crop, training=False), name="probabilities")
+
+    shape = (1, *model.inputs[0].shape[1:])
+    signature = tf.TensorSpec(shape, tf.float32, name="crop")
+    function = convert_variables_to_constants_v2(
+        tf.function(infer, autograph=False).get_concrete_function(signature)
+    )
+    return tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
+
+
+def _set_form(tf: Any, converter: Any, form: Form, calibration: NDArray[np.uint8] | None) -> None:
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if form == "float32":
+        return
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if form == "fp16":
+        converter.target_spec.supported_types = [tf.float16]
+    if form == "int8":
+        # Integer kernels or an error: never a silent fall-back to float.
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.representative_dataset = lambda: _samples(calibration)
+        converter.inference_input_type = tf.int8
+        converter.inference_output_type = tf.int8
+
+
+def _samples(calibration: NDArray[np.uint8] | None) -> Iterator[list[NDArray[np.float32]]]:
+    for image in () if calibration is None else calibration:
+        yield [image[None, :, :, None].astype(np.float32)]
+
+
+def _excerpt(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else f"{text[:300]}..."

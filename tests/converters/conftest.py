@@ -1,0 +1,135 @@
+"""A small but real trained model, made once: TensorFlow is slow to start, not to train this."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from converters.frameworks import import_keras, quiet
+from converters.rows import LabelledImages
+from edge.contract.labels import EMOTIONS
+from edge.contract.metadata import Dataset
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let Keras speak of its own use of NumPy 2; every other warning stays an error."""
+    config.addinivalue_line(
+        "filterwarnings", "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+    )
+
+
+def draw_rows(n: int, seed: int, split: str) -> LabelledImages:
+    """Gratings in eight directions, one per emotion, with random phase, contrast and noise."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % len(EMOTIONS)
+    y, x = np.mgrid[0:48, 0:48]
+    angle = labels * np.pi / len(EMOTIONS)
+    along = np.cos(angle)[:, None, None] * x + np.sin(angle)[:, None, None] * y
+    phase, contrast = rng.uniform(0, 6.3, (2, n, 1, 1))
+    pictures = 128 + (20 + 12 * contrast) * np.cos(0.9 * along + phase)
+    images = np.clip(pictures + rng.normal(0, 15, pictures.shape), 0, 255).astype(np.uint8)
+    fingerprint = hashlib.sha256(images.tobytes()).hexdigest()
+    dataset = Dataset(name="gratings", split=split, rows=n, fingerprint=fingerprint)
+    return LabelledImages(images, labels, EMOTIONS, dataset, "majority")
+
+
+@pytest.fixture(scope="session")
+def training_rows() -> LabelledImages:
+    return draw_rows(800, seed=1, split="Training")
+
+
+@pytest.fixture(scope="session")
+def evaluation_rows() -> LabelledImages:
+    return draw_rows(400, seed=2, split="PublicTest")
+
+
+@pytest.fixture(scope="session")
+def keras() -> Any:
+    return import_keras()
+
+
+@pytest.fixture(scope="session")
+def model(keras: Any, training_rows: LabelledImages) -> Any:
+    """Two convolutions with batch normalisation, trained for a few seconds."""
+    keras.utils.set_random_seed(7)
+    layers = keras.layers
+    network = keras.Sequential(
+        [
+            keras.Input((48, 48, 1)),
+            layers.Rescaling(1 / 127.5, offset=-1),
+            layers.Conv2D(12, 7, strides=2, padding="same", use_bias=False),
+            layers.BatchNormalization(name="first_norm"),
+            layers.ReLU(),
+            layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False, name="second"),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(8),
+            layers.Softmax(),
+        ],
+        name="tiny",
+    )
+    network.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    with quiet():
+        pictures = training_rows.images[..., None].astype(np.float32)
+        network.fit(pictures, training_rows.labels, epochs=6, batch_size=40, verbose=0)
+    return network
+
+
+def save_run(model: Any, folder: Path, rows: LabelledImages) -> Path:
+    """Write what `edgeemo train` leaves: the model and the record of the run."""
+    folder.mkdir()
+    model.save(folder / "model.keras")
+    dataset = rows.dataset
+    record = {
+        "run_id": "tiny-0001",
+        "architecture": "tiny",
+        "labels": EMOTIONS,
+        "template_id": "fer48-v1",
+        "parameters": model.count_params(),
+        "state": "complete",
+        "training_data": {
+            "name": dataset.name,
+            "split": dataset.split,
+            "rows": dataset.rows,
+            "fingerprint": dataset.fingerprint,
+        },
+    }
+    (folder / "run.json").write_text(json.dumps(record))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_directory(
+    model: Any, training_rows: LabelledImages, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    return save_run(model, tmp_path_factory.mktemp("runs") / "tiny", training_rows)
+
+
+@pytest.fixture(scope="session")
+def fragile_run(
+    keras: Any, model: Any, training_rows: LabelledImages, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The same function in floats, but one channel is 5000 times larger between the convolutions.
+
+    An activation has one int8 scale for all its channels, so the others round to nothing.
+    """
+    fragile = keras.models.clone_model(model)
+    fragile.set_weights(model.get_weights())
+    gamma, beta, mean, variance = fragile.get_layer("first_norm").get_weights()
+    (kernel,) = fragile.get_layer("second").get_weights()
+    gamma[0], beta[0], kernel[:, :, 0] = gamma[0] * 5000, beta[0] * 5000, kernel[:, :, 0] / 5000
+    fragile.get_layer("first_norm").set_weights([gamma, beta, mean, variance])
+    fragile.get_layer("second").set_weights([kernel])
+    return save_run(fragile, tmp_path_factory.mktemp("runs") / "fragile", training_rows)
+
+
+@pytest.fixture(scope="session")
+def int8_content(model: Any, training_rows: LabelledImages) -> bytes:
+    from converters.calibrate import choose_calibration
+    from converters.tflite import to_tflite
+
+    return to_tflite(model, "int8", choose_calibration(training_rows, 64).images)

@@ -1,0 +1,244 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from converters.convert import ConvertRequest, convert
+from converters.errors import ConversionError
+from converters.flatbuffer import check_full_int8, read_graph
+from converters.parity import Gate, decode_report
+from converters.predict import tflite_probabilities
+from edge.contract.bundle import MODEL, MODEL_CARD, PARITY, open_bundle
+from edge.contract.labels import EMOTIONS
+from edge.contract.quantize import PIXELS
+from edge.errors import InferenceError
+from edge.golden import check_golden
+from edge.stages.classify import TfliteClassifier
+from edge.testing import make_face
+
+
+@pytest.fixture
+def request_int8(run_directory, training_rows, evaluation_rows, tmp_path) -> ConvertRequest:
+    return ConvertRequest(
+        model=run_directory,
+        out=tmp_path / "bundle",
+        evaluation=evaluation_rows,
+        calibration=training_rows,
+        calibration_rows=80,
+    )
+
+
+@pytest.fixture(scope="module")
+def int8_bundle(run_directory, training_rows, evaluation_rows, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("bundles") / "tiny-int8"
+    convert(
+        ConvertRequest(
+            model=run_directory,
+            out=out,
+            evaluation=evaluation_rows,
+            calibration=training_rows,
+            calibration_rows=80,
+            temperature=1.5,
+        )
+    )
+    return out
+
+
+def listing(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir())
+
+
+def test_the_bundle_holds_a_full_integer_model(int8_bundle):
+    """int8 in with scale 1 and zero point -128, int8 out, integers and built-in ops between."""
+    bundle = open_bundle(int8_bundle)
+    graph = read_graph(bundle.model)
+    check_full_int8(graph)
+    assert bundle.metadata.input.quantization == PIXELS
+    assert bundle.metadata.input.shape == (1, 48, 48, 1)
+    assert bundle.metadata.output.scale == 1 / 256
+    assert {"CONV_2D", "FULLY_CONNECTED", "SOFTMAX"} <= set(graph.operation_counts())
+
+
+def test_the_bundle_tells_where_the_model_came_from(int8_bundle, training_rows, evaluation_rows):
+    """Run, rows and figures in the metadata are those of this conversion."""
+    metadata = open_bundle(int8_bundle).metadata
+    report = decode_report((int8_bundle / PARITY).read_bytes(), PARITY)
+    assert (metadata.name, metadata.training_run) == ("tiny-int8", "tiny-0001")
+    assert metadata.training_data == training_rows.dataset
+    assert metadata.calibration_data is not None
+    assert metadata.calibration_data.rows == 80
+    assert metadata.metrics.dataset == report.dataset == evaluation_rows.dataset
+    assert metadata.metrics.accuracy == report.comparison.tflite.accuracy
+    assert metadata.parameters == report.parameters > 0
+    assert report.size_bytes == (int8_bundle / MODEL).stat().st_size
+
+
+def test_the_report_is_measured_on_every_row(int8_bundle, evaluation_rows):
+    """The figures of the TFLite model are those of running it again over all rows."""
+    report = decode_report((int8_bundle / PARITY).read_bytes(), PARITY)
+    labels, probabilities = tflite_probabilities(int8_bundle, evaluation_rows.images)
+    right = probabilities.argmax(axis=1) == evaluation_rows.labels
+    assert labels == EMOTIONS
+    assert report.dataset.rows == len(right) == 400
+    assert report.comparison.tflite.accuracy == pytest.approx(right.mean())
+    assert report.comparison.keras.accuracy > 0.9
+    assert report.comparison.agreement >= 0.97
+    assert 0 < report.comparison.mean_difference < 0.02
+
+
+def test_device_and_evaluation_give_the_same_scores(int8_bundle, evaluation_rows):
+    """What `evaluate` measures is what the classifier on the device answers, tempered alike."""
+    _, probabilities = tflite_probabilities(int8_bundle, evaluation_rows.images[:20])
+    classifier = TfliteClassifier.open(int8_bundle)
+    face = make_face((0, 0, 48, 48))
+    scores = [classifier.classify(crop, face).scores for crop in evaluation_rows.images[:20]]
+    assert np.array_equal(probabilities, np.stack(scores))
+
+
+def test_the_golden_vectors_hold(int8_bundle):
+    """Right after the conversion this machine computes them exactly."""
+    assert check_golden(open_bundle(int8_bundle)) == 0
+
+
+def test_a_bare_file_gives_untempered_outputs(int8_bundle, evaluation_rows, tmp_path):
+    """Without metadata there are no labels, and whole steps of 1/256 as the model gives them."""
+    bare = tmp_path / "bare.tflite"
+    bare.write_bytes((int8_bundle / MODEL).read_bytes())
+    labels, probabilities = tflite_probabilities(bare, evaluation_rows.images[:5])
+    assert labels is None
+    assert np.array_equal(probabilities * 256, np.rint(probabilities * 256))
+    bare.write_bytes(bare.read_bytes()[:-500])
+    with pytest.raises(InferenceError, match=r"bare\.tflite.*not a model"):
+        tflite_probabilities(bare, evaluation_rows.images[:5])
+
+
+@pytest.mark.parametrize(
+    ("form", "tolerance"), [("float32", 1e-4), ("fp16", 0.01), ("dynamic", 0.2)]
+)
+def test_float_forms_take_pixels_as_they_are(request_int8, form, tolerance):
+    """The other forms run on the same device code, with float pixels 0 to 255."""
+    request = replace(request_int8, form=form, calibration=None)
+    report = convert(request)
+    bundle = open_bundle(request.out)
+    assert bundle.metadata.input.dtype == bundle.metadata.output.dtype == "float32"
+    assert bundle.metadata.calibration_data is None
+    assert report.comparison.max_difference < tolerance
+    assert check_golden(bundle) == pytest.approx(0, abs=1e-3)
+    classifier = TfliteClassifier(bundle)
+    scores = classifier.classify(request.evaluation.images[0], make_face((0, 0, 48, 48))).scores
+    assert scores.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_conversion_can_be_repeated_to_the_byte(request_int8, int8_bundle):
+    """The same run, rows and seed give the same model and the same golden vectors."""
+    convert(request_int8)
+    for name in (MODEL, "golden.npz"):
+        assert (request_int8.out / name).read_bytes() == (int8_bundle / name).read_bytes()
+
+
+def test_a_model_that_quantises_badly_is_not_written(request_int8, fragile_run):
+    """Past the gate: an error with the figures, a kept report, no bundle."""
+    request = replace(request_int8, model=fragile_run)
+    with pytest.raises(ConversionError, match=r"loses \d+\.\d+ points .* agrees .* on") as caught:
+        convert(request)
+    report_path = request.out.with_name("bundle.parity.json")
+    report = decode_report(report_path.read_bytes(), "report")
+    assert str(report_path) in str(caught.value)
+    assert not report.passed
+    assert report.comparison.keras.accuracy > 0.9
+    assert report.comparison.tflite.accuracy < 0.6
+    assert report.comparison.mcnemar_p < 0.001
+    assert listing(request.out.parent) == ["bundle.parity.json"]
+
+
+def test_a_refused_conversion_leaves_the_older_bundle(request_int8, int8_bundle):
+    """The bundle in use stays when its successor fails; a later success clears the report."""
+    convert(request_int8)
+    older = open_bundle(request_int8.out).digest
+    with pytest.raises(ConversionError, match=r"allowed are -100\.00 points"):
+        convert(replace(request_int8, gate=Gate(max_drop=-1)))
+    assert open_bundle(request_int8.out).digest == older
+    assert listing(request_int8.out.parent) == ["bundle", "bundle.parity.json"]
+    convert(request_int8)
+    assert listing(request_int8.out.parent) == ["bundle"]
+
+
+@pytest.mark.parametrize("step", ["loading", "converting", "comparing", "writing"])
+def test_an_interrupted_conversion_leaves_nothing(request_int8, step):
+    """Ctrl-C at any step leaves neither a bundle nor debris."""
+
+    def interrupt(message: str) -> None:
+        if message.startswith(step):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(request_int8, interrupt)
+    assert listing(request_int8.out.parent) == []
+
+
+def bad_requests() -> Iterator[object]:
+    def case(name: str, change: object, message: str) -> object:
+        return pytest.param(change, message, id=name)
+
+    def first(rows, n):
+        return replace(rows, images=rows.images[:n], labels=rows.labels[:n])
+
+    yield case(
+        "no-calibration",
+        lambda r: replace(r, calibration=None),
+        "int8 needs calibration pictures, got none",
+    )
+    yield case(
+        "empty-calibration",
+        lambda r: replace(r, calibration=first(r.calibration, 0)),
+        "calibration needs real training rows, got 0",
+    )
+    yield case(
+        "no-evaluation",
+        lambda r: replace(r, evaluation=first(r.evaluation, 0)),
+        "parity needs evaluation rows, got none",
+    )
+    yield case(
+        "other-size",
+        lambda r: replace(
+            r, evaluation=replace(r.evaluation, images=np.zeros((400, 32, 32), np.uint8))
+        ),
+        r"pictures of \[32, 32\] pixels, the model takes \[48, 48\]",
+    )
+    yield case(
+        "other-emotions",
+        lambda r: replace(
+            r, evaluation=replace(r.evaluation, label_names=(*EMOTIONS[:7], "boredom"))
+        ),
+        "has rows of boredom, the model knows neutral",
+    )
+
+
+@pytest.mark.parametrize(("change", "message"), list(bad_requests()))
+def test_rows_that_do_not_fit_are_named(request_int8, change, message):
+    """Missing, empty or foreign rows end the conversion with one clear line and no bundle."""
+    with pytest.raises(ConversionError, match=message) as caught:
+        convert(change(request_int8))
+    assert "\n" not in str(caught.value)
+    assert listing(request_int8.out.parent) == []
+
+
+def test_the_model_card_carries_figures_limits_and_law(int8_bundle):
+    """The card states protocol, split, every recall, the cost of int8, limits and the law."""
+    card = (int8_bundle / MODEL_CARD).read_text()
+    comparison = decode_report((int8_bundle / PARITY).read_bytes(), PARITY).comparison
+    for text in (
+        "# tiny-int8",
+        "gratings | Training | 800",
+        "gratings | PublicTest | 400",
+        "`majority`",
+        f"**{comparison.tflite.accuracy:.2%}**",
+        f"{comparison.agreement:.2%}",
+        "(EU) 2024/1689, Article 5(1)(f)",
+        "What a person feels",
+    ):
+        assert text in card
+    for label, recall in comparison.tflite.recall.items():
+        assert f"| {label} | {comparison.keras.recall[label]:.1%} | {recall:.1%} |" in card

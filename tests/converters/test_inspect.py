@@ -1,0 +1,57 @@
+import hashlib
+import io
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.console import Console
+
+import edge
+from converters.inspect import describe, render
+from edge.contract.bundle import FILES, open_bundle
+
+
+@pytest.fixture
+def bundle():
+    return open_bundle(Path(edge.__file__).parent / "models" / "default")
+
+
+def test_a_description_is_what_lies_on_disk(bundle):
+    """Sizes, hashes, metadata and tensors are those of the files, and golden outputs were run."""
+    description = describe(bundle)
+    assert [file.name for file in description.files] == list(FILES)
+    for file in description.files:
+        content = (bundle.path / file.name).read_bytes()
+        assert file.size_bytes == len(content)
+        assert file.sha256 == hashlib.sha256(content).hexdigest()
+    assert description.metadata == bundle.metadata
+    assert description.input.shape == bundle.metadata.input.shape
+    assert description.operations["CONV_2D"] > 0
+    assert 0 < description.weights_bytes < len(bundle.model)
+    assert description.golden_steps <= 1
+    assert description.parity.size_bytes == len(bundle.model)
+
+
+def test_a_description_is_json(bundle):
+    """What `--json` writes can be read again, losing nothing."""
+    description = describe(bundle)
+    assert msgspec.json.decode(msgspec.json.encode(description), type=type(description)) == (
+        description
+    )
+
+
+def test_the_table_shows_what_matters(bundle):
+    """Rendered as plain text it names files, labels, operations, figures and the digest."""
+    description = describe(bundle)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(render(description))
+    text = console.file.getvalue()
+    for part in (
+        *FILES,
+        *bundle.metadata.labels,
+        *description.operations,
+        bundle.digest,
+        f"{description.parity.comparison.tflite.accuracy:.2%}",
+        bundle.metadata.training_run,
+    ):
+        assert part in text

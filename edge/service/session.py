@@ -15,6 +15,9 @@ from edge.records import FrameResult
 from edge.service.daemon import Listener, RunSummary, Service, stop_on_signals
 from edge.service.reporter import Reporter, ReporterConfig
 
+_FALLBACK_FPS = 25.0
+"""The rate of a saved video when the source does not tell its own, as a folder does not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
@@ -33,8 +36,8 @@ def run_session(
     Raises:
         EdgeEmoError: a part can not be opened, or the camera or a model failed on the way.
     """
-    listeners = _open_outputs(config, outputs, stack)
     parts = open_parts(config, stack)
+    listeners = _open_outputs(parts, outputs, stack)
     log = config.log
     reporter = Reporter(
         ReporterConfig(
@@ -56,7 +59,7 @@ def run_session(
     return summary
 
 
-def _open_outputs(config: Config, outputs: Outputs, stack: ExitStack) -> list[Listener]:
+def _open_outputs(parts: Parts, outputs: Outputs, stack: ExitStack) -> list[Listener]:
     listeners: list[Listener] = []
     if outputs.snapshot:
         from edge.preview.snapshot import Snapshot
@@ -68,7 +71,7 @@ def _open_outputs(config: Config, outputs: Outputs, stack: ExitStack) -> list[Li
         from edge.preview.overlay import draw
         from edge.preview.video import VideoFile
 
-        video = VideoFile(outputs.video, config.source.fps)
+        video = VideoFile(outputs.video, getattr(parts.source, "fps", _FALLBACK_FPS))
         stack.callback(video.close)
         listeners.append(_always(lambda result: video.write(draw(result))))
     if outputs.display:

@@ -1,13 +1,14 @@
 """What every use of OpenCV's video input and output needs: silence, and BGR pictures."""
 
 import os
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_AV_LOG_QUIET = "-8"
+_AV_LOG_QUIET: Final = "-8"
+_LOG_LEVEL_SILENT: Final = 0
 
 
 def quieten() -> None:
@@ -18,7 +19,9 @@ def quieten() -> None:
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _AV_LOG_QUIET)
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        # OpenCV 4 has it at the top, OpenCV 5 in a module.
+        set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+        set_level(_LOG_LEVEL_SILENT)
 
 
 def to_bgr(image: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import CameraError
+from edge.native_stderr import silenced
 from edge.records import Frame
 from edge.sources.native import quieten, to_bgr
 
@@ -79,7 +80,7 @@ def natural_key(name: str) -> tuple[tuple[bool, int, str], ...]:
     parts = re.findall(r"[0-9]+|[^0-9]+", name.lower())
     # Ties such as "1" and "01" are settled by the spelling.
     return tuple(
-        (not part[0].isdigit(), int(part) if part[0].isdigit() else 0, part) for part in parts
+        (False, int(part), part) if part[0] in "0123456789" else (True, 0, part) for part in parts
     )
 
 
@@ -88,9 +89,10 @@ def _pictures(path: Path) -> list[Path]:
         entries = [path] if path.is_file() else list(path.iterdir())
     except OSError as error:
         raise CameraError(f"{path}: can not be read ({error.strerror})") from error
-    found = [p for p in entries if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    visible = [p for p in entries if not p.name.startswith(".")]
+    found = [p for p in visible if p.suffix.lower() in SUFFIXES]
     if not found:
-        inside = ", ".join(sorted(p.name for p in entries if p.is_dir())[:3])
+        inside = ", ".join(sorted(p.name for p in visible if p.is_dir())[:3])
         hint = f"; its subfolders ({inside}) are not searched: name one" if inside else ""
         raise CameraError(f"{path}: holds no picture ({', '.join(SUFFIXES)}){hint}")
     return sorted(found, key=lambda p: natural_key(p.name))
@@ -99,7 +101,8 @@ def _pictures(path: Path) -> list[Path]:
 def _decode(path: Path) -> NDArray[np.uint8] | None:
     try:
         data = np.fromfile(path, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        with silenced():  # libpng and libjpeg print their own complaints
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     except (OSError, cv2.error):  # a folder called x.png; a header that announces gigapixels
         return None
     return None if image is None else to_bgr(image)

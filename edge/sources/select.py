@@ -53,16 +53,10 @@ def source_kind(spec: str) -> Kind:
         return "camera"
     if "://" in spec:
         return _stream_kind(spec)
-    path = Path(spec).expanduser()
-    if path.is_char_device() or (spec.startswith("/dev/") and not path.exists()):
-        return "camera"
-    if path.is_dir():
-        return "pictures"
-    if path.exists():
-        return _file_kind(path)
-    if "/" in spec or path.suffix:
-        raise CameraError(f"{spec}: no such file or folder; expected {_EXPECTED}")
-    raise ConfigError(f"unknown source {spec!r}; expected {_EXPECTED}")
+    try:
+        return _path_kind(spec, _path(spec))
+    except OSError as error:
+        raise CameraError(f"{spec}: can not be looked up ({error.strerror})") from error
 
 
 def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:
@@ -77,7 +71,7 @@ def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:
     kind = source_kind(spec)
     if kind == "demo":
         return DemoSource(size_hw=options.size_hw)
-    path = Path(spec).expanduser()
+    path = _path(spec)
     if kind == "pictures":
         return ReplaySource(path, options.image_fps)
     if kind == "file":
@@ -101,5 +95,20 @@ def _stream_kind(spec: str) -> Kind:
     return "stream"
 
 
-def _file_kind(path: Path) -> Kind:
-    return "pictures" if path.suffix.lower() in SUFFIXES else "file"
+def _path(spec: str) -> Path:
+    try:
+        return Path(spec).expanduser()
+    except RuntimeError:  # "~nobody": there is no such user
+        return Path(spec)
+
+
+def _path_kind(spec: str, path: Path) -> Kind:
+    if path.is_char_device() or (spec.startswith("/dev/") and not path.exists()):
+        return "camera"
+    if spec and path.is_dir():
+        return "pictures"
+    if spec and path.exists():
+        return "pictures" if path.suffix.lower() in SUFFIXES else "file"
+    if "/" in spec or path.suffix:
+        raise CameraError(f"{spec}: no such file or folder; expected {_EXPECTED}")
+    raise ConfigError(f"unknown source {spec!r}; expected {_EXPECTED}")

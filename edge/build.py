@@ -1,0 +1,121 @@
+"""The composition root: configuration in, working parts out. The one place that knows adapters."""
+
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from socket import gethostname
+from typing import Any
+
+from edge import machine
+from edge._version import __version__
+from edge.assets import FACE_LANDMARKER, asset_path
+from edge.config import Config, MesherConfig, ModelConfig
+from edge.contract.bundle import Bundle, open_bundle
+from edge.errors import ConfigError, InferenceError
+from edge.interpreter import runtime_name
+from edge.pipeline import Pipeline
+from edge.protocols import FaceMesher, FrameSource
+from edge.sinks.jsonl import JsonlSink
+from edge.sources.select import SourceOptions, open_source
+from edge.stages.classify import TfliteClassifier
+from edge.stages.smooth import EmotionSmoother
+from edge.stages.track import FaceTracker
+
+DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
+"""The packaged model, trained by this project."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """An opened source, pipeline and sink, and the facts that ``service_started`` tells."""
+
+    source: FrameSource
+    pipeline: Pipeline
+    sink: JsonlSink
+    facts: dict[str, Any]
+    session: str
+    device: str
+    labels: tuple[str, ...]
+
+
+def open_parts(config: Config, stack: ExitStack) -> Parts:
+    """Open everything a run needs; ``stack`` closes it, also when this fails half-way.
+
+    What fails fast and needs no hardware comes first, the camera last.
+
+    Raises:
+        EdgeEmoError: one of the parts can not be had; its own message tells.
+    """
+    bundle = open_model(config.model)
+    sink = JsonlSink(Path(config.log.dir), config.log.fsync)
+    stack.callback(sink.close)
+    pipeline = open_pipeline(config, bundle)
+    stack.callback(pipeline.close)
+    source = open_source(
+        config.source.spec,
+        SourceOptions(
+            size_hw=(config.source.height, config.source.width),
+            fps=config.source.fps,
+            image_fps=config.source.image_fps,
+        ),
+    )
+    stack.callback(source.close)
+    facts = {
+        "version": __version__,
+        "source": config.source.spec,
+        "model": bundle.metadata.name,
+        "model_sha256": bundle.sha256["model.tflite"],
+        "mesher": resolve_mesher(config.mesher.kind),
+        "runtime": runtime_name(),
+        "labels": bundle.metadata.labels,
+        "recovered_bytes": sink.recovered_bytes,
+    }
+    device = config.log.device or gethostname()
+    return Parts(
+        source, pipeline, sink, facts, uuid.uuid4().hex[:12], device, bundle.metadata.labels
+    )
+
+
+def open_model(config: ModelConfig) -> Bundle:
+    """Open and verify the configured bundle, or the packaged one."""
+    return open_bundle(Path(config.bundle) if config.bundle else DEFAULT_BUNDLE)
+
+
+def open_pipeline(config: Config, bundle: Bundle) -> Pipeline:
+    """Compose the stages."""
+    tracker, smoothing = config.tracker, config.smoothing
+    classifier = TfliteClassifier(bundle, num_threads=config.model.threads)
+    return Pipeline(
+        open_mesher(config.mesher),
+        FaceTracker(tracker.max_gap_s, tracker.confirm_hits, tracker.max_jump),
+        classifier,
+        EmotionSmoother(
+            smoothing.half_life_s, smoothing.dwell_s, smoothing.margin, smoothing.min_confidence
+        ),
+    )
+
+
+def resolve_mesher(kind: str) -> str:
+    """Return the mesher that ``kind`` means on this machine.
+
+    Raises:
+        ConfigError: no such mesher.
+        InferenceError: it can not run on this processor.
+    """
+    if kind not in {"auto", "mediapipe"}:
+        raise ConfigError(f"unknown mesher {kind!r}; expected auto or mediapipe")
+    if machine.lacks_lse_atomics():
+        raise InferenceError(
+            "mediapipe's wheels abort on this processor: they need LSE atomics, which a "
+            "Raspberry Pi 5 has and a Pi 4, Pi 3 or Zero 2 W has not"
+        )
+    return "mediapipe"
+
+
+def open_mesher(config: MesherConfig) -> FaceMesher:
+    """Open the configured mesher with the pinned face model."""
+    resolve_mesher(config.kind)
+    from edge.stages.mesh.mediapipe import MediaPipeMesher
+
+    return MediaPipeMesher(asset_path(FACE_LANDMARKER), config)

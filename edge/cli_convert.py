@@ -1,0 +1,112 @@
+"""The commands around a bundle: make one with proof, and look into one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge.cli_host import Data, JsonFile, Labels, Protocol, console, load_data, write_json
+from edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from converters.rows import LabelledImages
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(convert)
+    app.command()(inspect)
+
+
+def convert(
+    model: Annotated[
+        Path, typer.Argument(help="A .keras file, or a run directory of `edgeemo train`.")
+    ],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The bundle directory to write.")],
+    labels: Labels = None,
+    protocol: Protocol = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Full integer: int8 in, int8 out (the default).")
+    ] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Half-precision weights.")] = False,
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="int8 weights, float input.")] = False,
+    split: Annotated[
+        str | None, typer.Option(help="Rows to prove it on; PublicTest where there is one.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the model; that of --out.")] = None,
+    max_drop: Annotated[
+        float, typer.Option(help="Points of accuracy that may be lost.", min=0)
+    ] = 0.5,
+    min_agreement: Annotated[
+        float, typer.Option(help="Share of rows with the same answer.", min=0, max=1)
+    ] = 0.97,
+    calibration_rows: Annotated[
+        int, typer.Option(help="Training rows to calibrate on.", min=1)
+    ] = 400,
+    seed: Annotated[int, typer.Option(help="Of the choice of those rows.")] = 0,
+) -> None:
+    """Convert a trained model to a TFLite bundle, and prove that nothing was lost."""
+    form = _form(int8=int8, fp16=fp16, dynamic=dynamic)
+    from converters.convert import ConvertRequest
+    from converters.convert import convert as run_conversion
+    from converters.parity import Gate, render
+
+    screen = console()
+    evaluation, calibration = _rows(load_data(data, labels, protocol, screen), split)
+    request = ConvertRequest(
+        model=model,
+        out=out,
+        form=form,
+        evaluation=evaluation,
+        calibration=calibration,
+        calibration_rows=calibration_rows,
+        seed=seed,
+        name=name,
+        gate=Gate(max_drop=max_drop / 100, min_agreement=min_agreement),
+    )
+    report = run_conversion(request, lambda step: screen.print(step, highlight=False))
+    screen.print(render(report))
+    screen.print(f"bundle: {out}", highlight=False, soft_wrap=True)
+
+
+def inspect(
+    bundle: Annotated[Path, typer.Argument(help="A bundle directory.")],
+    json_file: JsonFile = None,
+) -> None:
+    """Show what is in a bundle, and whether its hashes and golden outputs hold."""
+    from converters.inspect import describe, render
+    from edge.contract.bundle import open_bundle
+
+    description = describe(open_bundle(bundle))
+    console().print(render(description))
+    write_json(json_file, description)
+
+
+def _form(*, int8: bool, fp16: bool, dynamic: bool) -> Any:
+    given = [name for name, on in (("int8", int8), ("fp16", fp16), ("dynamic", dynamic)) if on]
+    if len(given) > 1:
+        raise ConfigError(f"--{' and --'.join(given)} exclude each other; give one")
+    return given[0] if given else "int8"
+
+
+def _rows(samples: Any, split: str | None) -> "tuple[LabelledImages, LabelledImages]":
+    """Return the rows to measure on, and those to calibrate on (Training, where there is one)."""
+    from host_training.data.samples import TRAINING
+    from host_training.evaluate import rows_to_measure
+
+    measured, _ = rows_to_measure(samples, split)
+    learned = samples.split_rows(TRAINING) if TRAINING in samples.splits else samples
+    return _labelled(measured), _labelled(learned.where(learned.measurable))
+
+
+def _labelled(samples: Any) -> "LabelledImages":
+    from converters.rows import LabelledImages
+
+    return LabelledImages(
+        images=samples.images,
+        labels=samples.hard,
+        label_names=samples.labels,
+        dataset=samples.fingerprint(),
+        protocol=samples.protocol,
+    )

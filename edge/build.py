@@ -17,7 +17,8 @@ from edge.interpreter import runtime_name
 from edge.pipeline import Pipeline
 from edge.protocols import FaceMesher, FrameSource
 from edge.sinks.jsonl import JsonlSink
-from edge.sources.select import SourceOptions, open_source
+from edge.sources.opencv import without_secrets
+from edge.sources.select import SourceOptions, open_source, source_kind
 from edge.stages.classify import TfliteClassifier
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.track import FaceTracker
@@ -63,7 +64,7 @@ def open_parts(config: Config, stack: ExitStack) -> Parts:
     stack.callback(source.close)
     facts = {
         "version": __version__,
-        "source": config.source.spec,
+        "source": _shown(config.source.spec),
         "model": bundle.metadata.name,
         "model_sha256": bundle.sha256["model.tflite"],
         "mesher": resolve_mesher(config.mesher.kind),
@@ -75,6 +76,11 @@ def open_parts(config: Config, stack: ExitStack) -> Parts:
     return Parts(
         source, pipeline, sink, facts, uuid.uuid4().hex[:12], device, bundle.metadata.labels
     )
+
+
+def _shown(spec: str) -> str:
+    """Return a source's name as the log may hold it: without a stream's password."""
+    return without_secrets(spec) if source_kind(spec) == "stream" else spec
 
 
 def open_model(config: ModelConfig) -> Bundle:

@@ -72,16 +72,19 @@ class Canvas:
         lines: Sequence[NDArray[np.float64]],
         color: Color,
         opacity: float,
+        *,
         closed: bool,
+        stroke: float = 1.0,
     ) -> None:
-        """Draw thin lines through points ``(n, 2)``."""
+        """Draw lines through points ``(n, 2)``, ``stroke`` units wide."""
         points = np.concatenate(lines)
+        thickness = max(1, round(stroke * self.unit))
 
         def paint(layer: NDArray[np.uint8], dx: int, dy: int) -> None:
             fixed = [_fixed(line - (dx, dy)) for line in lines]
-            cv2.polylines(layer, fixed, closed, color, self._stroke, cv2.LINE_AA, _SHIFT)
+            cv2.polylines(layer, fixed, closed, color, thickness, cv2.LINE_AA, _SHIFT)
 
-        self._blend(_around(points, 2 * self.unit), opacity, paint)
+        self._blend(_around(points, 3 * self.unit), opacity, paint)
 
     def dots(self, points: NDArray[np.float64], color: Color, opacity: float) -> None:
         """Draw a small dot at each of ``points`` ``(n, 2)``."""

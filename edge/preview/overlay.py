@@ -72,8 +72,11 @@ def _draw_mesh(canvas: Canvas, points: NDArray[np.float64]) -> None:
     if extent < 24 * canvas.unit:  # a mesh of a few pixels would only be a blot
         return
     canvas.dots(points, _MESH, opacity=0.35)
-    canvas.lines([points[list(line)] for line in CONTOURS], _MESH, opacity=0.6, closed=True)
-    canvas.lines([points[list(line)] for line in LINES], _MESH, opacity=0.6, closed=False)
+    rings = [points[list(ring)] for ring in CONTOURS]
+    lines = [points[list(line)] for line in LINES]
+    for color, opacity, stroke in ((_PANEL, 0.25, 2.0), (_MESH, 0.65, 1.0)):
+        canvas.lines(rings, color, opacity, closed=True, stroke=stroke)
+        canvas.lines(lines, color, opacity, closed=False, stroke=stroke)
 
 
 def _draw_face(canvas: Canvas, face: FaceResult, factor: int) -> None:

@@ -332,3 +332,12 @@ def test_doctor_fails_on_a_damaged_model(tmp_path):
     assert done.returncode == 1
     assert checks["model"]["status"] == "failure"
     assert "golden.npz" in checks["model"]["detail"]
+
+
+def test_a_streams_password_is_never_written(tmp_path):
+    """Neither the log nor the error holds the user, the password or the query of an address."""
+    address = "rtsp://admin:s3cret@127.0.0.1:1/live?token=t0ken"
+    done = edgeemo("run", "--source", address, "--log-dir", tmp_path)
+    assert_refused(done, 1, "rtsp://127.0.0.1:1/live")
+    written = done.stderr + (tmp_path / "edgeemo.jsonl").read_text()
+    assert not any(secret in written for secret in ("s3cret", "t0ken", "admin"))

@@ -1,0 +1,116 @@
+"""A run's whole state after an epoch, in one file that is there whole or not at all."""
+
+import logging
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from host_training.atomic import RESUME, write_atomically
+from host_training.errors import TrainingError
+
+if TYPE_CHECKING:
+    import keras
+
+logger = logging.getLogger(__name__)
+
+KEPT: Final = 2
+"""Checkpoints kept besides the best: the newest, and one to fall back to."""
+
+
+class EpochRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``history.csv``; ``epoch`` counts from 1."""
+
+    epoch: int
+    learning_rate: float
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    val_balanced_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """Everything that the next epoch depends on.
+
+    Attributes:
+        arrays: every variable of model and optimiser (weights, moments, step, dropout's state).
+        history: the epochs so far.
+    """
+
+    arrays: tuple[NDArray[np.generic], ...]
+    history: tuple[EpochRow, ...]
+
+
+def best_row(history: tuple[EpochRow, ...]) -> EpochRow:
+    """Return the epoch of the best validation accuracy, the earlier of equals."""
+    return max(history, key=lambda row: (row.val_accuracy, -row.epoch))
+
+
+def capture(model: "keras.Model", history: tuple[EpochRow, ...]) -> Checkpoint:
+    """Copy the state of a compiled model."""
+    return Checkpoint(tuple(np.asarray(v.numpy()) for v in _variables(model)), history)
+
+
+def restore(model: "keras.Model", checkpoint: Checkpoint) -> None:
+    """Put a state back into a freshly compiled model of the same architecture.
+
+    Raises:
+        TrainingError: the state is of another network.
+    """
+    variables = _variables(model)
+    shapes = [tuple(variable.shape) for variable in variables]
+    if shapes != [array.shape for array in checkpoint.arrays]:
+        raise TrainingError("the checkpoint belongs to another network than this run's config.json")
+    for variable, array in zip(variables, checkpoint.arrays, strict=True):
+        variable.assign(array)
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write ``epoch-NNNN.npz`` and remove those that are no longer needed.
+
+    Raises:
+        TrainingError: the disk refuses; what was there before is untouched.
+    """
+    path = folder / f"epoch-{len(checkpoint.history):04d}.npz"
+    members: dict[str, Any] = {
+        f"variable_{i:04d}": array for i, array in enumerate(checkpoint.arrays)
+    }
+    members["history"] = np.frombuffer(msgspec.json.encode(checkpoint.history), np.uint8)
+    write_atomically(path, lambda file: np.savez(file, **members), remedy=RESUME)
+    keep = {path.name, f"epoch-{best_row(checkpoint.history).epoch:04d}.npz"}
+    files = sorted(folder.glob("epoch-*.npz"))
+    for old in files[:-KEPT]:
+        if old.name not in keep:
+            old.unlink(missing_ok=True)
+    return path
+
+
+def load_newest(folder: Path) -> Checkpoint | None:
+    """Read the newest checkpoint that is whole; None when there is none."""
+    for path in sorted(folder.glob("epoch-*.npz"), reverse=True):
+        try:
+            return _load(path)
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            logger.warning("%s: damaged (%s), falling back to the one before", path, error)
+    return None
+
+
+def _load(path: Path) -> Checkpoint:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
+        history = msgspec.json.decode(members["history"].tobytes(), type=tuple[EpochRow, ...])
+        names = sorted(name for name in members.files if name.startswith("variable_"))
+        return Checkpoint(tuple(members[name] for name in names), history)
+
+
+def _variables(model: "keras.Model") -> list["keras.Variable"]:
+    """Every variable but the metrics', which each epoch resets."""
+    metric = {id(variable) for variable in model.metrics_variables}
+    own = [variable for variable in model.variables if id(variable) not in metric]
+    return own + list(model.optimizer.variables)

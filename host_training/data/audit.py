@@ -1,0 +1,157 @@
+"""What one should know about a data set before trusting a figure measured on it."""
+
+from itertools import combinations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from host_training.data.samples import Samples, picture_keys
+
+
+class SplitAudit(msgspec.Struct, frozen=True, kw_only=True):
+    """One split: rows, rows with one right answer under the protocol, and those by label."""
+
+    rows: int
+    trainable: int
+    measurable: int
+    per_class: dict[str, int]
+
+
+class DuplicateAudit(msgspec.Struct, frozen=True, kw_only=True):
+    """Groups of rows that show the very same picture.
+
+    Attributes:
+        groups: pictures that occur more than once.
+        rows: in those groups.
+        groups_within: by split: the groups with two or more rows in it.
+        groups_across: by pair of splits: the groups with rows in both. They leak.
+        groups_disagreeing: whose measurable rows have different right answers.
+    """
+
+    groups: int
+    rows: int
+    groups_within: dict[str, int]
+    groups_across: dict[str, int]
+    groups_disagreeing: int
+
+
+class SubjectAudit(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is in the pictures; subjects in more than one split leak."""
+
+    subjects: int
+    fewest_rows: int
+    most_rows: int
+    across_splits: int
+
+
+class VoteAudit(msgspec.Struct, frozen=True, kw_only=True):
+    """How much people agreed, over the trainable rows.
+
+    Attributes:
+        mean_entropy_bits: of the distribution of the votes; 0 is unanimous, 3 is eight equals.
+        unanimous: share of the rows with one answer only.
+        mean_entropy_bits_per_class: by the leading answer.
+    """
+
+    mean_entropy_bits: float
+    unanimous: float
+    mean_entropy_bits_per_class: dict[str, float]
+
+
+class Audit(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it; ``subjects`` and ``votes`` are None where the data set does not tell."""
+
+    name: str
+    form: str
+    protocol: str
+    rows: int
+    labels: tuple[str, ...]
+    splits: dict[str, SplitAudit]
+    duplicates: DuplicateAudit
+    subjects: SubjectAudit | None
+    votes: VoteAudit | None
+
+
+def audit(samples: Samples) -> Audit:
+    """Count what can be counted; see the structs for what it is."""
+    return Audit(
+        name=samples.name,
+        form=samples.form,
+        protocol=samples.protocol,
+        rows=len(samples),
+        labels=samples.labels,
+        splits={name: _split(samples.split_rows(name)) for name in samples.splits},
+        duplicates=_duplicates(samples),
+        subjects=_subjects(samples),
+        votes=_votes(samples),
+    )
+
+
+def _split(rows: Samples) -> SplitAudit:
+    return SplitAudit(
+        rows=len(rows),
+        trainable=int(rows.trainable.sum()),
+        measurable=int(rows.measurable.sum()),
+        per_class=rows.counts(),
+    )
+
+
+def _duplicates(samples: Samples) -> DuplicateAudit:
+    _, group, sizes = np.unique(
+        picture_keys(samples.images), return_inverse=True, return_counts=True
+    )
+    repeated = sizes > 1
+    in_split = {
+        name: np.bincount(group[samples.split == name], minlength=len(sizes))
+        for name in samples.splits
+    }
+    return DuplicateAudit(
+        groups=int(repeated.sum()),
+        rows=int(sizes[repeated].sum()),
+        groups_within={name: int((counts > 1).sum()) for name, counts in in_split.items()},
+        groups_across={
+            f"{a}+{b}": int(((in_split[a] > 0) & (in_split[b] > 0)).sum())
+            for a, b in combinations(samples.splits, 2)
+        },
+        groups_disagreeing=_disagreeing(group, samples.hard, samples.measurable),
+    )
+
+
+def _disagreeing(
+    group: NDArray[np.int64], hard: NDArray[np.int64], measurable: NDArray[np.bool_]
+) -> int:
+    """Count the groups in which more than one different answer occurs."""
+    answers = np.unique(np.stack((group[measurable], hard[measurable])), axis=1)
+    return int((np.bincount(answers[0]) > 1).sum())
+
+
+def _subjects(samples: Samples) -> SubjectAudit | None:
+    if samples.subjects is None:
+        return None
+    names, counts = np.unique(samples.subjects, return_counts=True)
+    pairs = set(zip(samples.subjects.tolist(), samples.split.tolist(), strict=True))
+    return SubjectAudit(
+        subjects=len(names),
+        fewest_rows=int(counts.min()),
+        most_rows=int(counts.max()),
+        across_splits=len(pairs) - len(names),
+    )
+
+
+def _votes(samples: Samples) -> VoteAudit | None:
+    shares = samples.targets[samples.trainable].astype(np.float64)
+    if not len(shares) or ((shares == 0) | (shares == 1)).all():
+        return None
+    logs = np.log2(shares, out=np.zeros_like(shares), where=shares > 0)
+    entropy = np.abs((shares * logs).sum(axis=1))
+    leading = shares.argmax(axis=1)
+    return VoteAudit(
+        mean_entropy_bits=float(entropy.mean()),
+        unanimous=float((shares.max(axis=1) == 1).mean()),
+        mean_entropy_bits_per_class={
+            label: float(entropy[leading == i].mean())
+            for i, label in enumerate(samples.labels)
+            if (leading == i).any()
+        },
+    )

@@ -1,0 +1,125 @@
+"""Readers for FER2013 in the forms in which it circulates (Goodfellow et al. 2013).
+
+``fer2013.csv`` has the columns ``emotion,pixels,Usage``; ``icml_face_data.csv`` has blanks in its
+header names; the challenge's ``train.csv`` and ``test_with_emotions.csv`` have no ``Usage``.
+Each may be gzipped.
+"""
+
+import csv
+import gzip
+import io
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contract.labels import FER2013_EMOTIONS
+from host_training.errors import DataError
+
+SIDE: Final = 48
+PIXELS: Final = SIDE * SIDE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fer2013Rows:
+    """The rows of a CSV.
+
+    Attributes:
+        images: uint8 ``(n, 48, 48)``, grey.
+        emotions: int64 ``(n,)`` in FER2013's numbering.
+        usage: the split names; None when the file has no such column.
+    """
+
+    images: NDArray[np.uint8]
+    emotions: NDArray[np.int64]
+    usage: tuple[str, ...] | None
+
+
+def read_fer2013(path: Path) -> Fer2013Rows:
+    """Read a FER2013 CSV, plain or gzipped.
+
+    Raises:
+        DataError: missing, damaged, without a needed column, or with a row that is not a picture
+            of 48 x 48 values in 0..255 and an emotion in 0..6; the row is named, counted from 1
+            below the header.
+    """
+    images: list[NDArray[np.uint8]] = []
+    emotions: list[int] = []
+    usage: list[str] = []
+    with _rows(path) as (header, rows), warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # numpy's word for "not all numbers"
+        emotion_at, pixels_at = (_column(path, header, name) for name in ("emotion", "pixels"))
+        usage_at = header.index("usage") if "usage" in header else None
+        for number, row in enumerate(rows, 1):
+            where = f"{path}: row {number}"
+            if len(row) != len(header):
+                raise DataError(f"{where}: {len(row)} columns, the header has {len(header)}")
+            emotions.append(_emotion(row[emotion_at], where))
+            images.append(_picture(row[pixels_at], where))
+            if usage_at is not None:
+                usage.append(row[usage_at].strip())
+    if not images:
+        raise DataError(f"{path}: no rows below the header")
+    return Fer2013Rows(
+        np.stack(images), np.array(emotions, np.int64), None if usage_at is None else tuple(usage)
+    )
+
+
+@contextmanager
+def _rows(path: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
+    """Open a CSV and translate what can go wrong while it is read."""
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            binary = gzip.GzipFile(fileobj=raw) if packed else raw
+            with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
+                reader = csv.reader(text)
+                header = [name.strip().lower() for name in next(reader, [])]
+                if not header:
+                    raise DataError(f"{path}: empty; expected a CSV with a header line")
+                yield header, reader
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(
+            f"{path}: truncated or damaged gzip file ({error}); copy it again"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: can not be read ({error.strerror})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV text file ({error})") from error
+
+
+def _column(path: Path, header: list[str], name: str) -> int:
+    if name not in header:
+        raise DataError(
+            f"{path}: no column {name!r}, its header has {', '.join(header)[:200]}; "
+            "expected emotion,pixels,Usage as in fer2013.csv"
+        )
+    return header.index(name)
+
+
+def _emotion(text: str, where: str) -> int:
+    number = text.strip()
+    if not number.isdecimal() or int(number) >= len(FER2013_EMOTIONS):
+        known = ", ".join(f"{i} {name}" for i, name in enumerate(FER2013_EMOTIONS))
+        raise DataError(f"{where}: unknown emotion number {number!r}; expected {known}")
+    return int(number)
+
+
+def _picture(text: str, where: str) -> NDArray[np.uint8]:
+    try:
+        values = np.fromstring(text, np.int32, sep=" ")
+    except (DeprecationWarning, ValueError) as error:
+        raise DataError(f"{where}: the pixels are not all whole numbers") from error
+    if values.size != PIXELS:
+        raise DataError(f"{where}: {values.size} pixels, expected {SIDE} x {SIDE} = {PIXELS}")
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 255:
+        raise DataError(f"{where}: pixel {low if low < 0 else high}, expected 0..255")
+    return values.astype(np.uint8).reshape(SIDE, SIDE)

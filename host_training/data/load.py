@@ -1,0 +1,141 @@
+"""From a path to ``Samples``: recognise the form, say it, read it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contract.labels import EMOTIONS, FER2013_EMOTIONS, in_canonical_order
+from edge.errors import ConfigError
+from host_training.data.fer2013 import Fer2013Rows, read_fer2013
+from host_training.data.ferplus import (
+    MAJORITY,
+    PLURALITY,
+    hard_labels,
+    read_votes,
+    training_targets,
+)
+from host_training.data.folders import read_class_folders
+from host_training.data.samples import TRAINING, Samples
+from host_training.errors import DataError
+
+FER2013: Final = "fer2013"
+"""The protocol of FER2013's own seven labels."""
+LABELS: Final = "labels"
+"""The protocol of data with one label a picture: every row counts."""
+
+_PAIR: Final = {"train": TRAINING, "test_with_emotions": "Test"}
+"""The challenge's two files, which have no Usage column, and the splits that they are."""
+
+
+def load_samples(data: Path, labels: Path | None = None, protocol: str | None = None) -> Samples:
+    """Read a data set of any known form; ``form`` of the result says which it was.
+
+    Args:
+        data: a FER2013 CSV (``.gz`` too), a folder with the pair ``train.csv`` and
+            ``test_with_emotions.csv``, or a folder of class folders.
+        labels: FER+ votes for the rows of ``data``.
+        protocol: ``majority`` (the default where votes are given), ``plurality`` or ``fer2013``.
+
+    Raises:
+        DataError: a file is missing or damaged, or the two do not belong together.
+        ConfigError: a protocol that the data does not allow.
+    """
+    if not data.exists():
+        raise DataError(f"{data}: no such file or folder; expected fer2013.csv or class folders")
+    if data.is_dir() and not _pair_files(data):
+        if labels is not None:
+            raise ConfigError(f"--labels {labels}: votes belong to fer2013.csv, {data} is a folder")
+        return _from_folders(data, protocol)
+    samples = _from_csv(data)
+    if labels is None or protocol == FER2013:
+        _check_protocol(protocol, (FER2013,), "without --labels fer2013new.csv")
+        return samples
+    _check_protocol(protocol, (MAJORITY, PLURALITY, FER2013), "with FER+ votes")
+    return _with_votes(samples, labels, protocol or MAJORITY)
+
+
+def one_hot(hard: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
+    """Return float32 ``(n, classes)`` with a 1 at each row's label."""
+    return np.eye(classes, dtype=np.float32)[hard]
+
+
+def _pair_files(folder: Path) -> list[Path]:
+    found = [folder / f"{stem}{suffix}" for stem in _PAIR for suffix in (".csv", ".csv.gz")]
+    return [path for path in found if path.is_file()]
+
+
+def _from_csv(data: Path) -> Samples:
+    files = _pair_files(data) if data.is_dir() else [data]
+    parts = [(path, read_fer2013(path)) for path in files]
+    labels = in_canonical_order(FER2013_EMOTIONS)
+    place = np.array([labels.index(name) for name in FER2013_EMOTIONS])
+    hard = place[np.concatenate([rows.emotions for _, rows in parts])]
+    return Samples(
+        images=np.concatenate([rows.images for _, rows in parts]),
+        targets=one_hot(hard, len(labels)),
+        labels=labels,
+        hard=hard,
+        split=np.concatenate([_split(path, rows) for path, rows in parts]),
+        name=FER2013,
+        form="FER2013 CSV: " + " and ".join(path.name for path in files),
+        protocol=FER2013,
+    )
+
+
+def _split(path: Path, rows: Fer2013Rows) -> NDArray[np.str_]:
+    if rows.usage is not None:
+        return np.array(rows.usage)
+    stem = path.name.removesuffix(".gz").removesuffix(".csv")
+    return np.array([_PAIR.get(stem, TRAINING)] * len(rows.images))
+
+
+def _with_votes(samples: Samples, path: Path, protocol: str) -> Samples:
+    usage, votes = read_votes(path)
+    if len(votes) != len(samples):
+        raise DataError(
+            f"{path}: {len(votes)} rows of votes for {len(samples)} pictures; row i must belong to "
+            "row i of the pictures' file"
+        )
+    different = np.flatnonzero(np.array(usage) != samples.split)
+    if different.size:
+        i = int(different[0])
+        raise DataError(
+            f"{path}: row {i + 1}: Usage {usage[i]!r}, the picture's row says "
+            f"{str(samples.split[i])!r}; the two files are not in the same order"
+        )
+    return replace(
+        samples,
+        targets=training_targets(votes),
+        labels=EMOTIONS,
+        hard=hard_labels(votes, protocol),
+        name="ferplus",
+        form=f"{samples.form} with FER+ votes: {path.name}",
+        protocol=protocol,
+    )
+
+
+def _from_folders(path: Path, protocol: str | None) -> Samples:
+    _check_protocol(protocol, (LABELS,), "with class folders")
+    rows = read_class_folders(path)
+    labels = in_canonical_order(rows.names)
+    hard = np.array([labels.index(name) for name in rows.names], np.int64)
+    ck = rows.subjects is not None
+    return Samples(
+        images=rows.images,
+        targets=one_hot(hard, len(labels)),
+        labels=labels,
+        hard=hard,
+        split=np.array([TRAINING] * len(hard)),
+        name=path.resolve().name,
+        form="class folders" + (", CK+ file names with subjects" if ck else ""),
+        protocol=LABELS,
+        subjects=None if rows.subjects is None else np.array(rows.subjects),
+    )
+
+
+def _check_protocol(protocol: str | None, allowed: tuple[str, ...], when: str) -> None:
+    if protocol is not None and protocol not in allowed:
+        raise ConfigError(f"--protocol {protocol}: {when} only {', '.join(allowed)} is possible")

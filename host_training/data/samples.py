@@ -1,0 +1,131 @@
+"""``Samples``: the one value that every data set becomes."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contract.metadata import Dataset
+from host_training.errors import DataError
+
+TRAINING: Final = "Training"
+VALIDATION: Final = "PublicTest"
+"""FER2013's names for the rows to learn from and the rows to tune on."""
+
+EXCLUDED: Final = -1
+"""The hard label of a row that the protocol leaves out of every figure."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Pictures with their labels, in the order of the files.
+
+    Attributes:
+        images: uint8 ``(n, 48, 48)``, grey.
+        targets: float32 ``(n, k)``: what to train towards, rows sum to 1 (one-hot labels or the
+            distribution of people's votes), or to 0 where the row is not fit for training.
+        labels: the ``k`` canonical emotions, in canonical order.
+        hard: int64 ``(n,)``: index of the one right answer, ``EXCLUDED`` where the protocol says
+            that there is none.
+        split: str ``(n,)``: the name of each row's split.
+        name: of the data set, for reports and fingerprints.
+        form: what the files were recognised as, in words.
+        protocol: how ``hard`` was made: ``majority``, ``plurality``, ``fer2013`` or ``labels``.
+        subjects: str ``(n,)``: who is in the picture, where the data set says so.
+    """
+
+    images: NDArray[np.uint8]
+    targets: NDArray[np.float32]
+    labels: tuple[str, ...]
+    hard: NDArray[np.int64]
+    split: NDArray[np.str_]
+    name: str
+    form: str
+    protocol: str
+    subjects: NDArray[np.str_] | None = None
+
+    def __post_init__(self) -> None:
+        n, k = len(self.images), len(self.labels)
+        if self.images.dtype != np.uint8 or self.images.shape != (n, 48, 48):
+            raise ValueError(
+                f"images must be uint8 (n, 48, 48), got {self.images.dtype} {self.images.shape}"
+            )
+        if self.targets.shape != (n, k):
+            raise ValueError(f"targets must have shape {(n, k)}, got {self.targets.shape}")
+        columns = [self.hard, self.split] + ([] if self.subjects is None else [self.subjects])
+        if any(column.shape != (n,) for column in columns):
+            raise ValueError(f"hard, split and subjects must have shape {(n,)}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def trainable(self) -> NDArray[np.bool_]:
+        """Bool ``(n,)``: the rows with a distribution to train towards."""
+        return np.asarray(self.targets.sum(axis=1) > 0)
+
+    @property
+    def measurable(self) -> NDArray[np.bool_]:
+        """Bool ``(n,)``: the rows with one right answer under the protocol."""
+        return np.asarray(self.hard != EXCLUDED)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits, in the order of their first rows."""
+        names, first = np.unique(self.split, return_index=True)
+        return tuple(str(names[i]) for i in np.argsort(first))
+
+    def where(self, mask: NDArray[np.bool_]) -> "Samples":
+        """Return the rows where ``mask`` is true."""
+        subjects = None if self.subjects is None else self.subjects[mask]
+        return replace(
+            self,
+            images=self.images[mask],
+            targets=self.targets[mask],
+            hard=self.hard[mask],
+            split=self.split[mask],
+            subjects=subjects,
+        )
+
+    def split_rows(self, name: str) -> "Samples":
+        """Return the rows of one split.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        if name not in self.splits:
+            raise DataError(
+                f"{self.name} has no split {name!r}; it has {', '.join(self.splits) or 'no rows'}"
+            )
+        return self.where(self.split == name)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of measurable rows of each label."""
+        numbers = np.bincount(self.hard[self.measurable], minlength=len(self.labels))
+        return {label: int(n) for label, n in zip(self.labels, numbers, strict=True)}
+
+    def fingerprint(self) -> Dataset:
+        """Identify these very rows: SHA-256 of labels, pictures, targets and answers, in order."""
+        digest = hashlib.sha256(",".join(self.labels).encode())
+        digest.update(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.targets, "<f4").data)
+        digest.update(np.ascontiguousarray(self.hard, "<i8").data)
+        return Dataset(
+            name=self.name,
+            split="+".join(self.splits),
+            rows=len(self),
+            fingerprint=digest.hexdigest(),
+        )
+
+
+def picture_keys(images: NDArray[np.uint8]) -> NDArray[np.void]:
+    """Return 16 bytes ``(n,)`` a picture that are equal for, and only for, equal pictures.
+
+    BLAKE2b cut to 128 bits: two different pictures of a data set share a key with a probability
+    below 1e-28.
+    """
+    digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+    # "V" and not "S": numpy strips trailing zero bytes from "S" when it compares.
+    return np.array(digests, dtype="V16") if digests else np.empty(0, "V16")

@@ -1,0 +1,155 @@
+"""The epochs of a run: train, validate, make it safe on the disk, go on."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from host_training.atomic import RESUME
+from host_training.batches import TrainingBatches
+from host_training.checkpoint import (
+    EpochRow,
+    best_row,
+    capture,
+    load_newest,
+    restore,
+    save_checkpoint,
+)
+from host_training.config import TrainConfig
+from host_training.data.samples import Samples
+from host_training.errors import TrainingError
+from host_training.evaluate import batched_probabilities
+from host_training.metrics import metrics
+from host_training.progress import TrainingProgress
+from host_training.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    import keras
+
+History = tuple[EpochRow, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """What every epoch of a run needs.
+
+    Attributes:
+        model: compiled, untrained: what has been learnt so far is taken from the checkpoints.
+        validation: measurable rows only.
+    """
+
+    directory: RunDirectory
+    config: TrainConfig
+    model: "keras.Model"
+    batches: TrainingBatches
+    validation: Samples
+    progress: TrainingProgress
+
+
+def run_epochs(run: Run) -> History:
+    """Do the epochs that are missing; each is safe on the disk before the next begins.
+
+    Raises:
+        TrainingError: interrupted by the user, the loss is not a number, or the disk refuses.
+    """
+    history = _restored(run)
+    try:
+        while len(history) < run.config.epochs:
+            history = _kept(run, (*history, _epoch(run, len(history))))
+    except KeyboardInterrupt as interrupt:
+        raise TrainingError(
+            f"interrupted in epoch {len(history) + 1}/{run.config.epochs}, {len(history)} are safe "
+            f"in {run.directory.path}; continue with the same command and --resume"
+        ) from interrupt
+    return history
+
+
+def _restored(run: Run) -> History:
+    """Take up the newest whole checkpoint, if there is one, and say so."""
+    checkpoint = load_newest(run.directory.checkpoints)
+    done = 0 if checkpoint is None else len(checkpoint.history)
+    if checkpoint is None:
+        if run.directory.record().epochs_done:
+            raise TrainingError(
+                f"{run.directory.checkpoints}: no whole checkpoint is left to resume from; start a "
+                "new run with another --out"
+            )
+        return ()
+    restore(run.model, checkpoint)
+    epochs = run.config.epochs
+    where = f"at epoch {done + 1}/{epochs}" if done < epochs else f"after its last epoch, {epochs}"
+    run.progress.say(f"resuming {run.directory.path} {where}")
+    return checkpoint.history
+
+
+def _epoch(run: Run, index: int) -> EpochRow:
+    """Train one epoch, counted from 0, and validate."""
+    started = time.monotonic()
+    run.progress.begin_epoch(index + 1, run.config.epochs, len(run.batches))
+    loss, accuracy = _learn(run, index)
+    probabilities = batched_probabilities(run.model, run.validation.images)
+    rows = run.validation
+    figures = metrics(probabilities, rows.hard, rows.labels, protocol=rows.protocol, split="")
+    right = probabilities[np.arange(len(rows)), rows.hard].astype(np.float64)
+    return EpochRow(
+        epoch=index + 1,
+        learning_rate=float(run.model.optimizer.learning_rate),
+        loss=loss,
+        accuracy=accuracy,
+        val_loss=float(-np.log(np.maximum(right, 1e-7)).mean()),
+        val_accuracy=figures.accuracy,
+        val_balanced_accuracy=figures.balanced_accuracy,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _learn(run: Run, index: int) -> tuple[float, float]:
+    """Take the steps of one epoch; return its mean loss and accuracy over the batches.
+
+    The means are our own: ``train_on_batch`` forgets the batches before.
+    """
+    sums = np.zeros(2)
+    for number, (images, targets, weights) in enumerate(run.batches.epoch(index), 1):
+        logs = run.model.train_on_batch(images, targets, weights, return_dict=True)
+        sums += float(logs["loss"]), float(logs["accuracy"])
+        if not np.isfinite(sums[0]):
+            raise TrainingError(
+                f"the loss is {float(logs['loss'])} in epoch {index + 1}: training has diverged; "
+                f"start a new run with a lower --learning-rate than {run.config.learning_rate:g}"
+            )
+        run.progress.batch(float(sums[0]) / number)
+    loss, accuracy = (sums / len(run.batches)).tolist()
+    return loss, accuracy
+
+
+def _kept(run: Run, history: History) -> History:
+    """Write down the state after the newest epoch."""
+    best = best_row(history) is history[-1]
+    if best:
+        # Before the checkpoint: killed in between, the epoch is done again, to the same result.
+        _save_model(run)
+    save_checkpoint(run.directory.checkpoints, capture(run.model, history))
+    run.directory.write_history(history)
+    record = run.directory.record()
+    run.directory.write_record(msgspec.structs.replace(record, epochs_done=len(history)))
+    run.progress.end_epoch(history[-1], best=best)
+    return history
+
+
+def _save_model(run: Run) -> None:
+    """Write the network without its optimiser, as the converters want it."""
+    # Not clone_model: it would take the optimiser along.
+    inference = type(run.model).from_config(run.model.get_config())
+    inference.set_weights(run.model.get_weights())
+    target = run.directory.model
+    temporary = target.with_name(f".partial-{target.name}")
+    try:
+        inference.save(temporary)
+        temporary.replace(target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise TrainingError(
+            f"{target}: can not be written ({error.strerror or error}); {RESUME}"
+        ) from error

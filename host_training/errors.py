@@ -1,0 +1,11 @@
+"""What can go wrong on the workstation; ``edge.errors`` draws the whole tree."""
+
+from edge.contract.errors import EdgeEmoError
+
+
+class DataError(EdgeEmoError):
+    """A data set's file is missing, damaged, or does not fit what it is used for."""
+
+
+class TrainingError(EdgeEmoError):
+    """A training run can not start, go on, or be read."""

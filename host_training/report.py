@@ -1,0 +1,26 @@
+"""The reports at the end of a run: figures and pictures, made anew from its files at any time."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from host_training.checkpoint import EpochRow
+from host_training.data.samples import Samples
+from host_training.evaluate import evaluate, keras_probabilities
+from host_training.metrics import Metrics
+from host_training.plots import confusion_matrix_png, learning_curves_png
+from host_training.run_directory import METRICS, RunDirectory
+
+
+def write_reports(run: RunDirectory, validation: Samples, history: Sequence[EpochRow]) -> Metrics:
+    """Measure ``model.keras`` on the validation rows and write figures and pictures.
+
+    Raises:
+        TrainingError: the model can not be opened, or the disk refuses.
+    """
+    record = run.record()
+    figures = evaluate(validation, partial(keras_probabilities, run.path))
+    run.write_json(METRICS, figures)
+    run.write_history(history)
+    learning_curves_png(history, run.path / "learning_curves.png", record.run_id)
+    confusion_matrix_png(figures, run.path / "confusion_matrix.png", record.run_id)
+    return figures

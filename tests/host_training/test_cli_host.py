@@ -1,0 +1,142 @@
+"""The workstation's commands from the outside: exit codes, one-line errors, a real SIGKILL."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge.cli import main
+
+CLASSES = ("happy", "sad", "surprised")
+Write = Callable[..., Path]
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "edge.cli", *map(str, arguments)]
+
+
+def run(*arguments: object) -> int:
+    """Run the command in this process (TensorFlow is slow to load); return its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture
+def data(tmp_path: Path, write_folders: Write) -> Path:
+    return write_folders(tmp_path / "data", CLASSES, 12)
+
+
+def test_killed_and_resumed(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """After SIGKILL a run says from where it resumes, completes, and is evaluated."""
+    out = tmp_path / "run"
+    settings = ("train", "--data", data, "--out", out)
+    options = ("--epochs", 6, "--batch-size", 8)
+    with subprocess.Popen(
+        command(*settings, *options), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        while not (out / "checkpoints" / "epoch-0001.npz").exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        _, complaints = process.communicate()
+    assert process.returncode == -signal.SIGKILL, complaints.decode()
+
+    resumed = subprocess.run(
+        command(*settings, "--resume"), capture_output=True, text=True, check=False
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stderr == ""
+    assert f"resuming {out} at epoch " in resumed.stdout
+    assert "epoch 6/6" in resumed.stdout
+    assert "epoch 1/6" not in resumed.stdout
+    assert json.loads((out / "run.json").read_text())["state"] == "complete"
+
+    result = tmp_path / "figures.json"
+    assert run("evaluate", out, "--data", data, "--json", result) == 0
+    shown = capsys.readouterr().out
+    assert "class folders" in shown
+    assert "flattered" in shown, "training rows are measured on, and nobody says so"
+    figures = json.loads(result.read_text())
+    assert (figures["n"], figures["protocol"]) == (36, "labels")
+    assert set(figures["per_class"]) == {"happiness", "sadness", "surprise"}
+
+
+def test_audit_writes_what_it_prints(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`data audit` prints the recognised form and writes the counts as JSON."""
+    assert run("data", "audit", data, "--json", tmp_path / "audit.json") == 0
+    assert "data: class folders, 36 rows, protocol labels" in capsys.readouterr().out
+    audit = json.loads((tmp_path / "audit.json").read_text())
+    assert audit["splits"]["Training"]["per_class"] == {
+        "happiness": 12,
+        "surprise": 12,
+        "sadness": 12,
+    }
+    assert audit["duplicates"]["groups"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "--data", "{data}", "--out", "{new}", "--arch", "vgg"], 2, "unknown arch"),
+        (["train", "--data", "{data}", "--out", "{new}", "--epochs", "0"], 2, "--epochs"),
+        (["train", "--data", "{data}", "--out", "{new}", "--resume"], 2, "no such run"),
+        (["train", "--data", "{data}", "--out", "{data}"], 2, "not empty"),
+        (["train", "--data", "{new}", "--out", "{new}"], 1, "no such file or folder"),
+        (["data", "audit", "{new}"], 1, "no such file or folder"),
+        (["data", "audit", "{data}", "--protocol", "majority"], 2, "--protocol majority"),
+        (["data", "audit", "{data}", "--json", "{data}/no/a.json"], 1, "can not be written"),
+        (["evaluate", "{new}", "--data", "{data}"], 2, "no such model"),
+        (["evaluate", "{data}", "--data", "{data}", "--split", "Test"], 1, "no split 'Test'"),
+    ],
+)
+def test_errors_are_one_line(
+    tmp_path: Path,
+    data: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
+    """Wrong usage and wrong data end with one line, the right exit code, and nothing written."""
+    new = tmp_path / "new"
+    assert run(*(argument.format(data=data, new=new) for argument in arguments)) == code
+    errors = capsys.readouterr().err
+    assert errors.startswith("edgeemo: error: ")
+    assert errors.count("\n") == 1
+    assert message in errors
+    assert not new.exists()
+
+
+def test_a_model_that_does_not_know_an_emotion(
+    tmp_path: Path, write_folders: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows of an emotion that the model lacks are an error that names and counts them."""
+    out = tmp_path / "run"
+    known = write_folders(tmp_path / "known", CLASSES[:2], 6)
+    assert run("train", "--data", known, "--out", out, "--epochs", 1, "--batch-size", 4) == 0
+    more = write_folders(tmp_path / "more", CLASSES, 3)
+    capsys.readouterr()
+    assert run("evaluate", out / "model.keras", "--data", more) == 1
+    errors = capsys.readouterr().err
+    assert "surprise (3 rows); the model knows happiness, sadness" in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_file_that_is_no_model(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A .keras file that Keras can not open is one line, without a traceback."""
+    fake = tmp_path / "fake.keras"
+    fake.write_bytes(os.urandom(500))
+    assert run("evaluate", fake, "--data", data) == 1
+    errors = capsys.readouterr().err
+    assert f"{fake}: can not be opened as a Keras model" in errors
+    assert errors.count("\n") == 1

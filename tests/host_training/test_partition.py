@@ -1,0 +1,91 @@
+"""A run never learns from what it is judged on."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from host_training.data.load import one_hot
+from host_training.data.partition import partition
+from host_training.data.samples import Samples, picture_keys
+from host_training.errors import DataError
+
+
+def samples(
+    hard: list[int], split: list[str] | None = None, subjects: list[str] | None = None
+) -> Samples:
+    answers: NDArray[np.int64] = np.array(hard)
+    images = np.random.default_rng(0).integers(0, 256, (len(hard), 48, 48), np.uint8)
+    return Samples(
+        images=images,
+        targets=one_hot(answers, 3),
+        labels=("neutral", "happiness", "surprise"),
+        hard=answers,
+        split=np.array(split or ["Training"] * len(hard)),
+        name="made",
+        form="made up",
+        protocol="labels",
+        subjects=None if subjects is None else np.array(subjects),
+    )
+
+
+def test_the_given_validation_split_is_used() -> None:
+    """Where the data has PublicTest, that is it; other splits are not touched."""
+    split = ["Training"] * 4 + ["PublicTest"] * 2 + ["PrivateTest"] * 2
+    parts = partition(samples([0, 1, 0, 1, 0, 1, 0, 1], split))
+    assert (len(parts.training), len(parts.validation)) == (4, 2)
+    assert parts.validation.splits == ("PublicTest",)
+
+
+def test_duplicates_of_validation_rows_are_left_out_and_said() -> None:
+    """Training rows with a validation row's very picture go, unless they are asked for."""
+    data = samples([0, 1, 0, 1, 0, 1], ["Training"] * 4 + ["PublicTest"] * 2)
+    data.images[1] = data.images[5]
+    parts = partition(data)
+    assert len(parts.training) == 3
+    assert any("1 training rows left out" in remark for remark in parts.remarks)
+    assert len(partition(data, keep_duplicates=True).training) == 4
+
+
+def test_held_out_rows_are_disjoint_by_subject() -> None:
+    """No subject is on both sides, every class is on both, and the share is about right."""
+    hard = [0, 1, 2] * 30
+    subjects = [f"S{i // 3:03d}" for i in range(90)]
+    parts = partition(samples(hard, subjects=subjects), share=0.2)
+    left, right = parts.training.subjects, parts.validation.subjects
+    assert left is not None
+    assert right is not None
+    assert not set(left.tolist()) & set(right.tolist())
+    assert min(parts.training.counts().values()) > 0
+    assert min(parts.validation.counts().values()) > 0
+    assert len(parts.validation) == pytest.approx(18, abs=3)
+
+
+def test_held_out_rows_are_disjoint_by_picture() -> None:
+    """Copies of one picture stay on one side even where no subject is known."""
+    data = samples([0, 1, 2] * 20)
+    data.images[30:] = data.images[:30]
+    parts = partition(data)
+    keys = [set(map(bytes, picture_keys(p.images))) for p in (parts.training, parts.validation)]
+    assert not keys[0] & keys[1]
+    assert len(parts.training) + len(parts.validation) == 60
+
+
+def test_the_choice_depends_on_the_seed_only() -> None:
+    """The same seed holds out the same rows."""
+    data = samples([0, 1, 2] * 20)
+    first, again, other = (partition(data, seed=s).validation.fingerprint() for s in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize(
+    ("hard", "message"),
+    [
+        ([0, 0, 0, 0], "training rows show 1 labels"),
+        ([0, 0, 0, 1], "happiness has 1 training row"),
+    ],
+)
+def test_data_that_can_not_be_divided(hard: list[int], message: str) -> None:
+    """One class only, or one row of a class, is said to be too little."""
+    with pytest.raises(DataError, match=message):
+        partition(samples(hard))

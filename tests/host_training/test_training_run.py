@@ -1,0 +1,281 @@
+"""A run can be stopped at any moment and goes on as if it had not been."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge.errors import ConfigError
+from host_training.architectures import ARCHITECTURES
+from host_training.batches import TrainingBatches
+from host_training.checkpoint import EpochRow, load_newest
+from host_training.config import TrainConfig
+from host_training.data.partition import partition
+from host_training.data.samples import Samples
+from host_training.epochs import Run, run_epochs
+from host_training.errors import TrainingError
+from host_training.frameworks import import_keras
+from host_training.optimizer import compiled_model
+from host_training.run_directory import RunDirectory
+from host_training.train import config_to_resume, run_record, train
+
+keras = import_keras()
+
+
+def tiny(classes: int) -> "keras.Model":
+    """A network with all that a checkpoint must hold (moments, statistics, dropout), and small."""
+    layers = keras.layers
+    steps = (
+        layers.Rescaling(1 / 127.5, offset=-1),
+        layers.Conv2D(8, 5, strides=4, use_bias=False),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+        layers.GlobalAveragePooling2D(),
+        layers.Dropout(0.3),
+        layers.Dense(classes, activation="softmax"),
+    )
+    inputs = keras.Input((48, 48, 1))
+    outputs = inputs
+    for step in steps:
+        outputs = step(outputs)
+    return keras.Model(inputs, outputs)
+
+
+class Recorder:
+    """A progress that keeps what it is told, and can stop the run at a batch."""
+
+    def __init__(self, at_batch: int = 0, action: Callable[[], None] = lambda: None) -> None:
+        self.lines: list[str] = []
+        self.epochs: list[int] = []
+        self._left, self._action = at_batch, action
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def say(self, line: str) -> None:
+        """Keep the line."""
+        self.lines.append(line)
+
+    def begin_epoch(self, epoch: int, epochs: int, batches: int) -> None:
+        """Keep the epoch's number."""
+        assert 1 <= epoch <= epochs
+        assert batches == 3
+        self.epochs.append(epoch)
+
+    def batch(self, loss: float) -> None:
+        """Count down to the action."""
+        assert loss > 0
+        self._left -= 1
+        if self._left == 0:
+            self._action()
+
+    def end_epoch(self, row: EpochRow, *, best: bool) -> None:
+        """Check that an epoch ends where it began."""
+        assert row.epoch == self.epochs[-1]
+        assert best or row.epoch > 1
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _registered() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ARCHITECTURES, "tiny", tiny)
+        yield
+
+
+def press_ctrl_c() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def settings(_registered: None) -> TrainConfig:
+    return TrainConfig(
+        architecture="tiny", epochs=3, batch_size=16, warmup_epochs=0.5, seed=3, class_weights=True
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, striped: Samples, settings: TrainConfig
+) -> RunDirectory:
+    """A run that nobody disturbed."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    return train(striped, settings, out, Recorder(), resume=False)
+
+
+def final_state(run: RunDirectory) -> tuple[np.ndarray, ...]:
+    checkpoint = load_newest(run.checkpoints)
+    assert checkpoint is not None
+    return checkpoint.arrays
+
+
+def test_leaves_what_others_read(whole: RunDirectory, striped: Samples) -> None:
+    """The directory holds model, record, figures and pictures, with the agreed fields."""
+    record = json.loads((whole.path / "run.json").read_text())
+    assert (record["state"], record["epochs_done"]) == ("complete", 3)
+    assert tuple(record["labels"]) == striped.labels
+    assert record["template_id"] == "fer48-v1"
+    assert record["training_data"]["rows"] == 48
+    assert record["validation_data"]["split"] == "PublicTest"
+    assert set(record["versions"]) >= {"python", "numpy", "tensorflow", "keras"}
+    figures = json.loads((whole.path / "metrics.json").read_text())
+    keys = {"accuracy", "balanced_accuracy", "macro_f1", "n", "per_class", "ece", "protocol"}
+    assert keys <= set(figures)
+    assert (figures["n"], figures["split"], figures["protocol"]) == (16, "PublicTest", "labels")
+    for name in ("learning_curves.png", "confusion_matrix.png"):
+        assert (whole.path / name).read_bytes().startswith(b"\x89PNG")
+    assert not list(whole.path.rglob(".*")), "something half-written is left"
+
+
+def test_the_model_is_that_of_the_best_epoch(whole: RunDirectory) -> None:
+    """model.keras reaches the best validation accuracy of the history, to the row."""
+    with (whole.path / "history.csv").open() as file:
+        best = max(float(row["val_accuracy"]) for row in csv.DictReader(file))
+    figures = json.loads((whole.path / "metrics.json").read_text())
+    assert figures["accuracy"] == best
+    model = keras.models.load_model(whole.model, safe_mode=True)
+    assert model.count_params() == whole.record().parameters
+    assert getattr(model, "optimizer", None) is None, "the optimiser doubles the file"
+
+
+def test_the_history_is_of_whole_epochs(
+    tmp_path: Path, striped: Samples, settings: TrainConfig
+) -> None:
+    """Training loss and accuracy are means over all batches of the epoch, not of the last one."""
+    parts = partition(striped)
+    batches = TrainingBatches(parts.training, 16, settings.seed, settings.augmentation)
+    model = compiled_model(settings, 4, len(batches))
+    step, seen = model.train_on_batch, []
+
+    def recorded(*arguments: object, **options: object) -> dict[str, float]:
+        seen.append(step(*arguments, **options))
+        return seen[-1]
+
+    model.train_on_batch = recorded
+    (tmp_path / "checkpoints").mkdir()
+    directory = RunDirectory(tmp_path)
+    directory.write_record(run_record(settings, parts, model.count_params()))
+    one_epoch = msgspec.structs.replace(settings, epochs=1)
+    run = Run(directory, one_epoch, model, batches, parts.validation, Recorder())
+    (row,) = run_epochs(run)
+    assert len(seen) == 3
+    assert row.loss == pytest.approx(np.mean([logs["loss"] for logs in seen]))
+    assert row.accuracy == pytest.approx(np.mean([logs["accuracy"] for logs in seen]))
+
+
+@pytest.mark.parametrize("batch", [2, 5, 9])
+def test_interrupted_and_resumed_is_the_same_run(
+    tmp_path: Path, striped: Samples, settings: TrainConfig, whole: RunDirectory, batch: int
+) -> None:
+    """Stopped in its first, second or last epoch and resumed, a run ends in the very same state."""
+    out = tmp_path / "run"
+    with pytest.raises(TrainingError, match=r"interrupted in epoch \d/3.*--resume"):
+        train(striped, settings, out, Recorder(batch, press_ctrl_c), resume=False)
+    done = RunDirectory(out).record().epochs_done
+    assert done == (batch - 1) // 3
+    second = Recorder()
+    run = train(striped, config_to_resume(out), out, second, resume=True)
+    assert second.epochs == list(range(done + 1, 4)), "an epoch was done twice or left out"
+    if done:
+        assert f"resuming {out} at epoch {done + 1}/3" in second.lines
+    for resumed, undisturbed in zip(final_state(run), final_state(whole), strict=True):
+        np.testing.assert_allclose(resumed, undisturbed, rtol=1e-4, atol=1e-5)
+    assert [row.epoch for row in run.history()] == [1, 2, 3]
+
+
+def test_a_taken_directory_is_refused(
+    whole: RunDirectory, striped: Samples, settings: TrainConfig, tmp_path: Path
+) -> None:
+    """A run is never overwritten: --resume is the remedy; other files are not touched either."""
+    with pytest.raises(ConfigError, match="holds a run already; continue it with --resume"):
+        train(striped, settings, whole.path, Recorder(), resume=False)
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="not empty; choose another --out"):
+        train(striped, settings, tmp_path, Recorder(), resume=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_complete_run_only_gets_its_reports(whole: RunDirectory, striped: Samples) -> None:
+    """Resuming a complete run trains nothing and makes its reports anew."""
+    reports = ("metrics.json", "learning_curves.png", "confusion_matrix.png")
+    before = (whole.path / "metrics.json").read_text()
+    for name in reports:
+        (whole.path / name).unlink()
+    recorder = Recorder()
+    train(striped, config_to_resume(whole.path), whole.path, recorder, resume=True)
+    assert recorder.epochs == []
+    assert any("is complete" in line for line in recorder.lines)
+    assert all((whole.path / name).is_file() for name in reports)
+    assert (whole.path / "metrics.json").read_text() == before
+
+
+def test_other_data_can_not_be_resumed_on(
+    whole: RunDirectory, striped: Samples, settings: TrainConfig
+) -> None:
+    """One changed pixel among the training rows is noticed."""
+    images = striped.images.copy()
+    images[0, 0, 0] ^= 1
+    with pytest.raises(ConfigError, match=r"training_data of .* is not that of the data given"):
+        train(replace(striped, images=images), settings, whole.path, Recorder(), resume=True)
+
+
+def test_nothing_to_resume(tmp_path: Path) -> None:
+    """--resume of what is not there, or is no run, says so."""
+    with pytest.raises(ConfigError, match="no such run; leave --resume out"):
+        config_to_resume(tmp_path / "nowhere")
+    with pytest.raises(TrainingError, match=r"config\.json: No such file.*run directory"):
+        config_to_resume(tmp_path)
+
+
+def test_divergence_ends_the_run(tmp_path: Path, striped: Samples, settings: TrainConfig) -> None:
+    """A loss that is not a number ends training with a line that names the remedy."""
+    config = msgspec.structs.replace(settings, learning_rate=1e30, epochs=5)
+    with pytest.raises(TrainingError, match=r"the loss is nan in epoch .* lower --learning-rate"):
+        train(striped, config, tmp_path / "run", Recorder(), resume=False)
+
+
+def test_a_lost_checkpoint_is_not_papered_over(
+    tmp_path: Path, striped: Samples, settings: TrainConfig
+) -> None:
+    """A run whose checkpoints are gone does not silently start again."""
+    out = tmp_path / "run"
+    with pytest.raises(TrainingError):
+        train(striped, settings, out, Recorder(5, press_ctrl_c), resume=False)
+    for file in (out / "checkpoints").iterdir():
+        file.unlink()
+    with pytest.raises(TrainingError, match="no whole checkpoint is left"):
+        train(striped, settings, out, Recorder(), resume=True)
+
+
+def test_a_full_disk_stops_with_everything_before_safe(
+    tmp_path: Path, striped: Samples, settings: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the disk refuses the second checkpoint, the first still resumes the run."""
+    out = tmp_path / "run"
+    real = np.savez
+
+    def savez(file: object, **arrays: np.ndarray) -> None:
+        if (out / "checkpoints" / "epoch-0001.npz").exists():
+            raise OSError(28, "No space left on device")
+        real(file, **arrays)
+
+    monkeypatch.setattr(np, "savez", savez)
+    with pytest.raises(TrainingError, match="No space left on device"):
+        train(striped, settings, out, Recorder(), resume=False)
+    monkeypatch.undo()
+    second = Recorder()
+    train(striped, settings, out, second, resume=True)
+    assert second.epochs == [2, 3]

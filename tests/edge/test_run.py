@@ -6,8 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -334,10 +337,40 @@ def test_doctor_fails_on_a_damaged_model(tmp_path):
     assert "golden.npz" in checks["model"]["detail"]
 
 
-def test_a_streams_password_is_never_written(tmp_path):
-    """Neither the log nor the error holds the user, the password or the query of an address."""
-    address = "rtsp://admin:s3cret@127.0.0.1:1/live?token=t0ken"
-    done = edgeemo("run", "--source", address, "--log-dir", tmp_path)
-    assert_refused(done, 1, "rtsp://127.0.0.1:1/live")
-    written = done.stderr + (tmp_path / "edgeemo.jsonl").read_text()
+@pytest.fixture
+def film_server(tmp_path):
+    """A web server on loopback that gives a film which can be read without seeking."""
+    codec = cv2.VideoWriter.fourcc(*"MJPG")
+    film = cv2.VideoWriter(str(tmp_path / "film.avi"), codec, 25.0, (640, 480))
+    for i in range(10):
+        film.write(DemoSource().render(i))
+    film.release()
+    handler = partial(_SilentHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+class _SilentHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_streams_password_is_never_written(tmp_path, film_server):
+    """Neither log nor output holds the user, the password or the query of an address."""
+    address = f"http://admin:s3cret@{film_server}/film.avi?token=t0ken"
+    done = edgeemo("run", "--source", address, "--max-frames", 1, "--log-dir", tmp_path)
+    assert done.returncode == 0, done.stderr
+    started = records_in(tmp_path)[0]
+    assert started["source"] == f"http://{film_server}/film.avi"
+    refused = edgeemo(
+        "run", "--source", "rtsp://admin:s3cret@127.0.0.1:1/live?token=t0ken",
+        "--log-dir", tmp_path / "other",
+    )  # fmt: skip
+    assert_refused(refused, 1, "rtsp://127.0.0.1:1/live")
+    written = done.stdout + done.stderr + refused.stderr
+    written += (tmp_path / "edgeemo.jsonl").read_text()
     assert not any(secret in written for secret in ("s3cret", "t0ken", "admin"))

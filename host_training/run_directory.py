@@ -1,5 +1,6 @@
 """The directory that a training run leaves: plain files that others read."""
 
+import contextlib
 import csv
 import importlib
 import io

@@ -4,6 +4,7 @@
 two together. Fields are only ever added within a schema version.
 """
 
+import inspect
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -172,6 +173,9 @@ def decode_record(line: bytes) -> LogRecord:
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a line."""
     schema = msgspec.json.schema(LogRecord)
+    for definition in schema["$defs"].values():
+        # Python 3.13 strips the indentation of docstrings, earlier ones do not.
+        definition["description"] = inspect.cleandoc(definition["description"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "edgeemo log record",

@@ -1,6 +1,5 @@
 """The directory that a training run leaves: plain files that others read."""
 
-import contextlib
 import csv
 import importlib
 import io

@@ -18,27 +18,29 @@ define pytest
 	  exit $$code; }
 endef
 
-.PHONY: help demo test test-device test-full fmt lint type schema framing clean
+.PHONY: help demo test test-device test-full test-arm64 fmt lint type schema framing clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(DEVICE)/.installed ## run the main job on a moving real face, without any camera
-	@sh deploy/graphics-libraries.sh
 	@mkdir -p build/demo
 	$(DEVICE)/bin/edgeemo run --source demo --log-dir build/demo --snapshot build/demo/demo.png
 
 test: test-device test-full ## run the tests: first with the device's packages only, then with all
 
 test-device: $(DEVICE)/.tested-with
-	@sh deploy/graphics-libraries.sh
-	@$(DEVICE)/bin/python -c "import importlib.util as u, sys; sys.exit(bool(u.find_spec('tensorflow')))" \
-	  || { echo "the device environment holds TensorFlow: it proves nothing" >&2; exit 1; }
+	@$(DEVICE)/bin/python -c "import importlib.util as u, sys; \
+	  sys.exit(any(map(u.find_spec, ('tensorflow', 'mediapipe', 'matplotlib'))))" \
+	  || { echo "the device environment holds more than a device's packages" >&2; exit 1; }
 	$(call pytest,$(DEVICE),tests/edge)
 
 test-full: $(FULL)/.installed
 	@sh deploy/graphics-libraries.sh
 	$(call pytest,$(FULL),tests)
+
+test-arm64: $(DEVICE)/.installed ## run it in emulated arm64 Debians, as root (needs debootstrap, qemu-user-static, binfmt-support)
+	tests/hosts/arm64_mesh.sh build $(DEVICE)/bin/python
 
 fmt: $(FULL)/.installed ## format the code
 	$(FULL)/bin/ruff format $(CODE)
@@ -61,8 +63,7 @@ clean: ## remove what make made (not runs/)
 
 $(DEVICE)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEVICE)
-	$(DEVICE)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e . $(MEDIAPIPE_NEEDS)
-	$(DEVICE)/bin/pip install $(PIP_FLAGS) --no-deps $(MEDIAPIPE)
+	$(DEVICE)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e .
 	@touch $@
 
 $(DEVICE)/.tested-with: $(DEVICE)/.installed

@@ -14,11 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
@@ -177,6 +175,10 @@ def _read(path: Path, size: int) -> bytes:
 
 def _download(url: str, size: int) -> bytes:
     """Fetch ``url`` through urllib, which honours the proxy variables."""
+    # Only here: a device that has its assets need not load an HTTP client at every start.
+    import urllib.request
+    from http.client import HTTPException
+
     deadline = time.monotonic() + _TOTAL_TIMEOUT_S
     data = bytearray()
     try:

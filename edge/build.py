@@ -10,9 +10,9 @@ from typing import Any
 from edge import machine
 from edge._version import __version__
 from edge.assets import FACE_LANDMARKER, asset_path
-from edge.config import Config, MesherConfig, ModelConfig
+from edge.config import Config, MesherConfig, MesherKind, ModelConfig
 from edge.contract.bundle import Bundle, open_bundle
-from edge.errors import ConfigError, InferenceError
+from edge.errors import InferenceError
 from edge.interpreter import runtime_name
 from edge.pipeline import Pipeline
 from edge.protocols import FaceMesher, FrameSource
@@ -20,6 +20,7 @@ from edge.sinks.jsonl import JsonlSink
 from edge.sources.opencv import without_secrets
 from edge.sources.select import SourceOptions, open_source, source_kind
 from edge.stages.classify import TfliteClassifier
+from edge.stages.mesh.litert import LitertMesher
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.track import FaceTracker
 
@@ -102,26 +103,26 @@ def open_pipeline(config: Config, bundle: Bundle) -> Pipeline:
     )
 
 
-def resolve_mesher(kind: str) -> str:
+def resolve_mesher(kind: MesherKind) -> MesherKind:
     """Return the mesher that ``kind`` means on this machine.
 
     Raises:
-        ConfigError: no such mesher.
         InferenceError: it can not run on this processor.
     """
-    if kind not in {"auto", "mediapipe"}:
-        raise ConfigError(f"unknown mesher {kind!r}; expected auto or mediapipe")
+    if kind != "mediapipe":
+        return "litert"
     if machine.lacks_lse_atomics():
         raise InferenceError(
-            "mediapipe's wheels abort on this processor: they need LSE atomics, which a "
-            "Raspberry Pi 5 has and a Pi 4, Pi 3 or Zero 2 W has not"
+            "mediapipe's wheels abort on this processor: they need LSE atomics, which a Raspberry "
+            "Pi 5 has and a Pi 4, Pi 3 or Zero 2 W has not; use --mesher litert"
         )
-    return "mediapipe"
+    return kind
 
 
 def open_mesher(config: MesherConfig) -> FaceMesher:
     """Open the configured mesher with the pinned face model."""
-    resolve_mesher(config.kind)
-    from edge.stages.mesh.mediapipe import MediaPipeMesher
+    if resolve_mesher(config.kind) == "mediapipe":
+        from edge.stages.mesh.mediapipe import MediaPipeMesher
 
-    return MediaPipeMesher(asset_path(FACE_LANDMARKER), config)
+        return MediaPipeMesher(asset_path(FACE_LANDMARKER), config)
+    return LitertMesher(asset_path(FACE_LANDMARKER), config)

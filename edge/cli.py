@@ -120,8 +120,10 @@ def _settings(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; errors of ours become one line and their exit code."""
-    # Native libraries talk on stderr unless told not to, before they are loaded.
+    # All of these are read when the libraries are loaded, later. Most talk on stderr by default.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # One small matrix product a frame needs no pool of BLAS threads, each with its buffers.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:

@@ -13,7 +13,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Natural = Annotated[int, msgspec.Meta(ge=1)]
 Emit = Literal["change", "frame"]
-MesherKind = Literal["auto", "mediapipe"]
+MesherKind = Literal["auto", "litert", "mediapipe"]
 Fsync = Literal["always", "interval", "never"]
 
 
@@ -39,7 +39,17 @@ class SourceConfig(_Section, frozen=True):
 
 
 class MesherConfig(_Section, frozen=True):
-    """``[mesher]``: how faces are found. Thresholds are the landmarker's, in [0, 1]."""
+    """``[mesher]``: how faces are found. Thresholds are the landmarker's, in [0, 1].
+
+    Attributes:
+        kind: ``litert`` runs the models on the TFLite runtime, everywhere; ``mediapipe`` is the
+            reference, for laptops and a Pi 5; ``auto`` is ``litert``.
+        max_faces: the most faces to follow.
+        min_detection: what a detection must score.
+        min_presence: what a mesh must score to be a face.
+        min_tracking: how much two regions must overlap to be the same face.
+        blendshapes: compute the 52 coefficients of facial movement, too.
+    """
 
     kind: MesherKind = "auto"
     max_faces: Natural = 4

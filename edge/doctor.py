@@ -1,7 +1,6 @@
 """What is on this machine, and what to do about what is missing."""
 
 import grp
-import importlib.util
 import os
 import platform
 import shutil
@@ -165,10 +164,6 @@ def _model(config: Config) -> Check:
 
 def _mesher(config: Config) -> Check:
     kind = resolve_mesher(config.mesher.kind)
-    if importlib.util.find_spec(kind) is None:
-        return Check(
-            "mesher", "failure", f"{kind} is not installed", "`pip install 'edgeemo[mediapipe]'`"
-        )
     # In a child process: a native library that does not suit the processor kills its process.
     child = subprocess.run(
         [sys.executable, "-c", _MESHER_PROBE, config.mesher.kind],
@@ -181,7 +176,8 @@ def _mesher(config: Config) -> Check:
         last = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
         remedy = "" if child.returncode > 0 else f"{kind}'s wheel does not suit this processor"
         return Check("mesher", "failure", f"{kind}: {last}", remedy)
-    return Check("mesher", "ok", f"{kind} {metadata.version(kind)}")
+    version = f" {metadata.version(kind)}" if kind == "mediapipe" else ""
+    return Check("mesher", "ok", f"{kind}{version}")
 
 
 def _face_model() -> Check:

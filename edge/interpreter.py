@@ -7,7 +7,7 @@ import functools
 import importlib
 import importlib.metadata
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -93,10 +93,35 @@ class TfliteModel:
         try:
             for index, values in zip(self._input_indexes, inputs, strict=True):
                 self._interpreter.set_tensor(index, values)
-            self._interpreter.invoke()
-            return tuple(self._interpreter.get_tensor(index) for index in self._output_indexes)
+            return self._invoke()
         except (ValueError, RuntimeError) as error:
             raise InferenceError(f"{self._name}: inference failed ({_one_line(error)})") from error
+
+    def run_filled(self, fill: Callable[[NDArray[Any]], None]) -> tuple[NDArray[Any], ...]:
+        """Run one inference of a model with one input, written where the runtime reads it.
+
+        Args:
+            fill: writes the input into the array it is given, of the shape and dtype of
+                ``inputs[0]``; it must not keep the array, and what it raises passes through.
+
+        Returns:
+            See ``run``.
+
+        Raises:
+            InferenceError: the model has several inputs, or the runtime failed.
+        """
+        if len(self._input_indexes) != 1:
+            raise InferenceError(f"{self._name}: takes {len(self.inputs)} inputs, not one")
+        # Asked for anew each time: the runtime does not run while its memory is referred to.
+        fill(self._interpreter.tensor(self._input_indexes[0])())
+        try:
+            return self._invoke()
+        except (ValueError, RuntimeError) as error:
+            raise InferenceError(f"{self._name}: inference failed ({_one_line(error)})") from error
+
+    def _invoke(self) -> tuple[NDArray[Any], ...]:
+        self._interpreter.invoke()
+        return tuple(self._interpreter.get_tensor(index) for index in self._output_indexes)
 
     def _check_inputs(self, inputs: tuple[NDArray[Any], ...]) -> None:
         if len(inputs) != len(self.inputs):

@@ -1,13 +1,10 @@
 """One run from the command line: open the parts, loop, tell what happened."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from edge.build import Parts, open_parts
 from edge.config import Config
@@ -48,9 +45,8 @@ def run_session(
             health_interval_s=log.health_interval_s,
         )
     )
-    console = Console(stderr=True)
-    if console.is_terminal:
-        listeners.append(_status(console, stack))
+    if sys.stderr.isatty():
+        listeners.append(_status(stack))
     service = Service(parts.source, parts.pipeline, parts.sink, reporter, listeners)
     with stop_on_signals(service):
         summary = service.run(parts.facts, max_frames)
@@ -92,8 +88,11 @@ def _always(action: Callable[[FrameResult], object]) -> Listener:
     return listener
 
 
-def _status(console: Console, stack: ExitStack) -> Listener:
+def _status(stack: ExitStack) -> Listener:
     """Show what is seen, in one changing line of a terminal."""
+    from rich.console import Console  # not for a service, which has no terminal
+
+    console = Console(stderr=True)
     status = stack.enter_context(console.status("waiting for the first frame"))
 
     def listener(result: FrameResult) -> bool:
@@ -108,23 +107,29 @@ def _status(console: Console, stack: ExitStack) -> Listener:
 
 
 def _print_summary(summary: RunSummary, parts: Parts, outputs: Outputs) -> None:
-    table = Table(show_header=False, box=None, pad_edge=False)
-    total_s = sum(summary.seconds.values())
-    shares = sorted(summary.seconds.items(), key=lambda item: -item[1])
-    table.add_row("frames", str(summary.frames))
-    table.add_row("tracks", str(summary.tracks))
-    table.add_row(
-        "emotions",
-        ", ".join(f"{label} {seconds / total_s:.0%}" for label, seconds in shares if seconds)
-        or "-",
-    )
-    table.add_row("frames/s", f"{summary.fps:.1f}")
-    table.add_row("records", str(summary.records))
-    if summary.dropped_records:
-        table.add_row("lost records", str(summary.dropped_records))
-    table.add_row("ended by", summary.reason)
-    table.add_row("log", str(parts.sink.path))
-    for name, path in (("video", outputs.video), ("picture", outputs.snapshot)):
-        if path and path.exists():
-            table.add_row(name, str(path))
-    Console(file=sys.stdout, soft_wrap=True).print(table)
+    rows = {
+        "frames": str(summary.frames),
+        "tracks": str(summary.tracks),
+        "emotions": _shares(summary.seconds),
+        "frames/s": f"{summary.fps:.1f}",
+        "records": str(summary.records),
+        "lost records": str(summary.dropped_records or ""),
+        "ended by": summary.reason,
+        "log": str(parts.sink.path),
+        "video": _if_written(outputs.video),
+        "picture": _if_written(outputs.snapshot),
+    }
+    for name, text in rows.items():
+        if text:
+            sys.stdout.write(f"{name:13} {text}\n")
+
+
+def _shares(seconds: Mapping[str, float]) -> str:
+    """Return the share of time of each emotion, the longest first."""
+    total_s = sum(seconds.values())
+    ranked = sorted(seconds.items(), key=lambda item: -item[1])
+    return ", ".join(f"{label} {s / total_s:.0%}" for label, s in ranked if s) or "-"
+
+
+def _if_written(path: Path | None) -> str:
+    return str(path) if path and path.exists() else ""

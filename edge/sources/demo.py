@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edge.assets import ASTRONAUT, asset_path
 from edge.errors import AssetError
+from edge.native_stderr import silenced
 from edge.records import Frame
 from edge.sources.choreography import FACE_CENTRE, SOLO, Choreography
 
@@ -97,7 +98,8 @@ class DemoSource:
 
 
 def _load(path: Path) -> NDArray[np.uint8]:
-    photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    with silenced():  # libpng's remark about the photo's colour profile
+        photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if photo is None or photo.shape != (512, 512, 3):
         found = "not a picture" if photo is None else f"a picture of shape {photo.shape}"
         raise AssetError(f"{path}: {found}; expected the 512x512 photo {ASTRONAUT.name}")
@@ -128,11 +130,13 @@ def _cameo(photo: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.floa
 def _backdrop(size_hw: tuple[int, int]) -> NDArray[np.uint8]:
     """Return a wall that is lit from above."""
     height, width = size_hw
-    top, bottom = np.array(_BACKDROP_BGR)
-    down = np.linspace(0, 1, height)[:, np.newaxis, np.newaxis]
-    across = np.linspace(-1, 1, width)[np.newaxis, :, np.newaxis]
-    wall = (top + (bottom - top) * down) * (1 - 0.12 * across * across)
-    return np.asarray(np.rint(wall), np.uint8)
+    down = np.linspace(0, 1, height)[:, np.newaxis]
+    across = np.linspace(-1, 1, width)[np.newaxis, :]
+    wall = np.empty((height, width, 3), np.uint8)
+    for channel, (top, bottom) in enumerate(zip(*_BACKDROP_BGR, strict=True)):
+        shade = (top + (bottom - top) * down) * (1 - 0.12 * across * across)
+        wall[:, :, channel] = np.rint(shade)
+    return wall
 
 
 def _paste(

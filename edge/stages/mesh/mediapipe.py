@@ -5,10 +5,8 @@ gives 478 points, MLP-Mixer blendshapes 52 coefficients.
 """
 
 import logging
-import math
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,15 +17,13 @@ from numpy.typing import NDArray
 
 from edge.config import MesherConfig
 from edge.errors import InferenceError
+from edge.hidden_modules import hidden
 from edge.native_stderr import silenced
-from edge.records import Face, Frame, HeadPose
+from edge.records import Face, Frame
+from edge.stages.mesh.pose import head_pose
+from edge.stages.mesh.stills import look_twice
 
 _log = logging.getLogger(__name__)
-
-_BORDER = 0.25
-"""A still that its face fills gets this share of its size added on every side."""
-_MIN_STILL_PX = 256
-"""A smaller still is enlarged to this: BlazeFace saw no 48-pixel pictures in training."""
 
 
 class MediaPipeMesher:
@@ -80,22 +76,17 @@ class MediaPipeMesher:
         self._video = self._still = None
 
     def _detect_still(self, frame: Frame) -> Sequence[Face]:
-        """Detect in one picture; a second look with a border finds faces that fill theirs."""
+        """Detect in one picture, without regard to the ones before."""
         if self._still is None:
             self._still = self._create("IMAGE")
         try:
-            result = self._still.detect(self._image(frame.image))
-            if result.face_landmarks:
-                return _faces(result, frame.size_hw)
-            padded, border, scale = _with_border(frame.image)
-            result = self._still.detect(self._image(padded))
+            return look_twice(frame.image, self._look)
         except (RuntimeError, ValueError) as error:
             raise InferenceError(f"FaceLandmarker failed on {frame.name}: {error}") from error
-        height, width = padded.shape[:2]
-        return [
-            Face.from_points(_shifted(face.points, scale, border), face.blendshapes, face.head_pose)
-            for face in _faces(result, (height, width))
-        ]
+
+    def _look(self, image: NDArray[np.uint8]) -> Sequence[Face]:
+        result = self._still.detect(self._image(image))
+        return _faces(result, (image.shape[0], image.shape[1]))
 
     def _image(self, image: NDArray[np.uint8]) -> Any:
         rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -154,7 +145,9 @@ class _Vision:
 
 def _import_mediapipe() -> _Vision:
     try:
-        with _unneeded_hidden():
+        # mediapipe wants TensorFlow, where installed, for documentation decorators, and matplotlib
+        # for plots: seconds of start-up and a hundred megabytes.
+        with hidden("tensorflow", stand_ins=_plotting()):
             return _Vision()
     except ImportError as error:
         raise InferenceError(
@@ -168,28 +161,13 @@ def _import_mediapipe() -> _Vision:
         ) from error
 
 
-@contextmanager
-def _unneeded_hidden() -> Iterator[None]:
-    """Keep mediapipe from loading two heavy libraries that meshes have no use for.
-
-    TensorFlow, where installed, would be imported for documentation decorators, and matplotlib for
-    three-dimensional plots: seconds of start-up and a hundred megabytes. What is already loaded is
-    left as it is.
-    """
-    # None is how Python spells "not there"; its stubs do not know.
-    stand_ins: dict[str, Any] = {"tensorflow": None}
-    if "matplotlib" not in sys.modules:
-        pyplot = ModuleType("matplotlib.pyplot")
-        package = ModuleType("matplotlib")
-        package.pyplot = pyplot  # type: ignore[attr-defined]
-        stand_ins |= {"matplotlib": package, "matplotlib.pyplot": pyplot}
-    hidden = {name: module for name, module in stand_ins.items() if name not in sys.modules}
-    sys.modules.update(hidden)
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
+def _plotting() -> dict[str, ModuleType]:
+    """Return an empty matplotlib, unless the real one is loaded."""
+    if "matplotlib" in sys.modules:
+        return {}
+    package, pyplot = ModuleType("matplotlib"), ModuleType("matplotlib.pyplot")
+    package.pyplot = pyplot  # type: ignore[attr-defined]
+    return {"matplotlib": package, "matplotlib.pyplot": pyplot}
 
 
 def _faces(result: Any, size_hw: tuple[int, int]) -> list[Face]:
@@ -208,33 +186,3 @@ def _faces(result: Any, size_hw: tuple[int, int]) -> list[Face]:
         pose = head_pose(np.asarray(matrices[i])) if matrices else None
         faces.append(Face.from_points(points, blendshapes, pose))
     return faces
-
-
-def head_pose(matrix: NDArray[np.floating]) -> HeadPose:
-    """Return the head's rotation from the face geometry module's ``(4, 4)`` pose matrix.
-
-    The matrix maps the canonical face (x to the picture's right, y up, z to the viewer) into the
-    camera's space. It is read as ``R = Ry(yaw) Rx(-pitch) Rz(-roll)``.
-    """
-    rotation = matrix[:3, :3] / np.linalg.norm(matrix[:3, 0])
-    return HeadPose(
-        yaw_deg=math.degrees(math.atan2(rotation[0, 2], rotation[2, 2])),
-        pitch_deg=math.degrees(math.asin(float(np.clip(rotation[1, 2], -1, 1)))),
-        roll_deg=-math.degrees(math.atan2(rotation[1, 0], rotation[1, 1])),
-    )
-
-
-def _with_border(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int, float]:
-    """Return the picture with a replicated border and enlarged, the border in px and the scale."""
-    border = round(max(image.shape[:2]) * _BORDER)
-    padded = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REPLICATE)
-    scale = max(1.0, _MIN_STILL_PX / min(padded.shape[:2]))
-    if scale > 1:
-        padded = cv2.resize(padded, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    return np.asarray(padded, np.uint8), border, scale
-
-
-def _shifted(points: NDArray[np.float32], scale: float, border: int) -> NDArray[np.float32]:
-    moved = points / np.float32(scale)
-    moved[:, :2] -= border
-    return moved

@@ -1,0 +1,135 @@
+"""Finding faces: BlazeFace short range (arXiv 1907.05047; its model card, Google 2021).
+
+It sees faces within about two metres of a phone's camera, that is from about a tenth of the
+picture's longer side on.
+"""
+
+from functools import partial
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.interpreter import TfliteModel
+from edge.stages.mesh.litert.anchors import blazeface_anchors
+from edge.stages.mesh.litert.crop import Cropper
+from edge.stages.mesh.litert.roi import Roi, around_detection, whole_picture
+from edge.stages.mesh.litert.tensors import expect_shapes
+
+_SIZE: Final = 128
+_ANCHORS: Final = 896
+_VALUES: Final = 16
+"""A box (centre, size) and six points (x, y each): eyes, nose tip, mouth, ear tragions."""
+_RIGHT_EYE: Final = slice(4, 6)
+_LEFT_EYE: Final = slice(6, 8)
+_SAME_FACE: Final = 0.5
+"""Detections that overlap more than this are one face."""
+_MAX_LOGIT: Final = 80.0
+"""Keeps the exponential finite in float32."""
+
+
+class FaceDetector:
+    """Finds the regions of a picture to look for landmarks in; for one thread at a time.
+
+    Args:
+        model: the content of ``face_detector.tflite``: input float32 ``(1, 128, 128, 3)`` in
+            [-1, 1], outputs ``(1, 896, 16)`` and ``(1, 896, 1)``.
+        min_score: what a detection must reach, in [0, 1].
+        num_threads: CPU threads that one inference may use.
+
+    Raises:
+        InferenceError: it is another model, or the runtime can not run it.
+    """
+
+    def __init__(self, model: bytes, min_score: float, num_threads: int = 1) -> None:
+        self._model = TfliteModel(model, num_threads=num_threads, name="face detector")
+        expect_shapes(
+            self._model,
+            "face detector",
+            ((1, _SIZE, _SIZE, 3),),
+            ((1, _ANCHORS, _VALUES), (1, _ANCHORS, 1)),
+        )
+        self._min_score = min_score
+        self._cropper = Cropper(_SIZE, (-1.0, 1.0), cv2.BORDER_CONSTANT)
+        self._anchors = blazeface_anchors() * np.float32(_SIZE)
+
+    def detect(self, image: NDArray[np.uint8]) -> list[Roi]:
+        """Return the regions of the faces found, the surest first.
+
+        Args:
+            image: BGR uint8 ``(H, W, 3)``.
+
+        Raises:
+            InferenceError: the runtime failed.
+        """
+        whole = whole_picture((image.shape[0], image.shape[1]))
+        raw, logits = self._model.run_filled(partial(self._cropper.cut, image, whole))
+        scores, values = self._candidates(raw[0], logits[0, :, 0])
+        matrix = whole.to_picture(_SIZE)
+        rois = (_region(face, matrix) for face in suppress(values, scores))
+        return [roi for roi in rois if roi.is_usable()]
+
+    def _candidates(
+        self, raw: NDArray[np.float32], logits: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Decode the anchors that score high enough.
+
+        Args:
+            raw: float32 ``(896, 16)``, relative to the anchors in pixels of the model's input.
+            logits: float32 ``(896,)``.
+
+        Returns:
+            Scores ``(n,)`` and values ``(n, 16)``: a box as x1, y1, x2, y2 and six points, in
+            pixels of the model's input.
+        """
+        scores = 1 / (1 + np.exp(-np.clip(logits, -_MAX_LOGIT, _MAX_LOGIT)))
+        kept = np.flatnonzero((scores >= self._min_score) & (raw[:, 2:4] >= 0).all(axis=1))
+        chosen, anchors = raw[kept], self._anchors[kept]
+        values = np.tile(anchors, _VALUES // 2) + chosen
+        half = chosen[:, 2:4] / 2
+        centre = values[:, :2].copy()
+        values[:, :2], values[:, 2:4] = centre - half, centre + half
+        return np.asarray(scores[kept], np.float32), values
+
+
+def suppress(values: NDArray[np.float32], scores: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Blend detections of the same face, weighted by score (arXiv 1907.05047, section 3.3).
+
+    Unlike plain non-maximum suppression, which keeps the best box and jumps from anchor to anchor,
+    blending keeps a still face's box still.
+
+    Args:
+        values: float32 ``(n, 16)``; the first four are a box x1, y1, x2, y2.
+        scores: float32 ``(n,)``.
+
+    Returns:
+        One ``(16,)`` array for each face, in falling order of the best score among its detections.
+    """
+    order = np.argsort(-scores, kind="stable")
+    values, scores = values[order], scores[order]
+    faces = []
+    while len(scores):
+        same = _overlap_with_first(values[:, :4]) > _SAME_FACE
+        same[0] = True  # a box without area overlaps nothing, not even itself
+        weights = scores[same]
+        faces.append(np.asarray(weights @ values[same] / weights.sum(), np.float32))
+        values, scores = values[~same], scores[~same]
+    return faces
+
+
+def _overlap_with_first(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the intersection over union of each box ``(n, 4)`` with the first, ``(n,)``."""
+    low = np.maximum(boxes[:, :2], boxes[0, :2])
+    high = np.minimum(boxes[:, 2:], boxes[0, 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=1)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    union = areas + areas[0] - shared
+    return np.asarray(shared / np.maximum(union, np.finfo(np.float32).tiny), np.float32)
+
+
+def _region(face: NDArray[np.float32], matrix: NDArray[np.float64]) -> Roi:
+    """Bring a detection into the picture; ``matrix`` scales and shifts, it does not turn."""
+    points = face.reshape(-1, 2) @ matrix[:, :2].T + matrix[:, 2]
+    flat = points.reshape(-1)
+    return around_detection(flat[:4], flat[_RIGHT_EYE], flat[_LEFT_EYE])

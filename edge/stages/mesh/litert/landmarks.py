@@ -1,0 +1,98 @@
+"""478 points on a face: MediaPipe's attention mesh.
+
+Kartynnik et al. 2019 (face mesh, arXiv 1907.06724), Grishchenko et al. 2020 (attention mesh, arXiv
+2006.10962); the model card "MediaPipe Attention Mesh" (Google 2022).
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contract.align import MESH_POINTS
+from edge.interpreter import TfliteModel
+from edge.stages.mesh.litert.crop import Cropper
+from edge.stages.mesh.litert.roi import Roi
+from edge.stages.mesh.litert.tensors import expect_shapes
+
+_SIZE: Final = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mesh:
+    """What the model says about a region.
+
+    Attributes:
+        points: float32 ``(478, 3)``: x, y in pixels of the picture, z in the same unit.
+        presence: how sure it is that there is a face, in [0, 1].
+    """
+
+    points: NDArray[np.float32]
+    presence: float
+
+    def is_finite(self) -> bool:
+        """Tell whether every number of it is one."""
+        return math.isfinite(self.presence) and bool(np.isfinite(self.points).all())
+
+
+class LandmarkModel:
+    """Finds the mesh in a region; for one thread at a time.
+
+    Args:
+        model: the content of ``face_landmarks_detector.tflite``: input float32
+            ``(1, 256, 256, 3)`` in [0, 1], outputs ``(1, 1, 1, 1434)`` (x, y, z of each point in
+            pixels of the input) and ``(1, 1, 1, 1)`` (the presence, before the sigmoid).
+        num_threads: CPU threads that one inference may use.
+
+    Raises:
+        InferenceError: it is another model, or the runtime can not run it.
+    """
+
+    def __init__(self, model: bytes, num_threads: int = 1) -> None:
+        self._model = TfliteModel(model, num_threads=num_threads, name="face landmarks")
+        expect_shapes(
+            self._model,
+            "face landmarks",
+            ((1, _SIZE, _SIZE, 3),),
+            ((1, 1, 1, MESH_POINTS * 3), (1, 1, 1, 1)),
+        )
+        self._cropper = Cropper(_SIZE, (0.0, 1.0), cv2.BORDER_REPLICATE)
+
+    def mesh(self, image: NDArray[np.uint8], roi: Roi) -> Mesh:
+        """Return the mesh of the face in ``roi``.
+
+        Args:
+            image: BGR uint8 ``(H, W, 3)``.
+            roi: a usable region of it.
+
+        Raises:
+            InferenceError: the runtime failed.
+        """
+        raw, logit, *_ = self._model.run_filled(partial(self._cropper.cut, image, roi))
+        return Mesh(to_picture(raw.reshape(MESH_POINTS, 3), roi), _sigmoid(float(logit.item())))
+
+
+def to_picture(points: NDArray[np.float32], roi: Roi) -> NDArray[np.float32]:
+    """Bring points from the model's input into the picture.
+
+    Args:
+        points: float32 ``(n, 3)`` in pixels of the input.
+        roi: the region that was cut out.
+
+    Returns:
+        float32 ``(n, 3)``; z is scaled as the region's width is.
+    """
+    matrix = roi.to_picture(_SIZE)
+    linear = np.zeros((3, 3), np.float32)
+    linear[:2, :2], linear[2, 2] = matrix[:, :2].T, roi.width / _SIZE
+    moved = points @ linear
+    moved += np.array((matrix[0, 2], matrix[1, 2], 0), np.float32)
+    return moved
+
+
+def _sigmoid(logit: float) -> float:
+    return 1 / (1 + math.exp(-max(logit, -100.0)))

@@ -1,0 +1,203 @@
+"""Following faces from frame to frame, as MediaPipe's FaceLandmarker does."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.config import MesherConfig
+from edge.records import Face, Frame
+from edge.stages.mesh.litert.blendshapes import BlendshapeModel
+from edge.stages.mesh.litert.detector import FaceDetector
+from edge.stages.mesh.litert.geometry import CanonicalFace, pose_matrix
+from edge.stages.mesh.litert.landmarks import LandmarkModel, Mesh
+from edge.stages.mesh.litert.roi import Roi, around_points, bounding_box, overlap, overlaps_any
+from edge.stages.mesh.litert.smoothing import OneEuroFilter
+from edge.stages.mesh.litert.taskfile import read_task
+from edge.stages.mesh.pose import head_pose
+from edge.stages.mesh.stills import look_twice
+
+SEARCH_INTERVAL_S: Final = 0.25
+"""How often the detector looks for further faces while one is followed and a place is free."""
+
+_SURE: Final = 0.9
+"""A newly detected face of less presence is looked at upside down, too."""
+
+_Look = Callable[[NDArray[np.uint8], Roi], Mesh]
+_Region = tuple[Roi, OneEuroFilter]
+"""Where to look for a face, and what smooths it if it is there."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Followed:
+    """A face that is followed.
+
+    Attributes:
+        points: its mesh in the last frame, as the model gave it.
+        roi: where to find it in the next one; never from smoothed points, which lag.
+        smoother: what makes its points steady.
+    """
+
+    points: NDArray[np.float32]
+    roi: Roi
+    smoother: OneEuroFilter
+
+
+class LitertMesher:
+    """Finds and follows faces with MediaPipe's models on a TFLite runtime; a ``FaceMesher``.
+
+    A face is followed by its own mesh: the region for the next frame comes from the points of this
+    one. The detector runs when no face is followed, at once when one is lost, and every
+    ``search_interval_s`` while a place is free.
+
+    MediaPipe does just this where it looks for one face. Where it looks for several and a place is
+    free, it runs the detector in every frame, cuts out faces by the detector's trembling boxes
+    rather than by their meshes, and does not smooth. ``as_mediapipe`` does so too, to prove parity.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        config: MesherConfig,
+        *,
+        num_threads: int = 1,
+        search_interval_s: float = SEARCH_INTERVAL_S,
+        as_mediapipe: bool = False,
+    ) -> None:
+        """Load the models.
+
+        Args:
+            model: ``face_landmarker.task``.
+            config: thresholds and the most faces to look for. ``min_tracking`` is how much two
+                regions must overlap to be the same face.
+            num_threads: CPU threads that one inference may use.
+            search_interval_s: seconds of frame time between searches for further faces.
+            as_mediapipe: for several faces, use MediaPipe's policy instead of this class's.
+
+        Raises:
+            InferenceError: no runtime, or the file is not a face landmarker's.
+        """
+        models = read_task(model)
+        self._config = config
+        self._by_detector = as_mediapipe and config.max_faces > 1
+        self._search_interval_s = 0.0 if self._by_detector else search_interval_s
+        self._detector = FaceDetector(models.detector, config.min_detection, num_threads)
+        self._landmarks = LandmarkModel(models.landmarks, num_threads)
+        self._blendshapes = (
+            BlendshapeModel(models.blendshapes, num_threads) if config.blendshapes else None
+        )
+        self._canonical = CanonicalFace.parse(models.geometry)
+        self._followed: list[_Followed] = []
+        self._size_hw = (0, 0)
+        self._searched_s = -math.inf
+
+    def detect(self, frame: Frame) -> Sequence[Face]:
+        """Return the faces of ``frame``; see ``edge.protocols.FaceMesher``."""
+        if frame.cut:
+            self._forget()
+            return look_twice(frame.image, self._look)
+        if frame.size_hw != self._size_hw:
+            self._forget()
+            self._size_hw = frame.size_hw
+        self._followed = self._follow(frame)
+        return [self._face(self._steady(face, frame.t_s), frame.size_hw) for face in self._followed]
+
+    def close(self) -> None:
+        """Forget the faces; the models go with the object."""
+        self._forget()
+
+    def _forget(self) -> None:
+        self._followed = []
+        self._searched_s = -math.inf
+
+    def _follow(self, frame: Frame) -> list[_Followed]:
+        """Find the followed faces again, and new ones when it is time to look for them."""
+        image, followed = frame.image, self._followed
+        due = self._is_search_due(frame.t_s)
+        if due and self._by_detector:
+            return self._distinct(self._meshes(image, self._corrected(image, followed)))
+        found = self._meshes(image, [(face.roi, face.smoother) for face in followed])
+        if due or len(found) < len(followed):
+            self._searched_s = frame.t_s
+            found += self._meshes(image, self._new_regions(image, found), self._either_way_up)
+        return self._distinct(found)
+
+    def _is_search_due(self, t_s: float) -> bool:
+        if len(self._followed) >= self._config.max_faces:
+            return False
+        elapsed_s = t_s - self._searched_s
+        return not self._followed or not 0 <= elapsed_s < self._search_interval_s
+
+    def _new_regions(self, image: NDArray[np.uint8], found: Sequence[_Followed]) -> list[_Region]:
+        """Detect faces other than those found, as many as there are free places."""
+        regions = [face.roi for face in found]
+        for roi in self._detector.detect(image):
+            if not overlaps_any(roi, regions, self._config.min_tracking):
+                regions.append(roi)
+        return [(roi, OneEuroFilter()) for roi in regions[len(found) : self._config.max_faces]]
+
+    def _corrected(self, image: NDArray[np.uint8], followed: Sequence[_Followed]) -> list[_Region]:
+        """Detect faces; where one overlaps a followed face, its region is taken instead."""
+        fresh = self._detector.detect(image)[: self._config.max_faces]
+        regions = [face.roi for face in followed]
+        for roi in fresh:
+            regions = [old for old in regions if overlap(old, roi) <= self._config.min_tracking]
+            regions.append(roi)
+        return [(roi, OneEuroFilter()) for roi in regions[: self._config.max_faces]]
+
+    def _either_way_up(self, image: NDArray[np.uint8], roi: Roi) -> Mesh:
+        """Return the mesh in a detected region, or in that region upside down if that is surer.
+
+        The detector takes an upside-down face for an upright one, and so, less surely, does the
+        landmark model.
+        """
+        mesh = self._landmarks.mesh(image, roi)
+        if mesh.presence >= _SURE:
+            return mesh
+        other = self._landmarks.mesh(image, roi.upside_down())
+        return other if other.presence >= _SURE else mesh
+
+    def _meshes(
+        self, image: NDArray[np.uint8], regions: Sequence[_Region], look: _Look | None = None
+    ) -> list[_Followed]:
+        """Return the faces in those regions that hold one."""
+        look = look or self._landmarks.mesh
+        found = []
+        for roi, smoother in regions:
+            mesh = look(image, roi)
+            if mesh.presence <= self._config.min_presence or not mesh.is_finite():
+                continue
+            following = around_points(mesh.points)
+            if following.is_usable():
+                found.append(_Followed(mesh.points, following, smoother))
+        return found
+
+    def _distinct(self, found: Sequence[_Followed]) -> list[_Followed]:
+        """Drop faces that two regions ran together on; the one followed for longer stays."""
+        kept: list[_Followed] = []
+        for face in found:
+            others = (other.roi for other in kept)
+            if not overlaps_any(face.roi, others, self._config.min_tracking):
+                kept.append(face)
+        return kept
+
+    def _steady(self, face: _Followed, t_s: float) -> NDArray[np.float32]:
+        return face.points if self._by_detector else face.smoother.apply(face.points, t_s)
+
+    def _look(self, image: NDArray[np.uint8]) -> list[Face]:
+        """Find faces in a picture without a past."""
+        found = self._distinct(
+            self._meshes(image, self._new_regions(image, ()), self._either_way_up)
+        )
+        size_hw = image.shape[0], image.shape[1]
+        return [self._face(face.points, size_hw) for face in found]
+
+    def _face(self, points: NDArray[np.float32], size_hw: tuple[int, int]) -> Face:
+        blendshapes = self._blendshapes.coefficients(points) if self._blendshapes else None
+        matrix = pose_matrix(self._canonical, points, size_hw)
+        box = np.array(bounding_box(points), np.float32)
+        return Face(points, box, blendshapes, None if matrix is None else head_pose(matrix))

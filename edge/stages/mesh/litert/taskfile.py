@@ -1,0 +1,51 @@
+"""Reading ``face_landmarker.task``: a zip of plain TFLite models and a geometry description."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from edge.errors import InferenceError
+
+_DETECTOR: Final = "face_detector.tflite"
+_LANDMARKS: Final = "face_landmarks_detector.tflite"
+_BLENDSHAPES: Final = "face_blendshapes.tflite"
+_GEOMETRY: Final = "geometry_pipeline_metadata_landmarks.binarypb"
+
+
+@dataclass(frozen=True, slots=True)
+class FaceModels:
+    """The members of a face landmarker bundle, as bytes.
+
+    Attributes:
+        detector: BlazeFace short range, a TFLite model.
+        landmarks: the attention mesh, a TFLite model.
+        blendshapes: 52 expression coefficients from points, a TFLite model.
+        geometry: the canonical face, a ``GeometryPipelineMetadata`` message.
+    """
+
+    detector: bytes
+    landmarks: bytes
+    blendshapes: bytes
+    geometry: bytes
+
+
+def read_task(path: Path) -> FaceModels:
+    """Read the members of a ``.task`` file.
+
+    Raises:
+        InferenceError: unreadable, not a zip, or a member is missing or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return FaceModels(
+                *(archive.read(name) for name in (_DETECTOR, _LANDMARKS, _BLENDSHAPES, _GEOMETRY))
+            )
+    except KeyError as error:
+        raise InferenceError(
+            f"{path}: {error.args[0]}; expected MediaPipe's face_landmarker.task with blendshapes"
+        ) from error
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InferenceError(
+            f"{path}: can not be read as a .task file ({error}); delete it to fetch it again"
+        ) from error

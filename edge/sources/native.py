@@ -20,7 +20,9 @@ def quieten() -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _AV_LOG_QUIET)
     if "OPENCV_LOG_LEVEL" not in os.environ:
         # OpenCV 4 has it at the top, OpenCV 5 in a module.
-        set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+        set_level = getattr(cv2, "setLogLevel", None)
+        if set_level is None:
+            set_level = cv2.utils.logging.setLogLevel  # type: ignore[attr-defined,unused-ignore]
         set_level(_LOG_LEVEL_SILENT)
 
 

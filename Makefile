@@ -18,7 +18,7 @@ define pytest
 	  exit $$code; }
 endef
 
-.PHONY: help demo test test-device test-full test-arm64 fmt lint type schema framing clean
+.PHONY: help demo test test-device test-full test-arm64 test-bare fmt lint type schema framing clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -41,6 +41,9 @@ test-full: $(FULL)/.installed
 
 test-arm64: $(DEVICE)/.installed ## run it in emulated arm64 Debians, as root (needs debootstrap, qemu-user-static, binfmt-support)
 	tests/hosts/arm64_mesh.sh build $(DEVICE)/bin/python
+
+test-bare: ## run the demo in a bare Debian, as root (needs debootstrap)
+	tests/hosts/bare_demo.sh build
 
 fmt: $(FULL)/.installed ## format the code
 	$(FULL)/bin/ruff format $(CODE)

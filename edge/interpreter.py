@@ -5,7 +5,6 @@ Both give the same ``Interpreter``; everything else in edgeemo sees ``TfliteMode
 
 import functools
 import importlib
-import importlib.metadata
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -152,7 +151,8 @@ def _runtime() -> tuple[type[Any], str]:
     for package, distribution in _RUNTIMES:
         try:
             module = importlib.import_module(f"{package}.interpreter")
-            name = f"{distribution} {importlib.metadata.version(distribution)}"
+            # Not importlib.metadata, which loads an e-mail parser: 7 MB of a small board's memory.
+            name = f"{distribution} {importlib.import_module(package).__version__}"
         # AttributeError: a wheel built for NumPy 1 under NumPy 2.
         except (ImportError, AttributeError) as error:
             reasons.append(f"{distribution}: {_one_line(error)}")

@@ -159,12 +159,10 @@ def test_without_a_runtime_the_message_says_what_to_install(model_path, monkeypa
 
 def test_tflite_runtime_is_taken_where_litert_is_missing(model_path, tmp_path):
     """On an image that has only tflite-runtime the same model runs, and the name tells which."""
-    package, info = tmp_path / "tflite_runtime", tmp_path / "tflite_runtime-2.14.0.dist-info"
+    package = tmp_path / "tflite_runtime"
     package.mkdir()
-    info.mkdir()
-    (package / "__init__.py").write_text("")
+    (package / "__init__.py").write_text("__version__ = '2.14.0'")
     (package / "interpreter.py").write_text(OTHER_RUNTIME)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tflite-runtime\nVersion: 2.14.0\n")
     script = f"""
 import sys
 sys.path.insert(0, {str(tmp_path)!r})

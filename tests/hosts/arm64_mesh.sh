@@ -9,7 +9,7 @@
 set -euo pipefail
 here=$(dirname "$(realpath "$0")") build=$(realpath -m "$1") python=$(realpath -s "$2")
 top=$(realpath "$here/../..")
-limit_px=0.5
+limit_px=0.1
 mkdir -p "$build"
 cd "$top"
 

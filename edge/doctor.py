@@ -40,6 +40,8 @@ except EdgeEmoError as error:
 
 _LEAST_FREE_BYTES = 100_000_000
 _HOT_C = 80.0
+_ROUNDING_STEPS = 2
+"""What kernels of different processors may differ by; arm64 was seen to differ by 1."""
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -152,14 +154,15 @@ def _model(config: Config) -> Check:
     bundle = open_model(config.model)
     steps = check_golden(bundle, num_threads=config.model.threads)
     detail = f"{bundle.metadata.name}, {len(bundle.model):,} bytes, hashes hold"
-    if steps:
+    if steps > _ROUNDING_STEPS:
         return Check(
             "model",
             "warning",
             f"{detail}, golden outputs differ by up to {steps:g} steps of 1/256",
             "compare the TFLite runtime's version with the one in parity.json",
         )
-    return Check("model", "ok", f"{detail}, golden outputs equal")
+    exactness = f"within {steps:g} of 256 steps" if steps else "equal"
+    return Check("model", "ok", f"{detail}, golden outputs {exactness}")
 
 
 def _mesher(config: Config) -> Check:

@@ -7,7 +7,8 @@ Parity: landmark distances in per cent of the distance between the outer eye cor
 points of all frames in which both find the face. "4 places" looks for four faces where one is:
 MediaPipe then runs its detector in every frame and cuts faces out by the detector's box, ours goes
 on following by the mesh. So that row differs on purpose, as far as MediaPipe with four places
-differs from MediaPipe with one (the row below it); with the same policy the two agree.
+differs from MediaPipe with one (the row below it); with the same policy the two agree. Stills
+differ on purpose where a face is turned in plane: ours checks which way up a new face is.
 
 CPU: process time of both on the same frames, block by block in turns, on one core; MediaPipe bare
 (colour conversion and ``detect_for_video``), with the same outputs asked for.

@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.assets import FACE_LANDMARKER, asset_path
+from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.errors import InferenceError
 from edge.interpreter import TfliteModel
 from edge.stages.mesh.litert.anchors import blazeface_anchors
 from edge.stages.mesh.litert.blendshapes import BlendshapeModel
 from edge.stages.mesh.litert.crop import Cropper
-from edge.stages.mesh.litert.detector import FaceDetector, suppress
+from edge.stages.mesh.litert.detector import FaceDetector, Sighting, suppress
 from edge.stages.mesh.litert.geometry import CanonicalFace, pose_matrix
 from edge.stages.mesh.litert.landmarks import LandmarkModel, to_picture
+from edge.stages.mesh.litert.orientation import agree, verify
 from edge.stages.mesh.litert.roi import Roi, around_points, overlap, whole_picture
 from edge.stages.mesh.litert.smoothing import OneEuroFilter
 from edge.stages.mesh.litert.taskfile import FaceModels, read_task
@@ -190,6 +191,103 @@ def test_suppression_ends_on_anything() -> None:
     assert suppress(np.empty((0, 16), np.float32), np.empty(0, np.float32)) == []
     flat = np.stack([_detection(3, 3, 0)] * 4)
     assert len(suppress(flat, np.full(4, 0.5, np.float32))) == 4
+
+
+# --- which way up
+
+
+@pytest.mark.parametrize("degrees", [0, 40, -100, 180])
+def test_a_second_look_sees_the_face_as_it_is_turned(models, points, degrees) -> None:
+    """Shown a turned face in a region turned alike, the detector gives points on the face."""
+    photo = cv2.imread(str(asset_path(ASTRONAUT)))
+    matrix = cv2.getRotationMatrix2D((225, 125), -degrees, 1)
+    picture = cv2.warpAffine(photo, matrix, (512, 512), borderMode=cv2.BORDER_REPLICATE)
+    truth = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    sighting = FaceDetector(models.detector, 0.5).look(
+        picture, Roi(225, 125, 200, 200, math.radians(degrees + 10))
+    )
+    assert sighting is not None
+    assert sighting.score > 0.85
+    off = math.remainder(sighting.roi.rotation - math.radians(degrees), 2 * math.pi)
+    assert abs(off) < math.radians(12)
+    eyes = np.linalg.norm(truth[33] - truth[263])
+    for seen, at in zip(sighting.points, (468, 473, 1, 13, 234, 454), strict=True):
+        assert np.linalg.norm(seen - truth[at]) < 0.3 * eyes
+
+
+def test_a_second_look_is_about_the_middle(models) -> None:
+    """A face that is not in the middle of the region, or none at all, is no sighting."""
+    photo = cv2.imread(str(asset_path(ASTRONAUT)))
+    detector = FaceDetector(models.detector, 0.5)
+    assert detector.look(photo, Roi(225, 125, 200, 200)) is not None
+    assert detector.look(photo, Roi(295, 125, 200, 200)) is None
+    assert detector.look(np.zeros_like(photo), Roi(225, 125, 200, 200)) is None
+
+
+class Looks:
+    """A detector that has seen faces turned by (degrees) with scores, one a look; then nothing."""
+
+    def __init__(self, *seen: tuple[float, float]) -> None:
+        self.seen = list(seen)
+        self.turned = []
+
+    def look(self, _image: np.ndarray, roi: Roi) -> Sighting | None:
+        """Return the next one."""
+        self.turned.append(round(math.degrees(roi.rotation)) % 360)
+        if len(self.turned) > len(self.seen):
+            return None
+        angle, score = self.seen[len(self.turned) - 1]
+        return Sighting(Roi(1, 2, 3, 3, math.radians(angle)), np.zeros((6, 2)), score)
+
+
+@pytest.mark.parametrize(
+    ("seen", "looks", "rotation"),
+    [
+        (((20, 0.9),), 1, 10),
+        (((20, 0.8), (40, 0.7), (180, 0.75)), 8, 10),
+        (((20, 0.7), (180, 0.9), (175, 0.8)), 8, 180),
+        (((-170, 0.9), (20, 0.7)), 8, -170),
+        (((20, 0.7), (180, 0.74)), 8, None),
+        (((90, 0.6),), 8, 90),
+        ((), 8, None),
+    ],
+    ids=[
+        "sure",
+        "upright after all",
+        "upside down",
+        "no way first",
+        "doubt",
+        "only one",
+        "nothing",
+    ],
+)
+def test_the_orientation_that_clearly_wins_is_taken(seen, looks, rotation) -> None:
+    """The first region stays, to the bit, unless another way up scores clearly more."""
+    roi = Roi(50, 60, 40, 30, math.radians(10))
+    detector = Looks(*seen)
+    sighting = verify(detector, np.zeros((1, 1, 3), np.uint8), roi)
+    assert detector.turned == [(10 + 45 * way) % 360 for way in range(looks)]
+    if rotation is None:
+        assert sighting is None
+    elif rotation == 10:
+        assert sighting.roi == roi
+    else:
+        assert math.degrees(sighting.roi.rotation) == pytest.approx(rotation)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "shift", "same"),
+    [(0, 0.0, True), (15, 0.0, True), (0, 0.2, True), (90, 0.0, False), (180, 0.0, False),
+     (0, 0.5, False)],
+)  # fmt: skip
+def test_a_mesh_that_contradicts_the_detector_is_known(points, degrees, shift, same) -> None:
+    """Points turned far, or shifted by half a face, are not those that the detector sees."""
+    seen = np.array([points[at, :2] for at in (468, 473, 1, 13, 234, 454)], np.float64)
+    matrix = cv2.getRotationMatrix2D((225, 125), degrees, 1)
+    moved = points.copy()
+    moved[:, :2] = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    moved[:, 0] += shift * np.ptp(points[:, :2], axis=0).max()
+    assert agree(moved, Sighting(Roi(1, 2, 3, 3), seen, 0.9)) is same
 
 
 # --- the head in space

@@ -4,6 +4,7 @@ It sees faces within about two metres of a phone's camera, that is from about a 
 picture's longer side on.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -27,6 +28,27 @@ _SAME_FACE: Final = 0.5
 """Detections that overlap more than this are one face."""
 _MAX_LOGIT: Final = 80.0
 """Keeps the exponential finite in float32."""
+_LOOK_MIN_SCORE: Final = 0.5
+"""A second look takes what scores so much, or what the caller's threshold is if that is less."""
+_MIDDLE: Final = 0.25
+"""A face that a second look is about has its centre within this share of the side from the middle:
+neighbours have not."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sighting:
+    """What the detector says about one region.
+
+    Attributes:
+        roi: the region to look for landmarks in.
+        points: ``(6, 2)``, in the picture: the subject's right and left eye, nose tip, middle of
+            the mouth, right and left ear.
+        score: how sure it is, in [0, 1].
+    """
+
+    roi: Roi
+    points: NDArray[np.float64]
+    score: float
 
 
 class FaceDetector:
@@ -64,27 +86,44 @@ class FaceDetector:
             InferenceError: the runtime failed.
         """
         whole = whole_picture((image.shape[0], image.shape[1]))
-        raw, logits = self._model.run_filled(partial(self._cropper.cut, image, whole))
-        scores, values = self._candidates(raw[0], logits[0, :, 0])
+        scores, values = self._candidates(image, whole, self._min_score)
         matrix = whole.to_picture(_SIZE)
         rois = (_region(face, matrix) for face in suppress(values, scores))
         return [roi for roi in rois if roi.is_usable()]
 
-    def _candidates(
-        self, raw: NDArray[np.float32], logits: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Decode the anchors that score high enough.
+    def look(self, image: NDArray[np.uint8], roi: Roi) -> Sighting | None:
+        """Return the face in the middle of a region, if there seems to be one.
 
         Args:
-            raw: float32 ``(896, 16)``, relative to the anchors in pixels of the model's input.
-            logits: float32 ``(896,)``.
+            image: BGR uint8 ``(H, W, 3)``.
+            roi: a square, about twice the size of the face and turned as it is.
+
+        Raises:
+            InferenceError: the runtime failed.
+        """
+        scores, values = self._candidates(image, roi, min(self._min_score, _LOOK_MIN_SCORE))
+        off_centre = np.abs((values[:, :2] + values[:, 2:4] - _SIZE) / 2).max(axis=1)
+        central = off_centre < _MIDDLE * _SIZE
+        scores, values = scores[central], values[central]
+        if not len(scores):
+            return None
+        sighting = _sighting(suppress(values, scores)[0], float(scores.max()), roi)
+        return sighting if sighting.roi.is_usable() else None
+
+    def _candidates(
+        self, image: NDArray[np.uint8], roi: Roi, min_score: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run the model and decode the anchors that score high enough.
 
         Returns:
             Scores ``(n,)`` and values ``(n, 16)``: a box as x1, y1, x2, y2 and six points, in
             pixels of the model's input.
         """
+        # Values are relative to the anchors.
+        (raw,), logits, *_ = self._model.run_filled(partial(self._cropper.cut, image, roi))
+        logits = logits[0, :, 0]
         scores = 1 / (1 + np.exp(-np.clip(logits, -_MAX_LOGIT, _MAX_LOGIT)))
-        kept = np.flatnonzero((scores >= self._min_score) & (raw[:, 2:4] >= 0).all(axis=1))
+        kept = np.flatnonzero((scores >= min_score) & (raw[:, 2:4] >= 0).all(axis=1))
         chosen, anchors = raw[kept], self._anchors[kept]
         values = np.tile(anchors, _VALUES // 2) + chosen
         half = chosen[:, 2:4] / 2
@@ -133,3 +172,13 @@ def _region(face: NDArray[np.float32], matrix: NDArray[np.float64]) -> Roi:
     points = face.reshape(-1, 2) @ matrix[:, :2].T + matrix[:, 2]
     flat = points.reshape(-1)
     return around_detection(flat[:4], flat[_RIGHT_EYE], flat[_LEFT_EYE])
+
+
+def _sighting(face: NDArray[np.float32], score: float, roi: Roi) -> Sighting:
+    """Bring a detection from a turned square into the picture; its box stays turned."""
+    matrix = roi.to_picture(_SIZE)
+    points = face.reshape(-1, 2) @ matrix[:, :2].T + matrix[:, 2]
+    centre, half = points[:2].mean(axis=0), (face[2:4] - face[:2]) * (roi.width / _SIZE / 2)
+    box = np.concatenate((centre - half, centre + half))
+    marks = points[2:]
+    return Sighting(around_detection(box, marks[0], marks[1]), marks, score)

@@ -15,6 +15,7 @@ from edge.stages.mesh.litert.blendshapes import BlendshapeModel
 from edge.stages.mesh.litert.detector import FaceDetector
 from edge.stages.mesh.litert.geometry import CanonicalFace, pose_matrix
 from edge.stages.mesh.litert.landmarks import LandmarkModel, Mesh
+from edge.stages.mesh.litert.orientation import agree, verify
 from edge.stages.mesh.litert.roi import Roi, around_points, bounding_box, overlap, overlaps_any
 from edge.stages.mesh.litert.smoothing import OneEuroFilter
 from edge.stages.mesh.litert.taskfile import read_task
@@ -24,10 +25,7 @@ from edge.stages.mesh.stills import look_twice
 SEARCH_INTERVAL_S: Final = 0.25
 """How often the detector looks for further faces while one is followed and a place is free."""
 
-_SURE: Final = 0.9
-"""A newly detected face of less presence is looked at upside down, too."""
-
-_Look = Callable[[NDArray[np.uint8], Roi], Mesh]
+_Look = Callable[[NDArray[np.uint8], Roi], Mesh | None]
 _Region = tuple[Roi, OneEuroFilter]
 """Where to look for a face, and what smooths it if it is there."""
 
@@ -54,9 +52,13 @@ class LitertMesher:
     one. The detector runs when no face is followed, at once when one is lost, and every
     ``search_interval_s`` while a place is free.
 
-    MediaPipe does just this where it looks for one face. Where it looks for several and a place is
-    free, it runs the detector in every frame, cuts out faces by the detector's trembling boxes
-    rather than by their meshes, and does not smooth. ``as_mediapipe`` does so too, to prove parity.
+    A newly detected face is turned to where it is surely upright (see ``orientation``), or not
+    reported; MediaPipe takes it as nearly upright.
+
+    Otherwise MediaPipe does just this where it looks for one face. Where it looks for several and a
+    place is free, it runs the detector in every frame, cuts out faces by the detector's trembling
+    boxes rather than by their meshes, and does not smooth. ``as_mediapipe`` does so too, to prove
+    parity.
     """
 
     def __init__(
@@ -123,7 +125,7 @@ class LitertMesher:
         found = self._meshes(image, [(face.roi, face.smoother) for face in followed])
         if due or len(found) < len(followed):
             self._searched_s = frame.t_s
-            found += self._meshes(image, self._new_regions(image, found), self._either_way_up)
+            found += self._meshes(image, self._new_regions(image, found), self._verified)
         return self._distinct(found)
 
     def _is_search_due(self, t_s: float) -> bool:
@@ -149,17 +151,16 @@ class LitertMesher:
             regions.append(roi)
         return [(roi, OneEuroFilter()) for roi in regions[: self._config.max_faces]]
 
-    def _either_way_up(self, image: NDArray[np.uint8], roi: Roi) -> Mesh:
-        """Return the mesh in a detected region, or in that region upside down if that is surer.
+    def _verified(self, image: NDArray[np.uint8], roi: Roi) -> Mesh | None:
+        """Return the mesh in a detected region, turned as the face is; None where that is unsure.
 
-        The detector takes an upside-down face for an upright one, and so, less surely, does the
-        landmark model.
+        MediaPipe takes the region as it is, and meshes faces turned by 60 degrees and more wrongly.
         """
-        mesh = self._landmarks.mesh(image, roi)
-        if mesh.presence >= _SURE:
-            return mesh
-        other = self._landmarks.mesh(image, roi.upside_down())
-        return other if other.presence >= _SURE else mesh
+        sighting = verify(self._detector, image, roi)
+        if sighting is None:
+            return None
+        mesh = self._landmarks.mesh(image, sighting.roi)
+        return mesh if agree(mesh.points, sighting) else None
 
     def _meshes(
         self, image: NDArray[np.uint8], regions: Sequence[_Region], look: _Look | None = None
@@ -169,7 +170,7 @@ class LitertMesher:
         found = []
         for roi, smoother in regions:
             mesh = look(image, roi)
-            if mesh.presence <= self._config.min_presence or not mesh.is_finite():
+            if mesh is None or mesh.presence <= self._config.min_presence or not mesh.is_finite():
                 continue
             following = around_points(mesh.points)
             if following.is_usable():
@@ -190,9 +191,7 @@ class LitertMesher:
 
     def _look(self, image: NDArray[np.uint8]) -> list[Face]:
         """Find faces in a picture without a past."""
-        found = self._distinct(
-            self._meshes(image, self._new_regions(image, ()), self._either_way_up)
-        )
+        found = self._distinct(self._meshes(image, self._new_regions(image, ()), self._verified))
         size_hw = image.shape[0], image.shape[1]
         return [self._face(face.points, size_hw) for face in found]
 

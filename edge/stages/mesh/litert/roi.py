@@ -54,9 +54,14 @@ class Roi:
         half_y = (sin * self.width + cos * self.height) / 2
         return self.x - half_x, self.y - half_y, self.x + half_x, self.y + half_y
 
-    def upside_down(self) -> "Roi":
-        """Return the same region turned by half."""
-        return replace(self, rotation=self.rotation + math.pi)
+    def square(self, growth: float) -> "Roi":
+        """Return the square on its longer side, grown by a factor."""
+        side = max(self.width, self.height) * growth
+        return replace(self, width=side, height=side)
+
+    def turned(self, angle: float) -> "Roi":
+        """Return the same region, turned by radians clockwise."""
+        return replace(self, rotation=self.rotation + angle)
 
     def is_usable(self) -> bool:
         """Tell whether it is finite and of a size that can be cut out."""

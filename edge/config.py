@@ -48,6 +48,8 @@ class MesherConfig(_Section, frozen=True):
         min_detection: what a detection must score.
         min_presence: what a mesh must score to be a face.
         min_tracking: how much two regions must overlap to be the same face.
+        idle_fps: how often to look while nobody is there; 0 looks at every frame. A face that is
+            lost is searched for at once, whatever this says. ``litert`` only.
         blendshapes: compute the 52 coefficients of facial movement, too.
     """
 
@@ -56,6 +58,7 @@ class MesherConfig(_Section, frozen=True):
     min_detection: Fraction = 0.5
     min_presence: Fraction = 0.5
     min_tracking: Fraction = 0.5
+    idle_fps: NonNegative = 0.0
     blendshapes: bool = False
 
 

@@ -352,6 +352,15 @@ def test_the_detector_rests_while_faces_are_followed(photo) -> None:
     assert _searches(alike, face) == 26
 
 
+def test_an_idle_mesher_looks_less_often_and_is_wide_awake_at_once(photo) -> None:
+    """Nobody there: at most ``idle_fps`` looks a second. A lost face is searched for at once."""
+    nothing, face = [np.zeros_like(photo)] * 26, [photo] * 26
+    assert _searches(make(max_faces=1, idle_fps=5.0), nothing) == 5
+    lost = _searches(make(max_faces=1, idle_fps=5.0), face[:1] + nothing[:1] + face[:3])
+    # First sight, the loss, and the next look a fifth of a second after it.
+    assert lost == 2
+
+
 def test_a_second_face_is_found_within_the_interval(photo) -> None:
     """A face that joins a followed one is found a quarter of a second later at most."""
     one = np.full((480, 640, 3), 150, np.uint8)

@@ -87,6 +87,7 @@ class LitertMesher:
         self._config = config
         self._by_detector = as_mediapipe and config.max_faces > 1
         self._search_interval_s = 0.0 if self._by_detector else search_interval_s
+        self._idle_interval_s = 1 / config.idle_fps if config.idle_fps > 0 else 0.0
         self._detector = FaceDetector(models.detector, config.min_detection, num_threads)
         self._landmarks = LandmarkModel(models.landmarks, num_threads)
         self._blendshapes = (
@@ -131,8 +132,8 @@ class LitertMesher:
     def _is_search_due(self, t_s: float) -> bool:
         if len(self._followed) >= self._config.max_faces:
             return False
-        elapsed_s = t_s - self._searched_s
-        return not self._followed or not 0 <= elapsed_s < self._search_interval_s
+        interval_s = self._search_interval_s if self._followed else self._idle_interval_s
+        return not 0 <= t_s - self._searched_s < interval_s
 
     def _new_regions(self, image: NDArray[np.uint8], found: Sequence[_Followed]) -> list[_Region]:
         """Detect faces other than those found, as many as there are free places."""

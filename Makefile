@@ -39,7 +39,7 @@ test-full: $(FULL)/.installed
 	@sh deploy/graphics-libraries.sh
 	$(call pytest,$(FULL),tests)
 
-test-arm64: $(DEVICE)/.installed ## run it in emulated arm64 Debians, as root (needs debootstrap, qemu-user-static, binfmt-support)
+test-arm64: $(DEVICE)/.installed ## run it in an emulated arm64 Debian, as root (needs debootstrap, qemu-user-static, binfmt-support)
 	tests/hosts/arm64_mesh.sh build $(DEVICE)/bin/python
 
 test-bare: ## run the demo in a bare Debian, as root (needs debootstrap)

@@ -1,0 +1,117 @@
+"""The service loop: however it ends, tracks end and the reason is written."""
+
+import pytest
+
+from edge.contract.logrecord import LogRecord
+from edge.errors import CameraError, InferenceError, SinkError
+from edge.pipeline import Pipeline
+from edge.service.daemon import Service
+from edge.service.reporter import Reporter, ReporterConfig
+from edge.stages.smooth import EmotionSmoother
+from edge.stages.track import FaceTracker
+from edge.testing import FakeClassifier, FakeMesher, FakeSource, MemorySink, make_face, make_frame
+
+FACTS = {
+    "version": "0",
+    "source": "fake",
+    "model": "fake",
+    "model_sha256": "0",
+    "mesher": "fake",
+    "runtime": "none",
+    "labels": ("neutral", "happiness"),
+}
+FACE = make_face((20, 20, 60, 70))
+
+
+class FullDisk(MemorySink):
+    """Refuses the records whose numbers it was told."""
+
+    def __init__(self, refused: range) -> None:
+        super().__init__()
+        self._refused = refused
+
+    def write(self, record: LogRecord) -> None:
+        """Refuse or keep ``record``."""
+        if record.seq in self._refused:
+            raise SinkError("disk full")
+        super().write(record)
+
+
+def service(source, sink, *, mesh=lambda _: [FACE], listeners=()) -> Service:
+    pipeline = Pipeline(
+        FakeMesher(mesh),
+        FaceTracker(1.0, 1, 1.5),
+        FakeClassifier([(0.1, 0.9)], ("neutral", "happiness")),
+        EmotionSmoother(0.3, 0.3, 0.1, 0.4),
+    )
+    reporter = Reporter(ReporterConfig("session", "device", True, 1.0, 60.0))
+    return Service(source, pipeline, sink, reporter, listeners)
+
+
+def frames(count: int) -> list:
+    return [make_frame(i) for i in range(count)]
+
+
+def kinds(sink) -> list[str]:
+    return [type(record).__name__ for record in sink.records]
+
+
+def test_a_whole_run_is_framed_by_start_and_stop():
+    """Start, track, emotions, end of the track, stop: in this order, with the counts."""
+    sink = MemorySink()
+    summary = service(FakeSource(frames(3)), sink).run(FACTS)
+    assert kinds(sink) == [
+        "ServiceStarted", "TrackStarted", "Emotion", "Emotion", "Emotion", "TrackEnded",
+        "ServiceStopped",
+    ]  # fmt: skip
+    assert (summary.frames, summary.tracks, summary.records) == (3, 1, 7)
+    assert sink.records[-1].reason == summary.reason == "end of source"
+
+
+def test_a_lost_camera_is_written_before_the_run_fails():
+    """camera_lost with its reason, the open track's end, service_stopped, and the error itself."""
+    sink = MemorySink()
+    with pytest.raises(CameraError, match="unplugged"):
+        service(FakeSource(frames(2), CameraError("unplugged")), sink).run(FACTS)
+    assert kinds(sink)[-3:] == ["CameraLost", "TrackEnded", "ServiceStopped"]
+    assert sink.records[-3].reason == "unplugged"
+    assert sink.records[-1].reason == "error: unplugged"
+
+
+def test_a_failing_model_is_written_before_the_run_fails():
+    """The reason stands in the log, not only on stderr."""
+
+    def fail(_):
+        raise InferenceError("the model broke")
+
+    sink = MemorySink()
+    with pytest.raises(InferenceError):
+        service(FakeSource(frames(2)), sink, mesh=fail).run(FACTS)
+    assert sink.records[-1].reason == "error: the model broke"
+
+
+def test_a_full_disk_does_not_stop_the_camera(caplog):
+    """Refused records are counted and said once; what follows is written, the gap shows in seq."""
+    sink = FullDisk(range(2, 5))
+    summary = service(FakeSource(frames(6)), sink).run(FACTS)
+    assert summary.frames == 6
+    assert summary.dropped_records == 3
+    assert [record.seq for record in sink.records] == [0, 1, 5, 6, 7, 8, 9]
+    assert len(caplog.records) == 1
+    assert "records are being lost" in caplog.text
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 5), (2, 2), (9, 5)])
+def test_the_frame_limit_holds(limit, expected):
+    """No more frames than asked for, and no fewer when there are."""
+    summary = service(FakeSource(frames(5)), MemorySink()).run(FACTS, limit)
+    assert summary.frames == expected
+    assert summary.reason == ("frame limit" if limit == 2 else "end of source")
+
+
+def test_a_viewer_can_stop_it():
+    """A closed window ends the run cleanly."""
+    summary = service(
+        FakeSource(frames(5)), MemorySink(), listeners=[lambda result: result.frame.index < 1]
+    ).run(FACTS)
+    assert (summary.frames, summary.reason) == (2, "viewer")

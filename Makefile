@@ -18,7 +18,7 @@ define pytest
 	  exit $$code; }
 endef
 
-.PHONY: help demo test test-device test-full test-arm64 test-bare fmt lint type schema framing clean
+.PHONY: help demo test test-device test-full test-arm64 test-bare test-camera fmt lint type schema framing clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,6 +44,9 @@ test-arm64: $(DEVICE)/.installed ## run it in an emulated arm64 Debian, as root 
 
 test-bare: ## run the demo in a bare Debian, as root (needs debootstrap)
 	tests/hosts/bare_demo.sh build
+
+test-camera: ## run it on a real /dev/video0 in an emulated PC, as root (needs debootstrap, qemu-system-x86)
+	tests/hosts/camera.sh build
 
 fmt: $(FULL)/.installed ## format the code
 	$(FULL)/bin/ruff format $(CODE)

@@ -115,6 +115,11 @@ class _Live:
                 f"{self._name}: gives no more frames (after {self._index}); "
                 "unplugged, switched off, or taken by another program?"
             )
+        if min(image.shape[:2]) == 1:
+            raise CameraError(
+                f"{self._name}: gives bytes in a format that OpenCV does not decode "
+                f"({image.shape[1]}x{image.shape[0]}); choose another size or camera"
+            )
         self._t_s = max(time.monotonic(), math.nextafter(self._t_s, math.inf))
         frame = Frame(image, self._index, self._t_s, datetime.now(UTC))
         self._index += 1
@@ -225,7 +230,13 @@ def _present() -> str:
 
 def _negotiate(capture: cv2.VideoCapture, path: Path, size_hw: tuple[int, int], fps: float) -> None:
     # MJPG first: raw YUYV fills USB 2 at 640x480 and 30 fps, and larger sizes get fewer frames.
-    capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+    # YUYV next, which all others have: left alone, OpenCV 4 prefers BGR where a driver offers it,
+    # and then hands out its bytes in one row instead of a picture.
+    for name in ("MJPG", "YUYV"):
+        wanted = cv2.VideoWriter.fourcc(*name)
+        capture.set(cv2.CAP_PROP_FOURCC, wanted)
+        if int(capture.get(cv2.CAP_PROP_FOURCC)) == wanted:
+            break
     capture.set(cv2.CAP_PROP_FRAME_WIDTH, size_hw[1])
     capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size_hw[0])
     capture.set(cv2.CAP_PROP_FPS, fps)

@@ -1,6 +1,7 @@
 """Records as JSON Lines in a local file that survives a pulled plug."""
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -63,7 +64,7 @@ class JsonlSink:
         try:
             written = os.write(self._fd, line)
             if written < len(line):
-                raise OSError(28, "only part of the line fitted")  # noqa: TRY301 - one way out
+                raise OSError(errno.ENOSPC, "only part of the line fitted")  # noqa: TRY301 - one way out
             self._sync()
         except OSError as error:
             with contextlib.suppress(OSError):  # best effort: opening repairs it otherwise

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edge import cli_convert, cli_host
+from edge import cli_convert, cli_data, cli_evaluate, cli_train
 from edge._version import __version__
 from edge.config import Config, Emit, MesherKind, load_config, override
 from edge.errors import EdgeEmoError
@@ -22,8 +22,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-cli_host.register(app)
-cli_convert.register(app)
+for commands in (cli_data, cli_train, cli_evaluate, cli_convert):
+    commands.register(app)
 
 _debug = False
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.cli_host import Data, JsonFile, Labels, Protocol, console, load_data, write_json
+from edge.cli_options import Data, JsonFile, Labels, Protocol, console, load_data, write_json
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from host_training.run_directory import RUN, RunDirectory
 if TYPE_CHECKING:
     import keras
 
-Predict = Callable[[NDArray[np.uint8]], tuple[tuple[str, ...] | None, NDArray[np.float32]]]
-"""A model: from uint8 ``(n, 48, 48)`` to its labels (None when it does not tell them) and float32
-``(n, k)`` class probabilities."""
+Predict = Callable[[Samples], tuple[tuple[str, ...] | None, NDArray[np.float32]]]
+"""A model: from rows to its labels (None when it does not tell them) and float32 ``(n, k)`` class
+probabilities."""
 
 _BATCH: Final = 256
 
@@ -34,7 +34,7 @@ def evaluate(rows: Samples, predict: Predict) -> Metrics:
         DataError: rows of an emotion that the model does not know, or an
             output that does not fit the labels.
     """
-    told, probabilities = predict(rows.images)
+    told, probabilities = predict(rows)
     labels = rows.labels if told is None else told
     if probabilities.shape != (len(rows), len(labels)):
         raise DataError(
@@ -109,9 +109,9 @@ def load_keras_model(path: Path) -> "keras.Model":
 
 
 def keras_probabilities(
-    path: Path, images: NDArray[np.uint8]
+    path: Path, rows: Samples
 ) -> tuple[tuple[str, ...] | None, NDArray[np.float32]]:
-    """Run a ``.keras`` file, or the one of a run directory, over uint8 ``(n, 48, 48)`` pictures.
+    """Run a ``.keras`` file, or the one of a run directory, over rows.
 
     Returns:
         The labels that the run's ``run.json`` names, None for a file without one beside it; and
@@ -122,6 +122,7 @@ def keras_probabilities(
     """
     run = RunDirectory(path if path.is_dir() else path.parent)
     model = load_keras_model(run.model if path.is_dir() else path)
+    images = rows.images
     if model.input_shape[1:] != (*images.shape[1:], 1):
         raise TrainingError(
             f"{path}: takes pictures of shape {model.input_shape[1:]}, expected (48, 48, 1)"

@@ -34,6 +34,9 @@ class Samples:
         form: what the files were recognised as, in words.
         protocol: how ``hard`` was made: ``majority``, ``plurality``, ``fer2013`` or ``labels``.
         subjects: str ``(n,)``: who is in the picture, where the data set says so.
+        mesh: float32 ``(n, FEATURE_COUNT)``: mesh features of each picture as
+            ``edge.contract.mesh_features`` computes them, a row of NaN where no face was found;
+            None unless the data set was prepared (`edgeemo data prepare`).
     """
 
     images: NDArray[np.uint8]
@@ -45,6 +48,7 @@ class Samples:
     form: str
     protocol: str
     subjects: NDArray[np.str_] | None = None
+    mesh: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.images), len(self.labels)
@@ -57,6 +61,8 @@ class Samples:
         columns = [self.hard, self.split] + ([] if self.subjects is None else [self.subjects])
         if any(column.shape != (n,) for column in columns):
             raise ValueError(f"hard, split and subjects must have shape {(n,)}")
+        if self.mesh is not None and (self.mesh.ndim != 2 or len(self.mesh) != n):
+            raise ValueError(f"mesh must have shape ({n}, features), got {self.mesh.shape}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -87,6 +93,7 @@ class Samples:
             hard=self.hard[mask],
             split=self.split[mask],
             subjects=subjects,
+            mesh=None if self.mesh is None else self.mesh[mask],
         )
 
     def split_rows(self, name: str) -> "Samples":

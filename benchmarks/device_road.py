@@ -20,7 +20,7 @@ from edge.build import DEFAULT_BUNDLE
 from edge.config import MesherConfig
 from edge.contract.align import aligned_crop
 from edge.contract.bundle import open_bundle
-from edge.crop_model import open_crop_model
+from edge.emotion_model import open_emotion_model
 from edge.records import Frame
 from edge.stages.mesh.mediapipe import MediaPipeMesher
 from host_training.data.load import load_samples
@@ -38,7 +38,7 @@ def main() -> None:
     samples = load_samples(options.data, options.labels, "majority").split_rows("PublicTest")
     samples = samples.where(samples.measurable)
     bundle = open_bundle(options.model)
-    model = open_crop_model(bundle)
+    model = open_emotion_model(bundle)
     mesher = MediaPipeMesher(asset_path(FACE_LANDMARKER), MesherConfig(max_faces=1))
     now = datetime.now(UTC)
     rows = range(0, len(samples), options.every)

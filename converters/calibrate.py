@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.errors import ConversionError
+from converters.model_file import TrainedModel
 from converters.rows import LabelledImages
+from edge.contract.mesh_features import FEATURE_MAX, FEATURE_MIN
 from edge.contract.metadata import Dataset
 
 DEFAULT_ROWS: Final = 400
@@ -40,16 +42,31 @@ def choose_calibration(
         raise ConversionError(
             f"calibration needs real training rows, got {len(rows)} and was asked for {count}"
         )
-    chosen = balanced_choice(rows.labels, count, seed)
-    images, labels = rows.images[chosen], rows.labels[chosen]
-    images[0, 0, :2] = (0, 255)
+    chosen = rows[balanced_choice(rows.labels, count, seed)]
+    chosen.images[0, 0, :2] = (0, 255)
     dataset = Dataset(
         name=rows.dataset.name,
         split=rows.dataset.split,
         rows=len(chosen),
-        fingerprint=_fingerprint(images, labels, rows.label_names),
+        fingerprint=_fingerprint(chosen),
     )
-    return replace(rows, images=images, labels=labels, dataset=dataset)
+    return replace(chosen, dataset=dataset)
+
+
+def calibration_inputs(
+    trained: TrainedModel, rows: LabelledImages
+) -> tuple[NDArray[np.float32], ...]:
+    """Return what the model is calibrated with, see ``TrainedModel.inputs``.
+
+    The first row's first two mesh features are set to the least and the greatest that there is, so
+    that their int8 scale is exactly 1/32 and their zero point 0
+    (``edge.contract.mesh_features.FEATURES``).
+    """
+    inputs = trained.inputs(rows)
+    for kind, values in zip(trained.kinds, inputs, strict=True):
+        if kind == "mesh":
+            values[0, :2] = (FEATURE_MIN, FEATURE_MAX)
+    return inputs
 
 
 def balanced_choice(labels: NDArray[np.integer], count: int, seed: int) -> NDArray[np.int64]:
@@ -65,10 +82,10 @@ def balanced_choice(labels: NDArray[np.integer], count: int, seed: int) -> NDArr
     return np.lexsort((labels, rank))[:count]
 
 
-def _fingerprint(
-    images: NDArray[np.uint8], labels: NDArray[np.integer], label_names: tuple[str, ...]
-) -> str:
-    digest = hashlib.sha256(",".join(label_names).encode())
-    digest.update(np.ascontiguousarray(images).data)
-    digest.update(np.ascontiguousarray(labels, "<i8").data)
+def _fingerprint(rows: LabelledImages) -> str:
+    digest = hashlib.sha256(",".join(rows.label_names).encode())
+    digest.update(np.ascontiguousarray(rows.images).data)
+    digest.update(np.ascontiguousarray(rows.labels, "<i8").data)
+    if rows.mesh is not None:
+        digest.update(np.ascontiguousarray(rows.mesh, "<f4").data)
     return digest.hexdigest()

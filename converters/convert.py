@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from converters import parity
-from converters.calibrate import DEFAULT_ROWS, choose_calibration
+from converters.calibrate import DEFAULT_ROWS, calibration_inputs, choose_calibration
 from converters.errors import ConversionError
 from converters.flatbuffer import check_builtin_only, check_full_int8, read_graph
 from converters.golden import golden_vectors
 from converters.model_card import model_card
-from converters.model_file import TrainedModel, load_model
+from converters.model_file import TrainedModel, load_model, no_mesh
 from converters.parity import Gate, ParityReport
 from converters.rows import LabelledImages
 from converters.tflite import Form, to_tflite
@@ -27,8 +27,15 @@ from edge.contract.bundle import (
     check_target,
     write_bundle,
 )
-from edge.contract.metadata import Metadata, Metrics, encode_metadata
-from edge.crop_model import CropModel
+from edge.contract.mesh_features import FEATURES_ID
+from edge.contract.metadata import (
+    MeshInput,
+    Metadata,
+    Metrics,
+    encode_metadata,
+    schema_version_for,
+)
+from edge.emotion_model import EmotionModel
 from edge.interpreter import TfliteModel, runtime_name
 
 logger = logging.getLogger(__name__)
@@ -51,7 +58,8 @@ class ConvertRequest:
         seed: of that choice.
         labels: of the model's outputs, where no ``run.json`` tells.
         name: of the model; that of ``out`` when None.
-        temperature: to be applied on the device, see ``edge.contract.quantize.temper``.
+        temperature: to be applied on the device, see ``edge.contract.quantize.temper``; that of
+            the run when None.
         gate: the cost past which no bundle is written.
     """
 
@@ -64,7 +72,7 @@ class ConvertRequest:
     seed: int = 0
     labels: tuple[str, ...] | None = None
     name: str | None = None
-    temperature: float = 1.0
+    temperature: float | None = None
     gate: Gate = field(default_factory=Gate)
 
 
@@ -89,7 +97,7 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
     progress(f"converting to {request.form}")
     calibration = _calibration(request)
     content = _convert(request.form, trained, calibration)
-    model = CropModel(TfliteModel(content, name=MODEL))
+    model = EmotionModel(TfliteModel(content, name=MODEL), trained.run.mesh_norm)
     progress(f"comparing on {len(request.evaluation):,} rows")
     report = _measure(request, trained, model, len(content))
     _enforce_gate(request, report)
@@ -115,7 +123,9 @@ def _check_rows(request: ConvertRequest, trained: TrainedModel) -> None:
         if rows is None:
             continue
         rows.labels_for(trained.run.labels)
-        if rows.images.shape[1:] != (trained.size, trained.size):
+        if "mesh" in trained.kinds and rows.mesh is None:
+            raise ConversionError(no_mesh(rows.dataset.name))
+        if "crop" in trained.kinds and rows.images.shape[1:] != (trained.size, trained.size):
             raise ConversionError(
                 f"{rows.dataset.name} has pictures of {list(rows.images.shape[1:])} pixels, the "
                 f"model takes {[trained.size, trained.size]}"
@@ -130,7 +140,8 @@ def _calibration(request: ConvertRequest) -> LabelledImages | None:
 
 def _convert(form: Form, trained: TrainedModel, calibration: LabelledImages | None) -> bytes:
     """Return a TFLite file that was read back and holds what the form promises."""
-    content = to_tflite(trained.keras, form, None if calibration is None else calibration.images)
+    inputs = None if calibration is None else calibration_inputs(trained, calibration)
+    content = to_tflite(trained.keras, form, inputs)
     graph = read_graph(content)
     if form == "int8":
         check_full_int8(graph)
@@ -140,12 +151,12 @@ def _convert(form: Form, trained: TrainedModel, calibration: LabelledImages | No
 
 
 def _measure(
-    request: ConvertRequest, trained: TrainedModel, model: CropModel, size_bytes: int
+    request: ConvertRequest, trained: TrainedModel, model: EmotionModel, size_bytes: int
 ) -> ParityReport:
     rows, labels = request.evaluation, trained.run.labels
     comparison = parity.compare(
-        parity.keras_probabilities(trained.keras, rows.images),
-        parity.tflite_probabilities(model, rows.images),
+        parity.keras_probabilities(trained.keras, trained.inputs(rows)),
+        parity.tflite_probabilities(model, rows.images, rows.mesh),
         rows.labels_for(labels),
         labels,
     )
@@ -181,12 +192,14 @@ def _enforce_gate(request: ConvertRequest, report: ParityReport) -> None:
 def _metadata(
     request: ConvertRequest,
     trained: TrainedModel,
-    model: CropModel,
+    model: EmotionModel,
     report: ParityReport,
     calibration: LabelledImages | None,
 ) -> Metadata:
     run, measured = trained.run, report.comparison.tflite
+    mesh_input = _mesh_input(model)
     return Metadata(
+        schema_version=schema_version_for(mesh_input),
         name=request.name or request.out.resolve().name,
         edgeemo_version=__version__,
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -194,9 +207,10 @@ def _metadata(
         quantization=request.form,
         labels=run.labels,
         input=model.input,
+        mesh_input=mesh_input,
         output=model.output,
         template_id=run.template_id,
-        temperature=request.temperature,
+        temperature=run.temperature if request.temperature is None else request.temperature,
         training_run=run.run_id,
         parameters=trained.parameters,
         training_data=run.training_data,
@@ -210,6 +224,12 @@ def _metadata(
             recall=measured.recall,
         ),
     )
+
+
+def _mesh_input(model: EmotionModel) -> MeshInput | None:
+    if model.mesh_input is None or model.norm is None:
+        return None
+    return MeshInput(tensor=model.mesh_input, features_id=FEATURES_ID, norm=model.norm)
 
 
 def _failed_report(out: Path) -> Path:

@@ -8,9 +8,21 @@ from typing import Any, Final
 import msgspec
 
 from converters.errors import ConversionError
+from edge.contract.mesh_features import FEATURE_MAX, FEATURE_MIN, FEATURES
 from edge.contract.quantize import PIXELS
 
 _CONVOLUTIONS: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
+_MESH_RANK: Final = 2
+_PIXELS: Final = (
+    "input",
+    PIXELS,
+    "the calibration rows must reach from 0 to 255, and rescaling must be inside the model",
+)
+_FEATURES: Final = (
+    "mesh input",
+    FEATURES,
+    f"the calibration rows must reach from {FEATURE_MIN:g} to {FEATURE_MAX:g}",
+)
 _FLOATS: Final = ("FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16")
 
 
@@ -90,9 +102,10 @@ def check_full_int8(graph: Graph) -> None:
     """Make sure that a graph computes in integers from end to end, as ``--int8`` promises.
 
     Raises:
-        ConversionError: an operation that is not built in, a float tensor, an input that is not
-            int8 with scale 1 and zero point -128, an output that is not int8, or a convolution
-            whose weights share one scale.
+        ConversionError: an operation that is not built in, a float tensor, a crop input that is not
+            int8 with scale 1 and zero point -128, a mesh input that is not int8 with scale 1/32 and
+            zero point 0, an output that is not int8, or a convolution whose weights share one
+            scale.
     """
     check_builtin_only(graph)
     for problem in _int8_problems(graph):
@@ -115,11 +128,11 @@ def _int8_problems(graph: Graph) -> Iterator[str]:
 def _input_problems(graph: Graph) -> Iterator[str]:
     for index in graph.inputs:
         tensor = graph.tensors[index]
-        if tensor.scales != (PIXELS.scale,) or tensor.zero_points != (PIXELS.zero_point,):
+        which, fixed, reason = _FEATURES if len(tensor.shape) == _MESH_RANK else _PIXELS
+        if tensor.scales != (fixed.scale,) or tensor.zero_points != (fixed.zero_point,):
             yield (
-                f"the input has scale {tensor.scales} and zero point {tensor.zero_points}, "
-                f"expected {PIXELS.scale} and {PIXELS.zero_point}: the calibration rows must "
-                "reach from 0 to 255, and rescaling must be inside the model"
+                f"the {which} has scale {tensor.scales} and zero point {tensor.zero_points}, "
+                f"expected {fixed.scale} and {fixed.zero_point}: {reason}"
             )
 
 

@@ -3,7 +3,7 @@
 import importlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,14 @@ def import_tensorflow() -> Any:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     return _import("tensorflow")
+
+
+def as_structured(model: Any, inputs: Sequence[Any]) -> Any:
+    """Return one value for each of ``model.inputs``, in its order, as the model is called with."""
+    keras = import_keras()
+    if isinstance(model, keras.Sequential):  # has no structure, nor needs one
+        return inputs[0]
+    return keras.tree.pack_sequence_as(model.input, list(inputs))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from converters.parity import render as render_parity
 from edge.contract.bundle import FILES, PARITY, Bundle
 from edge.contract.errors import BundleError
 from edge.contract.metadata import Dataset, Metadata, TensorSpec
-from edge.crop_model import open_crop_model
+from edge.emotion_model import open_emotion_model
 from edge.golden import check_golden
 from edge.interpreter import runtime_name
 
@@ -34,7 +34,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
         digest: one SHA-256 for the whole bundle.
         files: in the order of ``edge.contract.bundle.FILES``.
         metadata: as it stands in ``metadata.json``.
-        input: as the interpreter reports it, which agrees with the metadata.
+        input: as the interpreter reports it, which agrees with the metadata; None without a crop.
+        mesh_input: the same, None without mesh features.
         output: the same.
         operations: how often each occurs.
         weights_bytes: constant data in the model file.
@@ -47,7 +48,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     files: tuple[FileEntry, ...]
     metadata: Metadata
-    input: TensorSpec
+    input: TensorSpec | None
+    mesh_input: TensorSpec | None
     output: TensorSpec
     operations: dict[str, int]
     weights_bytes: int
@@ -64,7 +66,7 @@ def describe(bundle: Bundle) -> Description:
         ConversionError: the model file can not be parsed.
         InferenceError: no runtime, or it can not run the model.
     """
-    model = open_crop_model(bundle)
+    model = open_emotion_model(bundle)
     graph = read_graph(bundle.model)
     parity_path = bundle.path / PARITY
     return Description(
@@ -76,6 +78,7 @@ def describe(bundle: Bundle) -> Description:
         ),
         metadata=bundle.metadata,
         input=model.input,
+        mesh_input=model.mesh_input,
         output=model.output,
         operations=graph.operation_counts(),
         weights_bytes=sum(tensor.data_bytes for tensor in graph.tensors),
@@ -105,6 +108,7 @@ def _heading(description: Description) -> Table:
         ("model", f"{metadata.name}: {metadata.architecture}, {metadata.quantization}"),
         ("labels", ", ".join(metadata.labels)),
         ("template", metadata.template_id),
+        ("mesh features", _mesh(metadata)),
         ("temperature", f"{metadata.temperature:g}"),
         ("parameters", f"{metadata.parameters:,} ({description.weights_bytes:,} bytes)"),
         ("training run", metadata.training_run),
@@ -116,6 +120,11 @@ def _heading(description: Description) -> Table:
         # Text, for names may hold brackets, which rich would take for markup.
         grid.add_row(Text(name, style="bold"), Text(value))
     return grid
+
+
+def _mesh(metadata: Metadata) -> str:
+    mesh = metadata.mesh_input
+    return "-" if mesh is None else f"{mesh.features_id}, {mesh.tensor.shape[-1]} standardised"
 
 
 def _golden(description: Description) -> str:
@@ -141,7 +150,13 @@ def _files(description: Description) -> Table:
 def _tensors(description: Description) -> Table:
     header = ("tensor", "name", "type", "shape", "scale", "zero point")
     table = Table(*header, title="Tensors", title_justify="left")
-    for which, tensor in (("input", description.input), ("output", description.output)):
+    for which, tensor in (
+        ("input", description.input),
+        ("mesh input", description.mesh_input),
+        ("output", description.output),
+    ):
+        if tensor is None:
+            continue
         shape = " x ".join(map(str, tensor.shape))
         scale, zero_point = f"{tensor.scale:g}", str(tensor.zero_point)
         table.add_row(which, Text(tensor.name), tensor.dtype, shape, scale, zero_point)

@@ -50,7 +50,6 @@ def model_card(metadata: Metadata, report: ParityReport, validation: Dataset | N
 
 
 def _summary(metadata: Metadata, report: ParityReport) -> str:
-    size = metadata.template.size
     return f"""\
 # {metadata.name}
 
@@ -60,11 +59,23 @@ Tells {len(metadata.labels)} facial expressions apart: {", ".join(metadata.label
 |---|---|
 | architecture | {metadata.architecture}, {metadata.parameters:,} parameters |
 | form | {metadata.quantization} TFLite, {report.size_bytes:,} bytes |
-| input | {size} x {size} grey pixels, aligned by template `{metadata.template_id}` |
+| input | {_input(metadata)} |
 | temperature | {metadata.temperature:g} |
 | training run | `{metadata.training_run}` |
 | made | {metadata.created_at} by edgeemo {metadata.edgeemo_version} |
 """
+
+
+def _input(metadata: Metadata) -> str:
+    size, mesh = metadata.template.size, metadata.mesh_input
+    parts = []
+    if metadata.input is not None:
+        aligned = f"aligned by template `{metadata.template_id}`"
+        parts.append(f"{size} x {size} grey pixels, {aligned}")
+    if mesh is not None:
+        count = mesh.tensor.shape[-1]
+        parts.append(f"{count} mesh features `{mesh.features_id}`: points and blendshapes")
+    return "; ".join(parts)
 
 
 def _data(metadata: Metadata, report: ParityReport) -> str:

@@ -3,14 +3,18 @@
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from converters.errors import ConversionError
 from converters.frameworks import import_keras, quiet
+from converters.rows import LabelledImages
 from edge.contract.align import FER48, TEMPLATES
 from edge.contract.labels import EMOTIONS
+from edge.contract.mesh_features import FEATURE_COUNT, FeatureNorm, standardized
 from edge.contract.metadata import Dataset
 
 MODEL_FILE: Final = "model.keras"
@@ -18,6 +22,15 @@ RUN_FILE: Final = "run.json"
 """The names in a training run's directory."""
 
 UNKNOWN: Final = "unknown"
+
+InputKind = Literal["crop", "mesh"]
+
+_MESH_RANK: Final = 2
+
+_NO_NORM: Final = (
+    f"takes mesh features, and no {RUN_FILE} with mesh_norm beside it tells how they were "
+    "standardised; convert the whole run directory of `edgeemo train`"
+)
 
 _REFUSED: Final = {
     ".pkl": "a pickle runs any code when it is opened",
@@ -28,7 +41,12 @@ _REFUSED: Final = {
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a run's ``run.json`` that a bundle tells on; other fields are left alone."""
+    """The part of a run's ``run.json`` that a bundle tells on; other fields are left alone.
+
+    Attributes:
+        mesh_norm: what standardised the mesh features, for a model that takes them.
+        temperature: fitted by the run on its validation rows.
+    """
 
     run_id: str
     architecture: str
@@ -36,6 +54,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     template_id: str = FER48.template_id
     training_data: Dataset
     validation_data: Dataset | None = None
+    mesh_norm: FeatureNorm | None = None
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,8 +63,8 @@ class TrainedModel:
     """A Keras model with what is known about it.
 
     Attributes:
-        keras: the ``keras.Model``: ``(n, size, size, 1)`` float pixels 0 to 255 in, ``(n, k)``
-            probabilities out.
+        keras: the ``keras.Model``: ``(n, size, size, 1)`` float pixels 0 to 255, standardised mesh
+            features ``(n, FEATURE_COUNT)`` or both in, ``(n, k)`` probabilities out.
         path: the ``.keras`` file.
         run: from ``run.json``; ``UNKNOWN`` where there is none.
     """
@@ -52,6 +72,29 @@ class TrainedModel:
     keras: Any
     path: Path
     run: RunInfo
+
+    @property
+    def kinds(self) -> tuple[InputKind, ...]:
+        """What its inputs are, in their order."""
+        return input_kinds(self.keras)
+
+    def inputs(self, rows: LabelledImages) -> tuple[NDArray[np.float32], ...]:
+        """Return what the model is fed for rows, one array for each of its inputs, in their order.
+
+        Raises:
+            ConversionError: it takes mesh features, and the rows have none.
+        """
+        return tuple(
+            rows.images[..., None].astype(np.float32) if kind == "crop" else self._mesh(rows)
+            for kind in self.kinds
+        )
+
+    def _mesh(self, rows: LabelledImages) -> NDArray[np.float32]:
+        if rows.mesh is None:
+            raise ConversionError(no_mesh(rows.dataset.name))
+        if self.run.mesh_norm is None:
+            raise ConversionError(f"{self.path}: {_NO_NORM}")
+        return standardized(rows.mesh, self.run.mesh_norm)
 
     @property
     def parameters(self) -> int:
@@ -62,6 +105,19 @@ class TrainedModel:
     def size(self) -> int:
         """Width and height of its crops in pixels."""
         return TEMPLATES[self.run.template_id].size
+
+
+def input_kinds(model: Any) -> tuple[InputKind, ...]:
+    """Return what a Keras model's inputs are, in their order; told by their dimensions."""
+    return tuple("mesh" if len(tensor.shape) == _MESH_RANK else "crop" for tensor in model.inputs)
+
+
+def no_mesh(name: str) -> str:
+    """Say that rows lack the mesh features which a model takes."""
+    return (
+        f"the model takes mesh features, {name} has none; make them with `edgeemo data prepare` "
+        "and give the folder as --prepared"
+    )
 
 
 def load_model(path: Path, labels: tuple[str, ...] | None = None) -> TrainedModel:
@@ -75,7 +131,8 @@ def load_model(path: Path, labels: tuple[str, ...] | None = None) -> TrainedMode
 
     Raises:
         ConversionError: not such a file, a form that could run code, tensors that are not a crop
-            and probabilities, or labels unknown or contradictory.
+            or mesh features and probabilities, mesh features of unknown standardisation, or labels
+            unknown or contradictory.
     """
     file = path / MODEL_FILE if path.is_dir() else path
     _check_file(file)
@@ -166,19 +223,27 @@ def _check_tensors(model: Any, run: RunInfo, file: Path) -> None:
         raise ConversionError(
             f"{file}: unknown template {run.template_id!r}; known: {sorted(TEMPLATES)}"
         )
-    size, k = TEMPLATES[run.template_id].size, len(run.labels)
-    if len(model.inputs) != 1 or tuple(model.inputs[0].shape) != (None, size, size, 1):
-        got = [tuple(tensor.shape) for tensor in model.inputs]
-        raise ConversionError(
-            f"{file}: inputs have shapes {got}, expected one (None, {size}, {size}, 1) for "
-            f"template {run.template_id}"
-        )
+    _check_inputs(model, run, file)
+    k = len(run.labels)
     if len(model.outputs) != 1 or tuple(model.outputs[0].shape) != (None, k):
         got = [tuple(tensor.shape) for tensor in model.outputs]
         raise ConversionError(
             f"{file}: outputs have shapes {got}, expected one (None, {k}) for the labels "
             f"{', '.join(run.labels)}"
         )
+
+
+def _check_inputs(model: Any, run: RunInfo, file: Path) -> None:
+    size = TEMPLATES[run.template_id].size
+    expected = {"crop": (None, size, size, 1), "mesh": (None, FEATURE_COUNT)}
+    kinds, got = input_kinds(model), [tuple(tensor.shape) for tensor in model.inputs]
+    if len(set(kinds)) != len(kinds) or got != [expected[kind] for kind in kinds]:
+        raise ConversionError(
+            f"{file}: inputs have shapes {got}, expected {expected['crop']} for template "
+            f"{run.template_id}, {expected['mesh']} for mesh features, or both"
+        )
+    if "mesh" in kinds and run.mesh_norm is None:
+        raise ConversionError(f"{file}: {_NO_NORM}")
 
 
 def _first_line(error: BaseException) -> str:

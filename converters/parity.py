@@ -1,8 +1,10 @@
 """What a conversion costs: the Keras model and its TFLite form on the same rows, in full.
 
-The TFLite file runs on the device's own runtime and code path, ``edge.crop_model``.
+The TFLite file runs on the device's own runtime and code path, ``edge.emotion_model``.
 """
 
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Any, Final, Literal
 
 import msgspec
@@ -13,11 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from converters.errors import ConversionError
-from converters.frameworks import quiet
+from converters.frameworks import as_structured, quiet
+from converters.model_file import no_mesh
 from converters.tflite import Form
 from edge.contract.errors import BundleError
 from edge.contract.metadata import Dataset
-from edge.crop_model import CropModel
+from edge.emotion_model import EmotionModel
 
 _BATCH: Final = 256
 
@@ -192,16 +195,20 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * tail / (1 << n))
 
 
-def keras_probabilities(model: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Run a Keras model over crops ``(n, size, size)``; float32 ``(n, k)``.
+def keras_probabilities(model: Any, inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Run a Keras model over rows; float32 ``(n, k)``.
+
+    Args:
+        model: a ``keras.Model``.
+        inputs: ``n`` rows for each of its inputs, in their order, see ``TrainedModel.inputs``.
 
     Raises:
-        ConversionError: there are no crops, or the outputs are not probabilities.
+        ConversionError: there are no rows, or the outputs are not probabilities.
     """
-    if not len(images):
+    if not len(inputs[0]):
         raise ConversionError("parity needs evaluation rows, got none; choose another split")
     with quiet():
-        output = model.predict(images[..., None].astype(np.float32), batch_size=_BATCH, verbose=0)
+        output = model.predict(as_structured(model, inputs), batch_size=_BATCH, verbose=0)
     if not np.allclose(output.sum(axis=1), 1, atol=1e-3) or output.min() < 0:
         raise ConversionError(
             "the Keras model's outputs are not probabilities (each row must sum to 1, the first "
@@ -210,15 +217,28 @@ def keras_probabilities(model: Any, images: NDArray[np.uint8]) -> NDArray[np.flo
     return np.asarray(output, np.float32)
 
 
-def tflite_probabilities(model: CropModel, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Run a TFLite model over crops ``(n, size, size)``, one by one as the device does.
+def tflite_probabilities(
+    model: EmotionModel, images: NDArray[np.uint8], mesh: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Run a TFLite model over rows, one by one as the device does.
+
+    Args:
+        model: takes crops, mesh features or both.
+        images: crops, uint8 ``(n, size, size)``.
+        mesh: features ``(n, FEATURE_COUNT)``, not standardised; needed if the model takes them.
 
     Returns:
         float32 ``(n, k)``, not tempered.
+
+    Raises:
+        ConversionError: the model takes mesh features, and there are none.
     """
+    if model.mesh_input is not None and mesh is None:
+        raise ConversionError(no_mesh("the data"))
     output = np.empty((len(images), model.output.shape[-1]), np.float32)
-    for row, image in zip(output, images, strict=True):
-        row[:] = model.probabilities(image)
+    features = repeat(None, len(images)) if mesh is None else mesh
+    for row, image, of_face in zip(output, images, features, strict=True):
+        row[:] = model.probabilities(image, of_face)
     return output
 
 

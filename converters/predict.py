@@ -8,17 +8,24 @@ from numpy.typing import NDArray
 from converters.parity import tflite_probabilities as run_over
 from edge.contract.bundle import open_bundle
 from edge.contract.quantize import temper
-from edge.crop_model import open_crop_file, open_crop_model
+from edge.emotion_model import open_emotion_file, open_emotion_model
 
 
 def tflite_probabilities(
-    model: Path, images: NDArray[np.uint8]
+    model: Path,
+    images: NDArray[np.uint8],
+    mesh: NDArray[np.float32] | None = None,
+    *,
+    tempered: bool = True,
 ) -> tuple[tuple[str, ...] | None, NDArray[np.float32]]:
     """Run a bundle, or a bare ``.tflite`` file, over crops as the device would.
 
     Args:
         model: a bundle directory or a ``.tflite`` file.
         images: grey uint8 ``(n, size, size)``.
+        mesh: float32 ``(n, FEATURE_COUNT)`` as ``mesh_features`` gives them, NaN where no face was
+            found; for models that take them.
+        tempered: False for a bundle's answers without its temperature.
 
     Returns:
         The model's labels, None for a bare file, which does not carry them; and float32
@@ -26,10 +33,14 @@ def tflite_probabilities(
 
     Raises:
         BundleError: a damaged bundle.
-        InferenceError: not a TFLite emotion model, crops of another size, or no runtime.
+        ConversionError: a model that takes mesh features, and rows without them.
+        InferenceError: not a TFLite emotion model, a bare file of one that takes mesh features,
+            crops of another size, or no runtime.
     """
     if model.suffix == ".tflite" and not model.is_dir():
-        return None, run_over(open_crop_file(model), images)
+        return None, run_over(open_emotion_file(model), images, mesh)
     bundle = open_bundle(model)
-    probabilities = run_over(open_crop_model(bundle), images)
-    return bundle.metadata.labels, temper(probabilities, bundle.metadata.temperature)
+    probabilities = run_over(open_emotion_model(bundle), images, mesh)
+    if tempered:
+        probabilities = temper(probabilities, bundle.metadata.temperature)
+    return bundle.metadata.labels, probabilities

@@ -1,11 +1,12 @@
 """Labelled pictures as conversion takes them, from wherever they were read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from converters.errors import ConversionError
+from edge.contract.mesh_features import FEATURE_COUNT
 from edge.contract.metadata import Dataset
 
 
@@ -19,6 +20,8 @@ class LabelledImages:
         label_names: canonical emotions.
         dataset: name, split, number and fingerprint of these rows.
         protocol: how the answers were made, as in the metrics.
+        mesh: float32 ``(n, FEATURE_COUNT)``, the pictures' ``edge.contract.mesh_features``, NaN
+            where no face was found; None for rows that were not prepared.
     """
 
     images: NDArray[np.uint8]
@@ -26,6 +29,7 @@ class LabelledImages:
     label_names: tuple[str, ...]
     dataset: Dataset
     protocol: str
+    mesh: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -43,8 +47,23 @@ class LabelledImages:
                 f"got {self.labels.min()}..{self.labels.max()}"
             )
 
+        mesh = self.mesh
+        if mesh is not None and (mesh.dtype != np.float32 or mesh.shape != (n, FEATURE_COUNT)):
+            raise ValueError(
+                f"mesh must be float32 ({n}, {FEATURE_COUNT}), got {mesh.dtype} {mesh.shape}"
+            )
+
     def __len__(self) -> int:
         return len(self.images)
+
+    def __getitem__(self, chosen: slice | NDArray[np.integer]) -> "LabelledImages":
+        """Return some of the rows; their dataset still names all of them."""
+        return replace(
+            self,
+            images=self.images[chosen],
+            labels=self.labels[chosen],
+            mesh=None if self.mesh is None else self.mesh[chosen],
+        )
 
     def labels_for(self, model_labels: tuple[str, ...]) -> NDArray[np.int64]:
         """Return the answers as indexes into a model's labels, int64 ``(n,)``.

@@ -1,13 +1,14 @@
 """Keras to TFLite bytes: a fixed batch of one, built-in operations only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from converters.errors import ConversionError
-from converters.frameworks import import_tensorflow, quiet
+from converters.frameworks import as_structured, import_tensorflow, quiet
+from converters.model_file import InputKind, input_kinds
 
 Form = Literal["int8", "fp16", "dynamic", "float32"]
 """int8: integers throughout. fp16: half-precision weights. dynamic: int8 weights only.
@@ -16,27 +17,32 @@ float32: unchanged. The last three take and give floats.
 """
 
 
-def to_tflite(model: Any, form: Form, calibration: NDArray[np.uint8] | None = None) -> bytes:
-    """Convert a Keras model whose rescaling is inside.
+def to_tflite(
+    model: Any, form: Form, calibration: Sequence[NDArray[np.float32]] | None = None
+) -> bytes:
+    """Convert a Keras model whose rescaling of pixels is inside.
 
     Args:
-        model: a ``keras.Model`` from ``(n, size, size, 1)`` pixels to ``(n, k)`` probabilities.
+        model: a ``keras.Model`` from ``(n, size, size, 1)`` pixels, ``(n, FEATURE_COUNT)`` mesh
+            features or both to ``(n, k)`` probabilities.
         form: how weights and activations are stored.
-        calibration: for int8: real pictures ``(m, size, size)``, see ``choose_calibration``.
+        calibration: for int8: one array of real rows for each of the model's inputs, in their
+            order, see ``calibration_inputs``.
 
     Returns:
-        The content of a ``.tflite`` file with one input ``(1, size, size, 1)``.
+        The content of a ``.tflite`` file with the model's inputs for one row, in any order.
 
     Raises:
         ConversionError: TensorFlow is not installed or can not convert the model.
     """
     if form == "int8" and calibration is None:
-        raise ConversionError("int8 needs calibration pictures, got none; give training rows")
-    tf = import_tensorflow()
+        raise ConversionError("int8 needs calibration rows, got none; give training rows")
+    tf, kinds = import_tensorflow(), input_kinds(model)
     try:
         with quiet():
             converter = _converter(tf, model)
-            _set_form(tf, converter, form, calibration)
+            rows = None if calibration is None else dict(zip(kinds, calibration, strict=True))
+            _set_form(tf, converter, form, rows)
             return bytes(converter.convert())
     # Whatever the compiler's stages raise: ConverterError, RuntimeError, ValueError, ...
     except Exception as error:
@@ -48,7 +54,7 @@ def to_tflite(model: Any, form: Form, calibration: NDArray[np.uint8] | None = No
 
 
 def _converter(tf: Any, model: Any) -> Any:
-    """Freeze the model as one function of one crop.
+    """Freeze the model as one function of one row.
 
     Keras' own LiteRT export would let in Select-TF operations, which a lean runtime lacks, and
     ``from_keras_model`` leaves the batch open. Unfrozen variables would become resource operations
@@ -58,18 +64,22 @@ def _converter(tf: Any, model: Any) -> Any:
         convert_variables_to_constants_v2,
     )
 
-    def infer(crop: Any) -> Any:
-        return tf.identity(model(crop, training=False), name="probabilities")
+    def infer(*inputs: Any) -> Any:
+        return tf.identity(model(as_structured(model, inputs), training=False), "probabilities")
 
-    shape = (1, *model.inputs[0].shape[1:])
-    signature = tf.TensorSpec(shape, tf.float32, name="crop")
+    signature = [
+        tf.TensorSpec((1, *tensor.shape[1:]), tf.float32, name=kind)
+        for kind, tensor in zip(input_kinds(model), model.inputs, strict=True)
+    ]
     function = convert_variables_to_constants_v2(
-        tf.function(infer, autograph=False).get_concrete_function(signature)
+        tf.function(infer, autograph=False).get_concrete_function(*signature)
     )
     return tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
 
 
-def _set_form(tf: Any, converter: Any, form: Form, calibration: NDArray[np.uint8] | None) -> None:
+def _set_form(
+    tf: Any, converter: Any, form: Form, calibration: Mapping[InputKind, NDArray[np.float32]] | None
+) -> None:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if form == "float32":
         return
@@ -79,14 +89,17 @@ def _set_form(tf: Any, converter: Any, form: Form, calibration: NDArray[np.uint8
     if form == "int8":
         # Integer kernels or an error: never a silent fall-back to float.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.representative_dataset = lambda: _samples(calibration)
+        converter.representative_dataset = lambda: _samples(calibration or {})
         converter.inference_input_type = tf.int8
         converter.inference_output_type = tf.int8
 
 
-def _samples(calibration: NDArray[np.uint8] | None) -> Iterator[list[NDArray[np.float32]]]:
-    for image in () if calibration is None else calibration:
-        yield [image[None, :, :, None].astype(np.float32)]
+def _samples(
+    calibration: Mapping[InputKind, NDArray[np.float32]],
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Yield row after row by the names of the inputs, whose order the converter changes."""
+    for row in zip(*calibration.values(), strict=True):
+        yield {name: values[None] for name, values in zip(calibration, row, strict=True)}
 
 
 def _excerpt(error: BaseException) -> str:

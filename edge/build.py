@@ -1,11 +1,12 @@
 """The composition root: configuration in, working parts out. The one place that knows adapters."""
 
-import uuid
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from socket import gethostname
 from typing import Any
+
+import msgspec
 
 from edge import machine
 from edge._version import __version__
@@ -73,10 +74,8 @@ def open_parts(config: Config, stack: ExitStack) -> Parts:
         "labels": bundle.metadata.labels,
         "recovered_bytes": sink.recovered_bytes,
     }
-    device = config.log.device or gethostname()
-    return Parts(
-        source, pipeline, sink, facts, uuid.uuid4().hex[:12], device, bundle.metadata.labels
-    )
+    device = config.log.device or os.uname().nodename
+    return Parts(source, pipeline, sink, facts, os.urandom(6).hex(), device, bundle.metadata.labels)
 
 
 def _shown(spec: str) -> str:
@@ -93,8 +92,11 @@ def open_pipeline(config: Config, bundle: Bundle) -> Pipeline:
     """Compose the stages."""
     tracker, smoothing = config.tracker, config.smoothing
     classifier = TfliteClassifier(bundle, num_threads=config.model.threads)
+    mesher = config.mesher
+    if bundle.metadata.mesh_input is not None:
+        mesher = msgspec.structs.replace(mesher, blendshapes=True)
     return Pipeline(
-        open_mesher(config.mesher),
+        open_mesher(mesher),
         FaceTracker(tracker.max_gap_s, tracker.confirm_hits, tracker.max_jump),
         classifier,
         EmotionSmoother(

@@ -5,11 +5,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.cli_options import Data, JsonFile, Labels, Protocol, console, load_data, write_json
+from edge.cli_options import (
+    Data,
+    JsonFile,
+    Labels,
+    Prepared,
+    Protocol,
+    console,
+    load_data,
+    write_json,
+)
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from converters.rows import LabelledImages
+    from host_training.config import Crops
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +36,7 @@ def convert(
     out: Annotated[Path, typer.Option(help="The bundle directory to write.")],
     labels: Labels = None,
     protocol: Protocol = None,
+    prepared: Prepared = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Full integer: int8 in, int8 out (the default).")
     ] = False,
@@ -53,7 +64,8 @@ def convert(
     from converters.parity import Gate, render
 
     screen = console()
-    evaluation, calibration = _rows(load_data(data, labels, protocol, screen), split)
+    samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=_crops(model))
+    evaluation, calibration = _rows(samples, split)
     request = ConvertRequest(
         model=model,
         out=out,
@@ -90,6 +102,14 @@ def _form(*, int8: bool, fp16: bool, dynamic: bool) -> Any:
     return given[0] if given else "int8"
 
 
+def _crops(model: Path) -> "Crops":
+    """Return which crops the run learnt from, for it must be proven on the same."""
+    from host_training.run_directory import CONFIG, RunDirectory
+
+    run = RunDirectory(model if model.is_dir() else model.parent)
+    return run.config().crops if (run.path / CONFIG).is_file() else "raw"
+
+
 def _rows(samples: Any, split: str | None) -> "tuple[LabelledImages, LabelledImages]":
     """Return the rows to measure on, and those to calibrate on (Training, where there is one)."""
     from host_training.data.samples import TRAINING
@@ -109,4 +129,5 @@ def _labelled(samples: Any) -> "LabelledImages":
         label_names=samples.labels,
         dataset=samples.fingerprint(),
         protocol=samples.protocol,
+        mesh=samples.mesh,
     )

@@ -1,9 +1,14 @@
 """What the workstation's commands share: options, reading a data set, printing."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from host_training.config import Crops
 
 Data = Annotated[
     Path,
@@ -15,14 +20,33 @@ Labels = Annotated[Path | None, typer.Option(help="FER+ votes for the rows: fer2
 Protocol = Annotated[
     str | None, typer.Option(help="majority (default with votes), plurality or fer2013.")
 ]
+Prepared = Annotated[
+    Path | None, typer.Option(help="Meshes and crops of the rows, from `edgeemo data prepare`.")
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON.")]
 
 
-def load_data(data: Path, labels: Path | None, protocol: str | None, screen: Any) -> Any:
-    """Read a data set and say what it was recognised as."""
+def load_data(
+    data: Path,
+    labels: Path | None,
+    protocol: str | None,
+    screen: Any,
+    *,
+    prepared: Path | None = None,
+    crops: "Crops" = "raw",
+) -> Any:
+    """Read a data set, with its meshes where they are given, and say what it was recognised as."""
     from host_training.data.load import load_samples
+    from host_training.data.prepared import with_prepared
 
     samples = load_samples(data, labels, protocol)
+    if prepared is not None:
+        samples = with_prepared(samples, prepared, crops=crops)
+    elif crops != "raw":
+        raise ConfigError(
+            "aligned crops come from prepared data; make it with `edgeemo data prepare` and give "
+            "--prepared DIR"
+        )
     line = f"data: {samples.form}, {len(samples)} rows, protocol {samples.protocol}"
     screen.print(line, highlight=False, markup=False, soft_wrap=True)
     return samples

@@ -7,19 +7,74 @@ computes something else than what was measured at conversion is found before it 
 import hashlib
 import io
 import zipfile
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.bundle import GOLDEN, Bundle
-from edge.crop_model import open_crop_model
+from edge.contract.mesh_features import FEATURE_COUNT
+from edge.emotion_model import EmotionModel, open_emotion_model
 from edge.errors import BundleError
 
 MIN_PROBES: Final = 64
 """How many probes a bundle carries at least."""
 
 _TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)
+_CROPS: Final = "crops"
+_MESH: Final = "mesh"
+_OUTPUTS: Final = "outputs"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probes:
+    """What a model is given to compare its answers; at least one of the two, equally long.
+
+    Attributes:
+        crops: uint8 ``(n, size, size)``; None for a model that takes no crop.
+        mesh: mesh features before standardisation, float32 ``(n, FEATURE_COUNT)``, so that the
+            norm is proven too; None for a model that takes none.
+    """
+
+    crops: NDArray[np.uint8] | None = None
+    mesh: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        crops, mesh = self.crops, self.mesh
+        if crops is not None and (crops.dtype != np.uint8 or crops.ndim != 3):
+            raise ValueError(
+                f"expected crops uint8 (n, size, size), got {crops.dtype} {list(crops.shape)}"
+            )
+        if mesh is not None and (mesh.dtype != np.float32 or mesh.ndim != 2):
+            raise ValueError(
+                f"expected mesh features float32 (n, {FEATURE_COUNT}), got {mesh.dtype} "
+                f"{list(mesh.shape)}"
+            )
+        lengths = {len(part) for part in (crops, mesh) if part is not None}
+        if len(lengths) != 1 or lengths == {0}:
+            raise ValueError(f"expected probes, as many of each kind, got {self}")
+
+    def __len__(self) -> int:
+        return max(len(part) for part in (self.crops, self.mesh) if part is not None)
+
+    def __str__(self) -> str:
+        parts = (("crops", self.crops), ("mesh features", self.mesh))
+        told = [f"{name} {list(part.shape)}" for name, part in parts if part is not None]
+        return ", ".join(told) or "nothing"
+
+    def pairs(self) -> list[tuple[NDArray[np.uint8] | None, NDArray[np.float32] | None]]:
+        """Return crop and mesh features of each probe."""
+        nothing = (None,) * len(self)
+        crops = nothing if self.crops is None else self.crops
+        return list(zip(crops, nothing if self.mesh is None else self.mesh, strict=True))
+
+    def fit(self, model: EmotionModel) -> bool:
+        """Tell whether these are what the model takes, no less, no more, of its shapes."""
+        crop, mesh = model.input, model.mesh_input
+        return _item(self.crops) == (crop and crop.shape[1:3]) and _item(self.mesh) == (
+            mesh and mesh.shape[1:]
+        )
 
 
 def check_golden(bundle: Bundle, *, num_threads: int = 1) -> float:
@@ -36,35 +91,44 @@ def check_golden(bundle: Bundle, *, num_threads: int = 1) -> float:
         BundleError: ``golden.npz`` is damaged or does not fit the model.
         InferenceError: no runtime, or the runtime can not run the model.
     """
-    model = open_crop_model(bundle, num_threads=num_threads)
-    crops, expected = _read_golden(bundle)
-    if crops.shape[1:] != (model.size, model.size) or expected.shape[1:] != model.output.shape[1:]:
+    model = open_emotion_model(bundle, num_threads=num_threads)
+    probes, expected = _read_golden(bundle)
+    if not probes.fit(model) or expected.shape[1:] != model.output.shape[1:]:
         raise BundleError(
-            f"{bundle.path / GOLDEN}: probes {list(crops.shape)} and outputs "
-            f"{list(expected.shape)} do not fit the model; convert the model again"
+            f"{bundle.path / GOLDEN}: {probes} and outputs {list(expected.shape)} do not fit the "
+            "model; convert the model again"
         )
-    actual = np.stack([model.raw(crop) for crop in crops])
+    actual = run_probes(model, probes)
     difference = float(np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max())
     return difference if actual.dtype == np.int8 else difference / model.step
 
 
-def encode_golden(crops: NDArray[np.uint8], outputs: NDArray[Any]) -> bytes:
-    """Return ``golden.npz``: the same bytes for the same arrays, uncompressed, without dates.
+def run_probes(model: EmotionModel, probes: Probes) -> NDArray[Any]:
+    """Return the model's raw outputs for the probes, int8 or float32 ``(n, k)``."""
+    return np.stack([model.raw(crop, features) for crop, features in probes.pairs()])
+
+
+def encode_golden(probes: Probes, outputs: NDArray[Any]) -> bytes:
+    """Return ``golden.npz``: the same bytes for the same arrays, without dates.
 
     Args:
-        crops: probes, uint8 ``(n, size, size)``.
-        outputs: what the model gives, int8 or float32 ``(n, k)``.
+        probes: what the model was given.
+        outputs: what it gave, int8 or float32 ``(n, k)``.
     """
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, values in (("crops", crops), ("outputs", outputs)):
+    arrays = {_CROPS: probes.crops, _MESH: probes.mesh, _OUTPUTS: outputs}
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, values in arrays.items():
+            if values is None:
+                continue
             member = io.BytesIO()
             np.lib.format.write_array(member, np.ascontiguousarray(values), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _TIMESTAMP), member.getvalue())
+            entry = zipfile.ZipInfo(f"{name}.npy", _TIMESTAMP)
+            archive.writestr(entry, member.getvalue(), zipfile.ZIP_DEFLATED, compresslevel=9)
     return buffer.getvalue()
 
 
-def _read_golden(bundle: Bundle) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+def _read_golden(bundle: Bundle) -> tuple[Probes, NDArray[Any]]:
     path = bundle.path / GOLDEN
     try:
         content = path.read_bytes()
@@ -72,15 +136,19 @@ def _read_golden(bundle: Bundle) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         if hashlib.sha256(content).hexdigest() != bundle.sha256[GOLDEN]:
             raise BundleError(f"{path}: altered since the bundle was opened; copy it again")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            crops, outputs = arrays["crops"], arrays["outputs"]
+            given = {name: arrays[name] for name in (_CROPS, _MESH) if name in arrays}
+            probes, outputs = Probes(**given), arrays[_OUTPUTS]
     # Not a zip, a torn one, another kind of .npz, or a bare .npy file.
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path}: not golden vectors ({error}); convert again") from error
-    if crops.dtype != np.uint8 or crops.ndim != 3 or outputs.ndim != 2 or not len(crops):
+    if outputs.ndim != 2 or len(probes) != len(outputs):
         raise BundleError(
-            f"{path}: expected uint8 crops (n, size, size) and outputs (n, labels), got "
-            f"{crops.dtype} {list(crops.shape)} and {outputs.dtype} {list(outputs.shape)}"
+            f"{path}: {len(probes)} probes, {len(outputs)} outputs of shape {list(outputs.shape)}; "
+            "expected (n, labels); convert the model again"
         )
-    if len(crops) != len(outputs):
-        raise BundleError(f"{path}: {len(crops)} probes, {len(outputs)} outputs")
-    return crops, outputs
+    return probes, outputs
+
+
+def _item(values: NDArray[Any] | None) -> tuple[int, ...] | None:
+    """Return the shape of one of the values."""
+    return None if values is None else values.shape[1:]

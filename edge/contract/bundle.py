@@ -6,8 +6,6 @@ of ``sha256sum``, so that ``sha256sum -c SHA256SUMS`` checks one without edgeemo
 
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +94,10 @@ def write_bundle(path: Path, files: Mapping[str, bytes]) -> Bundle:
         BundleError: wrong names, ``path`` holds something that is not a bundle, or the disk
             refuses.
     """
+    # Only here: a device only reads, and starts faster without them.
+    import shutil
+    import tempfile
+
     if set(files) != set(FILES):
         raise BundleError(f"a bundle has the files {sorted(FILES)}, got {sorted(files)}")
     check_target(path)
@@ -120,6 +122,8 @@ def write_bundle(path: Path, files: Mapping[str, bytes]) -> Bundle:
 
 def _swap(staging: Path, path: Path) -> None:
     """Put ``staging`` in the place of ``path``, which may be an older bundle."""
+    import shutil
+
     if not path.exists():
         staging.rename(path)
         return

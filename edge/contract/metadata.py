@@ -1,5 +1,6 @@
 """``metadata.json`` of a model bundle: the contract that travels with the model."""
 
+import re
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -7,9 +8,14 @@ import msgspec
 from edge.contract.align import TEMPLATES, Template
 from edge.contract.errors import BundleError
 from edge.contract.labels import EMOTIONS
+from edge.contract.mesh_features import FEATURE_COUNT, FEATURES_ID, FeatureNorm
 from edge.contract.quantize import Quantization
 
-SCHEMA_VERSION: Final = 1
+CROP_VERSION: Final = 1
+"""The schema of models that take a crop alone."""
+MESH_VERSION: Final = 2
+"""The schema of models that take mesh features, with or without a crop. An edgeemo that only knows
+the first must say "update edgeemo", so a bundle carries the lowest version that can tell of it."""
 
 NonEmptyStr = Annotated[str, msgspec.Meta(min_length=1)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
@@ -36,6 +42,20 @@ class TensorSpec(_Model, frozen=True, kw_only=True):
     def quantization(self) -> Quantization:
         """The tensor's scale and zero point, for ``quantize`` and ``dequantize``."""
         return Quantization(self.scale, self.zero_point)
+
+
+class MeshInput(_Model, frozen=True, kw_only=True):
+    """The input of a model that takes mesh features.
+
+    Attributes:
+        tensor: ``(1, FEATURE_COUNT)``.
+        features_id: which definition the features follow, ``edge.contract.mesh_features``.
+        norm: what standardises them for this model.
+    """
+
+    tensor: TensorSpec
+    features_id: NonEmptyStr
+    norm: FeatureNorm
 
 
 class Dataset(_Model, frozen=True, kw_only=True):
@@ -65,8 +85,10 @@ class Metadata(_Model, frozen=True, kw_only=True):
     """All that the device must know about a model, and where the model came from.
 
     Attributes:
+        schema_version: see ``schema_version_for``.
         labels: canonical emotions in the order of the output; a subset of ``EMOTIONS``.
-        input: the picture input, ``(1, size, size, 1)``.
+        input: the picture input, ``(1, size, size, 1)``; None for a model that takes no crop.
+        mesh_input: the input for mesh features; None for a model that takes none.
         output: class probabilities, ``(1, len(labels))``.
         color: colour order of the input; only grey today.
         template_id: the alignment of the crops, see ``edge.contract.align.TEMPLATES``.
@@ -74,14 +96,15 @@ class Metadata(_Model, frozen=True, kw_only=True):
         created_at: UTC, ISO 8601.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = CROP_VERSION
     name: NonEmptyStr
     edgeemo_version: str
     created_at: str
     architecture: str
     quantization: Literal["int8", "fp16", "dynamic", "float32"]
     labels: tuple[str, ...]
-    input: TensorSpec
+    input: TensorSpec | None
+    mesh_input: MeshInput | None = None
     output: TensorSpec
     color: Literal["gray"] = "gray"
     template_id: str
@@ -106,10 +129,11 @@ def decode_metadata(data: bytes, where: str) -> Metadata:
             ``where`` names the file in the message.
     """
     version = _schema_version(data, where)
-    if version != SCHEMA_VERSION:
-        remedy = "update edgeemo" if version > SCHEMA_VERSION else "convert the model again"
+    if not CROP_VERSION <= version <= MESH_VERSION:
+        remedy = "update edgeemo" if version > MESH_VERSION else "convert the model again"
         raise BundleError(
-            f"{where}: schema version {version}, this edgeemo reads {SCHEMA_VERSION}; {remedy}"
+            f"{where}: schema version {version}, this edgeemo reads {CROP_VERSION} and "
+            f"{MESH_VERSION}; {remedy}"
         )
     try:
         metadata = msgspec.json.decode(data, type=Metadata)
@@ -121,8 +145,21 @@ def decode_metadata(data: bytes, where: str) -> Metadata:
 
 
 def encode_metadata(metadata: Metadata) -> bytes:
-    """Return ``metadata`` as indented JSON with a final newline."""
-    return msgspec.json.format(msgspec.json.encode(metadata), indent=2) + b"\n"
+    """Return ``metadata`` as indented JSON with a final newline, each list of numbers in a line."""
+    fields = msgspec.to_builtins(metadata)
+    if metadata.mesh_input is None:
+        del fields["mesh_input"]  # which readers of the first schema would refuse
+    text = msgspec.json.format(msgspec.json.encode(fields), indent=2)
+    return _NUMBERS.sub(lambda match: b"[%b]" % b" ".join(match[1].split()), text) + b"\n"
+
+
+def schema_version_for(mesh_input: MeshInput | None) -> Literal[1, 2]:
+    """Return the lowest schema version that can tell of a model with these inputs."""
+    return CROP_VERSION if mesh_input is None else MESH_VERSION
+
+
+_NUMBERS: Final = re.compile(rb"\[\n((?:\s+[-+.\deE]+,\n)*\s+[-+.\deE]+)\n\s*\]")
+"""A list of numbers as ``msgspec.json.format`` lays it out. No string holds a bare newline."""
 
 
 def _schema_version(data: bytes, where: str) -> int:
@@ -150,9 +187,33 @@ def _contradictions(metadata: Metadata) -> list[str]:
         problems.append(
             f"unknown alignment template {metadata.template_id!r}; known: {sorted(TEMPLATES)}"
         )
-    elif metadata.input.shape != (1, metadata.template.size, metadata.template.size, 1):
+    elif metadata.input is not None and metadata.input.shape != _crop_shape(metadata.template):
         problems.append(
             f"template {metadata.template_id} makes {metadata.template.size}-pixel grey crops, "
             f"the input has shape {list(metadata.input.shape)}"
         )
-    return problems
+    return [*problems, *_input_contradictions(metadata)]
+
+
+def _crop_shape(template: Template) -> tuple[int, ...]:
+    return 1, template.size, template.size, 1
+
+
+def _input_contradictions(metadata: Metadata) -> list[str]:
+    mesh = metadata.mesh_input
+    if metadata.schema_version != schema_version_for(mesh):
+        has = "no mesh input" if mesh is None else "a mesh input"
+        return [f"schema version {metadata.schema_version} with {has}"]
+    if mesh is None:
+        return ["the model has no input"] if metadata.input is None else []
+    if mesh.features_id != FEATURES_ID:
+        return [
+            f"the model takes mesh features {mesh.features_id!r}, this edgeemo computes "
+            f"{FEATURES_ID!r}; update edgeemo or convert the model again"
+        ]
+    if mesh.tensor.shape != (1, FEATURE_COUNT):
+        return [
+            f"{FEATURES_ID} has {FEATURE_COUNT} features, the mesh input has shape "
+            f"{list(mesh.tensor.shape)}"
+        ]
+    return []

@@ -1,4 +1,4 @@
-"""The classification stage: an aligned crop becomes scores over emotions."""
+"""The classification stage: an aligned crop, the face's mesh or both become scores."""
 
 from pathlib import Path
 
@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 
 from edge.contract.align import Template
 from edge.contract.bundle import Bundle, open_bundle
+from edge.contract.mesh_features import mesh_features
 from edge.contract.quantize import temper
-from edge.crop_model import open_crop_model
+from edge.emotion_model import open_emotion_model
+from edge.errors import InferenceError
 from edge.records import EmotionEstimate, Face
 
 
@@ -33,7 +35,7 @@ class TfliteClassifier:
         self.bundle = bundle
         self._labels = bundle.metadata.labels
         self._temperature = bundle.metadata.temperature
-        self._model = open_crop_model(bundle, num_threads=num_threads)
+        self._model = open_emotion_model(bundle, num_threads=num_threads)
 
     @classmethod
     def open(cls, path: Path, *, num_threads: int = 1) -> "TfliteClassifier":
@@ -55,10 +57,23 @@ class TfliteClassifier:
         """The emotions that it tells apart, in the order of the scores."""
         return self._labels
 
-    def classify(self, crop: NDArray[np.uint8], face: Face) -> EmotionEstimate:  # noqa: ARG002
-        """Return the tempered scores of one crop, see ``Classifier.classify``."""
-        probabilities = self._model.probabilities(crop)
+    def classify(self, crop: NDArray[np.uint8], face: Face) -> EmotionEstimate:
+        """Return the tempered scores of one face, see ``Classifier.classify``."""
+        features = None if self._model.mesh_input is None else _features(face)
+        probabilities = self._model.probabilities(crop, features)
         return EmotionEstimate(self._labels, temper(probabilities, self._temperature))
 
     def close(self) -> None:
         """Do nothing: the interpreter goes with the object."""
+
+
+def _features(face: Face) -> NDArray[np.float32]:
+    if face.blendshapes is None:
+        raise InferenceError(
+            "the model takes blendshapes, the mesher gives none; open it with "
+            "MesherConfig(blendshapes=True), as `edgeemo run` does for such a model"
+        )
+    try:
+        return mesh_features(face.points, face.blendshapes)
+    except ValueError as error:
+        raise InferenceError(f"the face has no mesh features: {error}") from error

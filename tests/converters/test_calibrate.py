@@ -71,8 +71,7 @@ def test_the_choice_has_a_fingerprint_of_its_own():
 @pytest.mark.parametrize(("n", "count"), [(0, 10), (10, 0), (10, -1)])
 def test_calibrating_on_nothing_is_refused(n, count):
     """No rows, or a number that is none, is an error that tells both."""
-    rows = grey_rows((10,))
-    rows = replace(rows, images=rows.images[:n], labels=rows.labels[:n])
+    rows = grey_rows((10,))[:n]
     with pytest.raises(ConversionError, match=f"got {n} and was asked for {count}"):
         choose_calibration(rows, count)
 

@@ -182,22 +182,19 @@ def bad_requests() -> Iterator[object]:
     def case(name: str, change: object, message: str) -> object:
         return pytest.param(change, message, id=name)
 
-    def first(rows, n):
-        return replace(rows, images=rows.images[:n], labels=rows.labels[:n])
-
     yield case(
         "no-calibration",
         lambda r: replace(r, calibration=None),
-        "int8 needs calibration pictures, got none",
+        "int8 needs calibration rows, got none",
     )
     yield case(
         "empty-calibration",
-        lambda r: replace(r, calibration=first(r.calibration, 0)),
+        lambda r: replace(r, calibration=r.calibration[:0]),
         "calibration needs real training rows, got 0",
     )
     yield case(
         "no-evaluation",
-        lambda r: replace(r, evaluation=first(r.evaluation, 0)),
+        lambda r: replace(r, evaluation=r.evaluation[:0]),
         "parity needs evaluation rows, got none",
     )
     yield case(

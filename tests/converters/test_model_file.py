@@ -151,8 +151,12 @@ def test_a_lambda_layer_is_refused_and_never_called(keras, tmp_path):
 @pytest.mark.parametrize(
     ("shape", "units", "message"),
     [
-        ((64, 64, 1), 8, r"inputs have shapes \[\(None, 64, 64, 1\)\], expected one \(None, 48"),
-        ((48, 48, 3), 8, r"expected one \(None, 48, 48, 1\)"),
+        ((64, 64, 1), 8, r"inputs have shapes \[\(None, 64, 64, 1\)\], expected \(None, 48"),
+        (
+            (48, 48, 3),
+            8,
+            r"expected \(None, 48, 48, 1\) for template fer48-v1, \(None, 344\) for mesh",
+        ),
         ((48, 48, 1), 7, r"outputs have shapes \[\(None, 7\)\], expected one \(None, 8\)"),
     ],
 )

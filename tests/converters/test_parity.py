@@ -88,7 +88,7 @@ def test_a_model_without_a_softmax_is_refused(keras):
     """Logits would be quantised and tempered as if they were probabilities."""
     layers = [keras.Input((48, 48, 1)), keras.layers.Flatten(), keras.layers.Dense(8)]
     with pytest.raises(ConversionError, match=r"outputs are not probabilities .*; end it in"):
-        keras_probabilities(keras.Sequential(layers), np.full((3, 48, 48), 100, np.uint8))
+        keras_probabilities(keras.Sequential(layers), [np.full((3, 48, 48, 1), 100, np.float32)])
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\xff", b"[]"])

@@ -6,14 +6,17 @@ import pytest
 
 from edge.contract.bundle import GOLDEN, METADATA, MODEL, open_bundle
 from edge.contract.labels import EMOTIONS
+from edge.contract.mesh_features import FEATURE_COUNT
 from edge.contract.quantize import pixels_to_int8
 from edge.errors import BundleError, InferenceError
-from edge.golden import MIN_PROBES, check_golden, encode_golden
+from edge.golden import MIN_PROBES, Probes, check_golden, encode_golden
 from edge.interpreter import TfliteModel, runtime_name
 from edge.stages.classify import TfliteClassifier
 from edge.testing import make_face
 
 FACE = make_face((100, 100, 200, 220))
+CROPS, MESH = np.zeros((2, 48, 48), np.uint8), np.zeros((2, FEATURE_COUNT), np.float32)
+ANSWERS = np.zeros((2, 8), np.int8)
 CROP = np.random.default_rng(3).integers(0, 256, (48, 48)).astype(np.uint8)
 
 
@@ -128,23 +131,23 @@ def test_a_machine_that_computes_something_else_is_found(bundle_path, alter_bund
     wrong = outputs.copy()
     row, column = np.argwhere(outputs < 0)[0]
     wrong[row, column] += 100
-    path = alter_bundle(**{GOLDEN: encode_golden(crops, wrong)})
+    path = alter_bundle(**{GOLDEN: encode_golden(Probes(crops), wrong)})
     assert check_golden(open_bundle(path)) == pytest.approx(100, abs=32)
 
 
 def test_golden_vectors_have_no_date():
     """The same probes and outputs give the same bytes, so the same bundle digest."""
     crops, outputs = np.zeros((2, 48, 48), np.uint8), np.ones((2, 8), np.int8)
-    content = encode_golden(crops, outputs)
-    assert content == encode_golden(crops.copy(order="F"), outputs)
+    content = encode_golden(Probes(crops), outputs)
+    assert content == encode_golden(Probes(crops.copy(order="F")), outputs)
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         assert np.array_equal(arrays["crops"], crops)
         assert np.array_equal(arrays["outputs"], outputs)
 
 
-def pickled() -> bytes:
+def npz(**arrays: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, crops=np.array([{"a": 1}], object), outputs=np.zeros((1, 8), np.int8))
+    np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
@@ -160,11 +163,21 @@ def npy() -> bytes:
         (b"", "not golden vectors"),
         (b"PK\x03\x04 torn", "not golden vectors"),
         (npy(), "not golden vectors"),
-        (pickled(), "not golden vectors"),
-        (encode_golden(np.zeros((2, 48, 48), np.uint8), np.zeros((3, 8), np.int8)), "2 probes, 3"),
-        (encode_golden(np.zeros((0, 48, 48), np.uint8), np.zeros((0, 8), np.int8)), "expected"),
-        (encode_golden(np.zeros((2, 32, 32), np.uint8), np.zeros((2, 8), np.int8)), "do not fit"),
-        (encode_golden(np.zeros((2, 48, 48), np.uint8), np.zeros((2, 7), np.int8)), "do not fit"),
+        (npz(crops=np.array([{"a": 1}], object), outputs=ANSWERS), "not golden vectors"),
+        (npz(outputs=ANSWERS), "expected probes, .* got nothing"),
+        (npz(crops=CROPS[:0], outputs=ANSWERS[:0]), r"expected probes, .* got crops \[0, 48, 48\]"),
+        (npz(crops=CROPS * 1.0, outputs=ANSWERS), "expected crops uint8 .* got float64"),
+        (
+            npz(crops=CROPS, mesh=MESH[:1], outputs=ANSWERS),
+            r"expected probes, .* features \[1, 344",
+        ),
+        (npz(crops=CROPS, mesh=MESH[0], outputs=ANSWERS), "expected mesh features float32"),
+        (npz(crops=CROPS, outputs=ANSWERS[:1]), "2 probes, 1 outputs"),
+        (npz(crops=CROPS, outputs=ANSWERS[0]), r"2 probes, 8 outputs of shape \[8\]"),
+        (npz(crops=CROPS[:, :32], outputs=ANSWERS), "do not fit"),
+        (npz(crops=CROPS, outputs=ANSWERS[:, :7]), "do not fit"),
+        (npz(crops=CROPS, mesh=MESH, outputs=ANSWERS), r"mesh features \[2, 344\] .* do not fit"),
+        (npz(mesh=MESH, outputs=ANSWERS), "do not fit"),
     ],
 )
 def test_golden_vectors_that_do_not_fit_are_refused(alter_bundle, content, message):
@@ -179,6 +192,6 @@ def test_golden_vectors_changed_after_opening_are_refused(bundle_path):
     """The probes are read late; they must still be the ones whose hash was checked."""
     bundle = open_bundle(bundle_path)
     crops, outputs = golden(bundle_path)
-    (bundle_path / GOLDEN).write_bytes(encode_golden(crops[:1], outputs[:1]))
+    (bundle_path / GOLDEN).write_bytes(encode_golden(Probes(crops[:1]), outputs[:1]))
     with pytest.raises(BundleError, match="altered since the bundle was opened"):
         check_golden(bundle)

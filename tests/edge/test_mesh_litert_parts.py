@@ -361,6 +361,21 @@ def test_fields_come_back_as_written(records) -> None:
         for number, value in records
     )
     assert list(fields(message)) == records
+    kept = [(number, value) for number, value in records if not isinstance(value, int)]
+    assert list(fields(message, varints=False)) == kept
+
+
+@given(st.lists(st.tuples(st.integers(1, 20), st.lists(st.binary(min_size=4, max_size=4)))))
+def test_numbers_of_one_field_come_joined(runs) -> None:
+    """32-bit numbers keep their order and their field, however many come in a row."""
+    message = b"".join(_varint(n << 3 | 5) + value for n, values in runs for value in values)
+    expected: dict[int, bytes] = {}
+    for number, values in runs:
+        expected[number] = expected.get(number, b"") + b"".join(values)
+    found: dict[int, bytes] = {}
+    for number, value in fields(message):
+        found[number] = found.get(number, b"") + value
+    assert found == {number: value for number, value in expected.items() if value}
 
 
 def test_fixed_width_numbers_come_as_bytes() -> None:

@@ -75,7 +75,7 @@ def test_json_ends_in_a_newline_and_is_indented():
         (b"\x89PNG\r\n", "not a bundle's metadata"),
         (b"[1, 2]", "not a bundle's metadata"),
         (b"{}", "not a bundle's metadata"),
-        (changed(schema_version=2), "schema version 2, this edgeemo reads 1; update edgeemo"),
+        (changed(schema_version=3), "schema version 3, this edgeemo reads 1 and 2; update edgeemo"),
         (changed(schema_version=0), "schema version 0, .*; convert the model again"),
         (changed(colour="gray"), "unknown field `colour`"),
         (changed(name=""), r"length >= 1 .*\$\.name"),

@@ -1,0 +1,243 @@
+"""A classifier's network between its real ends: grey crop, mesh features in; probabilities out.
+
+Device, conversion and evaluation all run a model through ``EmotionModel``, so that what is measured
+on the workstation is what the device computes.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contract.bundle import MODEL, Bundle
+from edge.contract.mesh_features import FEATURE_COUNT, FEATURES, FeatureNorm, standardized
+from edge.contract.metadata import TensorSpec
+from edge.contract.quantize import PIXELS, Quantization, dequantize, pixels_to_int8, quantize
+from edge.errors import BundleError, InferenceError
+from edge.interpreter import TfliteModel
+
+FLOAT_STEP: Final = 1 / 256
+"""What counts as one step of a float output: the step of an int8 softmax."""
+
+_CROP_RANK: Final = 4
+_MESH_RANK: Final = 2
+"""Inputs are told apart by their number of dimensions: TFLite keeps neither order nor names."""
+_INPUT_RANKS: Final = ([_CROP_RANK], [_MESH_RANK], [_MESH_RANK, _CROP_RANK])
+"""Sorted."""
+
+
+class EmotionModel:
+    """Runs grey crops, mesh features or both through a TFLite model; for one thread at a time.
+
+    The model takes a crop ``(1, size, size, 1)``, int8 under ``PIXELS`` or float32 pixels 0 to 255,
+    standardised mesh features ``(1, FEATURE_COUNT)``, int8 under ``FEATURES`` or float32, or both,
+    in any order. It gives ``(1, k)`` class probabilities, int8 or float32.
+
+    Attributes:
+        input: the tensor of the crop, or None.
+        mesh_input: the tensor of the mesh features, or None.
+        norm: what standardises mesh features; None for a model that takes none.
+        output: the tensor of the probabilities.
+    """
+
+    def __init__(self, model: TfliteModel, norm: FeatureNorm | None = None) -> None:
+        """Check that the model's tensors are a crop or mesh features, and probabilities.
+
+        Args:
+            model: the network.
+            norm: needed by a model that takes mesh features, left alone by any other.
+
+        Raises:
+            InferenceError: they are not, or the norm is missing.
+        """
+        for problem in _tensor_problems(model):
+            raise InferenceError(f"not an emotion model: {problem}; convert it again")
+        self._model = model
+        self.input = _crop_input(model)
+        self.mesh_input = _mesh_input(model)
+        self.output = model.outputs[0]
+        self.norm = None if self.mesh_input is None else norm
+        if self.mesh_input is not None and norm is None:
+            raise InferenceError(
+                "the model takes mesh features, whose standardisation stands in a bundle's "
+                "metadata; give the bundle directory instead of its .tflite file"
+            )
+
+    @property
+    def step(self) -> float:
+        """The smallest difference between two probabilities; nominal for a float output."""
+        return self.output.scale if self.output.dtype == "int8" else FLOAT_STEP
+
+    def raw(
+        self, crop: NDArray[np.uint8] | None, features: NDArray[np.float32] | None = None
+    ) -> NDArray[Any]:
+        """Return the model's output as it is: int8 or float32 ``(k,)``.
+
+        What the model does not take is left alone.
+
+        Args:
+            crop: grey uint8 ``(size, size)``.
+            features: float32 ``(FEATURE_COUNT,)`` as ``mesh_features`` gives them, not
+                standardised; NaN where no face was found.
+
+        Raises:
+            InferenceError: what the model takes is missing or of another shape or dtype, or the
+                runtime failed.
+        """
+        values = [
+            _crop_values(spec, crop)
+            if len(spec.shape) == _CROP_RANK
+            else self._mesh_values(spec, features)
+            for spec in self._model.inputs
+        ]
+        (output,) = self._model.run(*values)
+        return np.asarray(output[0])
+
+    def probabilities(
+        self, crop: NDArray[np.uint8] | None, features: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Return the class probabilities of a face, float32 ``(k,)``, not tempered.
+
+        Those of an int8 model sum to 1 only to within ``k`` half steps.
+
+        Args:
+            crop: see ``raw``.
+            features: see ``raw``.
+
+        Raises:
+            InferenceError: see ``raw``; or the model gave something that is not a number.
+        """
+        output = self.raw(crop, features)
+        if output.dtype == np.int8:
+            return dequantize(output, self.output.quantization)
+        if not np.isfinite(output).all():
+            raise InferenceError(
+                "the model gave probabilities that are not finite; convert it again, "
+                "with --int8 or without --fp16"
+            )
+        return np.asarray(output, np.float32)
+
+    def _mesh_values(self, spec: TensorSpec, features: NDArray[np.float32] | None) -> NDArray[Any]:
+        if self.norm is None or features is None:
+            raise InferenceError("the model takes mesh features, got none")
+        if features.dtype != np.float32 or features.shape != (FEATURE_COUNT,):
+            raise InferenceError(
+                f"the mesh features must be float32 {[FEATURE_COUNT]}, "
+                f"got {features.dtype} {list(features.shape)}"
+            )
+        values = standardized(features, self.norm)[None]
+        return quantize(values, FEATURES) if spec.dtype == "int8" else values
+
+
+def open_emotion_model(bundle: Bundle, *, num_threads: int = 1) -> EmotionModel:
+    """Load a bundle's model and compare its real tensors with the metadata.
+
+    Raises:
+        BundleError: the metadata says something else than the model.
+        InferenceError: no runtime, or the runtime can not run the model.
+    """
+    where = str(bundle.path / MODEL)
+    model = TfliteModel(bundle.model, num_threads=num_threads, name=where)
+    metadata, mesh = bundle.metadata, bundle.metadata.mesh_input
+    problems = _tensor_problems(model) or [
+        *_differences("input", metadata.input, _crop_input(model)),
+        *_differences("mesh input", mesh.tensor if mesh else None, _mesh_input(model)),
+        *_differences("output", metadata.output, model.outputs[0]),
+    ]
+    if not problems and len(metadata.labels) != model.outputs[0].shape[-1]:
+        problems.append(
+            f"metadata has {len(metadata.labels)} labels, "
+            f"the model {model.outputs[0].shape[-1]} outputs"
+        )
+    for problem in problems:
+        raise BundleError(f"{where}: {problem}; convert the model again")
+    return EmotionModel(model, mesh.norm if mesh else None)
+
+
+def open_emotion_file(path: Path, *, num_threads: int = 1) -> EmotionModel:
+    """Load a ``.tflite`` file that has no metadata.
+
+    Raises:
+        InferenceError: not a TFLite file, not an emotion model, one that takes mesh features, or
+            no runtime.
+    """
+    return EmotionModel(TfliteModel(path, num_threads=num_threads))
+
+
+def _crop_values(spec: TensorSpec, crop: NDArray[np.uint8] | None) -> NDArray[Any]:
+    if crop is None:
+        raise InferenceError("the model takes a crop, got none")
+    if crop.dtype != np.uint8 or crop.shape != spec.shape[1:3]:
+        raise InferenceError(
+            f"the crop must be uint8 {list(spec.shape[1:3])}, got {crop.dtype} {list(crop.shape)}"
+        )
+    pixels = crop[None, :, :, None]
+    return pixels_to_int8(pixels) if spec.dtype == "int8" else pixels.astype(np.float32)
+
+
+def _crop_input(model: TfliteModel) -> TensorSpec | None:
+    return next((spec for spec in model.inputs if len(spec.shape) == _CROP_RANK), None)
+
+
+def _mesh_input(model: TfliteModel) -> TensorSpec | None:
+    return next((spec for spec in model.inputs if len(spec.shape) == _MESH_RANK), None)
+
+
+def _tensor_problems(model: TfliteModel) -> list[str]:
+    """Say what keeps the model from being an emotion classifier; empty when nothing does."""
+    if len(model.outputs) != 1:
+        return [f"expected one output, the model has {len(model.outputs)}"]
+    if sorted(len(spec.shape) for spec in model.inputs) not in _INPUT_RANKS:
+        return [
+            f"inputs have shapes {[list(spec.shape) for spec in model.inputs]}, expected "
+            f"[1, size, size, 1], [1, {FEATURE_COUNT}] or both"
+        ]
+    problems = []
+    if crop := _crop_input(model):
+        size = crop.shape[1]
+        problems += _input_problems("input", crop, (1, size, size, 1), PIXELS)
+    if mesh := _mesh_input(model):
+        problems += _input_problems("mesh input", mesh, (1, FEATURE_COUNT), FEATURES)
+    target = model.outputs[0]
+    if len(target.shape) != 2 or target.shape[0] != 1 or target.dtype == "uint8":
+        problems.append(
+            f"output is {target.dtype} {list(target.shape)}, expected int8 or float32 [1, labels]"
+        )
+    return problems
+
+
+def _input_problems(
+    which: str, spec: TensorSpec, shape: tuple[int, ...], quantization: Quantization
+) -> list[str]:
+    problems = []
+    if spec.shape != shape:
+        problems.append(f"{which} has shape {list(spec.shape)}, expected {list(shape)}")
+    if spec.dtype == "uint8" or (spec.dtype == "int8" and spec.quantization != quantization):
+        problems.append(
+            f"{which} is {spec.dtype} with scale {spec.scale} and zero point {spec.zero_point}, "
+            f"expected int8 with {quantization.scale} and {quantization.zero_point}, or float32"
+        )
+    return problems
+
+
+def _differences(which: str, said: TensorSpec | None, real: TensorSpec | None) -> list[str]:
+    """Compare what the metadata says about a tensor with what the interpreter reports."""
+    if said is None or real is None:
+        if said is not None:
+            return [f"metadata names {which} {said.name!r}, the model has no such input"]
+        return [] if real is None else [f"metadata names no {which}, the model has {real.name!r}"]
+    return [
+        f"metadata says {which} {field} {_plain(expected)}, the model has {_plain(actual)}"
+        for field, expected, actual in (
+            ("shape", said.shape, real.shape),
+            ("dtype", said.dtype, real.dtype),
+            ("scale", said.scale, real.scale),
+            ("zero point", said.zero_point, real.zero_point),
+        )
+        if expected != actual
+    ]
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,18 +1,32 @@
 """`edgeemo data ...`. What it needs is imported inside: `edgeemo --help` stays light."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge.cli_options import JsonFile, Labels, Protocol, console, load_data, write_json
 
+if TYPE_CHECKING:
+    from numpy import bool_
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from host_training.data.meshing import MakeMesher
+    from host_training.data.prepared import Recipe
+    from host_training.data.samples import Samples
+
 data_app = typer.Typer(
-    help="Look into a data set.",
+    help="Look into a data set, and prepare it for training.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+Data = Annotated[Path, typer.Argument(help="What --data of `edgeemo train` takes.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes that mesh; one a processor core by default.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -22,16 +36,112 @@ def register(app: typer.Typer) -> None:
 
 @data_app.command()
 def audit(
-    data: Annotated[Path, typer.Argument(help="What --data of `edgeemo train` takes.")],
+    data: Data,
     labels: Labels = None,
     protocol: Protocol = None,
+    near: Annotated[
+        bool, typer.Option(help="Look for near duplicates (about a minute for FER2013).")
+    ] = True,
+    faces: Annotated[
+        bool, typer.Option("--faces", help="Look for a face in every picture (minutes).")
+    ] = False,
+    prepared: Annotated[
+        Path | None, typer.Option(help="Take the faces from a folder of `edgeemo data prepare`.")
+    ] = None,
+    sheets: Annotated[
+        Path | None, typer.Option(help="Write contact sheets (PNG) into this folder.")
+    ] = None,
+    workers: Workers = None,
     json_file: JsonFile = None,
 ) -> None:
     """Count rows, duplicates, subjects and votes; say what leaks between splits."""
     from host_training.data.audit import audit as examine
-    from host_training.tables import audit_view
+    from host_training.data.near import near_pairs
+    from host_training.data.sheets import write_sheets
+    from host_training.data_tables import audit_view
 
     screen = console()
-    result = examine(load_data(data, labels, protocol, screen))
+    samples = load_data(data, labels, protocol, screen)
+    found = _faces(samples, faces, prepared, workers, screen)
+    with screen.status("looking for near duplicates"):
+        pairs = near_pairs(samples.images) if near else None
+    result = examine(samples, pairs, found)
     screen.print(audit_view(result))
+    if sheets is not None:
+        files = write_sheets(samples, sheets, pairs, found)
+        screen.print(f"contact sheets: {len(files)} in {sheets}", highlight=False, markup=False)
     write_json(json_file, result)
+
+
+def _faces(
+    samples: "Samples", look: bool, prepared: Path | None, workers: int | None, screen: "Console"
+) -> "NDArray[bool_] | None":
+    """Return in which rows there is a face, from one of two sources, or None."""
+    from edge.errors import ConfigError
+
+    if prepared is not None:
+        if look:
+            raise ConfigError("--faces and --prepared: give one of them")
+        from host_training.data.prepared import faces_found
+
+        return faces_found(samples, prepared)
+    if not look:
+        return None
+    from host_training.data.meshing import find_faces
+    from host_training.data.picture_progress import ConsolePictureProgress
+
+    _, make = _device_mesher()
+    with ConsolePictureProgress(screen) as progress:
+        return find_faces(samples.images, make, _processes(workers), progress)
+
+
+@data_app.command()
+def prepare(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The folder to write, or to continue.")],
+    labels: Labels = None,
+    protocol: Protocol = None,
+    workers: Workers = None,
+) -> None:
+    """Mesh every picture and cut its aligned crop; can be stopped and run again at any moment."""
+    from host_training.data.picture_progress import ConsolePictureProgress
+    from host_training.data.prepare import prepare as mesh_all
+    from host_training.data_tables import prepared_view
+
+    screen = console()
+    samples = load_data(data, labels, protocol, screen)
+    recipe, make = _device_mesher()
+    with ConsolePictureProgress(screen) as progress:
+        record = mesh_all(samples, out, recipe, make, _processes(workers), progress)
+    screen.print(prepared_view(record, samples))
+    screen.print(f"prepared folder: {out}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _device_mesher() -> "tuple[Recipe, MakeMesher]":
+    """Return the mesher of `edgeemo run` for single pictures of one face, and what identifies it.
+
+    Raises:
+        AssetError: the face model could not be had.
+    """
+    from functools import partial
+
+    from edge.assets import FACE_LANDMARKER, asset_path
+    from edge.config import MesherConfig
+    from edge.stages.mesh.litert import LitertMesher
+    from host_training.data.prepared import Recipe
+
+    config = MesherConfig(max_faces=1, blendshapes=True)
+    recipe = Recipe(
+        mesher="litert",
+        model_sha256=FACE_LANDMARKER.sha256,
+        min_detection=config.min_detection,
+        min_presence=config.min_presence,
+    )
+    # Fetched here, once, and not by every worker.
+    return recipe, partial(LitertMesher, asset_path(FACE_LANDMARKER), config)
+
+
+def _processes(workers: int | None) -> int:
+    import os
+
+    return workers or len(os.sched_getaffinity(0))

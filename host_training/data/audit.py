@@ -6,7 +6,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from host_training.data.samples import Samples, picture_keys
+from host_training.data.near import MAX_SHIFT, THRESHOLD, NearPairs, groups_of
+from host_training.data.prepared import without_face
+from host_training.data.samples import Samples, first_rows, picture_keys
 
 
 class SplitAudit(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +38,41 @@ class DuplicateAudit(msgspec.Struct, frozen=True, kw_only=True):
     groups_disagreeing: int
 
 
+class NearDuplicateAudit(msgspec.Struct, frozen=True, kw_only=True):
+    """Pictures that differ and yet are the same shot; see ``host_training.data.near``.
+
+    Attributes:
+        threshold: pairs that correlate so much count.
+        max_shift_px: by which one may be shifted against the other.
+        pairs: of distinct pictures.
+        mirrored_pairs: among them: one is the other's mirror image.
+        groups: of pictures that such pairs join, directly or by way of others.
+        rows: in those groups, exact duplicates of their pictures included.
+        groups_within: by split: the groups with two or more of its distinct pictures.
+        groups_across: by pair of splits: the groups with rows in both. They leak.
+        rows_leaking: by split: its rows whose group has rows in another split, too.
+        groups_disagreeing: whose measurable rows have different right answers.
+    """
+
+    threshold: float
+    max_shift_px: int
+    pairs: int
+    mirrored_pairs: int
+    groups: int
+    rows: int
+    groups_within: dict[str, int]
+    groups_across: dict[str, int]
+    rows_leaking: dict[str, int]
+    groups_disagreeing: int
+
+
+class FaceAudit(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the device's mesher finds a face, and by split and label where it finds none."""
+
+    rows_with_face: int
+    rows_without_face: dict[str, dict[str, int]]
+
+
 class SubjectAudit(msgspec.Struct, frozen=True, kw_only=True):
     """Who is in the pictures; subjects in more than one split leak."""
 
@@ -60,7 +97,7 @@ class VoteAudit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it; ``subjects`` and ``votes`` are None where the data set does not tell."""
+    """All of it; None is what the data set does not tell, or what was not asked for."""
 
     name: str
     form: str
@@ -69,12 +106,22 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...]
     splits: dict[str, SplitAudit]
     duplicates: DuplicateAudit
+    near_duplicates: NearDuplicateAudit | None
+    faces: FaceAudit | None
     subjects: SubjectAudit | None
     votes: VoteAudit | None
 
 
-def audit(samples: Samples) -> Audit:
-    """Count what can be counted; see the structs for what it is."""
+def audit(
+    samples: Samples, near: NearPairs | None = None, found: NDArray[np.bool_] | None = None
+) -> Audit:
+    """Count what can be counted; see the structs for what it is.
+
+    Args:
+        samples: the data set.
+        near: its near duplicates, if they were looked for.
+        found: bool ``(n,)``: whether there is a face in each picture, if that was looked for.
+    """
     return Audit(
         name=samples.name,
         form=samples.form,
@@ -83,6 +130,12 @@ def audit(samples: Samples) -> Audit:
         labels=samples.labels,
         splits={name: _split(samples.split_rows(name)) for name in samples.splits},
         duplicates=_duplicates(samples),
+        near_duplicates=None if near is None else _near_duplicates(samples, near),
+        faces=None
+        if found is None
+        else FaceAudit(
+            rows_with_face=int(found.sum()), rows_without_face=without_face(samples, found)
+        ),
         subjects=_subjects(samples),
         votes=_votes(samples),
     )
@@ -116,6 +169,47 @@ def _duplicates(samples: Samples) -> DuplicateAudit:
         },
         groups_disagreeing=_disagreeing(group, samples.hard, samples.measurable),
     )
+
+
+def _near_duplicates(samples: Samples, near: NearPairs) -> NearDuplicateAudit:
+    first = first_rows(samples.images)
+    group = groups_of(near.pairs, len(samples))[first]
+    distinct = first == np.arange(len(samples))
+    near_groups = np.bincount(group[distinct], minlength=len(samples)) > 1
+    in_near_group = near_groups[group]
+    splits = {name: samples.split == name for name in samples.splits}
+    present = {name: _present(group[mask & in_near_group], mask) for name, mask in splits.items()}
+    shared = np.sum([*present.values()], axis=0) > 1
+    return NearDuplicateAudit(
+        threshold=THRESHOLD,
+        max_shift_px=MAX_SHIFT,
+        pairs=len(near.pairs),
+        mirrored_pairs=int(near.mirrored.sum()),
+        groups=int(near_groups.sum()),
+        rows=int(in_near_group.sum()),
+        groups_within={
+            name: int((_distinct_in(first, group, mask & in_near_group) > 1).sum())
+            for name, mask in splits.items()
+        },
+        groups_across={
+            f"{a}+{b}": int((present[a] & present[b]).sum()) for a, b in combinations(splits, 2)
+        },
+        rows_leaking={name: int(shared[group[mask]].sum()) for name, mask in splits.items()},
+        groups_disagreeing=_disagreeing(group, samples.hard, samples.measurable & in_near_group),
+    )
+
+
+def _present(groups: NDArray[np.int64], like: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return by group number whether it occurs."""
+    return np.asarray(np.bincount(groups, minlength=len(like)) > 0)
+
+
+def _distinct_in(
+    first: NDArray[np.int64], group: NDArray[np.int64], mask: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return by group number how many distinct pictures of it are among the rows of ``mask``."""
+    pictures = np.unique(first[mask])
+    return np.bincount(group[pictures], minlength=len(first))
 
 
 def _disagreeing(

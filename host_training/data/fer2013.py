@@ -1,8 +1,8 @@
 """Readers for FER2013 in the forms in which it circulates (Goodfellow et al. 2013).
 
 ``fer2013.csv`` has the columns ``emotion,pixels,Usage``; ``icml_face_data.csv`` has blanks in its
-header names; the challenge's ``train.csv`` and ``test_with_emotions.csv`` have no ``Usage``.
-Each may be gzipped.
+header names; the challenge's ``train.csv`` and ``test_with_emotions.csv`` have no ``Usage``, and
+its ``test.csv`` has no ``emotion`` either. Each may be gzipped.
 """
 
 import csv
@@ -32,12 +32,12 @@ class Fer2013Rows:
 
     Attributes:
         images: uint8 ``(n, 48, 48)``, grey.
-        emotions: int64 ``(n,)`` in FER2013's numbering.
+        emotions: int64 ``(n,)`` in FER2013's numbering; None when the file has no such column.
         usage: the split names; None when the file has no such column.
     """
 
     images: NDArray[np.uint8]
-    emotions: NDArray[np.int64]
+    emotions: NDArray[np.int64] | None
     usage: tuple[str, ...] | None
 
 
@@ -54,20 +54,22 @@ def read_fer2013(path: Path) -> Fer2013Rows:
     usage: list[str] = []
     with _rows(path) as (header, rows), warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # numpy's word for "not all numbers"
-        emotion_at, pixels_at = (_column(path, header, name) for name in ("emotion", "pixels"))
-        usage_at = header.index("usage") if "usage" in header else None
+        pixels_at, emotion_at, usage_at = _columns(path, header)
         for number, row in enumerate(rows, 1):
             where = f"{path}: row {number}"
             if len(row) != len(header):
                 raise DataError(f"{where}: {len(row)} columns, the header has {len(header)}")
-            emotions.append(_emotion(row[emotion_at], where))
             images.append(_picture(row[pixels_at], where))
+            if emotion_at is not None:
+                emotions.append(_emotion(row[emotion_at], where))
             if usage_at is not None:
                 usage.append(row[usage_at].strip())
     if not images:
         raise DataError(f"{path}: no rows below the header")
     return Fer2013Rows(
-        np.stack(images), np.array(emotions, np.int64), None if usage_at is None else tuple(usage)
+        np.stack(images),
+        None if emotion_at is None else np.array(emotions, np.int64),
+        None if usage_at is None else tuple(usage),
     )
 
 
@@ -95,13 +97,17 @@ def _rows(path: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
         raise DataError(f"{path}: not a CSV text file ({error})") from error
 
 
-def _column(path: Path, header: list[str], name: str) -> int:
-    if name not in header:
-        raise DataError(
-            f"{path}: no column {name!r}, its header has {', '.join(header)[:200]}; "
-            "expected emotion,pixels,Usage as in fer2013.csv"
-        )
-    return header.index(name)
+def _columns(path: Path, header: list[str]) -> tuple[int, int | None, int | None]:
+    """Find pixels, emotion and Usage; a file without labels has no other column than these."""
+    unlabelled = set(header) <= {"pixels", "usage"}
+    for name in ("pixels",) if unlabelled else ("emotion", "pixels"):
+        if name not in header:
+            raise DataError(
+                f"{path}: no column {name!r}, its header has {', '.join(header)[:200]}; "
+                "expected emotion,pixels,Usage as in fer2013.csv, or pixels alone as in test.csv"
+            )
+    emotion_at = None if unlabelled else header.index("emotion")
+    return header.index("pixels"), emotion_at, header.index("usage") if "usage" in header else None
 
 
 def _emotion(text: str, where: str) -> int:

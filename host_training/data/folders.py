@@ -1,6 +1,7 @@
-"""Folders of class folders, CK+48 among them."""
+"""Folders of class folders, CK+48 and the folders of FER2013 and AffectNet among them."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,56 +13,163 @@ from numpy.typing import NDArray
 from edge.contract.errors import LabelError
 from edge.contract.labels import canonical
 from host_training.data.fer2013 import SIDE
+from host_training.data.samples import HELD_OUT, TRAINING, VALIDATION
 from host_training.errors import DataError
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm"})
 
+SPLITS: Final = {
+    "train": TRAINING,
+    "training": TRAINING,
+    "val": HELD_OUT,
+    "valid": HELD_OUT,
+    "validation": HELD_OUT,
+    "publictest": VALIDATION,
+    "test": "Test",
+    "testing": "Test",
+    "privatetest": "PrivateTest",
+}
+"""Folders above the class folders, in lower case and without blanks, and the splits they are."""
+
 _CK_NAME: Final = re.compile(r"(?P<subject>S\d{3})_(?P<session>\d{3})_(?P<frame>\d{8})")
 """CK+ names: SUBJECT_SESSION_FRAME (Lucey et al. 2010)."""
+_NUMBERED: Final = re.compile(r"\d+\s*[-_. ]\s*(?P<name>\D.*)")
+"""A class folder with its number in front: 3_happy, 03-happy, 3. happy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FolderRows:
-    """Pictures uint8 ``(n, 48, 48)``, one canonical name each, and subjects if all names tell."""
+    """What a folder of class folders holds.
+
+    Attributes:
+        images: uint8 ``(n, 48, 48)``, grey.
+        names: the canonical emotion of each.
+        splits: the split of each; all ``Training`` where there are no split folders.
+        split_folders: the split folders, as they are spelt, each with its split; may be empty.
+        subjects: who is in each picture, if all names tell.
+        ignored: files beside the pictures that are none.
+    """
 
     images: NDArray[np.uint8]
     names: tuple[str, ...]
+    splits: tuple[str, ...]
+    split_folders: dict[str, str]
     subjects: tuple[str, ...] | None
+    ignored: int
+
+
+@dataclass(frozen=True, slots=True)
+class _ClassFolder:
+    path: Path
+    label: str
+    split: str
 
 
 def read_class_folders(path: Path) -> FolderRows:
-    """Read ``path/CLASS/picture``; pictures of any size become grey and 48 x 48.
+    """Read ``path/CLASS/picture`` or ``path/SPLIT/CLASS/picture``.
+
+    A class folder's name may be any spelling that ``canonical`` knows, with or without a number in
+    front. Pictures of any size become grey and 48 x 48.
 
     Raises:
-        DataError: no class folder, a folder whose name is no emotion, a class without a picture,
-            or a picture that can not be read; each by name.
+        DataError: no class folder, a folder whose name is no emotion, two of one emotion, split
+            folders beside class folders, a class without a picture, or a picture that can not be
+            read; each by name.
     """
-    folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not folders:
-        raise DataError(f"{path}: no class folders in it; expected one a class, such as happy/")
+    top = _folders(path, path)
+    split_folders = {p.name: SPLITS[_key(p)] for p in top if _key(p) in SPLITS}
+    if split_folders:
+        classes = _in_split_folders(path, top, split_folders)
+    else:
+        classes = _classes(top, TRAINING)
     files: list[Path] = []
     names: list[str] = []
+    splits: list[str] = []
+    ignored = 0
+    for folder in classes:
+        pictures, others = _pictures(folder.path)
+        files += pictures
+        names += [folder.label] * len(pictures)
+        splits += [folder.split] * len(pictures)
+        ignored += others
+    images = np.stack([_picture(file) for file in files])
+    return FolderRows(images, tuple(names), tuple(splits), split_folders, _subjects(files), ignored)
+
+
+def _key(folder: Path) -> str:
+    return re.sub(r"[-_ ]", "", folder.name.lower())
+
+
+def _folders(path: Path, root: Path) -> list[Path]:
+    folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not folders:
+        tables = sorted(p.name for p in root.iterdir() if ".csv" in p.suffixes)
+        hint = f"it holds {', '.join(tables)}: give that file" if tables else "such as happy/"
+        raise DataError(f"{path}: no class folders in it; expected one a class, {hint}")
+    return folders
+
+
+def _in_split_folders(
+    path: Path, top: list[Path], split_folders: dict[str, str]
+) -> list[_ClassFolder]:
+    if odd := [p.name for p in top if p.name not in split_folders]:
+        raise DataError(
+            f"{path}: split folders ({', '.join(split_folders)}) beside others "
+            f"({', '.join(odd)}); expected either split folders or class folders"
+        )
+    if len(set(split_folders.values())) < len(split_folders):
+        told = ", ".join(f"{name} is {split}" for name, split in split_folders.items())
+        raise DataError(f"{path}: two folders for one split ({told}); merge them or move one away")
+    order = list(dict.fromkeys(SPLITS.values()))
+    ordered = sorted(split_folders.items(), key=lambda item: order.index(item[1]))
+    return [
+        folder
+        for name, split in ordered
+        for folder in _classes(_folders(path / name, path / name), split)
+    ]
+
+
+def _classes(folders: Iterable[Path], split: str) -> list[_ClassFolder]:
+    seen: dict[str, Path] = {}
     for folder in folders:
         label = _label(folder)
-        pictures = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-        if not pictures:
-            raise DataError(f"{folder}: no picture in it; expected {', '.join(sorted(SUFFIXES))}")
-        files += pictures
-        names += [label] * len(pictures)
-    images = np.stack([_picture(file) for file in files])
-    return FolderRows(images, tuple(names), _subjects(files))
+        if label in seen:
+            raise DataError(
+                f"{folder}: {folder.name} and {seen[label].name} both mean {label}; merge them "
+                "into one folder"
+            )
+        seen[label] = folder
+    return [_ClassFolder(folder, label, split) for label, folder in seen.items()]
 
 
 def _label(folder: Path) -> str:
+    if folder.name.isdecimal():
+        raise DataError(
+            f"{folder}: a number is no emotion: it means another one in every data set; rename the "
+            "folder, for instance to happy"
+        )
+    numbered = _NUMBERED.fullmatch(folder.name)
     try:
-        return canonical(folder.name)
+        return canonical(numbered["name"] if numbered else folder.name)
     except LabelError as error:
         raise DataError(f"{folder}: {error}") from error
 
 
+def _pictures(folder: Path) -> tuple[list[Path], int]:
+    """Return the pictures of a class, and how many other things lie beside them."""
+    things = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    pictures = [p for p in things if p.suffix.lower() in SUFFIXES and p.is_file()]
+    if not pictures:
+        raise DataError(f"{folder}: no picture in it; expected {', '.join(sorted(SUFFIXES))}")
+    return pictures, len(things) - len(pictures)
+
+
 def _picture(file: Path) -> NDArray[np.uint8]:
     # Not cv2.imread: it prints to stderr when a file is missing or damaged.
-    data = np.fromfile(file, np.uint8)
+    try:
+        data = np.fromfile(file, np.uint8)
+    except OSError as error:
+        raise DataError(f"{file}: can not be read ({error.strerror})") from error
     colour = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if colour is None:
         raise DataError(f"{file}: not a readable picture; remove it or copy it again")

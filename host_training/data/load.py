@@ -17,8 +17,8 @@ from host_training.data.ferplus import (
     read_votes,
     training_targets,
 )
-from host_training.data.folders import read_class_folders
-from host_training.data.samples import TRAINING, Samples
+from host_training.data.folders import FolderRows, read_class_folders
+from host_training.data.samples import EXCLUDED, TRAINING, Samples
 from host_training.errors import DataError
 
 FER2013: Final = "fer2013"
@@ -26,8 +26,8 @@ FER2013: Final = "fer2013"
 LABELS: Final = "labels"
 """The protocol of data with one label a picture: every row counts."""
 
-_PAIR: Final = {"train": TRAINING, "test_with_emotions": "Test"}
-"""The challenge's two files, which have no Usage column, and the splits that they are."""
+_PAIR: Final = {"train": TRAINING, "test_with_emotions": "Test", "test": "Test"}
+"""The challenge's files, which have no Usage column, and the splits that they are."""
 
 
 def load_samples(data: Path, labels: Path | None = None, protocol: str | None = None) -> Samples:
@@ -35,7 +35,8 @@ def load_samples(data: Path, labels: Path | None = None, protocol: str | None = 
 
     Args:
         data: a FER2013 CSV (``.gz`` too), a folder with the pair ``train.csv`` and
-            ``test_with_emotions.csv``, or a folder of class folders.
+            ``test_with_emotions.csv`` (or ``test.csv``, whose rows have no answer), or a folder of
+            class folders, with split folders above them or without.
         labels: FER+ votes for the rows of ``data``.
         protocol: ``majority`` (the default where votes are given), ``plurality`` or ``fer2013``.
 
@@ -58,13 +59,18 @@ def load_samples(data: Path, labels: Path | None = None, protocol: str | None = 
 
 
 def one_hot(hard: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
-    """Return float32 ``(n, classes)`` with a 1 at each row's label."""
-    return np.eye(classes, dtype=np.float32)[hard]
+    """Return float32 ``(n, classes)`` with a 1 at each row's label; zeros for ``EXCLUDED``."""
+    return np.asarray(np.eye(classes)[hard] * (hard != EXCLUDED)[:, None], np.float32)
 
 
 def _pair_files(folder: Path) -> list[Path]:
-    found = [folder / f"{stem}{suffix}" for stem in _PAIR for suffix in (".csv", ".csv.gz")]
-    return [path for path in found if path.is_file()]
+    """Return the challenge's files in a folder; one a split, the labelled and unpacked one."""
+    found: dict[str, Path] = {}
+    for stem, split in _PAIR.items():
+        for path in (folder / f"{stem}.csv", folder / f"{stem}.csv.gz"):
+            if path.is_file():
+                found.setdefault(split, path)
+    return list(found.values())
 
 
 def _from_csv(data: Path) -> Samples:
@@ -72,7 +78,13 @@ def _from_csv(data: Path) -> Samples:
     parts = [(path, read_fer2013(path)) for path in files]
     labels = in_canonical_order(FER2013_EMOTIONS)
     place = np.array([labels.index(name) for name in FER2013_EMOTIONS])
-    hard = place[np.concatenate([rows.emotions for _, rows in parts])]
+    hard = np.concatenate(
+        [
+            np.full(len(rows.images), EXCLUDED) if rows.emotions is None else place[rows.emotions]
+            for _, rows in parts
+        ]
+    )
+    names = [path.name + (" (no labels)" if rows.emotions is None else "") for path, rows in parts]
     return Samples(
         images=np.concatenate([rows.images for _, rows in parts]),
         targets=one_hot(hard, len(labels)),
@@ -80,7 +92,7 @@ def _from_csv(data: Path) -> Samples:
         hard=hard,
         split=np.concatenate([_split(path, rows) for path, rows in parts]),
         name=FER2013,
-        form="FER2013 CSV: " + " and ".join(path.name for path in files),
+        form="FER2013 CSV: " + " and ".join(names),
         protocol=FER2013,
     )
 
@@ -122,18 +134,29 @@ def _from_folders(path: Path, protocol: str | None) -> Samples:
     rows = read_class_folders(path)
     labels = in_canonical_order(rows.names)
     hard = np.array([labels.index(name) for name in rows.names], np.int64)
-    ck = rows.subjects is not None
     return Samples(
         images=rows.images,
         targets=one_hot(hard, len(labels)),
         labels=labels,
         hard=hard,
-        split=np.array([TRAINING] * len(hard)),
+        split=np.array(rows.splits),
         name=path.resolve().name,
-        form="class folders" + (", CK+ file names with subjects" if ck else ""),
+        form=_form(rows),
         protocol=LABELS,
         subjects=None if rows.subjects is None else np.array(rows.subjects),
     )
+
+
+def _form(rows: FolderRows) -> str:
+    words = ["class folders"]
+    if rows.split_folders:
+        told = ", ".join(f"{name} as {split}" for name, split in rows.split_folders.items())
+        words = [f"class folders in split folders ({told})"]
+    if rows.subjects is not None:
+        words.append("CK+ file names with subjects")
+    if rows.ignored:
+        words.append(f"{rows.ignored} other files beside the pictures ignored")
+    return ", ".join(words)
 
 
 def _check_protocol(protocol: str | None, allowed: tuple[str, ...], when: str) -> None:

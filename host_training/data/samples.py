@@ -13,6 +13,8 @@ from host_training.errors import DataError
 TRAINING: Final = "Training"
 VALIDATION: Final = "PublicTest"
 """FER2013's names for the rows to learn from and the rows to tune on."""
+HELD_OUT: Final = "Validation"
+"""The rows to tune on that a ``val`` folder gives, or that are held out of the training rows."""
 
 EXCLUDED: Final = -1
 """The hard label of a row that the protocol leaves out of every figure."""
@@ -102,11 +104,31 @@ class Samples:
         Raises:
             DataError: there is no such split.
         """
+        self.check_split(name)
+        return self.where(self.split == name)
+
+    def check_split(self, name: str) -> None:
+        """Refuse the name of a split that is not there.
+
+        Raises:
+            DataError: naming those that are.
+        """
         if name not in self.splits:
             raise DataError(
                 f"{self.name} has no split {name!r}; it has {', '.join(self.splits) or 'no rows'}"
             )
-        return self.where(self.split == name)
+
+    def check_labelled(self) -> None:
+        """Refuse rows of which none has a label, as those of FER2013's ``test.csv``.
+
+        Raises:
+            DataError: they can be audited and prepared, not learnt from or measured on.
+        """
+        if not self.measurable.any() and not self.trainable.any():
+            raise DataError(
+                f"{self.form}: none of the {len(self)} rows has a label; they can be audited and "
+                "prepared, but not trained or measured on"
+            )
 
     def counts(self) -> dict[str, int]:
         """Return the number of measurable rows of each label."""
@@ -136,3 +158,9 @@ def picture_keys(images: NDArray[np.uint8]) -> NDArray[np.void]:
     digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
     # "V" and not "S": numpy strips trailing zero bytes from "S" when it compares.
     return np.array(digests, dtype="V16") if digests else np.empty(0, "V16")
+
+
+def first_rows(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return int64 ``(n,)``: for each picture the first row that shows the very same one."""
+    _, first, group = np.unique(picture_keys(images), return_index=True, return_inverse=True)
+    return np.asarray(first[group], np.int64)

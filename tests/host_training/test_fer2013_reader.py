@@ -44,6 +44,20 @@ def test_no_usage_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("header", "row", "usage"),
+    [("pixels", ZEROS, None), (" Usage, pixels", f"Test,{ZEROS}", "Test")],
+)
+def test_no_labels(tmp_path: Path, header: str, row: str, usage: str | None) -> None:
+    """The challenge's test.csv, with pictures alone or with their split, has no emotions."""
+    path = tmp_path / "test.csv"
+    path.write_text(f"{header}\n{row}\n")
+    read = read_fer2013(path)
+    assert read.emotions is None
+    assert read.images.shape == (1, 48, 48)
+    assert read.usage == (None if usage is None else (usage,))
+
+
+@pytest.mark.parametrize(
     ("row", "message"),
     [
         (f"0,{ZEROS} 0,Training", "row 2: 2305 pixels, expected 48 x 48 = 2304"),
@@ -72,7 +86,8 @@ def test_a_wrong_row_is_named(tmp_path: Path, row: str, message: str) -> None:
     [
         (b"", "empty"),
         (b"emotion,pixels,Usage\n", "no rows"),
-        (b"pixels\n1 2 3\n", "no column 'emotion'"),
+        (b"emotions,pixels\n0,1 2 3\n", "no column 'emotion'"),
+        (b"pixels\n1 2 3\n", "row 1: 3 pixels"),
         (b"emotion,Usage\n1,Training\n", "no column 'pixels'"),
         (b"\x89PNG\r\n\x1a\n\xff\xfe", "not a CSV text file|no column"),
     ],

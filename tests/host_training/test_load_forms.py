@@ -1,5 +1,6 @@
 """The form of a data set is recognised, said, and never guessed in silence."""
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import pytest
 from edge.contract.errors import EdgeEmoError
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError
+from host_training.data.audit import audit
 from host_training.data.load import load_samples
+from host_training.data.partition import partition
 from host_training.errors import DataError
+from host_training.evaluate import rows_to_measure
 
 Write = Callable[..., Path]
 HAPPY = [0, 10, 0, 0, 0, 0, 0, 0, 0, 0]
@@ -78,6 +82,136 @@ def test_the_challenge_pair(tmp_path: Path, write_csv: Write) -> None:
     samples = load_samples(tmp_path)
     assert samples.split.tolist() == ["Training", "Training", "Test"]
     assert samples.form == "FER2013 CSV: train.csv and test_with_emotions.csv"
+
+
+def write_challenge_file(path: Path, rows: int, *, labels: bool = True) -> None:
+    """Write one of the challenge's files, which have no Usage column."""
+    first = "0," if labels else ""
+    lines = [f"{first}{' '.join(map(str, image(i).ravel()))}" for i in range(rows)]
+    path.write_text("\n".join(["emotion,pixels" if labels else "pixels", *lines]))
+
+
+def test_one_file_a_split(tmp_path: Path) -> None:
+    """Of a plain and a gzipped copy, and of a test file with and without labels, one is read."""
+    write_challenge_file(tmp_path / "train.csv", 3)
+    (tmp_path / "train.csv.gz").write_bytes(gzip.compress((tmp_path / "train.csv").read_bytes()))
+    write_challenge_file(tmp_path / "test.csv", 2, labels=False)
+    samples = load_samples(tmp_path)
+    assert samples.form == "FER2013 CSV: train.csv and test.csv (no labels)"
+    assert samples.split.tolist() == ["Training"] * 3 + ["Test"] * 2
+    assert samples.measurable.tolist() == samples.trainable.tolist() == [True] * 3 + [False] * 2
+    write_challenge_file(tmp_path / "test_with_emotions.csv", 2)
+    samples = load_samples(tmp_path)
+    assert samples.form == "FER2013 CSV: train.csv and test_with_emotions.csv"
+    assert samples.measurable.all()
+
+
+def test_rows_without_labels(tmp_path: Path) -> None:
+    """A test.csv is read and can be audited; what needs answers says that there are none."""
+    write_challenge_file(tmp_path / "test.csv", 2, labels=False)
+    samples = load_samples(tmp_path / "test.csv")
+    assert (samples.form, samples.splits) == ("FER2013 CSV: test.csv (no labels)", ("Test",))
+    counts = audit(samples).splits["Test"]
+    assert (counts.rows, counts.measurable, counts.trainable) == (2, 0, 0)
+    for use in (partition, lambda rows: rows_to_measure(rows, None)):
+        with pytest.raises(
+            DataError, match=r"test\.csv \(no labels\): none of the 2 rows has a label"
+        ):
+            use(samples)
+
+
+def test_votes_are_answers_for_rows_without_labels(tmp_path: Path, write_votes: Write) -> None:
+    """FER+ votes label a file that has no emotions of its own."""
+    path = tmp_path / "fer.csv"
+    zeros = " ".join(["0"] * 2304)
+    path.write_text(f"pixels,Usage\n{zeros},Training\n")
+    samples = load_samples(path, write_votes(tmp_path / "votes.csv", [("Training", HAPPY)]))
+    assert samples.counts()["happiness"] == 1
+
+
+def test_votes_of_rows_without_a_name(fer: Path, tmp_path: Path) -> None:
+    """The published votes name no picture where there was no face; such rows count like others."""
+    path = tmp_path / "fer2013new.csv"
+    head = (
+        "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+    )
+    rows = ["Training,fer0000000.png,0,10,0,0,0,0,0,0,0,0", "Training,,0,0,0,0,0,0,0,0,0,10"]
+    path.write_text("\n".join([head, *rows, "PublicTest,fer0000002.png,10,0,0,0,0,0,0,0,0,0\n"]))
+    samples = load_samples(fer, path)
+    assert samples.measurable.tolist() == [True, False, True]
+    assert samples.trainable.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("happy", "sad"),
+    [("happy", "sad"), ("Happiness", "SADNESS"), ("3_happy", "04-sad"), ("3. Happy", "4 sad")],
+)
+def test_spellings_of_class_folders(
+    tmp_path: Path, write_folders: Write, happy: str, sad: str
+) -> None:
+    """Class folders may be adjectives, nouns, in any case, and numbered."""
+    samples = load_samples(write_folders(tmp_path / "data", [happy, sad], 2))
+    assert samples.counts() == {"happiness": 2, "sadness": 2}
+    assert (samples.form, samples.splits) == ("class folders", ("Training",))
+
+
+@pytest.mark.parametrize(
+    ("folders", "splits"),
+    [
+        (("train", "test"), ("Training", "Test")),
+        (("Train", "valid", "Test"), ("Training", "Validation", "Test")),
+        (("training", "public_test", "PrivateTest"), ("Training", "PublicTest", "PrivateTest")),
+    ],
+)
+def test_split_folders(
+    tmp_path: Path, write_folders: Write, folders: tuple[str, ...], splits: tuple[str, ...]
+) -> None:
+    """Folders of splits above the class folders are recognised and said, training first."""
+    for number, folder in enumerate(folders, 1):
+        write_folders(tmp_path / "data" / folder, ["happy", "sad"], number)
+    samples = load_samples(tmp_path / "data")
+    assert samples.splits == splits
+    for number, (folder, split) in enumerate(zip(folders, splits, strict=True), 1):
+        assert samples.split_rows(split).counts() == {"happiness": number, "sadness": number}
+        assert f"{folder} as {split}" in samples.form
+    assert samples.form.startswith("class folders in split folders (")
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (["happy", "Happiness", "sad"], "both mean happiness"),
+        (["3", "4"], "3: a number is no emotion"),
+        (["train/happy", "sad"], r"split folders \(train\) beside others \(sad\)"),
+        (["train/happy", "Training/sad"], "two folders for one split"),
+        (["train/elated"], "elated: unknown emotion"),
+        (["test"], "test: no class folders"),
+    ],
+)
+def test_folders_that_contradict_each_other(
+    tmp_path: Path, folders: list[str], message: str
+) -> None:
+    """Two folders of one class or split, mixed layouts and bare numbers are named, not guessed."""
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(DataError, match=message):
+        load_samples(tmp_path)
+
+
+def test_a_folder_that_holds_a_table(tmp_path: Path, write_csv: Write) -> None:
+    """Who gives the folder of a CSV is told the file to give."""
+    write_csv(tmp_path / "fer2013.csv", [(0, image(0), "Training")])
+    with pytest.raises(DataError, match=r"it holds fer2013\.csv: give that file"):
+        load_samples(tmp_path)
+
+
+def test_other_files_are_counted(tmp_path: Path, write_folders: Write) -> None:
+    """What lies beside the pictures and is none is ignored, and said to be."""
+    data = write_folders(tmp_path / "data", ["happy", "sad"], 1)
+    (data / "happy" / "Thumbs.db").write_bytes(b"x")
+    (data / "sad" / "more.png").mkdir()
+    (data / "sad" / ".DS_Store").write_bytes(b"x")
+    assert "2 other files beside the pictures ignored" in load_samples(data).form
 
 
 def test_ck_names_give_subjects(tmp_path: Path, write_folders: Write) -> None:

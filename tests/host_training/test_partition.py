@@ -78,6 +78,20 @@ def test_the_choice_depends_on_the_seed_only() -> None:
     assert first != other
 
 
+def test_a_validation_folder_is_used() -> None:
+    """Rows of a ``val`` folder are validated on; nothing is held out of the training rows."""
+    split = ["Training"] * 4 + ["Validation"] * 2 + ["Test"] * 2
+    parts = partition(samples([0, 1, 0, 1, 0, 1, 0, 1], split))
+    assert (len(parts.training), parts.validation.splits) == (4, ("Validation",))
+    assert "validation: Validation" in parts.remarks
+
+
+def test_a_validation_split_of_one_class() -> None:
+    """A split that shows one emotion only can not choose a model, and is said to be so."""
+    with pytest.raises(DataError, match=r"its validation rows show 1 labels \(surprise\)"):
+        partition(samples([0, 1, 2, 2], ["Training"] * 2 + ["PublicTest"] * 2))
+
+
 @pytest.mark.parametrize(
     ("hard", "message"),
     [

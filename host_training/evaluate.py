@@ -1,15 +1,18 @@
 """Measure a model on a data set's rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from host_training.data.ferplus import MAJORITY, PLURALITY
 from host_training.data.samples import EXCLUDED, TRAINING, VALIDATION, Samples
 from host_training.errors import DataError, TrainingError
 from host_training.frameworks import import_keras
+from host_training.inputs import Inputs, fed, foreign_inputs
 from host_training.metrics import Metrics, metrics
 from host_training.run_directory import RUN, RunDirectory
 
@@ -21,6 +24,31 @@ Predict = Callable[[Samples], tuple[tuple[str, ...] | None, NDArray[np.float32]]
 probabilities."""
 
 _BATCH: Final = 256
+_SUM_TOLERANCE: Final = 0.05
+"""Eight int8 outputs sum to 1 to within eight half steps, 0.016."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What a model answered, and what would have been right.
+
+    Attributes:
+        rows: the ``n`` measurable rows that it was asked about.
+        labels: the model's ``k`` labels.
+        probabilities: float32 ``(n, k)`` as they come.
+        right: int64 ``(n,)``: indices into ``labels``.
+    """
+
+    rows: Samples
+    labels: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+    right: NDArray[np.int64]
+
+    def where(self, mask: NDArray[np.bool_]) -> "Answers":
+        """Return the answers to the rows where ``mask`` is true."""
+        return Answers(
+            self.rows.where(mask), self.labels, self.probabilities[mask], self.right[mask]
+        )
 
 
 def evaluate(rows: Samples, predict: Predict) -> Metrics:
@@ -34,6 +62,32 @@ def evaluate(rows: Samples, predict: Predict) -> Metrics:
         DataError: rows of an emotion that the model does not know, or an
             output that does not fit the labels.
     """
+    return measured(ask(rows, predict))
+
+
+def measured(answers: Answers) -> Metrics:
+    """Return the figures of a model's answers as they come."""
+    return metrics(
+        answers.probabilities,
+        answers.right,
+        answers.labels,
+        protocol=answers.rows.protocol,
+        split="+".join(answers.rows.splits),
+    )
+
+
+def ask(rows: Samples, predict: Predict) -> Answers:
+    """Ask a model about rows.
+
+    Args:
+        rows: measurable ones only, at least one.
+        predict: the model. One that does not tell its labels is taken to have those of the data.
+
+    Raises:
+        DataError: rows of an emotion that the model does not know, or an output that does not fit
+            the labels.
+        TrainingError: the model's outputs are no probabilities.
+    """
     told, probabilities = predict(rows)
     labels = rows.labels if told is None else told
     if probabilities.shape != (len(rows), len(labels)):
@@ -42,9 +96,14 @@ def evaluate(rows: Samples, predict: Predict) -> Metrics:
             f"({', '.join(labels)}); evaluate the run directory or the bundle, which name the "
             "model's own"
         )
-    answers = answers_of_model(rows, labels)
-    split = "+".join(rows.splits)
-    return metrics(probabilities, answers, labels, protocol=rows.protocol, split=split)
+    sums = probabilities.sum(axis=1)
+    # Written so that NaN is refused, too.
+    if not (np.abs(sums - 1) <= _SUM_TOLERANCE).all() or probabilities.min() < 0:
+        raise TrainingError(
+            f"the model's outputs are not probabilities (a row sums to {sums.min():.3g}, another "
+            f"to {sums.max():.3g}); expected a softmax at its end"
+        )
+    return Answers(rows, labels, probabilities, answers_of_model(rows, labels))
 
 
 def rows_to_measure(samples: Samples, split: str | None) -> tuple[Samples, str | None]:
@@ -58,20 +117,41 @@ def rows_to_measure(samples: Samples, split: str | None) -> tuple[Samples, str |
         The measurable rows, and a remark for the user.
 
     Raises:
-        DataError: there is no such split, or no measurable row in it.
+        DataError: there is no such split, no measurable row in it, or no label at all.
     """
-    if split is None and VALIDATION in samples.splits:
-        split = VALIDATION
-    chosen = samples if split is None else samples.split_rows(split)
-    rows = chosen.where(chosen.measurable)
-    if not len(rows):
-        raise DataError(f"{samples.name}: no row is left to measure under {samples.protocol}")
+    samples.check_labelled()
+    mask = measured_mask(samples, split)
+    rows = samples.where(mask)
     if TRAINING in rows.splits:
         return (
             rows,
             f"note: with rows of {TRAINING}; a model that has learnt from them is flattered",
         )
     return rows, None
+
+
+def measured_mask(samples: Samples, split: str | None) -> NDArray[np.bool_]:
+    """Return bool ``(n,)``: the measurable rows of a split.
+
+    Args:
+        samples: the whole data set.
+        split: its name; None for ``PublicTest`` where there is one, else for all rows.
+
+    Raises:
+        DataError: there is no such split, or no measurable row in it.
+    """
+    if split is None and VALIDATION in samples.splits:
+        split = VALIDATION
+    mask = samples.measurable
+    if split is not None:
+        samples.check_split(split)
+        mask = mask & (samples.split == split)
+    if not mask.any():
+        where = "" if split is None else f" of {split}"
+        raise DataError(
+            f"{samples.name}: no row{where} is left to measure under {samples.protocol}"
+        )
+    return np.asarray(mask)
 
 
 def answers_of_model(rows: Samples, labels: Sequence[str]) -> NDArray[np.int64]:
@@ -87,9 +167,15 @@ def answers_of_model(rows: Samples, labels: Sequence[str]) -> NDArray[np.int64]:
         listed = ", ".join(f"{name} ({n} rows)" for name, n in lacking.items())
         raise DataError(
             f"{rows.name} has rows of emotions that the model does not know: {listed}; "
-            f"the model knows {', '.join(labels)}"
+            f"the model knows {', '.join(labels)}; {_remedy(rows, lacking)}"
         )
     return answers
+
+
+def _remedy(rows: Samples, lacking: Iterable[str]) -> str:
+    if rows.protocol in (MAJORITY, PLURALITY) and set(lacking) == {"contempt"}:
+        return "a model of FER2013's seven labels is measured with --protocol fer2013"
+    return "leave those rows out, or evaluate a model that was trained on all of them"
 
 
 def load_keras_model(path: Path) -> "keras.Model":
@@ -122,19 +208,18 @@ def keras_probabilities(
     """
     run = RunDirectory(path if path.is_dir() else path.parent)
     model = load_keras_model(run.model if path.is_dir() else path)
-    images = rows.images
-    if model.input_shape[1:] != (*images.shape[1:], 1):
-        raise TrainingError(
-            f"{path}: takes pictures of shape {model.input_shape[1:]}, expected (48, 48, 1)"
-        )
-    labels = run.record().labels if (run.path / RUN).is_file() else None
-    return labels, batched_probabilities(model, images)
+    record = run.record() if (run.path / RUN).is_file() else None
+    norm = None if record is None else record.mesh_norm
+    inputs = foreign_inputs(model, rows, norm, str(path))
+    return None if record is None else record.labels, batched_probabilities(model, inputs)
 
 
-def batched_probabilities(model: "keras.Model", images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Run a network over uint8 ``(n, 48, 48)`` pictures; returns float32 ``(n, k)``."""
-    parts = [
-        np.asarray(model.predict_on_batch(images[i : i + _BATCH, ..., None].astype(np.float32)))
-        for i in range(0, len(images), _BATCH)
-    ]
+def batched_probabilities(model: "keras.Model", inputs: Inputs) -> NDArray[np.float32]:
+    """Run a network over rows; returns float32 ``(n, k)``. See ``host_training.inputs``."""
+    rows = len(next(iter(inputs.values())))
+    batches = (
+        {name: values[i : i + _BATCH] for name, values in inputs.items()}
+        for i in range(0, rows, _BATCH)
+    )
+    parts = [np.asarray(model.predict_on_batch(fed(model, batch))) for batch in batches]
     return np.concatenate(parts).astype(np.float32)

@@ -1,6 +1,7 @@
 """Figures of a classifier on rows with one right answer each."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -102,6 +103,43 @@ def wilson_interval(correct: int, n: int, z: float = Z_95) -> tuple[float, float
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reliability:
+    """Confidence and accuracy in equal-width bins of confidence, each ``(bins,)``.
+
+    Attributes:
+        count: int64, the rows in each bin.
+        confidence: float64, their mean confidence, NaN where there are none.
+        accuracy: float64, the share of them that is right, NaN where there are none.
+    """
+
+    count: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error."""
+        gaps = np.abs(self.accuracy - self.confidence) * self.count
+        return float(np.nansum(gaps) / self.count.sum())
+
+
+def reliability(
+    probabilities: NDArray[np.float32], hard: NDArray[np.int64], bins: int = ECE_BINS
+) -> Reliability:
+    """Sort rows into bins by the confidence of the answer; bin ``i`` is ``(i, i + 1] / bins``."""
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = (probabilities.argmax(axis=1) == hard).astype(np.float64)
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    count = np.bincount(index, minlength=bins)
+    rows = np.where(count, count, np.nan)
+    return Reliability(
+        count=count,
+        confidence=np.bincount(index, confidence, minlength=bins) / rows,
+        accuracy=np.bincount(index, right, minlength=bins) / rows,
+    )
+
+
 def expected_calibration_error(
     probabilities: NDArray[np.float32], hard: NDArray[np.int64], bins: int = ECE_BINS
 ) -> float:
@@ -109,8 +147,37 @@ def expected_calibration_error(
 
     Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017.
     """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    right = (probabilities.argmax(axis=1) == hard).astype(np.float64)
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(index, right - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(hard))
+    return reliability(probabilities, hard, bins).error
+
+
+def brier_score(probabilities: NDArray[np.float32], hard: NDArray[np.int64]) -> float:
+    """Return the mean squared distance of the probabilities from the truth, 0 to 2.
+
+    Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950. Unlike the
+    calibration error it can not be made small by answering the base rates.
+    """
+    gaps = probabilities.astype(np.float64)
+    gaps[np.arange(len(hard)), hard] -= 1
+    return float((gaps**2).sum(axis=1).mean())
+
+
+def interval_by_group(
+    correct: NDArray[np.bool_], groups: NDArray[np.generic], draws: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Return a 95 % interval of a share whose rows come in groups, by the bootstrap over groups.
+
+    Several pictures of one person are right or wrong together; an interval that takes them for
+    independent rows is too narrow (Field and Welsh, JRSS B 2007).
+
+    Args:
+        correct: bool ``(n,)``.
+        groups: ``(n,)``, who is in the picture.
+        draws: of as many groups as there are, with replacement.
+        seed: of the draws.
+    """
+    _, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    hits = np.bincount(number, correct)
+    chances = np.full(len(sizes), 1 / len(sizes))
+    drawn = np.random.default_rng(seed).multinomial(len(sizes), chances, size=draws)
+    low, high = np.percentile((drawn @ hits) / (drawn @ sizes), (2.5, 97.5))
+    return float(low), float(high)

@@ -1,14 +1,22 @@
 """PNGs of a run. Matplotlib's object interface only: no window system, no global state."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from host_training.atomic import RESUME, write_atomically
 from host_training.checkpoint import EpochRow, best_row
-from host_training.metrics import Metrics
+from host_training.evaluate import Answers
+from host_training.metrics import Metrics, Reliability, wilson_interval
+
+MISTAKES: Final = 40
+"""On the sheet of the worst."""
+
+_SHEET_COLUMNS: Final = 8
+_DPI: Final = 200
 
 
 def learning_curves_png(history: Sequence[EpochRow], path: Path, title: str) -> None:
@@ -32,30 +40,171 @@ def learning_curves_png(history: Sequence[EpochRow], path: Path, title: str) -> 
     _save(figure, path)
 
 
+def compared_curves_png(histories: Mapping[str, Sequence[EpochRow]], path: Path) -> None:
+    """Draw the validation curves of several runs, by name, into one picture.
+
+    Raises:
+        TrainingError: the disk refuses.
+    """
+    figure = _figure(10, 4.5)
+    for place, name in enumerate(("val_loss", "val_accuracy"), 1):
+        axes = figure.add_subplot(1, 2, place)
+        for label, history in histories.items():
+            epochs = [row.epoch for row in history]
+            axes.plot(epochs, [getattr(row, name) for row in history], label=label)
+        axes.set(xlabel="epoch", ylabel=name.replace("val_", "validation "))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    _save(figure, path)
+
+
 def confusion_matrix_png(figures: Metrics, path: Path, title: str) -> None:
-    """Draw the confusion matrix: colour by share of the true label, numbers are rows.
+    """Draw the confusion matrix: shares of the true label in %, and the numbers of rows below.
 
     Raises:
         TrainingError: the disk refuses.
     """
     counts = np.array(figures.confusion)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = _figure(7, 6.5)
+    sizes = counts.sum(axis=1)
+    shares = counts / np.maximum(sizes[:, None], 1)
+    names = list(figures.per_class)
+    figure = _figure(6.8, 7)
     axes = figure.add_subplot()
     axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
-    names = list(figures.per_class)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), _with_numbers(names, sizes))
     for (row, column), count in np.ndenumerate(counts):
-        color = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=9)
-    axes.set(xlabel="predicted", ylabel="true")
-    axes.set_title(
-        f"{title}\n{figures.split}, {figures.protocol}, n = {figures.n}, "
-        f"accuracy {figures.accuracy:.1%}",
+        if count:
+            _draw_cell(axes, row, column, int(count), float(shares[row, column]))
+    axes.set(xlabel="predicted label", ylabel="true label (rows)")
+    key = "large: % of the true label, small: rows"
+    axes.set_title(f"{title}\n{_measured_on(figures)}\n{key}", fontsize=10)
+    _save(figure, path)
+
+
+def _with_numbers(names: Sequence[str], sizes: NDArray[np.int64]) -> list[str]:
+    return [f"{name}\n({size})" for name, size in zip(names, sizes, strict=True)]
+
+
+def _draw_cell(axes: Any, row: int, column: int, count: int, share: float) -> None:
+    color = "white" if share > 0.55 else "0.1"
+    text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
+    weight = "bold" if row == column else "normal"
+    place = {"ha": "center", "va": "center", "color": color}
+    axes.text(column, row - 0.12, text, fontsize=12, fontweight=weight, **place)
+    axes.text(column, row + 0.26, str(count), fontsize=7.5, **place)
+
+
+def reliability_png(
+    panels: Mapping[str, Reliability], figures: Metrics, path: Path, title: str
+) -> None:
+    """Draw accuracy against confidence, and below it how often each confidence is given.
+
+    Args:
+        panels: by what stands above each, such as "before temperature scaling".
+        figures: tell which rows these are.
+        path: of the PNG.
+        title: its first line.
+
+    Raises:
+        TrainingError: the disk refuses.
+    """
+    figure = _figure(4.4 * len(panels) + 0.4, 6.4)
+    grid = figure.subplots(
+        2, len(panels), sharex=True, sharey="row", height_ratios=(3, 1), squeeze=False
+    )
+    for (name, bins), upper, lower in zip(panels.items(), *grid, strict=True):
+        _draw_reliability(upper, bins)
+        upper.set_title(f"{name}\nECE {bins.error:.4f}", fontsize=10)
+        edges = np.linspace(0, 1, len(bins.count) + 1)
+        share = 100 * bins.count / bins.count.sum()
+        lower.bar(edges[:-1], share, width=np.diff(edges), align="edge", color="0.6", ec="white")
+        lower.set(xlabel="confidence", xlim=(0, 1))
+        lower.grid(axis="y", alpha=0.3)
+        lower.set_axisbelow(True)
+    grid[0, 0].set_ylabel("accuracy")
+    grid[1, 0].set_ylabel("% of the rows")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    figure.suptitle(f"{title}\n{_measured_on(figures)}", fontsize=10)
+    _save(figure, path)
+
+
+def _draw_reliability(axes: Any, bins: Reliability) -> None:
+    held = bins.count > 0
+    count, confidence, accuracy = bins.count[held], bins.confidence[held], bins.accuracy[held]
+    width = 1 / len(bins.count)
+    left = np.flatnonzero(held) * width
+    bars = {"width": width, "align": "edge", "ec": "white"}
+    axes.bar(left, accuracy, color="#7aa6d6", label="accuracy", **bars)
+    for label, color, gap in (
+        ("confidence too high", "#e07a5f", np.maximum(confidence - accuracy, 0)),
+        ("confidence too low", "#f2c14e", np.minimum(confidence - accuracy, 0)),
+    ):
+        axes.bar(left, gap, bottom=accuracy, color=color, label=label, **bars)
+    right = np.rint(accuracy * count).astype(int)
+    limits = np.array([wilson_interval(int(r), int(n)) for r, n in zip(right, count, strict=True)])
+    error = np.maximum(np.abs(limits.T - accuracy), 0)
+    axes.errorbar(
+        left + width / 2, accuracy, error, fmt=".", color="0.15", elinewidth=0.9, capsize=2,
+        markersize=3, label="accuracy, 95 % interval",
+    )  # fmt: skip
+    axes.plot((0, 1), (0, 1), color="0.3", linestyle="--", lw=1, label="calibrated")
+    axes.set(ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+
+
+def worst_mistakes_png(answers: Answers, path: Path, title: str) -> int:
+    """Draw the wrong answers that the model is surest of, as many as ``MISTAKES`` at most.
+
+    Returns:
+        How many there are in the picture; none is drawn for no mistake.
+
+    Raises:
+        TrainingError: the disk refuses.
+    """
+    wrong = worst_mistakes(answers)
+    chosen = wrong[:MISTAKES]
+    if not len(chosen):
+        return 0
+    columns = min(_SHEET_COLUMNS, len(chosen))
+    rows = -(-len(chosen) // columns)
+    figure = _figure(max(1.36 * columns, 5), 1.66 * rows + 0.7)
+    for place, row in enumerate(chosen, 1):
+        axes = figure.add_subplot(rows, columns, place)
+        axes.imshow(answers.rows.images[row], cmap="gray", vmin=0, vmax=255)
+        axes.set_axis_off()
+        scores, true = answers.probabilities[row], answers.labels[answers.right[row]]
+        given = answers.labels[scores.argmax()]
+        axes.set_title(f"true: {true}\n{given} {scores.max():.3f}", fontsize=8, pad=3)
+    figure.suptitle(
+        f"{title}: the {len(chosen)} surest of {len(wrong)} wrong answers\n"
+        "true label, then the answer and its confidence before temperature scaling",
         fontsize=10,
     )
     _save(figure, path)
+    return len(chosen)
+
+
+def worst_mistakes(answers: Answers) -> NDArray[np.int64]:
+    """Return the places of all wrong answers, the surest first.
+
+    Of equals, as int8 has many, the one that leaves least to the truth is first.
+    """
+    places = np.arange(len(answers.right))
+    sure = answers.probabilities.max(axis=1)
+    truth = answers.probabilities[places, answers.right]
+    order = np.lexsort((truth, -sure))
+    wrong = answers.probabilities.argmax(axis=1) != answers.right
+    return np.asarray(order[wrong[order]], np.int64)
+
+
+def _measured_on(figures: Metrics) -> str:
+    return (
+        f"{figures.split}, protocol {figures.protocol}, n = {figures.n}, "
+        f"accuracy {figures.accuracy:.1%}"
+    )
 
 
 def _figure(width_in: float, height_in: float) -> Any:
@@ -65,4 +214,4 @@ def _figure(width_in: float, height_in: float) -> Any:
 
 
 def _save(figure: Any, path: Path) -> None:
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110), remedy=RESUME)
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=_DPI), remedy=RESUME)

@@ -1,0 +1,190 @@
+"""A model measured in full: figures, calibration, and all that one must know to believe them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge._version import __version__
+from edge.contract.metadata import Dataset
+from edge.contract.quantize import temper
+from host_training.calibration import (
+    FEWEST,
+    Calibration,
+    calibration_mask,
+    cross_fitted,
+    fitted_elsewhere,
+)
+from host_training.data.samples import TRAINING, Samples
+from host_training.evaluate import Answers, Predict, ask, measured_mask
+from host_training.metrics import (
+    Metrics,
+    brier_score,
+    expected_calibration_error,
+    interval_by_group,
+    metrics,
+)
+from host_training.origin import Origin
+
+
+class Evaluation(Metrics, frozen=True, kw_only=True):
+    """Figures over ``n`` rows, fit to be published.
+
+    Attributes:
+        ece: of the model's answers as its users get them: a bundle's under its own temperature.
+        ece_untempered: of the network's answers as they come.
+        ece_tempered: under temperatures fitted on other rows; None where there were too few.
+        brier_untempered: Brier's score of the former.
+        brier_tempered: of the latter.
+        temperature: fitted on all calibration rows; None where there were too few.
+        temperatures: those behind ``ece_tempered``.
+        calibrated_on: which rows fitted them, in words.
+        own_temperature: that the model carries; None where it carries none.
+        accuracy_interval_by_subject: 95 %, by the bootstrap over subjects, where they are known.
+        data: name, split, number and fingerprint of the rows.
+        model: as it was named.
+        model_sha256: of its file.
+        remarks: what a reader must know.
+    """
+
+    ece_untempered: float
+    ece_tempered: float | None
+    brier_untempered: float
+    brier_tempered: float | None
+    temperature: float | None
+    temperatures: tuple[float, ...]
+    calibrated_on: str
+    own_temperature: float | None
+    accuracy_interval_by_subject: tuple[float, float] | None
+    data: Dataset
+    model: str
+    model_sha256: str
+    edgeemo_version: str = __version__
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """An evaluation and the answers behind it.
+
+    Attributes:
+        figures: all of them.
+        answers: to the rows.
+        calibration: None where there were too few rows.
+        index: int64 ``(n,)``: where each row stands in the data set, from 0.
+        fold: int64 ``(n,)``: the fold that each row was held out in, from 1; None without folds.
+    """
+
+    figures: Evaluation
+    answers: Answers
+    calibration: Calibration | None
+    index: NDArray[np.int64]
+    fold: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be measured.
+
+    Attributes:
+        split: its rows; None for ``PublicTest`` where there is one, else for all.
+        calibrate_on: the split that fits the temperature; None to fit it on each half of the
+            measured rows for the other.
+        seed: of those halves.
+    """
+
+    split: str | None = None
+    calibrate_on: str | None = None
+    seed: int = 0
+
+
+def evaluate_in_full(
+    samples: Samples, question: Question, predict: Predict, origin: Origin
+) -> Measured:
+    """Measure a model on a data set's rows, with its calibration.
+
+    Raises:
+        ConfigError: the temperature would be fitted on rows that are measured.
+        DataError: no such split, no row to measure, too few to calibrate on, or rows of an emotion
+            that the model does not know.
+        TrainingError: the model's outputs are no probabilities.
+    """
+    mask, other = measured_mask(samples, question.split), None
+    if question.calibrate_on is not None:
+        other = samples.where(calibration_mask(samples, question.calibrate_on, mask))
+    answers = ask(samples.where(mask), predict)
+    calibration = (
+        cross_fitted(answers, question.seed)
+        if other is None
+        else fitted_elsewhere(answers, ask(other, predict))
+    )
+    figures = summed_up(answers, calibration, origin)
+    if question.calibrate_on == TRAINING:
+        figures = with_remark(figures, _CALIBRATED_ON_TRAINING)
+    return Measured(figures, answers, calibration, np.flatnonzero(mask))
+
+
+def summed_up(answers: Answers, calibration: Calibration | None, origin: Origin) -> Evaluation:
+    """Return all figures of a model's answers, and the remarks that follow from them."""
+    rows, raw, right = answers.rows, answers.probabilities, answers.right
+    given = raw if origin.temperature is None else temper(raw, origin.temperature)
+    tempered = None if calibration is None else calibration.tempered
+    split = "+".join(rows.splits)
+    plain = metrics(given, right, answers.labels, protocol=rows.protocol, split=split)
+    return Evaluation(
+        **msgspec.structs.asdict(plain),
+        ece_untempered=expected_calibration_error(raw, right),
+        ece_tempered=None if tempered is None else expected_calibration_error(tempered, right),
+        brier_untempered=brier_score(raw, right),
+        brier_tempered=None if tempered is None else brier_score(tempered, right),
+        temperature=None if calibration is None else calibration.temperature,
+        temperatures=() if calibration is None else calibration.temperatures,
+        calibrated_on=_TOO_FEW if calibration is None else calibration.fitted_on,
+        own_temperature=origin.temperature,
+        accuracy_interval_by_subject=(
+            None
+            if rows.subjects is None
+            else interval_by_group(raw.argmax(axis=1) == right, rows.subjects)
+        ),
+        data=rows.fingerprint(),
+        model=origin.model,
+        model_sha256=origin.sha256,
+        remarks=tuple(_remarks(answers, origin)),
+    )
+
+
+def with_remark(figures: Evaluation, remark: str) -> Evaluation:
+    """Return the figures with one more thing that a reader must know."""
+    return msgspec.structs.replace(figures, remarks=(*figures.remarks, remark))
+
+
+_TOO_FEW: Final = f"nothing: a half of these rows would be fewer than {FEWEST}"
+_CALIBRATED_ON_TRAINING: Final = (
+    f"the temperature was fitted on rows of {TRAINING}: a model is surer of rows that it has "
+    "learnt, so it comes out too low"
+)
+
+
+def _remarks(answers: Answers, origin: Origin) -> Iterator[str]:
+    """Say what flatters a figure, and what it does not tell."""
+    rows = answers.rows
+    fingerprint = rows.fingerprint().fingerprint
+    if fingerprint == origin.training:
+        yield "the model has learnt from these very rows: the figures are flattered"
+    elif TRAINING in rows.splits:
+        yield f"with rows of {TRAINING}: a model that has learnt from them is flattered"
+    if fingerprint == origin.validation:
+        fitted = "" if origin.temperature in (None, 1.0) else " and fitted its own temperature"
+        yield f"these very rows chose the model's best epoch{fitted}: a validation, not a test"
+    foreign = [name for name in answers.labels if name not in rows.labels]
+    if foreign:
+        given = np.isin(
+            answers.probabilities.argmax(axis=1), [answers.labels.index(name) for name in foreign]
+        )
+        yield (
+            f"the model also knows {', '.join(foreign)}, which the protocol {rows.protocol} does "
+            f"not: its {given.sum()} answers of that count as wrong"
+        )

@@ -1,0 +1,73 @@
+"""What a model's own files tell of it: its temperature, and the rows that it knows already."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.contract.bundle import MODEL, Bundle
+from host_training.errors import TrainingError
+from host_training.run_directory import RUN, RunDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a measured model comes from.
+
+    Attributes:
+        model: its name or path.
+        sha256: of its file.
+        temperature: that its users' answers are tempered with; None where it carries none.
+        training: fingerprint of the rows that it learnt from, where it is known.
+        validation: of the rows that chose its best epoch.
+    """
+
+    model: str
+    sha256: str
+    temperature: float | None = None
+    training: str | None = None
+    validation: str | None = None
+
+
+def origin_of_file(path: Path) -> Origin:
+    """Describe a bare model file.
+
+    Raises:
+        TrainingError: it can not be read.
+    """
+    try:
+        return Origin(str(path), hashlib.sha256(path.read_bytes()).hexdigest())
+    except OSError as error:
+        raise TrainingError(f"{path}: can not be read ({error.strerror})") from error
+
+
+def origin_of_bundle(bundle: Bundle) -> Origin:
+    """Describe a bundle."""
+    metadata = bundle.metadata
+    return Origin(
+        str(bundle.path),
+        bundle.sha256[MODEL],
+        metadata.temperature,
+        metadata.training_data.fingerprint,
+        metadata.metrics.dataset.fingerprint,
+    )
+
+
+def origin_of_run(path: Path) -> Origin:
+    """Describe a run directory, or the ``.keras`` file in one or anywhere.
+
+    Raises:
+        TrainingError: a file is missing or damaged.
+    """
+    run = RunDirectory(path if path.is_dir() else path.parent)
+    file = origin_of_file(run.model if path.is_dir() else path)
+    if not (run.path / RUN).is_file():
+        return file
+    record = run.record()
+    return Origin(
+        str(path),
+        file.sha256,
+        # 1 exactly is what a record has before a temperature is fitted.
+        None if record.temperature == 1 else record.temperature,
+        record.training_data.fingerprint,
+        record.validation_data.fingerprint,
+    )

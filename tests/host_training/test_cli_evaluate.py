@@ -1,0 +1,148 @@
+"""`edgeemo evaluate` on a bundle: the device's own answers, under each protocol."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from converters.predict import tflite_probabilities
+from edge.build import DEFAULT_BUNDLE
+from edge.cli import main
+from edge.contract.bundle import open_bundle
+from edge.contract.quantize import temper
+
+Write = Callable[..., Path]
+USAGE = ["Training"] * 12 + ["PublicTest"] * 36
+OF_FER2013 = {6: 0, 3: 1, 5: 2, 4: 3, 0: 4, 1: 5, 2: 6}
+"""FER2013's numbers, and where their votes stand."""
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture
+def images() -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [generator.integers(0, 256, (48, 48), np.uint8) for _ in USAGE]
+
+
+@pytest.fixture
+def data(tmp_path: Path, write_csv: Write, write_votes: Write, images: list) -> tuple[Path, Path]:
+    """Random pictures labelled in turn; the votes tie in two rows, one of them PublicTest."""
+    numbers = [list(OF_FER2013)[i % 7] for i in range(len(USAGE))]
+    rows = list(zip(numbers, images, USAGE, strict=True))
+    votes = []
+    for i, (number, usage) in enumerate(zip(numbers, USAGE, strict=True)):
+        cast = [0] * 10
+        cast[OF_FER2013[number]] = 10
+        votes.append((usage, [5, 5] + [0] * 8 if i in (3, 20) else cast))
+    return write_csv(tmp_path / "fer2013.csv", rows), write_votes(tmp_path / "votes.csv", votes)
+
+
+@pytest.fixture
+def evaluated(
+    data: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[dict[str, Any], str]]:
+    """Return a function that evaluates a model and returns figures and what was printed."""
+    rows, votes = data
+
+    def evaluate(model: Path, *options: object) -> tuple[dict[str, Any], str]:
+        result = tmp_path / "figures.json"
+        arguments = ("evaluate", model, "--data", rows, "--labels", votes, "--json", result)
+        assert run(*arguments, *options) == 0
+        return json.loads(result.read_text()), " ".join(capsys.readouterr().out.split())
+
+    return evaluate
+
+
+Evaluated = Callable[..., tuple[dict[str, Any], str]]
+
+
+def with_temperature(folder: Path, temperature: float) -> Path:
+    """Copy the packaged bundle, with another temperature in its metadata."""
+    shutil.copytree(DEFAULT_BUNDLE, folder)
+    file = folder / "metadata.json"
+    before = hashlib.sha256(file.read_bytes()).hexdigest()
+    metadata = json.loads(file.read_text()) | {"temperature": temperature}
+    file.write_text(json.dumps(metadata))
+    sums = folder / "SHA256SUMS"
+    after = hashlib.sha256(file.read_bytes()).hexdigest()
+    sums.write_text(sums.read_text().replace(before, after))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "protocol", "n"),
+    [
+        ((), "majority", 35),
+        (("--protocol", "plurality"), "plurality", 35),
+        (("--protocol", "fer2013"), "fer2013", 36),
+        (("--split", "Training"), "majority", 11),
+    ],
+)
+def test_protocols(evaluated: Evaluated, options: tuple[str, ...], protocol: str, n: int) -> None:
+    """Majority is the default where votes are given; each protocol has its own rows."""
+    figures, shown = evaluated(DEFAULT_BUNDLE, *options)
+    assert (figures["protocol"], figures["n"]) == (protocol, n)
+    assert f"protocol {protocol}" in shown
+    foreign = any("contempt" in remark for remark in figures["remarks"])
+    assert foreign == (protocol == "fer2013"), "an emotion that the protocol lacks is not spoken of"
+
+
+def test_the_bundles_own_temperature(evaluated: Evaluated, tmp_path: Path) -> None:
+    """Before is before: the bundle's own temperature is taken off, and its figure shown beside."""
+    plain, _ = evaluated(DEFAULT_BUNDLE)
+    figures, shown = evaluated(with_temperature(tmp_path / "own", 2.5))
+    assert figures["ece_untempered"] == plain["ece_untempered"]
+    assert figures["temperature"] == plain["temperature"]
+    assert figures["own_temperature"] == 2.5
+    assert figures["ece"] != plain["ece"]
+    assert figures["accuracy"] == plain["accuracy"]
+    assert f"{figures['ece']:.4f} at the model's own temperature, 2.500" in shown
+
+
+def test_what_the_device_answers_is_the_tempered_answer(tmp_path: Path, images: list) -> None:
+    """Untempered answers, tempered by hand, are those that the device gives."""
+    bundle = with_temperature(tmp_path / "own", 0.6)
+    labels, given = tflite_probabilities(bundle, np.stack(images[:5]))
+    untold, raw = tflite_probabilities(bundle, np.stack(images[:5]), tempered=False)
+    assert labels == untold == open_bundle(bundle).metadata.labels
+    np.testing.assert_array_equal(temper(raw, 0.6), given)
+    assert np.abs(raw - given).max() > 0.01
+
+
+def test_a_bare_tflite_file(evaluated: Evaluated) -> None:
+    """A file without a bundle has no temperature of its own, and the same answers."""
+    figures, shown = evaluated(DEFAULT_BUNDLE / "model.tflite")
+    bundle, _ = evaluated(DEFAULT_BUNDLE)
+    assert figures["own_temperature"] is None
+    assert figures["ece"] == figures["ece_untempered"] == bundle["ece_untempered"]
+    assert figures["model_sha256"] == bundle["model_sha256"]
+    assert "own temperature" not in shown
+
+
+def test_calibrated_on_training_rows(evaluated: Evaluated) -> None:
+    """--calibrate-on Training says from which rows, and what is wrong with that."""
+    figures, shown = evaluated(DEFAULT_BUNDLE, "--calibrate-on", "Training")
+    assert figures["calibrated_on"] == "11 rows of Training"
+    assert "it comes out too low" in shown
+
+
+def test_outputs_that_do_not_match_the_labels(
+    data: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bare 8-class file on FER2013's 7 labels can not be matched, and the way out is told."""
+    rows, _ = data
+    assert run("evaluate", DEFAULT_BUNDLE / "model.tflite", "--data", rows) == 1
+    errors = capsys.readouterr().err
+    assert "8 outputs for 7 labels" in errors
+    assert "evaluate the run directory or the bundle" in errors
+    assert errors.count("\n") == 1

@@ -1,11 +1,15 @@
 """`edgeemo train`. What it needs is imported inside: `edgeemo --help` stays light."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.cli_options import Data, Labels, Protocol, console, load_data
+from edge.cli_options import Data, Labels, Prepared, Protocol, console, load_data
+
+if TYPE_CHECKING:
+    from host_training.config import TrainConfig
+    from host_training.train import Ancestors
 
 
 def register(app: typer.Typer) -> None:
@@ -18,48 +22,91 @@ def train(
     out: Annotated[Path, typer.Option(help="The run directory to write.")],
     labels: Labels = None,
     protocol: Protocol = None,
-    arch: Annotated[str | None, typer.Option(help="The network; compact by default.")] = None,
+    prepared: Prepared = None,
+    recipe: Annotated[
+        str,
+        typer.Option(help="Settings to start from: default, seed, fine-tune, or a config.json."),
+    ] = "default",
+    arch: Annotated[
+        str | None, typer.Option(help="compact (default), micro, mesh, fusion or seed.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out at its last epoch.")
     ] = False,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(help="A run to distil from; several times for an ensemble."),
+    ] = None,
+    init: Annotated[Path | None, typer.Option(help="A run whose weights to start from.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the rows.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Its peak.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Decoupled, on kernels.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and views.")] = None,
-    class_weights: Annotated[
-        bool | None,
-        typer.Option("--class-weights/--no-class-weights", help="Weigh rare emotions up."),
-    ] = None,
-    keep_duplicates: Annotated[
-        bool | None,
+    settings: Annotated[
+        list[str] | None,
         typer.Option(
-            "--keep-duplicates/--no-keep-duplicates",
-            help="Learn also from pictures that are validated on.",
+            "--set", metavar="NAME=VALUE", help="Any other setting: docs/training.md has them."
         ),
     ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write event files below --out.")
+    ] = False,
 ) -> None:
     """Train a network; can be interrupted and resumed at any moment."""
-    from host_training.config import TrainConfig, check_same_config, with_changes
-    from host_training.progress import ConsoleProgress
-    from host_training.train import config_to_resume
-    from host_training.train import train as run_training
+    from host_training.config import parse_settings
 
-    asked = {
+    asked = parse_settings(settings or []) | {
         "architecture": arch,
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
         "seed": seed,
-        "class_weights": class_weights,
-        "keep_duplicates": keep_duplicates,
     }
-    base = config_to_resume(out) if resume else TrainConfig()
-    config = with_changes(base, asked)
-    if resume:
-        check_same_config(base, config)
+    resumed = out if resume else None
+    ancestors = _ancestors(teacher or [], init, resumed)
+    config = _config(recipe, asked, ancestors, resumed)
     screen = console()
-    samples = load_data(data, labels, protocol, screen)
-    run = run_training(samples, config, out, ConsoleProgress(screen), resume=resume)
+    samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=config.crops)
+
+    from host_training.progress import ConsoleProgress, TrainingProgress
+    from host_training.tensorboard import TensorBoardProgress
+    from host_training.train import train as run_training
+
+    progress: TrainingProgress = ConsoleProgress(screen)
+    if tensorboard:
+        progress = TensorBoardProgress(progress, out / "tensorboard")
+    run = run_training(samples, config, out, progress, resume=resume, ancestors=ancestors)
     screen.print(f"run directory: {run.path}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _config(
+    recipe: str, asked: dict[str, Any], ancestors: "Ancestors", resumed: Path | None
+) -> "TrainConfig":
+    """Return the settings: a recipe's or the resumed run's own, changed by single options."""
+    from host_training import config as settings
+    from host_training.train import config_to_resume
+
+    base = settings.recipe(recipe) if resumed is None else config_to_resume(resumed)
+    initial = ancestors.initial
+    asked["teachers"] = tuple(file.sha256 for file in ancestors.teachers) or None
+    asked["initial"] = None if initial is None else initial.sha256
+    config = settings.with_changes(base, asked)
+    if resumed is not None:
+        settings.check_same_config(base, config)
+    return config
+
+
+def _ancestors(teachers: list[Path], initial: Path | None, resumed: Path | None) -> "Ancestors":
+    """Find the models to learn from; a resumed run remembers where its own are."""
+    from host_training.run_directory import RunDirectory
+    from host_training.teachers import model_file
+    from host_training.train import Ancestors
+
+    if resumed is not None and (resumed / "run.json").is_file():
+        record = RunDirectory(resumed).record()
+        teachers = teachers or [Path(path) for path in record.teachers]
+        initial = initial or (Path(record.initial) if record.initial else None)
+    return Ancestors(
+        tuple(model_file(path) for path in teachers),
+        None if initial is None else model_file(initial),
+    )

@@ -73,6 +73,11 @@ def view(
     return np.asarray(np.clip(pixels, 0, 255), np.float32)
 
 
+def is_mirrored(draws: NDArray[np.float64], how: Augmentation) -> NDArray[np.bool_]:
+    """Tell which views are mirrored: bool ``(...)`` for draws ``(..., DRAWS)``."""
+    return np.asarray(how.flip & (draws[..., 0] < 0.5))
+
+
 def _matrix(
     draws: NDArray[np.float64], how: Augmentation, height: int, width: int
 ) -> NDArray[np.float64]:
@@ -81,7 +86,7 @@ def _matrix(
     # Symmetric in the logarithm: as often 1.15 times larger as 1.15 times smaller.
     scale = float((1 + how.zoom) ** _signed(draws[2]))
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-    mirror = -1.0 if how.flip and draws[0] < 0.5 else 1.0
+    mirror = -1.0 if is_mirrored(draws, how) else 1.0
     linear = np.array(((cos * mirror, -sin), (sin * mirror, cos)))
     centre = np.array(((width - 1) / 2, (height - 1) / 2))
     shift = how.shift * np.array((_signed(draws[3]) * width, _signed(draws[4]) * height))

@@ -1,60 +1,126 @@
-"""Training batches: own shuffling and augmentation, a pure function of (seed, epoch)."""
+"""Training batches: own shuffling, views and mixing, a pure function of (seed, epoch)."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from host_training.augment import DRAWS, Augmentation, epoch_generator, view
+from host_training.augment import DRAWS, epoch_generator, is_mirrored, view
+from host_training.config import TrainConfig
 from host_training.data.samples import Samples
-
-Batch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]
-"""Pixels ``(b, 48, 48, 1)`` in 0..255, targets ``(b, k)``, row weights ``(b,)`` or None."""
+from host_training.inputs import Inputs, MeshRows
+from host_training.teachers import Teachers
 
 _ORDER: Final = 0
 _VIEWS: Final = 1
+_MIXES: Final = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What one step learns from.
+
+    Attributes:
+        inputs: by name: ``pixels`` float32 ``(b, 48, 48, 1)`` in 0..255, ``mesh`` ``(b, 344)``.
+        targets: float32 ``(b, k)``; rows sum to 1.
+        weights: of the rows, float32 ``(b,)``, or None.
+    """
+
+    inputs: Inputs
+    targets: NDArray[np.float32]
+    weights: NDArray[np.float32] | None
 
 
 class TrainingBatches:
     """The batches of any epoch, without a memory of the one before.
 
+    A last batch that is not full is left out (batch normalisation dislikes small ones), other rows
+    each epoch, unless there is no full one at all.
+
     Args:
         samples: rows to learn from.
-        batch_size: rows a batch; a last batch that is not full is left out (batch normalisation
-            dislikes small ones), other rows each epoch, unless there is no full one at all.
-        seed: of order and views.
-        how: the augmentation.
+        config: the run's settings.
+        mesh: the rows' mesh features, where the network or a teacher takes them.
         weights: float32 ``(k,)``, one a class, or None.
+        teachers: whose answers are mixed into the targets, or None.
     """
 
     def __init__(
         self,
         samples: Samples,
-        batch_size: int,
-        seed: int,
-        how: Augmentation,
+        config: TrainConfig,
+        *,
+        mesh: MeshRows | None = None,
         weights: NDArray[np.float32] | None = None,
+        teachers: Teachers | None = None,
     ) -> None:
         self._samples = samples
-        self._size = min(batch_size, len(samples))
-        self._seed = seed
-        self._how = how
+        self._config = config
+        self._size = min(config.batch_size, len(samples))
+        self._mesh = mesh
         self._row_weights = None if weights is None else samples.targets @ weights
+        self._teachers = teachers
 
     def __len__(self) -> int:
         return len(self._samples) // self._size
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch, counted from 0."""
-        rows = len(self._samples)
-        order = epoch_generator(self._seed, epoch, _ORDER).permutation(rows)
-        draws = epoch_generator(self._seed, epoch, _VIEWS).random((rows, DRAWS))
+        config, rows = self._config, len(self._samples)
+        order = epoch_generator(config.seed, epoch, _ORDER).permutation(rows)
+        # Teachers are asked once about each view, so their views recur; without them none does.
+        table = epoch % config.teacher_views if self._teachers else epoch
+        draws = epoch_generator(config.seed, table, _VIEWS).random((rows, DRAWS))
+        mixes = epoch_generator(config.seed, epoch, _MIXES)
         for start in range(0, len(self) * self._size, self._size):
             chosen = order[start : start + self._size]
-            views = [view(self._samples.images[i], draws[i], self._how) for i in chosen]
-            weights = None if self._row_weights is None else self._row_weights[chosen]
-            yield np.stack(views)[..., None], self._samples.targets[chosen], weights
+            batch = self._batch(chosen, draws[chosen], table)
+            yield mixed(batch, config.mixup, mixes) if config.mixup else batch
+        if self._teachers:
+            self._teachers.keep(table)
+
+    def _batch(self, chosen: NDArray[np.int64], draws: NDArray[np.float64], table: int) -> Batch:
+        how = self._config.augmentation
+        images = self._samples.images
+        views = [view(images[i], own, how) for i, own in zip(chosen, draws, strict=True)]
+        mirrored = is_mirrored(draws, how)
+        inputs: Inputs = {"pixels": np.stack(views)[..., None]}
+        if self._mesh is not None:
+            inputs["mesh"] = self._mesh.rows(chosen, mirrored)
+        targets = self._samples.targets[chosen]
+        if self._teachers:
+            share = np.float32(self._config.teacher_weight)
+            answers = self._teachers.answers(table, chosen, inputs["pixels"], mirrored)
+            targets = (1 - share) * targets + share * answers
+        weights = None if self._row_weights is None else self._row_weights[chosen]
+        return Batch(inputs, targets, weights)
+
+
+def mixed(batch: Batch, alpha: float, generator: np.random.Generator) -> Batch:
+    """Mix every row of a batch with another one.
+
+    Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
+
+    Args:
+        batch: as it is without.
+        alpha: of the Beta distribution that each row's share is drawn from.
+        generator: of shares and partners.
+    """
+    rows = len(batch.targets)
+    shares = np.asarray(generator.beta(alpha, alpha, rows), np.float32)
+    partners = generator.permutation(rows)
+
+    def mix(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        own = shares.reshape(-1, *(1,) * (values.ndim - 1))
+        return own * values + (1 - own) * values[partners]
+
+    return Batch(
+        {name: mix(values) for name, values in batch.inputs.items()},
+        mix(batch.targets),
+        None if batch.weights is None else mix(batch.weights),
+    )
 
 
 def balanced_class_weights(samples: Samples) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from host_training.atomic import RESUME, write_atomically
 from host_training.errors import TrainingError
+from host_training.weight_average import WeightAverage
 
 if TYPE_CHECKING:
     import keras
@@ -42,10 +43,12 @@ class Checkpoint:
     Attributes:
         arrays: every variable of model and optimiser (weights, moments, step, dropout's state).
         history: the epochs so far.
+        average: the state of the weights' moving average; empty without one.
     """
 
     arrays: tuple[NDArray[np.generic], ...]
     history: tuple[EpochRow, ...]
+    average: tuple[NDArray[np.generic], ...] = ()
 
 
 def best_row(history: tuple[EpochRow, ...]) -> EpochRow:
@@ -53,12 +56,15 @@ def best_row(history: tuple[EpochRow, ...]) -> EpochRow:
     return max(history, key=lambda row: (row.val_accuracy, -row.epoch))
 
 
-def capture(model: "keras.Model", history: tuple[EpochRow, ...]) -> Checkpoint:
-    """Copy the state of a compiled model."""
-    return Checkpoint(tuple(np.asarray(v.numpy()) for v in _variables(model)), history)
+def capture(
+    model: "keras.Model", average: WeightAverage, history: tuple[EpochRow, ...]
+) -> Checkpoint:
+    """Copy the state of a compiled model and of its weights' average."""
+    arrays = tuple(np.asarray(v.numpy()) for v in _variables(model))
+    return Checkpoint(arrays, history, tuple(average.state()))
 
 
-def restore(model: "keras.Model", checkpoint: Checkpoint) -> None:
+def restore(model: "keras.Model", average: WeightAverage, checkpoint: Checkpoint) -> None:
     """Put a state back into a freshly compiled model of the same architecture.
 
     Raises:
@@ -70,6 +76,7 @@ def restore(model: "keras.Model", checkpoint: Checkpoint) -> None:
         raise TrainingError("the checkpoint belongs to another network than this run's config.json")
     for variable, array in zip(variables, checkpoint.arrays, strict=True):
         variable.assign(array)
+    average.restore(checkpoint.average)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -80,7 +87,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """
     path = folder / f"epoch-{len(checkpoint.history):04d}.npz"
     members: dict[str, Any] = {
-        f"variable_{i:04d}": array for i, array in enumerate(checkpoint.arrays)
+        f"{group}_{i:04d}": array
+        for group, arrays in (("variable", checkpoint.arrays), ("average", checkpoint.average))
+        for i, array in enumerate(arrays)
     }
     members["history"] = np.frombuffer(msgspec.json.encode(checkpoint.history), np.uint8)
     write_atomically(path, lambda file: np.savez(file, **members), remedy=RESUME)
@@ -105,8 +114,11 @@ def load_newest(folder: Path) -> Checkpoint | None:
 def _load(path: Path) -> Checkpoint:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
         history = msgspec.json.decode(members["history"].tobytes(), type=tuple[EpochRow, ...])
-        names = sorted(name for name in members.files if name.startswith("variable_"))
-        return Checkpoint(tuple(members[name] for name in names), history)
+        arrays, average = (
+            tuple(members[name] for name in sorted(members.files) if name.startswith(group))
+            for group in ("variable_", "average_")
+        )
+        return Checkpoint(arrays, history, average)
 
 
 def _variables(model: "keras.Model") -> list["keras.Variable"]:

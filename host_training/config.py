@@ -1,13 +1,39 @@
 """What a training run is asked to do: everything that its result depends on."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
 
 import msgspec
 
 from edge.errors import ConfigError
-from host_training.architectures import check_name
+from host_training.architectures import architecture
 from host_training.augment import Augmentation
 from host_training.errors import TrainingError
+
+Targets = Literal["votes", "hard"]
+Optimizer = Literal["adamw", "nadam"]
+Schedule = Literal["cosine", "plateau"]
+Precision = Literal["float32", "bfloat16", "mixed"]
+Crops = Literal["raw", "aligned"]
+
+
+# Written so that NaN is refused, too.
+_RANGES: Final[tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...]] = (
+    (
+        ("epochs", "batch_size", "learning_rate", "plateau_patience", "teacher_views"),
+        lambda value: value > 0,
+        "be above 0",
+    ),
+    (
+        ("weight_decay", "warmup_epochs", "seed", "patience", "mixup"),
+        lambda value: value >= 0,
+        "be 0 or more",
+    ),
+    (("ema", "label_smoothing", "dropout"), lambda value: 0 <= value < 1, "lie in [0, 1)"),
+    (("teacher_weight",), lambda value: 0 < value <= 1, "lie in (0, 1]"),
+    (("validation_share",), lambda value: 0 < value <= 0.5, "lie in (0, 0.5]"),
+)
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -15,50 +41,165 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     Attributes:
         architecture: a name in ``host_training.architectures``.
+        dropout: its rate; the architecture's own when None.
         epochs: passes over the training rows.
+        patience: stop after so many epochs without a better one; 0 for never.
         batch_size: rows a step.
-        learning_rate: the peak, after the warm-up and before the cosine.
+        optimizer: ``adamw`` or ``nadam`` (which has no weight decay).
+        learning_rate: the peak, after the warm-up.
         weight_decay: decoupled (Loshchilov and Hutter, ICLR 2019), on kernels only.
-        warmup_epochs: linear rise from 0; a fifth of the run at most.
+        schedule: ``cosine`` down to 0, or ``plateau``: half as fast after each
+            ``plateau_patience`` epochs without a better validation accuracy.
+        plateau_patience: for the latter.
+        warmup_epochs: linear rise from 0, for ``cosine``; a fifth of the run at most.
+        ema: decay of an exponential moving average of the weights, which is what is validated and
+            kept; 0 for none.
         seed: of weights, order, views, dropout and validation rows.
+        targets: ``votes``, people's distribution where the data has one, or ``hard``, the one right
+            answer of the protocol (rows without one are left out).
+        label_smoothing: this share of each target is spread over all emotions.
         class_weights: weigh rows inversely to how common their label is.
+        mixup: alpha of the Beta distribution that pairs of rows are mixed by; 0 for none.
+        augmentation: see ``host_training.augment``.
+        crops: pictures as they are, or aligned ones from prepared data.
+        teachers: SHA-256 of the models that answer beside the labels, in order.
+        teacher_weight: their share of each target.
+        teacher_views: the teachers are asked about the views of so many epochs, which then recur.
+        initial: SHA-256 of the model whose weights the run starts from.
+        precision: ``float32``; ``bfloat16`` lets a CPU multiply in bfloat16; ``mixed`` is Keras'
+            policy for a GPU.
+        deterministic: ask TensorFlow for operations that give the same bits each time.
         keep_duplicates: learn also from pictures that are among the validation rows.
         validation_share: of the training rows, where the data names no validation split.
-        augmentation: see ``host_training.augment``.
+        validation_groups: how that part is held out: ``auto``, disjoint by subject or picture, or
+            ``none``, at random: it leaks wherever pictures resemble each other.
     """
 
     architecture: str = "compact"
+    dropout: float | None = None
     epochs: int = 50
+    patience: int = 0
     batch_size: int = 128
+    optimizer: Optimizer = "adamw"
     learning_rate: float = 2e-3
     weight_decay: float = 2e-2
+    schedule: Schedule = "cosine"
+    plateau_patience: int = 5
     warmup_epochs: float = 2.0
+    ema: float = 0.0
     seed: int = 0
+    targets: Targets = "votes"
+    label_smoothing: float = 0.0
     class_weights: bool = False
+    mixup: float = 0.0
+    augmentation: Augmentation = Augmentation()
+    crops: Crops = "raw"
+    teachers: tuple[str, ...] = ()
+    teacher_weight: float = 0.7
+    teacher_views: int = 16
+    initial: str | None = None
+    precision: Precision = "float32"
+    deterministic: bool = False
     keep_duplicates: bool = False
     validation_share: float = 0.2
-    augmentation: Augmentation = Augmentation()
+    validation_groups: Literal["auto", "none"] = "auto"
 
     def __post_init__(self) -> None:
-        check_name(self.architecture)
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:  # so that NaN is refused, too
-                raise ConfigError(f"{_option(name)} must be above 0, got {getattr(self, name)}")
-        for name in ("weight_decay", "warmup_epochs", "seed"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{_option(name)} must be 0 or more, got {getattr(self, name)}")
-        if not 0 < self.validation_share <= 0.5:
-            raise ConfigError(f"validation_share must lie in (0, 0.5], got {self.validation_share}")
+        architecture(self.architecture)  # refuses an unknown one
+        for names, fits, words in _RANGES:
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not fits(value):
+                    raise ConfigError(f"{_option(name)} must {words}, got {value}")
+
+
+RECIPES: Final[dict[str, TrainConfig]] = {
+    "default": TrainConfig(),
+    "seed": TrainConfig(
+        architecture="seed",
+        dropout=0.23,
+        epochs=60,
+        patience=11,
+        batch_size=64,
+        optimizer="nadam",
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        schedule="plateau",
+        plateau_patience=7,
+        warmup_epochs=0.0,
+        targets="hard",
+        augmentation=Augmentation(
+            flip=True, rotation_deg=17.0, zoom=0.0, shift=0.15, contrast=0.0, brightness=0.0
+        ),
+        keep_duplicates=True,
+        validation_share=0.1,
+        validation_groups="none",
+    ),
+    "fine-tune": TrainConfig(
+        epochs=20, learning_rate=5e-4, warmup_epochs=1.0, batch_size=32, ema=0.99
+    ),
+}
+"""Settings to start from, by name: `--recipe`. Single options change them further."""
+
+
+def recipe(name: str) -> TrainConfig:
+    """Return the settings of a recipe, or those of a run's ``config.json``, without its ancestors.
+
+    Raises:
+        ConfigError: no such recipe, no such file, or one that is no configuration.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    path = Path(name)
+    if path.suffix != ".json":
+        raise ConfigError(
+            f"unknown recipe {name!r}; expected {', '.join(RECIPES)}, or a run's config.json"
+        )
+    try:
+        stored = decode_config(path.read_bytes(), name)
+    except (OSError, TrainingError) as error:
+        raise ConfigError(f"--recipe {name}: {error}") from error
+    return msgspec.structs.replace(stored, teachers=(), initial=None)
+
+
+def parse_settings(given: Sequence[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` pairs; values are JSON, or else text.
+
+    Raises:
+        ConfigError: not such a pair, or a name that is no setting.
+    """
+    known = (*TrainConfig.__struct_fields__, *Augmentation.__struct_fields__)
+    settings: dict[str, Any] = {}
+    for pair in given:
+        name, separator, text = pair.partition("=")
+        if not separator or name not in known or name in _OF_OTHER_OPTIONS:
+            listed = ", ".join(name for name in known if name not in _OF_OTHER_OPTIONS)
+            raise ConfigError(f"--set {pair}: expected NAME=VALUE with a name of {listed}")
+        try:
+            settings[name] = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            settings[name] = text
+    return settings
 
 
 def with_changes(base: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
     """Return ``base`` with those settings changed whose value is not None.
 
+    Settings of the augmentation are given by their own names, such as ``cutout``.
+
     Raises:
         ConfigError: a value out of its range.
     """
     given = {name: value for name, value in changes.items() if value is not None}
-    return msgspec.structs.replace(base, **given)
+    views = {name: given.pop(name) for name in Augmentation.__struct_fields__ if name in given}
+    if views:
+        given["augmentation"] = msgspec.structs.replace(base.augmentation, **views)
+    changed = msgspec.structs.replace(base, **given)
+    try:
+        # Types are checked on the way in only, and a setting may come as text.
+        return msgspec.convert(msgspec.to_builtins(changed), TrainConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"a setting does not fit: {error}") from error
 
 
 def check_same_config(stored: TrainConfig, asked: TrainConfig) -> None:
@@ -88,8 +229,14 @@ def decode_config(data: bytes, where: str) -> TrainConfig:
         raise TrainingError(f"{where}: not a run's configuration ({error})") from error
 
 
+_OF_OTHER_OPTIONS: Final = ("augmentation", "teachers", "initial")
+_OPTIONS: Final = {"architecture": "--arch", "initial": "--init", "teachers": "--teacher"}
+
+
 def _option(name: str) -> str:
-    return "--arch" if name == "architecture" else f"--{name.replace('_', '-')}"
+    if name in ("epochs", "batch_size", "learning_rate", "seed"):
+        return f"--{name.replace('_', '-')}"
+    return _OPTIONS.get(name, f"--set {name}=")
 
 
 def _text(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from edge.contract.mesh_features import FeatureNorm
 from host_training.atomic import RESUME
 from host_training.batches import TrainingBatches
 from host_training.checkpoint import (
@@ -21,9 +22,12 @@ from host_training.config import TrainConfig
 from host_training.data.samples import Samples
 from host_training.errors import TrainingError
 from host_training.evaluate import batched_probabilities
+from host_training.inputs import fed, input_names, model_inputs
 from host_training.metrics import metrics
+from host_training.optimizer import has_run_out_of_patience, plateau_rate
 from host_training.progress import TrainingProgress
 from host_training.run_directory import RunDirectory
+from host_training.weight_average import WeightAverage
 
 if TYPE_CHECKING:
     import keras
@@ -36,14 +40,21 @@ class Run:
     """What every epoch of a run needs.
 
     Attributes:
-        model: compiled, untrained: what has been learnt so far is taken from the checkpoints.
+        model: compiled, at its first weights: what has been learnt so far is taken from the
+            checkpoints.
+        average: of the weights.
+        inference: the form that is validated and kept, with the averaged weights.
+        norm: of the mesh features, where the network takes them.
         validation: measurable rows only.
     """
 
     directory: RunDirectory
     config: TrainConfig
     model: "keras.Model"
+    average: WeightAverage
+    inference: "keras.Model"
     batches: TrainingBatches
+    norm: FeatureNorm | None
     validation: Samples
     progress: TrainingProgress
 
@@ -56,14 +67,21 @@ def run_epochs(run: Run) -> History:
     """
     history = _restored(run)
     try:
-        while len(history) < run.config.epochs:
-            history = _kept(run, (*history, _epoch(run, len(history))))
+        while len(history) < run.config.epochs and not _stopped(run, history):
+            history = _kept(run, (*history, _epoch(run, history)))
     except KeyboardInterrupt as interrupt:
         raise TrainingError(
             f"interrupted in epoch {len(history) + 1}/{run.config.epochs}, {len(history)} are safe "
             f"in {run.directory.path}; continue with the same command and --resume"
         ) from interrupt
     return history
+
+
+def _stopped(run: Run, history: History) -> bool:
+    if not has_run_out_of_patience(run.config, history):
+        return False
+    run.progress.say(f"stopping early: {run.config.patience} epochs without a better one")
+    return True
 
 
 def _restored(run: Run) -> History:
@@ -77,20 +95,24 @@ def _restored(run: Run) -> History:
                 "new run with another --out"
             )
         return ()
-    restore(run.model, checkpoint)
+    restore(run.model, run.average, checkpoint)
     epochs = run.config.epochs
     where = f"at epoch {done + 1}/{epochs}" if done < epochs else f"after its last epoch, {epochs}"
     run.progress.say(f"resuming {run.directory.path} {where}")
     return checkpoint.history
 
 
-def _epoch(run: Run, index: int) -> EpochRow:
-    """Train one epoch, counted from 0, and validate."""
-    started = time.monotonic()
+def _epoch(run: Run, history: History) -> EpochRow:
+    """Train one more epoch and validate."""
+    started, index = time.monotonic(), len(history)
+    if run.config.schedule == "plateau":
+        run.model.optimizer.learning_rate = plateau_rate(run.config, history)
     run.progress.begin_epoch(index + 1, run.config.epochs, len(run.batches))
     loss, accuracy = _learn(run, index)
-    probabilities = batched_probabilities(run.model, run.validation.images)
     rows = run.validation
+    run.inference.set_weights(run.average.weights())
+    inputs = model_inputs(rows, input_names(run.inference), run.norm)
+    probabilities = batched_probabilities(run.inference, inputs)
     figures = metrics(probabilities, rows.hard, rows.labels, protocol=rows.protocol, split="")
     right = probabilities[np.arange(len(rows)), rows.hard].astype(np.float64)
     return EpochRow(
@@ -111,8 +133,11 @@ def _learn(run: Run, index: int) -> tuple[float, float]:
     The means are our own: ``train_on_batch`` forgets the batches before.
     """
     sums = np.zeros(2)
-    for number, (images, targets, weights) in enumerate(run.batches.epoch(index), 1):
-        logs = run.model.train_on_batch(images, targets, weights, return_dict=True)
+    for number, batch in enumerate(run.batches.epoch(index), 1):
+        logs = run.model.train_on_batch(
+            fed(run.model, batch.inputs), batch.targets, batch.weights, return_dict=True
+        )
+        run.average.update()
         sums += float(logs["loss"]), float(logs["accuracy"])
         if not np.isfinite(sums[0]):
             raise TrainingError(
@@ -130,7 +155,7 @@ def _kept(run: Run, history: History) -> History:
     if best:
         # Before the checkpoint: killed in between, the epoch is done again, to the same result.
         _save_model(run)
-    save_checkpoint(run.directory.checkpoints, capture(run.model, history))
+    save_checkpoint(run.directory.checkpoints, capture(run.model, run.average, history))
     run.directory.write_history(history)
     record = run.directory.record()
     run.directory.write_record(msgspec.structs.replace(record, epochs_done=len(history)))
@@ -139,14 +164,11 @@ def _kept(run: Run, history: History) -> History:
 
 
 def _save_model(run: Run) -> None:
-    """Write the network without its optimiser, as the converters want it."""
-    # Not clone_model: it would take the optimiser along.
-    inference = type(run.model).from_config(run.model.get_config())
-    inference.set_weights(run.model.get_weights())
+    """Write the network that was just validated."""
     target = run.directory.model
     temporary = target.with_name(f".partial-{target.name}")
     try:
-        inference.save(temporary)
+        run.inference.save(temporary)
         temporary.replace(target)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -2,10 +2,15 @@
 
 import importlib
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from edge.native_stderr import silenced
 from host_training.errors import TrainingError
+
+_FPMATH = "ONEDNN_DEFAULT_FPMATH_MODE"
 
 
 def import_keras() -> Any:
@@ -35,3 +40,57 @@ def import_keras() -> Any:
             "set KERAS_BACKEND=tensorflow"
         )
     return keras
+
+
+def prepare(precision: str, *, deterministic: bool) -> str:
+    """Set TensorFlow up for a run, and say in words what it runs on.
+
+    Args:
+        precision: see ``TrainConfig``. ``bfloat16`` is oneDNN's: products of float32 numbers are
+            taken in bfloat16 where the processor can (AVX-512 BF16, AMX, Armv8.6), sums and weights
+            stay float32; elsewhere nothing changes.
+        deterministic: also forbid operations whose result depends on the order of threads.
+
+    Raises:
+        TrainingError: see ``import_keras``.
+    """
+    remark = ""
+    if precision == "bfloat16":
+        # oneDNN reads it once, when TensorFlow first multiplies.
+        if "tensorflow" in sys.modules and os.environ.get(_FPMATH) != "BF16":
+            remark = " (TensorFlow was loaded before: bfloat16 may not be in use)"
+        os.environ[_FPMATH] = "BF16"
+    import_keras()
+    tensorflow = sys.modules["tensorflow"]
+    if deterministic:
+        tensorflow.config.experimental.enable_op_determinism()
+    gpus = tensorflow.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        _grow(tensorflow, gpu)
+    device = f"{len(gpus)} GPU" if gpus else f"CPU, {os.cpu_count()} cores"
+    return f"{device}, {precision}{remark}"
+
+
+@contextmanager
+def precision_policy(precision: str) -> Iterator[None]:
+    """Build layers under Keras' mixed precision where asked for: float16 on a GPU, else bfloat16.
+
+    Micikevicius et al., "Mixed Precision Training", ICLR 2018.
+    """
+    keras = import_keras()
+    before = keras.mixed_precision.dtype_policy()
+    if precision == "mixed":
+        gpus = sys.modules["tensorflow"].config.list_physical_devices("GPU")
+        keras.mixed_precision.set_dtype_policy("mixed_float16" if gpus else "mixed_bfloat16")
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+
+
+def _grow(tensorflow: Any, gpu: Any) -> None:
+    """Take a GPU's memory as it is needed, not all at once."""
+    try:
+        tensorflow.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError:
+        return  # in use already, by this very process

@@ -3,22 +3,31 @@
 from collections.abc import Sequence
 from functools import partial
 
+import msgspec
+
 from host_training.checkpoint import EpochRow
 from host_training.data.samples import Samples
-from host_training.evaluate import evaluate, keras_probabilities
+from host_training.evaluate import ask, keras_probabilities, measured
 from host_training.metrics import Metrics
 from host_training.plots import confusion_matrix_png, learning_curves_png
 from host_training.run_directory import METRICS, RunDirectory
+from host_training.temperature import fit_temperature
 
 
 def write_reports(run: RunDirectory, validation: Samples, history: Sequence[EpochRow]) -> Metrics:
     """Measure ``model.keras`` on the validation rows and write figures and pictures.
 
+    The temperature that makes its confidence honest is fitted on the same rows, one number on all
+    of them, and kept in ``run.json``; figures and pictures are of the answers as they come.
+
     Raises:
         TrainingError: the model can not be opened, or the disk refuses.
     """
     record = run.record()
-    figures = evaluate(validation, partial(keras_probabilities, run.path))
+    answers = ask(validation, partial(keras_probabilities, run.path))
+    temperature = round(fit_temperature(answers.probabilities, answers.right), 4)
+    run.write_record(msgspec.structs.replace(record, temperature=temperature))
+    figures = measured(answers)
     run.write_json(METRICS, figures)
     run.write_history(history)
     learning_curves_png(history, run.path / "learning_curves.png", record.run_id)

@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from edge.contract.mesh_features import FeatureNorm
 from edge.contract.metadata import Dataset
 from edge.errors import ConfigError
 from host_training.atomic import CHECK, RESUME, write_atomically
@@ -40,7 +41,14 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         template_id: the alignment that the pictures are taken to have.
         parameters: number of weights, batch normalisation's included.
         protocol: of the validation figures.
+        macs: multiplications for one picture.
+        device: what it was trained on, in words.
         validation_data: the rows that chose ``model.keras``.
+        mesh_norm: how the network's mesh features are standardised, where it takes them.
+        teachers: paths of the models that answered beside the labels, as given.
+        initial: path of the model that it started from, as given.
+        temperature: fitted on the validation rows at the end, see
+            ``edge.contract.quantize.temper``.
         epochs_done: epochs behind the newest checkpoint.
     """
 
@@ -50,13 +58,19 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str
     labels: tuple[str, ...]
     template_id: str
-    parameters: int
+    parameters: int = 0
+    macs: int = 0
+    device: str = ""
     protocol: str
     seed: int
     data_form: str
     training_data: Dataset
     validation_data: Dataset
-    versions: dict[str, str]
+    versions: dict[str, str] = {}
+    mesh_norm: FeatureNorm | None = None
+    teachers: tuple[str, ...] = ()
+    initial: str | None = None
+    temperature: float = 1.0
     state: Literal["running", "complete"] = "running"
     epochs: int
     epochs_done: int = 0

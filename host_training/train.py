@@ -1,18 +1,27 @@
 """A training run from the first epoch, or from where it was stopped."""
 
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from edge._version import __version__
 from edge.contract.align import FER48
+from edge.contract.mesh_features import FeatureNorm
 from edge.errors import ConfigError
+from host_training.architectures import architecture, build
+from host_training.architectures.cost import cost
 from host_training.batches import TrainingBatches, balanced_class_weights
 from host_training.config import TrainConfig
 from host_training.data.partition import Partition, partition
 from host_training.data.samples import Samples
 from host_training.epochs import Run, run_epochs
+from host_training.frameworks import prepare
+from host_training.initial import take_over
+from host_training.inputs import MeshRows, norm_of
+from host_training.lock import locked
 from host_training.optimizer import compiled_model
 from host_training.progress import TrainingProgress
 from host_training.report import write_reports
@@ -24,10 +33,37 @@ from host_training.run_directory import (
     new_run_id,
     versions,
 )
+from host_training.targets import with_targets
+from host_training.teachers import ModelFile, Teachers
+from host_training.weight_average import WeightAverage
+
+if TYPE_CHECKING:
+    import keras
+
+TEACHER_CACHE = "teacher"
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestors:
+    """Trained models that a run learns from; their hashes stand in its settings.
+
+    Attributes:
+        teachers: that answer beside the labels.
+        initial: whose weights it starts from.
+    """
+
+    teachers: tuple[ModelFile, ...] = ()
+    initial: ModelFile | None = None
 
 
 def train(
-    samples: Samples, config: TrainConfig, out: Path, progress: TrainingProgress, *, resume: bool
+    samples: Samples,
+    config: TrainConfig,
+    out: Path,
+    progress: TrainingProgress,
+    *,
+    resume: bool,
+    ancestors: Ancestors = Ancestors(),
 ) -> RunDirectory:
     """Train a network and write its run directory.
 
@@ -37,28 +73,35 @@ def train(
         out: the run directory.
         progress: told of every batch and epoch.
         resume: continue the run that ``out`` holds. A complete one only gets its reports anew.
+        ancestors: the models that ``config`` names by their hashes.
 
     Raises:
-        ConfigError: ``out`` is taken, or holds no run to resume, or one on other data.
+        ConfigError: ``out`` is taken, or holds no run to resume, or one on other data, or another
+            process trains in it; an ancestor is missing or does not fit.
         DataError: the data can not be trained on.
         TrainingError: interrupted, the loss is not a number, or the disk refuses.
     """
     if not resume:
         check_free(out)
+    _check_ancestors(config, ancestors)
     parts = _partition(samples, config, progress)
     if resume:
         directory = _same_data(RunDirectory(out), parts)
+    else:
+        directory = create_run(out, config, run_record(config, parts, ancestors))
+    with locked(out):
         if directory.record().state == "complete":
-            progress.say(f"{out} is complete ({config.epochs} epochs): only its reports are made")
+            progress.say(f"{out} is complete: only its reports are made")
             write_reports(directory, parts.validation, directory.history())
             return directory
-    run = _prepared(config, parts, out, progress, resume=resume)
-    with progress:
-        history = run_epochs(run)
-    record = msgspec.structs.replace(run.directory.record(), state="complete")
-    write_reports(run.directory, parts.validation, history)
-    run.directory.write_record(record)
-    return run.directory
+        directory.remove_leftovers()
+        run = _prepared(directory, parts, progress, ancestors)
+        with progress:
+            history = run_epochs(run)
+        write_reports(directory, parts.validation, history)
+        record = msgspec.structs.replace(directory.record(), state="complete")
+        directory.write_record(record)
+    return directory
 
 
 def config_to_resume(out: Path) -> TrainConfig:
@@ -73,13 +116,29 @@ def config_to_resume(out: Path) -> TrainConfig:
     return RunDirectory(out).config()
 
 
+def _check_ancestors(config: TrainConfig, ancestors: Ancestors) -> None:
+    """Refuse models that are not those that the settings name."""
+    given = tuple(file.sha256 for file in ancestors.teachers)
+    if given != config.teachers:
+        raise ConfigError(
+            f"--teacher: this run learns from {len(config.teachers)} models, "
+            f"{len(given)} were found, or others; give the very --teacher models it began with"
+        )
+    if config.initial is not None and (
+        ancestors.initial is None or ancestors.initial.sha256 != config.initial
+    ):
+        raise ConfigError("--init: the model that this run starts from is gone or has changed")
+
+
 def _partition(samples: Samples, config: TrainConfig, progress: TrainingProgress) -> Partition:
     parts = partition(
         samples,
         share=config.validation_share,
         seed=config.seed,
         keep_duplicates=config.keep_duplicates,
+        groups=config.validation_groups,
     )
+    parts = replace(parts, training=with_targets(parts.training, config))
     for remark in parts.remarks:
         progress.say(remark)
     progress.say(f"training on {len(parts.training)} rows, validating on {len(parts.validation)}")
@@ -87,25 +146,63 @@ def _partition(samples: Samples, config: TrainConfig, progress: TrainingProgress
 
 
 def _prepared(
-    config: TrainConfig, parts: Partition, out: Path, progress: TrainingProgress, *, resume: bool
+    directory: RunDirectory, parts: Partition, progress: TrainingProgress, ancestors: Ancestors
 ) -> Run:
-    """Build the network and, unless it is there, the run's directory."""
-    weights = balanced_class_weights(parts.training) if config.class_weights else None
+    """Build all that the epochs need; ``directory`` holds the settings."""
+    config, rows = directory.config(), parts.training
+    device = prepare(config.precision, deterministic=config.deterministic)
+    progress.say(f"device: {device}")
+    norm = norm_of(rows) if architecture(config.architecture).takes_mesh else None
+    teachers = None
+    if ancestors.teachers:
+        cache = directory.path / TEACHER_CACHE
+        teachers = Teachers(ancestors.teachers, rows, config.teacher_views, cache)
     batches = TrainingBatches(
-        parts.training, config.batch_size, config.seed, config.augmentation, weights
+        rows,
+        config,
+        mesh=None if norm is None else MeshRows(rows, norm),
+        weights=balanced_class_weights(rows) if config.class_weights else None,
+        teachers=teachers,
     )
-    model = compiled_model(config, len(parts.training.labels), len(batches))
-    if resume:
-        directory = RunDirectory(out)
-        directory.remove_leftovers()
-    else:
-        directory = create_run(out, config, run_record(config, parts, model.count_params()))
-    return Run(directory, config, model, batches, parts.validation, progress)
+    model = compiled_model(config, len(rows.labels), len(batches))
+    if ancestors.initial is not None:
+        progress.say(take_over(model, rows.labels, ancestors.initial))
+    # Built apart, without optimiser and mixed precision, as the converters want it.
+    inference = build(config.architecture, len(rows.labels), dropout=config.dropout, inference=True)
+    _record_network(directory, inference, device, norm)
+    return Run(
+        directory=directory,
+        config=config,
+        model=model,
+        average=WeightAverage(model, config.ema),
+        inference=inference,
+        batches=batches,
+        norm=norm,
+        validation=parts.validation,
+        progress=progress,
+    )
 
 
-def run_record(config: TrainConfig, parts: Partition, parameters: int) -> RunRecord:
+def _record_network(
+    directory: RunDirectory, model: "keras.Model", device: str, norm: FeatureNorm | None
+) -> None:
+    """Add to ``run.json`` what is only known once the network is built."""
+    costs = cost(model)
+    record = msgspec.structs.replace(
+        directory.record(),
+        parameters=costs.parameters,
+        macs=costs.macs,
+        device=device,
+        mesh_norm=norm,
+        versions=versions(),
+    )
+    directory.write_record(record)
+
+
+def run_record(config: TrainConfig, parts: Partition, ancestors: Ancestors) -> RunRecord:
     """Describe a run that begins now: what ``run.json`` tells of it."""
     rows = parts.training
+    initial = ancestors.initial
     return RunRecord(
         run_id=new_run_id(config.architecture),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -113,13 +210,13 @@ def run_record(config: TrainConfig, parts: Partition, parameters: int) -> RunRec
         architecture=config.architecture,
         labels=rows.labels,
         template_id=FER48.template_id,
-        parameters=parameters,
         protocol=rows.protocol,
         seed=config.seed,
         data_form=rows.form,
         training_data=rows.fingerprint(),
         validation_data=parts.validation.fingerprint(),
-        versions=versions(),
+        teachers=tuple(str(file.path) for file in ancestors.teachers),
+        initial=None if initial is None else str(initial.path),
         epochs=config.epochs,
     )
 

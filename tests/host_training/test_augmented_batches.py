@@ -6,15 +6,28 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as replace_struct
 
+from edge.contract.mesh_features import (
+    FEATURE_COUNT,
+    feature_norm,
+    mirrored_features,
+    standardized,
+)
 from host_training.augment import DRAWS, Augmentation, view
-from host_training.batches import TrainingBatches, balanced_class_weights
+from host_training.batches import Batch, TrainingBatches, balanced_class_weights, mixed
+from host_training.config import TrainConfig
 from host_training.data.load import one_hot
 from host_training.data.samples import Samples
+from host_training.inputs import MeshRows
 
 STILL = Augmentation(
     flip=False, rotation_deg=0, zoom=0, shift=0, contrast=0, brightness=0, cutout=0
 )
+
+
+def settings(size: int, seed: int = 0, how: Augmentation = STILL) -> TrainConfig:
+    return TrainConfig(batch_size=size, seed=seed, augmentation=how)
 
 
 def samples(n: int) -> Samples:
@@ -65,32 +78,32 @@ def test_views_stay_pictures(draws: list[float]) -> None:
 
 def test_an_epoch_needs_no_memory_of_the_one_before() -> None:
     """Batches of epoch 3 are the same whether or not epochs 0 to 2 were drawn before."""
-    used = TrainingBatches(samples(20), 8, seed=1, how=Augmentation())
+    used = TrainingBatches(samples(20), settings(8, 1, Augmentation()))
     for epoch in range(3):
         list(used.epoch(epoch))
-    fresh = TrainingBatches(samples(20), 8, seed=1, how=Augmentation())
-    for (a, b, _), (c, d, _) in zip(used.epoch(3), fresh.epoch(3), strict=True):
-        np.testing.assert_array_equal(a, c)
-        np.testing.assert_array_equal(b, d)
+    fresh = TrainingBatches(samples(20), settings(8, 1, Augmentation()))
+    for a, b in zip(used.epoch(3), fresh.epoch(3), strict=True):
+        np.testing.assert_array_equal(a.inputs["pixels"], b.inputs["pixels"])
+        np.testing.assert_array_equal(a.targets, b.targets)
 
 
 def test_epochs_and_seeds_differ() -> None:
     """Another epoch or another seed gives other views."""
-    first = next(TrainingBatches(samples(8), 8, seed=1, how=Augmentation()).epoch(0))[0]
-    later = next(TrainingBatches(samples(8), 8, seed=1, how=Augmentation()).epoch(1))[0]
-    other = next(TrainingBatches(samples(8), 8, seed=2, how=Augmentation()).epoch(0))[0]
-    assert not np.array_equal(first, later)
-    assert not np.array_equal(first, other)
+    first = next(TrainingBatches(samples(8), settings(8, 1, Augmentation())).epoch(0))
+    later = next(TrainingBatches(samples(8), settings(8, 1, Augmentation())).epoch(1))
+    other = next(TrainingBatches(samples(8), settings(8, 2, Augmentation())).epoch(0))
+    assert not np.array_equal(first.inputs["pixels"], later.inputs["pixels"])
+    assert not np.array_equal(first.inputs["pixels"], other.inputs["pixels"])
 
 
 @pytest.mark.parametrize(("rows", "size", "sizes"), [(20, 8, [8, 8]), (5, 8, [5]), (8, 8, [8])])
 def test_batches_are_full(rows: int, size: int, sizes: list[int]) -> None:
     """Batches that are not full are left out, unless there is no other; no row comes twice."""
-    batches = TrainingBatches(samples(rows), size, seed=0, how=STILL)
+    batches = TrainingBatches(samples(rows), settings(size))
     drawn = list(batches.epoch(0))
-    assert [len(images) for images, _, _ in drawn] == sizes
+    assert [len(batch.targets) for batch in drawn] == sizes
     assert len(batches) == len(sizes)
-    seen = np.concatenate([images for images, _, _ in drawn]).reshape(sum(sizes), -1)
+    seen = np.concatenate([batch.inputs["pixels"] for batch in drawn]).reshape(sum(sizes), -1)
     assert len(np.unique(seen, axis=0)) == sum(sizes)
 
 
@@ -101,7 +114,42 @@ def test_class_weights_balance() -> None:
     weights = balanced_class_weights(lopsided)
     mass = lopsided.targets.sum(axis=0) * weights
     np.testing.assert_allclose(mass, [4, 4])
-    batches = TrainingBatches(lopsided, 8, 0, STILL, weights)
-    _, targets, row_weights = next(batches.epoch(0))
-    assert row_weights is not None
-    np.testing.assert_allclose(row_weights, weights[targets.argmax(axis=1)])
+    batch = next(TrainingBatches(lopsided, settings(8), weights=weights).epoch(0))
+    assert batch.weights is not None
+    np.testing.assert_allclose(batch.weights, weights[batch.targets.argmax(axis=1)])
+
+
+@given(st.integers(0, 10_000), st.floats(0.1, 2))
+def test_mixing_keeps_what_a_batch_is(seed: int, alpha: float) -> None:
+    """Mixed rows are convex: pixels stay in range, targets sum to 1, and both are mixed alike."""
+    batch = next(TrainingBatches(samples(8), settings(8)).epoch(0))
+    marked = Batch({"pixels": batch.targets}, batch.targets, None)
+    seen = mixed(marked, alpha, np.random.default_rng(seed))
+    np.testing.assert_allclose(seen.targets.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(seen.inputs["pixels"], seen.targets)
+    whole = mixed(batch, alpha, np.random.default_rng(seed))
+    assert whole.inputs["pixels"].min() >= 0
+    assert whole.inputs["pixels"].max() <= 255.001
+
+
+def test_the_mesh_is_mirrored_with_its_view() -> None:
+    """Where a view is mirrored its mesh features are, too, and where it is not, they are not."""
+    generator = np.random.default_rng(0)
+    mesh = generator.normal(0, 1, (64, FEATURE_COUNT)).astype(np.float32)
+    data = replace(samples(64), mesh=mesh)
+    norm = feature_norm(mesh)
+    how = replace_struct(STILL, flip=True)
+    batches = TrainingBatches(data, settings(64, how=how), mesh=MeshRows(data, norm))
+    batch = next(batches.epoch(0))
+    flipped = 0
+    for pixels, own in zip(batch.inputs["pixels"][..., 0], batch.inputs["mesh"], strict=True):
+        (i,) = [
+            i
+            for i, image in enumerate(data.images)
+            if np.array_equal(pixels, image) or np.array_equal(pixels, image[:, ::-1])
+        ]
+        mirrored = not np.array_equal(pixels, data.images[i])
+        flipped += mirrored
+        expected = mirrored_features(mesh[i]) if mirrored else mesh[i]
+        np.testing.assert_allclose(own, standardized(expected, norm), atol=1e-6)
+    assert 0 < flipped < 64

@@ -82,6 +82,27 @@ def test_audit_writes_what_it_prints(
     assert audit["duplicates"]["groups"] == 0
 
 
+def test_audit_of_faces_and_sheets(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Faces are counted alike by looking and from a prepared folder; sheets are written."""
+    looked, read, sheets = (tmp_path / name for name in ("looked.json", "read.json", "sheets"))
+    assert run("data", "audit", data, "--faces", "--workers", 1, "--json", looked) == 0
+    assert run("data", "prepare", data, "--out", tmp_path / "prepared", "--workers", 1) == 0
+    capsys.readouterr()
+    arguments = ("--prepared", tmp_path / "prepared", "--sheets", sheets, "--json", read)
+    assert run("data", "audit", data, *arguments) == 0
+    shown = capsys.readouterr().out
+    assert "no face found in" in shown
+    assert "contact sheets: " in shown
+    assert looked.read_text() == read.read_text()
+    faces = json.loads(read.read_text())["faces"]
+    assert faces["rows_with_face"] + sum(faces["rows_without_face"]["Training"].values()) == 36
+    assert {file.stem for file in sheets.iterdir()} >= {"happiness", "sadness", "surprise"}
+    assert run("data", "audit", data, "--no-near", "--json", read) == 0
+    assert json.loads(read.read_text())["near_duplicates"] is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -93,8 +114,12 @@ def test_audit_writes_what_it_prints(
         (["data", "audit", "{new}"], 1, "no such file or folder"),
         (["data", "audit", "{data}", "--protocol", "majority"], 2, "--protocol majority"),
         (["data", "audit", "{data}", "--json", "{data}/no/a.json"], 1, "can not be written"),
+        (["data", "audit", "{data}", "--prepared", "{new}"], 1, "prepared.json: can not be read"),
+        (["data", "audit", "{data}", "--faces", "--prepared", "{new}"], 2, "give one of them"),
+        (["data", "prepare", "{new}", "--out", "{new}"], 1, "no such file or folder"),
+        (["data", "prepare", "{data}", "--out", "{data}/happy/0.png"], 1, "can not be made"),
         (["evaluate", "{new}", "--data", "{data}"], 2, "no such model"),
-        (["evaluate", "{data}", "--data", "{data}", "--split", "Test"], 1, "no split 'Test'"),
+        (["evaluate", "{data}", "--data", "{data}"], 1, "a bundle holds model.tflite"),
     ],
 )
 def test_errors_are_one_line(

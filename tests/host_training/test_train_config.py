@@ -1,14 +1,24 @@
 """Settings are checked when they are made, and a run keeps the ones that it began with."""
 
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from edge.contract.errors import EdgeEmoError
 from edge.errors import ConfigError
-from host_training.config import TrainConfig, check_same_config, decode_config, with_changes
+from host_training.checkpoint import EpochRow
+from host_training.config import (
+    TrainConfig,
+    check_same_config,
+    decode_config,
+    parse_settings,
+    recipe,
+    with_changes,
+)
 from host_training.errors import TrainingError
+from host_training.optimizer import has_run_out_of_patience, plateau_rate
 
 
 @pytest.mark.parametrize(
@@ -19,7 +29,11 @@ from host_training.errors import TrainingError
         ({"batch_size": -1}, "--batch-size must be above 0"),
         ({"learning_rate": 0.0}, "--learning-rate must be above 0"),
         ({"learning_rate": float("nan")}, "--learning-rate must be"),
-        ({"weight_decay": -1.0}, "--weight-decay must be 0 or more"),
+        ({"weight_decay": -1.0}, "--set weight_decay= must be 0 or more"),
+        ({"ema": 1.0}, r"--set ema= must lie in \[0, 1\)"),
+        ({"teacher_weight": 0.0}, r"--set teacher_weight= must lie in \(0, 1\]"),
+        ({"optimizer": "sgd"}, "a setting does not fit: Invalid enum value 'sgd'"),
+        ({"cutout": "much"}, "a setting does not fit"),
         ({"seed": -3}, "--seed must be 0 or more"),
     ],
 )
@@ -63,3 +77,93 @@ def test_a_damaged_file_is_named(data: bytes) -> None:
     with pytest.raises(EdgeEmoError, match=r"^config\.json: not a run's configuration") as caught:
         decode_config(data, "config.json")
     assert isinstance(caught.value, TrainingError)
+
+
+def test_settings_are_read_as_json_or_text() -> None:
+    """Numbers, truth values and words are taken as what they are, of rows and views alike."""
+    given = parse_settings(["mixup=0.2", "class_weights=true", "schedule=plateau", "cutout=0.3"])
+    config = with_changes(TrainConfig(), given)
+    assert (config.mixup, config.class_weights, config.schedule) == (0.2, True, "plateau")
+    assert config.augmentation.cutout == 0.3
+
+
+@pytest.mark.parametrize("pair", ["mixup", "mixupp=1", "teachers=[]", "=3"])
+def test_a_setting_that_is_none(pair: str) -> None:
+    """A wrong name is bad usage and lists the right ones; ancestors have options of their own."""
+    with pytest.raises(ConfigError, match=r"--set .*: expected NAME=VALUE with a name of .*mixup"):
+        parse_settings([pair])
+
+
+def test_recipes() -> None:
+    """A recipe is known by its name, or is another run's config.json without its ancestors."""
+    seed = recipe("seed")
+    assert (seed.architecture, seed.dropout, seed.batch_size) == ("seed", 0.23, 64)
+    assert (seed.optimizer, seed.schedule) == ("nadam", "plateau")
+    assert seed.augmentation.rotation_deg == 17
+    with pytest.raises(ConfigError, match="unknown recipe 'sed'; expected default, seed"):
+        recipe("sed")
+
+
+def test_a_recipe_from_a_run(tmp_path: Path) -> None:
+    """The settings of a run can be taken over, its teachers and first weights not."""
+    stored = TrainConfig(epochs=7, teachers=("ab",), initial="cd")
+    file = tmp_path / "config.json"
+    file.write_bytes(msgspec.json.encode(stored))
+    assert recipe(str(file)) == TrainConfig(epochs=7)
+    with pytest.raises(ConfigError, match=r"--recipe .*none\.json"):
+        recipe(str(tmp_path / "none.json"))
+
+
+def history(*accuracies: float) -> tuple[EpochRow, ...]:
+    return tuple(
+        EpochRow(
+            epoch=i,
+            learning_rate=1,
+            loss=1,
+            accuracy=0,
+            val_loss=1,
+            val_accuracy=accuracy,
+            val_balanced_accuracy=0,
+            seconds=1,
+        )
+        for i, accuracy in enumerate(accuracies, 1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "rate"),
+    [
+        ((), 1.0),
+        ((0.5, 0.5), 1.0),
+        ((0.5, 0.5, 0.5), 0.5),
+        ((0.5, 0.4, 0.6, 0.6), 1.0),
+        ((0.5, 0.5, 0.5, 0.5, 0.5), 0.25),
+    ],
+)
+def test_a_plateau_halves_the_rate(accuracies: tuple[float, ...], rate: float) -> None:
+    """Each two epochs without a better one halve the rate; a better one starts the count anew."""
+    config = TrainConfig(schedule="plateau", plateau_patience=2, learning_rate=1.0)
+    assert plateau_rate(config, history(*accuracies)) == rate
+
+
+def test_patience_runs_out() -> None:
+    """A run stops so many epochs after its best, and never where no patience was set."""
+    rows = history(0.5, 0.7, 0.6, 0.7)
+    assert has_run_out_of_patience(TrainConfig(patience=2), rows)
+    assert not has_run_out_of_patience(TrainConfig(patience=3), rows)
+    assert not has_run_out_of_patience(TrainConfig(), rows)
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    """docs/training.md has a line for each setting, and says the default that holds."""
+    text = (Path(__file__).parents[2] / "docs/training.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", text, re.MULTILINE))
+    base = TrainConfig()
+    defaults = msgspec.to_builtins(base) | msgspec.to_builtins(base.augmentation)
+    told_elsewhere = {"augmentation", "teachers", "initial"}
+    assert set(rows) == set(defaults) - told_elsewhere
+    for name, said in rows.items():
+        shown = said.strip("` ")
+        if defaults[name] is not None:
+            value = shown if isinstance(defaults[name], str) else msgspec.json.decode(shown)
+            assert value == defaults[name], name

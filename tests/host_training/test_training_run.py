@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ConfigError
-from host_training.architectures import ARCHITECTURES
+from host_training.architectures import ARCHITECTURES, Architecture, build
 from host_training.batches import TrainingBatches
 from host_training.checkpoint import EpochRow, load_newest
 from host_training.config import TrainConfig
@@ -24,12 +24,13 @@ from host_training.errors import TrainingError
 from host_training.frameworks import import_keras
 from host_training.optimizer import compiled_model
 from host_training.run_directory import RunDirectory
-from host_training.train import config_to_resume, run_record, train
+from host_training.train import Ancestors, config_to_resume, run_record, train
+from host_training.weight_average import WeightAverage
 
 keras = import_keras()
 
 
-def tiny(classes: int) -> "keras.Model":
+def tiny(classes: int, dropout: float, mirrored: bool) -> "keras.Model":
     """A network with all that a checkpoint must hold (moments, statistics, dropout), and small."""
     layers = keras.layers
     steps = (
@@ -38,10 +39,10 @@ def tiny(classes: int) -> "keras.Model":
         layers.BatchNormalization(),
         layers.ReLU(),
         layers.GlobalAveragePooling2D(),
-        layers.Dropout(0.3),
-        layers.Dense(classes, activation="softmax"),
+        layers.Dropout(dropout),
+        layers.Dense(classes, activation="softmax", name="scores"),
     )
-    inputs = keras.Input((48, 48, 1))
+    inputs = keras.Input((48, 48, 1), name="pixels")
     outputs = inputs
     for step in steps:
         outputs = step(outputs)
@@ -92,7 +93,7 @@ class Recorder:
 @pytest.fixture(scope="module", autouse=True)
 def _registered() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES, "tiny", tiny)
+        patch.setitem(ARCHITECTURES, "tiny", Architecture(tiny, 0.3, ("pixels",), "for tests"))
         yield
 
 
@@ -103,7 +104,14 @@ def press_ctrl_c() -> None:
 @pytest.fixture(scope="module")
 def settings(_registered: None) -> TrainConfig:
     return TrainConfig(
-        architecture="tiny", epochs=3, batch_size=16, warmup_epochs=0.5, seed=3, class_weights=True
+        architecture="tiny",
+        epochs=3,
+        batch_size=16,
+        warmup_epochs=0.5,
+        seed=3,
+        class_weights=True,
+        ema=0.9,
+        mixup=0.3,
     )
 
 
@@ -119,7 +127,8 @@ def whole(
 def final_state(run: RunDirectory) -> tuple[np.ndarray, ...]:
     checkpoint = load_newest(run.checkpoints)
     assert checkpoint is not None
-    return checkpoint.arrays
+    assert checkpoint.average, "the weights' average is not kept"
+    return (*checkpoint.arrays, *checkpoint.average)
 
 
 def test_leaves_what_others_read(whole: RunDirectory, striped: Samples) -> None:
@@ -156,7 +165,7 @@ def test_the_history_is_of_whole_epochs(
 ) -> None:
     """Training loss and accuracy are means over all batches of the epoch, not of the last one."""
     parts = partition(striped)
-    batches = TrainingBatches(parts.training, 16, settings.seed, settings.augmentation)
+    batches = TrainingBatches(parts.training, settings)
     model = compiled_model(settings, 4, len(batches))
     step, seen = model.train_on_batch, []
 
@@ -167,9 +176,19 @@ def test_the_history_is_of_whole_epochs(
     model.train_on_batch = recorded
     (tmp_path / "checkpoints").mkdir()
     directory = RunDirectory(tmp_path)
-    directory.write_record(run_record(settings, parts, model.count_params()))
+    directory.write_record(run_record(settings, parts, Ancestors()))
     one_epoch = msgspec.structs.replace(settings, epochs=1)
-    run = Run(directory, one_epoch, model, batches, parts.validation, Recorder())
+    run = Run(
+        directory=directory,
+        config=one_epoch,
+        model=model,
+        average=WeightAverage(model, settings.ema),
+        inference=build("tiny", 4, inference=True),
+        batches=batches,
+        norm=None,
+        validation=parts.validation,
+        progress=Recorder(),
+    )
     (row,) = run_epochs(run)
     assert len(seen) == 3
     assert row.loss == pytest.approx(np.mean([logs["loss"] for logs in seen]))

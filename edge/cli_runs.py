@@ -1,0 +1,61 @@
+"""`edgeemo runs ...`. What it needs is imported inside: `edgeemo --help` stays light."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.cli_options import JsonFile, console, write_json
+from edge.errors import ConfigError
+
+runs_app = typer.Typer(
+    help="List and compare training runs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.add_typer(runs_app, name="runs")
+
+
+@runs_app.command("list")
+def list_runs(
+    folder: Annotated[Path, typer.Argument(help="Where the run directories are.")] = Path("runs"),
+    json_file: JsonFile = None,
+) -> None:
+    """Show a line a run: its network, how far it is, and its best validation figures."""
+    from host_training.run_tables import runs_view
+    from host_training.runs import find_runs
+
+    screen = console()
+    runs, remarks = find_runs(folder)
+    if not runs and not remarks:
+        raise ConfigError(f"{folder}: no run in it; `edgeemo train --out {folder}/NAME` makes one")
+    screen.print(runs_view(runs))
+    for remark in remarks:
+        screen.print(f"not read: {remark}", highlight=False, markup=False, soft_wrap=True)
+    write_json(json_file, runs)
+
+
+@runs_app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Two run directories or more.")],
+    png: Annotated[Path | None, typer.Option(help="Draw their learning curves together.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Show runs side by side: figures, costs, and the settings in which they differ."""
+    from host_training.run_tables import comparison_view
+    from host_training.runs import read_run
+
+    if len(runs) < 2:
+        raise ConfigError(f"one run ({runs[0]}) can not be compared; name two or more")
+    read = [read_run(path) for path in runs]
+    console().print(comparison_view(read))
+    if png is not None:
+        from host_training.plots import compared_curves_png
+
+        compared_curves_png({run.path: run.history for run in read}, png)
+    write_json(json_file, read)

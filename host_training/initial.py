@@ -1,0 +1,68 @@
+"""Starting a run from the weights of another one."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import ConfigError
+from host_training.run_directory import RunDirectory
+from host_training.teachers import ModelFile
+
+if TYPE_CHECKING:
+    import keras
+
+_HEAD = "scores"
+
+
+def take_over(model: "keras.Model", labels: tuple[str, ...], file: ModelFile) -> str:
+    """Copy a trained network's weights into a new one of the same architecture.
+
+    The last layer's weights are copied emotion by emotion, by name: a network for other emotions
+    keeps what both know, and starts afresh where the old one knows nothing.
+
+    Args:
+        model: the new network.
+        labels: its emotions, in the order of its outputs.
+        file: the trained one, with its ``run.json`` beside it.
+
+    Returns:
+        What was done, in words.
+
+    Raises:
+        ConfigError: it is another architecture.
+        TrainingError: it can not be opened.
+    """
+    from host_training.evaluate import load_keras_model
+
+    record = RunDirectory(file.file.parent).record()
+    trained = load_keras_model(file.file)
+    known = {layer.name: layer.get_weights() for layer in trained.layers}
+    for layer in model.layers:
+        if layer.name == _HEAD:
+            continue
+        weights = known.get(layer.name, [])
+        if [w.shape for w in weights] != [w.shape for w in layer.get_weights()]:
+            raise ConfigError(
+                f"--init {file.path}: is {record.architecture}, its layer {layer.name!r} does not "
+                "fit; start from a run of the same --arch"
+            )
+        layer.set_weights(weights)
+    shared = [label for label in labels if label in record.labels]
+    head = model.get_layer(_HEAD)
+    head.set_weights(_head(head.get_weights(), known[_HEAD], labels, record.labels))
+    return f"starting from {record.run_id}; emotions known to it: {', '.join(shared) or 'none'}"
+
+
+def _head(
+    new: list[NDArray[np.float32]],
+    old: list[NDArray[np.float32]],
+    labels: tuple[str, ...],
+    known: tuple[str, ...],
+) -> list[NDArray[np.float32]]:
+    """Return kernel ``(units, k)`` and bias ``(k,)`` with the columns that both know taken over."""
+    for column, label in enumerate(labels):
+        if label in known:
+            for mine, theirs in zip(new, old, strict=True):
+                mine[..., column] = theirs[..., known.index(label)]
+    return new

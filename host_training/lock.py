@@ -1,0 +1,35 @@
+"""One process at a time in a run directory."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge.errors import ConfigError
+from host_training.errors import TrainingError
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a run directory for as long as the block takes; a killed process lets go of it, too.
+
+    Raises:
+        ConfigError: another process trains in it.
+        TrainingError: it can not be opened.
+    """
+    try:
+        # The directory itself: a lock file would be one more thing to be left behind.
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise TrainingError(f"{path}: can not be opened ({error.strerror})") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: another process is training in it; wait for it, or choose another --out"
+            ) from error
+        yield
+    finally:
+        os.close(handle)

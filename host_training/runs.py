@@ -1,0 +1,91 @@
+"""Runs side by side: what they were asked to do, and what came of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge.errors import ConfigError, EdgeEmoError
+from host_training.checkpoint import EpochRow, best_row
+from host_training.config import TrainConfig
+from host_training.run_directory import RUN, RunDirectory, RunRecord
+
+
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One run.
+
+    Attributes:
+        path: its directory, as given or found.
+        record: its ``run.json``.
+        config: its settings.
+        history: its epochs; empty before the first one is done.
+    """
+
+    path: str
+    record: RunRecord
+    config: TrainConfig
+    history: tuple[EpochRow, ...]
+
+    @property
+    def best(self) -> EpochRow | None:
+        """The epoch whose weights are kept."""
+        return best_row(self.history) if self.history else None
+
+    @property
+    def protocol(self) -> str:
+        """What its validation figures were measured on."""
+        rows = self.record.validation_data
+        return f"{rows.name} {rows.split}, {self.record.protocol}, n = {rows.rows}"
+
+
+def find_runs(folder: Path) -> tuple[tuple[RunSummary, ...], tuple[str, ...]]:
+    """Find the runs below a folder, two levels deep.
+
+    Returns:
+        The runs, the oldest first, and a line for each that could not be read.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; expected one with run directories in it")
+    runs, remarks = [], []
+    files = (file for depth in ("*", "*/*") for file in folder.glob(f"{depth}/{RUN}"))
+    for file in sorted(files):
+        try:
+            runs.append(read_run(file.parent))
+        except EdgeEmoError as error:
+            remarks.append(str(error))
+    return tuple(sorted(runs, key=lambda run: run.record.created_at)), tuple(remarks)
+
+
+def read_run(path: Path) -> RunSummary:
+    """Read a run directory.
+
+    Raises:
+        TrainingError: it is none, or damaged.
+    """
+    directory = RunDirectory(path)
+    record = directory.record()
+    history = directory.history() if record.epochs_done else ()
+    return RunSummary(path=str(path), record=record, config=directory.config(), history=history)
+
+
+def differing_settings(runs: Sequence[RunSummary]) -> dict[str, tuple[Any, ...]]:
+    """Return the settings, by name, that are not the same in all runs; one value a run."""
+    tables = [_flat(run.config) for run in runs]
+    names = dict.fromkeys(name for table in tables for name in table)
+    values = {name: tuple(table.get(name) for table in tables) for name in names}
+    return {name: row for name, row in values.items() if any(value != row[0] for value in row)}
+
+
+def comparable(runs: Sequence[RunSummary]) -> bool:
+    """Tell whether the runs were validated on the very same rows under the same protocol."""
+    return len({(run.record.validation_data.fingerprint, run.record.protocol) for run in runs}) < 2
+
+
+def _flat(config: TrainConfig) -> dict[str, Any]:
+    settings: dict[str, Any] = msgspec.to_builtins(config)
+    views: dict[str, Any] = settings.pop("augmentation")
+    return settings | views

@@ -1,0 +1,168 @@
+"""Distillation: trained networks that answer beside the labels.
+
+Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015. As Beyer et al.,
+"Knowledge distillation: A good teacher is patient and consistent", CVPR 2022, found decisive, the
+teachers see the very view that the student sees; each view is asked about once and kept.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contract.mesh_features import FeatureNorm
+from edge.errors import ConfigError
+from host_training.atomic import RESUME, write_atomically
+from host_training.errors import TrainingError
+from host_training.inputs import Inputs, MeshRows, fed, input_names
+from host_training.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    import keras
+
+    from host_training.data.samples import Samples
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A trained model on the disk.
+
+    Attributes:
+        path: the run directory, or the ``.keras`` file within one.
+        file: the ``.keras`` file itself.
+        sha256: of that file.
+    """
+
+    path: Path
+    file: Path
+    sha256: str
+
+
+def model_file(path: Path) -> ModelFile:
+    """Find and hash a run's model.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    run = RunDirectory(path if path.is_dir() else path.parent)
+    file = run.model if path.is_dir() else path
+    try:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(
+            f"{file}: {error.strerror}; expected a run directory of `edgeemo train`"
+        ) from error
+    return ModelFile(path, file, digest)
+
+
+class Teachers:
+    """An ensemble that answers with the mean of its members' probabilities.
+
+    Args:
+        files: the members.
+        samples: the rows that they will be asked about.
+        views: how many different views of each there are.
+        cache: a folder to keep the answers in, so that a resumed run does not ask again.
+
+    Raises:
+        ConfigError: a member tells other emotions apart than the rows have.
+        DataError: a member takes mesh features, and the rows have none.
+        TrainingError: a member can not be opened.
+    """
+
+    def __init__(
+        self, files: Sequence[ModelFile], samples: "Samples", views: int, cache: Path
+    ) -> None:
+        self._members = [_Member(file, samples) for file in files]
+        shape = (views, len(samples), len(samples.labels))
+        # Half precision: a 1000th of a probability is far below what two teachers differ by.
+        self._answers = np.full(shape, np.nan, np.float16)
+        self._cache = cache
+        self._kept: set[int] = set()
+        for table in range(views):
+            self._load(table)
+
+    def answers(
+        self,
+        table: int,
+        chosen: NDArray[np.int64],
+        pixels: NDArray[np.float32],
+        mirrored: NDArray[np.bool_],
+    ) -> NDArray[np.float32]:
+        """Return the mean answer to views, float32 ``(b, k)``; rows sum to 1.
+
+        Args:
+            table: which views of the rows these are, 0 to ``views - 1``.
+            chosen: the rows, ``(b,)``.
+            pixels: the views, float32 ``(b, 48, 48, 1)``.
+            mirrored: bool ``(b,)``, the views that are; their meshes are mirrored with them.
+        """
+        known = self._answers[table, chosen]
+        if np.isnan(known).any():
+            answers = [member.answer(chosen, pixels, mirrored) for member in self._members]
+            known = np.mean(answers, axis=0).astype(np.float16)
+            self._answers[table, chosen] = known
+        wide = known.astype(np.float32)
+        return np.asarray(wide / wide.sum(axis=1, keepdims=True), np.float32)
+
+    def keep(self, table: int) -> None:
+        """Write the answers to one table of views; harmless when repeated.
+
+        Raises:
+            TrainingError: the disk refuses.
+        """
+        if table not in self._kept:
+            self._cache.mkdir(exist_ok=True)
+            answers = self._answers[table]
+            write_atomically(self._file(table), lambda file: np.save(file, answers), remedy=RESUME)
+            self._kept.add(table)
+
+    def _load(self, table: int) -> None:
+        try:
+            answers = np.load(self._file(table), allow_pickle=False)
+        except (OSError, EOFError, ValueError):
+            return  # never asked, or damaged: asked again
+        if answers.shape == self._answers.shape[1:] and answers.dtype == np.float16:
+            self._answers[table] = answers
+            self._kept.add(table)
+
+    def _file(self, table: int) -> Path:
+        return self._cache / f"views-{table:03d}.npy"
+
+
+class _Member:
+    """One teacher, with its own scaling of the mesh features."""
+
+    def __init__(self, file: ModelFile, samples: "Samples") -> None:
+        from host_training.evaluate import load_keras_model
+
+        record = RunDirectory(file.file.parent).record()
+        if record.labels != samples.labels:
+            raise ConfigError(
+                f"--teacher {file.path}: tells {', '.join(record.labels)} apart, the rows show "
+                f"{', '.join(samples.labels)}; a teacher must know the same emotions"
+            )
+        self._model: keras.Model = load_keras_model(file.file)
+        self._names = input_names(self._model)
+        self._mesh = _mesh_rows(samples, record.mesh_norm) if "mesh" in self._names else None
+
+    def answer(
+        self,
+        chosen: NDArray[np.int64],
+        pixels: NDArray[np.float32],
+        mirrored: NDArray[np.bool_],
+    ) -> NDArray[Any]:
+        inputs: Inputs = {"pixels": pixels} if "pixels" in self._names else {}
+        if self._mesh is not None:
+            inputs["mesh"] = self._mesh.rows(chosen, mirrored)
+        return np.asarray(self._model.predict_on_batch(fed(self._model, inputs)))
+
+
+def _mesh_rows(samples: "Samples", norm: FeatureNorm | None) -> MeshRows:
+    if norm is None:
+        raise TrainingError("a teacher takes mesh features, but its run.json has no mesh_norm")
+    return MeshRows(samples, norm)

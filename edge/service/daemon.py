@@ -112,11 +112,13 @@ class Service:
                 return "frame limit"
             if self._stop_reason:
                 break
+            del frame, result  # or two pictures would be in memory while the next one is made
         return self._stop_reason or "end of source"
 
     def _frames(self) -> Iterator[Frame]:
         while not self._stop_reason and (frame := self._source.read()) is not None:
             yield frame
+            del frame
 
     def _end(self, reason: str) -> RunSummary:
         elapsed_s = (

@@ -4,8 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from statistics import median
 from typing import Any
+
+import numpy as np
 
 from edge import machine
 from edge.contract import logrecord
@@ -50,7 +51,7 @@ class Reporter:
     def __init__(self, config: ReporterConfig) -> None:
         self._config = config
         self._diaries: dict[int, _TrackDiary] = {}
-        self._last: Frame | None = None
+        self._last: tuple[datetime, float] | None = None
         self._health_s: float | None = None
         self._health_frames = 0
         self._stage_ms: defaultdict[str, list[float]] = defaultdict(list)
@@ -67,7 +68,7 @@ class Reporter:
         self, result: FrameResult, dropped_frames: int = 0, dropped_records: int = 0
     ) -> Iterator[LogRecord]:
         """Yield the records that a frame gives rise to."""
-        self._last = result.frame
+        self._last = result.frame.captured_at, result.frame.t_s  # not the picture
         self.frames += 1
         for ended in result.ended:
             yield self._ended(ended)
@@ -152,7 +153,7 @@ class Reporter:
         if moment is None:
             raise RuntimeError("a track ended before any frame")
         return logrecord.TrackEnded(
-            **self._header(moment.captured_at, moment.t_s),
+            **self._header(*moment),
             track=track.track_id,
             duration_s=round(track.last_seen_s - track.started_s, 3),
             shares=shares,
@@ -166,7 +167,7 @@ class Reporter:
     def _health(self, frame: Frame, dropped_frames: int, dropped_records: int) -> LogRecord:
         elapsed_s = frame.t_s - (self._health_s or 0.0)
         fps = (self.frames - self._health_frames) / elapsed_s
-        stage_ms = {stage: round(median(ms), 2) for stage, ms in self._stage_ms.items()}
+        stage_ms = {stage: round(float(np.median(ms)), 2) for stage, ms in self._stage_ms.items()}
         self._health_s, self._health_frames = frame.t_s, self.frames
         self._stage_ms.clear()
         return logrecord.Health(

@@ -1,14 +1,14 @@
 """One run from the command line: open the parts, loop, tell what happened."""
 
+import gc
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from edge.build import Parts, open_parts
-from edge.config import Config
 from edge.records import FrameResult
+from edge.run_request import RunRequest
 from edge.service.daemon import Listener, RunSummary, Service, stop_on_signals
 from edge.service.reporter import Reporter, ReporterConfig
 
@@ -16,25 +16,15 @@ _FALLBACK_FPS = 25.0
 """The rate of a saved video when the source does not tell its own, as a folder does not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """What a person asked to see besides the log."""
-
-    display: bool = False
-    video: Path | None = None
-    snapshot: Path | None = None
-
-
-def run_session(
-    config: Config, outputs: Outputs, max_frames: int | None, stack: ExitStack
-) -> RunSummary:
+def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
     """Run until the source ends, the limit is reached or a signal comes, then print a summary.
 
     Raises:
         EdgeEmoError: a part can not be opened, or the camera or a model failed on the way.
     """
+    config = request.settings()
     parts = open_parts(config, stack)
-    listeners = _open_outputs(parts, outputs, stack)
+    listeners = _open_outputs(parts, request, stack)
     log = config.log
     reporter = Reporter(
         ReporterConfig(
@@ -48,29 +38,32 @@ def run_session(
     if sys.stderr.isatty():
         listeners.append(_status(stack))
     service = Service(parts.source, parts.pipeline, parts.sink, reporter, listeners)
+    # All that is here now is here to stay: later collections need not look at it.
+    gc.freeze()
+    gc.enable()
     with stop_on_signals(service):
-        summary = service.run(parts.facts, max_frames)
+        summary = service.run(parts.facts, request.max_frames)
     stack.close()  # finishes the video and the snapshot before their paths are printed
-    _print_summary(summary, parts, outputs)
+    _print_summary(summary, parts, request)
     return summary
 
 
-def _open_outputs(parts: Parts, outputs: Outputs, stack: ExitStack) -> list[Listener]:
+def _open_outputs(parts: Parts, request: RunRequest, stack: ExitStack) -> list[Listener]:
     listeners: list[Listener] = []
-    if outputs.snapshot:
+    if request.snapshot:
         from edge.preview.snapshot import Snapshot
 
-        snapshot = Snapshot(outputs.snapshot)
+        snapshot = Snapshot(request.snapshot)
         stack.callback(snapshot.close)
         listeners.append(snapshot)
-    if outputs.video:
+    if request.save_video:
         from edge.preview.overlay import draw
         from edge.preview.video import VideoFile
 
-        video = VideoFile(outputs.video, getattr(parts.source, "fps", _FALLBACK_FPS))
+        video = VideoFile(request.save_video, getattr(parts.source, "fps", _FALLBACK_FPS))
         stack.callback(video.close)
         listeners.append(_always(lambda result: video.write(draw(result))))
-    if outputs.display:
+    if request.display:
         from edge.preview.overlay import draw
         from edge.preview.window import Window
 
@@ -106,7 +99,7 @@ def _status(stack: ExitStack) -> Listener:
     return listener
 
 
-def _print_summary(summary: RunSummary, parts: Parts, outputs: Outputs) -> None:
+def _print_summary(summary: RunSummary, parts: Parts, request: RunRequest) -> None:
     rows = {
         "frames": str(summary.frames),
         "tracks": str(summary.tracks),
@@ -116,8 +109,8 @@ def _print_summary(summary: RunSummary, parts: Parts, outputs: Outputs) -> None:
         "lost records": str(summary.dropped_records or ""),
         "ended by": summary.reason,
         "log": str(parts.sink.path),
-        "video": _if_written(outputs.video),
-        "picture": _if_written(outputs.snapshot),
+        "video": _if_written(request.save_video),
+        "picture": _if_written(request.snapshot),
     }
     for name, text in rows.items():
         if text:

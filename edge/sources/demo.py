@@ -27,6 +27,8 @@ _RADII: Final = np.array((150.0, 178.0))
 _CAMEO_OFFSET: Final = np.array((0.0, 22.0))
 """The cameo's centre lies below the face's, to show the shoulders."""
 _FADE: Final = 0.35
+_STRIP: Final = 48
+"""Rows that are made at once: what start-up needs in between counts in the peak of memory."""
 _BACKDROP_BGR: Final = ((190.0, 196.0, 205.0), (146.0, 153.0, 163.0))
 """The wall's colour at the top and at the bottom; close to the photo's own backdrop."""
 
@@ -117,14 +119,26 @@ def _cameo(photo: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.floa
     centre = FACE_CENTRE + _CAMEO_OFFSET + (0, _MARGIN)
     x1, y1 = np.floor(centre - _RADII).astype(int)
     x2, y2 = np.ceil(centre + _RADII).astype(int)
-    patch = extended[y1:y2, x1:x2].astype(np.float32)
-    rows, columns = np.mgrid[y1:y2, x1:x2] + 0.5
+    cameo = np.empty((y2 - y1, x2 - x1, 4), np.uint8)
+    columns = np.arange(x1, x2) + 0.5
+    for top in range(y1, y2, _STRIP):
+        bottom = min(top + _STRIP, y2)
+        rows = np.arange(top, bottom)[:, np.newaxis] + 0.5
+        alpha = _opacity(columns, rows, centre)[:, :, np.newaxis]
+        strip = cameo[top - y1 : bottom - y1]
+        np.rint(extended[top:bottom, x1:x2] * alpha, out=strip[:, :, :3], casting="unsafe")
+        np.rint(255 * alpha, out=strip[:, :, 3:], casting="unsafe")
+    to_photo = np.array(((1.0, 0.0, x1), (0.0, 1.0, y1 - _MARGIN), (0.0, 0.0, 1.0)))
+    return cameo, to_photo
+
+
+def _opacity(
+    columns: NDArray[np.float64], rows: NDArray[np.float64], centre: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Return how opaque the cameo is at these places: 1 within an oval, fading to 0 outside."""
     distance = np.hypot((columns - centre[0]) / _RADII[0], (rows - centre[1]) / _RADII[1])
     opaque = np.clip((1 - distance) / _FADE, 0, 1)
-    alpha = (opaque * opaque * (3 - 2 * opaque)).astype(np.float32)[:, :, np.newaxis]
-    premultiplied = np.concatenate((patch * alpha, 255 * alpha), axis=2)
-    to_photo = np.array(((1.0, 0.0, x1), (0.0, 1.0, y1 - _MARGIN), (0.0, 0.0, 1.0)))
-    return np.rint(premultiplied).astype(np.uint8), to_photo
+    return np.asarray(opaque * opaque * (3 - 2 * opaque), np.float32)
 
 
 def _backdrop(size_hw: tuple[int, int]) -> NDArray[np.uint8]:
@@ -132,10 +146,13 @@ def _backdrop(size_hw: tuple[int, int]) -> NDArray[np.uint8]:
     height, width = size_hw
     down = np.linspace(0, 1, height)[:, np.newaxis]
     across = np.linspace(-1, 1, width)[np.newaxis, :]
+    vignette = 1 - 0.12 * across * across
     wall = np.empty((height, width, 3), np.uint8)
     for channel, (top, bottom) in enumerate(zip(*_BACKDROP_BGR, strict=True)):
-        shade = (top + (bottom - top) * down) * (1 - 0.12 * across * across)
-        wall[:, :, channel] = np.rint(shade)
+        shade = top + (bottom - top) * down
+        for row in range(0, height, _STRIP):
+            rows = slice(row, row + _STRIP)
+            np.rint(shade[rows] * vignette, out=wall[rows, :, channel], casting="unsafe")
     return wall
 
 
@@ -156,5 +173,9 @@ def _paste(
     # Scales stay above 1/2, where bilinear sampling reads every pixel: no aliasing.
     warped = cv2.warpAffine(cameo, shifted, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR)
     region = picture[y1:y2, x1:x2]
-    veil = cv2.merge((255 - warped[:, :, 3],) * 3)
-    region[:] = cv2.add(cv2.multiply(region, veil, scale=1 / 255), warped[:, :, :3])
+    veil = cv2.cvtColor(cv2.bitwise_not(warped[:, :, 3]), cv2.COLOR_GRAY2BGR)
+    cv2.multiply(region, veil, dst=veil, scale=1 / 255)
+    colours = cv2.cvtColor(warped, cv2.COLOR_BGRA2BGR)
+    del warped
+    cv2.add(veil, colours, dst=veil)
+    region[:] = veil

@@ -1,5 +1,8 @@
 """The service loop: however it ends, tracks end and the reason is written."""
 
+import weakref
+
+import numpy as np
 import pytest
 
 from edge.contract.logrecord import LogRecord
@@ -115,3 +118,28 @@ def test_a_viewer_can_stop_it():
         FakeSource(frames(5)), MemorySink(), listeners=[lambda result: result.frame.index < 1]
     ).run(FACTS)
     assert (summary.frames, summary.reason) == (2, "viewer")
+
+
+class _Watched(FakeSource):
+    """Tells how many earlier pictures are alive whenever it is read."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self._pictures: list[weakref.ref] = []
+        self.alive: list[int] = []
+
+    def read(self):
+        """Return a new frame of five, and count."""
+        self.alive.append(sum(picture() is not None for picture in self._pictures))
+        if len(self._pictures) == 5:
+            return None
+        pixels = np.zeros((96, 128, 3), np.uint8)
+        self._pictures.append(weakref.ref(pixels))
+        return make_frame(len(self._pictures), image=pixels)
+
+
+def test_no_picture_is_kept_while_the_next_is_made():
+    """One picture is in memory at a time: of a 1080p camera each is 6 MB."""
+    source = _Watched()
+    service(source, MemorySink()).run(FACTS)
+    assert source.alive == [0] * 6

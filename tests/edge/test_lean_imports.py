@@ -13,6 +13,7 @@ PROBE = """
 import sys
 sys.argv = ["edgeemo", *{arguments!r}]
 from edge.cli import main
+code = 0
 try:
     main()
 except SystemExit as stop:
@@ -51,3 +52,53 @@ def test_run_needs_nothing_of_the_workstation(tmp_path):
     """A run on the demo loads neither a training library nor mediapipe, installed or not."""
     loaded = loaded_by("run", "--source", "demo", "--max-frames", "2", "--log-dir", str(tmp_path))
     assert not loaded & {*HEAVY, *HOST_ONLY, "pydantic"}
+
+
+def test_a_plain_run_loads_no_more_than_it_needs(tmp_path):
+    """Nor what reads other command lines, draws tables, fetches files or writes bundles."""
+    loaded = loaded_by("run", "--source", "demo", "--max-frames", "2", "--log-dir", str(tmp_path))
+    assert not loaded & {"typer", "rich", "pygments", "click", "subprocess", "tempfile"}
+    assert not loaded & {"statistics", "tomllib", "socket", "http", "email", "typing_extensions"}
+
+
+LEAVING = """
+import atexit, sys
+from edge.cli import entry
+atexit.register(print, "torn down")
+sys.argv = ["edgeemo", *{arguments!r}]
+entry()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["--version"], 0), (["run", "--source", "/no/such.mp4"], 1), (["run", "--emit", "no"], 2)],
+)
+def test_the_process_leaves_with_its_code_and_all_it_said(arguments, code):
+    """The command ends without a teardown, yet its exit code and its last words are there."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVING.format(arguments=arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert "edgeemo" in done.stdout + done.stderr
+    assert "torn down" not in done.stdout
+
+
+def test_a_run_collects_garbage_again(tmp_path):
+    """Start-up goes without the collector; the frames do not, or months would fill the memory."""
+    code = f"""
+import gc
+from edge.cli import main
+from edge.service.daemon import Service
+inner = Service.run
+def run(self, *arguments):
+    print("enabled" if gc.isenabled() else "disabled", gc.get_freeze_count() > 10_000)
+    return inner(self, *arguments)
+Service.run = run
+main(["run", "--source", "demo", "--max-frames", "2", "--log-dir", {str(tmp_path)!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("enabled True")

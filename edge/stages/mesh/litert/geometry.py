@@ -83,7 +83,9 @@ def _split(metadata: bytes) -> tuple[bytes, list[bytes]]:
 
 def _vertices(mesh: bytes) -> NDArray[np.float64]:
     """Return the positions ``(468, 3)``: a repeated float (field 3), packed or not."""
-    buffer = b"".join(value for number, value in fields(mesh) if number == 3)  # type: ignore[misc]
+    # The varints are thousands of triangles' corners, which nobody here needs.
+    parts = fields(mesh, varints=False)
+    buffer = b"".join(value for number, value in parts if number == 3)  # type: ignore[misc]
     values = np.frombuffer(buffer, "<f4")
     if values.size != _FACE_POINTS * _VERTEX_FLOATS or not np.isfinite(values).all():
         raise ValueError(f"{values.size} vertex values, expected {_FACE_POINTS * _VERTEX_FLOATS}")

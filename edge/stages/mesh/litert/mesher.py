@@ -83,7 +83,7 @@ class LitertMesher:
         Raises:
             InferenceError: no runtime, or the file is not a face landmarker's.
         """
-        models = read_task(model)
+        models = read_task(model, blendshapes=config.blendshapes)
         self._config = config
         self._by_detector = as_mediapipe and config.max_faces > 1
         self._search_interval_s = 0.0 if self._by_detector else search_interval_s

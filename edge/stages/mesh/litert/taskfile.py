@@ -20,7 +20,7 @@ class FaceModels:
     Attributes:
         detector: BlazeFace short range, a TFLite model.
         landmarks: the attention mesh, a TFLite model.
-        blendshapes: 52 expression coefficients from points, a TFLite model.
+        blendshapes: 52 expression coefficients from points, a TFLite model; empty when not read.
         geometry: the canonical face, a ``GeometryPipelineMetadata`` message.
     """
 
@@ -30,8 +30,8 @@ class FaceModels:
     geometry: bytes
 
 
-def read_task(path: Path) -> FaceModels:
-    """Read the members of a ``.task`` file.
+def read_task(path: Path, *, blendshapes: bool = True) -> FaceModels:
+    """Read the members of a ``.task`` file; the model of the blendshapes only if asked to.
 
     Raises:
         InferenceError: unreadable, not a zip, or a member is missing or damaged.
@@ -39,7 +39,10 @@ def read_task(path: Path) -> FaceModels:
     try:
         with zipfile.ZipFile(path) as archive:
             return FaceModels(
-                *(archive.read(name) for name in (_DETECTOR, _LANDMARKS, _BLENDSHAPES, _GEOMETRY))
+                detector=archive.read(_DETECTOR),
+                landmarks=archive.read(_LANDMARKS),
+                blendshapes=archive.read(_BLENDSHAPES) if blendshapes else b"",
+                geometry=archive.read(_GEOMETRY),
             )
     except KeyError as error:
         raise InferenceError(

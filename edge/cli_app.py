@@ -1,0 +1,100 @@
+"""Every command by way of Typer: parse, build a configuration, call one function, print."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge import cli_convert, cli_data, cli_evaluate, cli_runs, cli_train
+from edge._version import __version__
+from edge.config import Config, Emit, MesherKind, load_config
+from edge.diagnostics import set_up_logging
+from edge.run_request import RunRequest
+
+app = typer.Typer(
+    name="edgeemo",
+    help="Facial-emotion detection on edge devices: train, convert to int8 with proof, run.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+for commands in (cli_data, cli_train, cli_runs, cli_evaluate, cli_convert):
+    commands.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"edgeemo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks and debug messages.")
+    ] = False,
+    version: Annotated[  # noqa: ARG001 - acts in its callback
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    set_up_logging(debug=debug)
+
+
+@app.command()
+def run(
+    source: Annotated[
+        str | None,
+        typer.Option(help="Camera index or device, video file, folder, stream URL, or demo."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Model bundle; the packaged one by default.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
+    log_dir: Annotated[Path | None, typer.Option(help="Where edgeemo.jsonl is written.")] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
+    mesher: Annotated[MesherKind | None, typer.Option(help="What finds the faces.")] = None,
+    emit: Annotated[
+        Emit | None, typer.Option(help="Write emotions on change, or for every frame.")
+    ] = None,
+    display: Annotated[bool, typer.Option("--display", help="Show the annotated frames.")] = False,
+    save_video: Annotated[
+        Path | None, typer.Option(help="Write the annotated frames to this .mp4 or .avi.")
+    ] = None,
+    snapshot: Annotated[
+        Path | None, typer.Option(help="Write the most telling annotated frame to this .png.")
+    ] = None,
+) -> None:
+    """Watch a source and log the emotions of the faces in it."""
+    from edge.service.session import run_session
+
+    request = RunRequest(
+        source=source,
+        model=model,
+        config=config,
+        log_dir=log_dir,
+        max_frames=max_frames,
+        mesher=mesher,
+        emit=emit,
+        display=display,
+        save_video=save_video,
+        snapshot=snapshot,
+    )
+    with ExitStack() as stack:
+        run_session(request, stack)
+
+
+@app.command()
+def doctor(
+    config: Annotated[Path | None, typer.Option(help="Check this configuration file, too.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check what is on this machine; exit 1 when `edgeemo run` could not work."""
+    from edge.doctor import examine, show
+
+    checks = examine(load_config(config) if config else Config())
+    show(checks, as_json=as_json)
+    if any(check.status == "failure" for check in checks):
+        raise typer.Exit(1)

@@ -68,13 +68,13 @@ def train(
     screen = console()
     samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=config.crops)
 
-    from host_training.progress import ConsoleProgress, TrainingProgress
+    from host_training.progress import ConsoleProgress
     from host_training.tensorboard import TensorBoardProgress
     from host_training.train import train as run_training
 
-    progress: TrainingProgress = ConsoleProgress(screen)
-    if tensorboard:
-        progress = TensorBoardProgress(progress, out / "tensorboard")
+    progress = (
+        TensorBoardProgress(screen, out / "tensorboard") if tensorboard else ConsoleProgress(screen)
+    )
     run = run_training(samples, config, out, progress, resume=resume, ancestors=ancestors)
     screen.print(f"run directory: {run.path}", highlight=False, markup=False, soft_wrap=True)
 

@@ -5,9 +5,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from host_training.checkpoint import EpochRow
+from host_training.console_bar import ConsoleBar
 
 
 class TrainingProgress(Protocol):
@@ -35,8 +36,8 @@ class TrainingProgress(Protocol):
         """The epoch is over and safe on the disk."""
 
 
-class ConsoleProgress:
-    """Progress on a rich console.
+class ConsoleProgress(ConsoleBar):
+    """A run's progress on a rich console.
 
     Args:
         console: where to; the bar is drawn only when it is a terminal.
@@ -44,37 +45,19 @@ class ConsoleProgress:
     """
 
     def __init__(self, console: Console, line_every_s: float = 30.0) -> None:
-        self._console = console
-        self._line_every_s = line_every_s
-        self._bar = Progress(
+        super().__init__(
+            console,
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.completed}/{task.total}"),
             TextColumn("{task.fields[loss]} {task.fields[accuracy]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
+            line_every_s=line_every_s,
         )
         self._task = self._bar.add_task("", total=None, loss="", accuracy="")
-        self._name, self._accuracy, self._said_s = "", "", time.monotonic()
+        self._name, self._accuracy = "", ""
         self._batches = self._done = 0
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
-
-    def say(self, line: str) -> None:
-        """Print a line above the bar."""
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def begin_epoch(self, epoch: int, epochs: int, batches: int) -> None:
         """Start the bar anew."""
@@ -88,10 +71,7 @@ class ConsoleProgress:
         """Move the bar; without a terminal, print a line now and then."""
         self._done += 1
         self._bar.update(self._task, advance=1, loss=f"loss {loss:.4f}")
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._said_s >= self._line_every_s:
-            self._said_s = now
-            self.say(f"{self._name}  batch {self._done}/{self._batches}  loss {loss:.4f}")
+        self._say_if_due(f"{self._name}  batch {self._done}/{self._batches}  loss {loss:.4f}")
 
     def end_epoch(self, row: EpochRow, *, best: bool) -> None:
         """Print the epoch's figures."""

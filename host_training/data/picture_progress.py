@@ -1,11 +1,12 @@
 """How long work on pictures tells where it is: a live bar on a terminal, plain lines elsewhere."""
 
 import time
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from host_training.console_bar import ConsoleBar
 
 
 class PictureProgress(Protocol):
@@ -21,8 +22,8 @@ class PictureProgress(Protocol):
         """So many more are done."""
 
 
-class ConsolePictureProgress:
-    """Progress on a rich console; a context manager.
+class ConsolePictureProgress(ConsoleBar):
+    """Progress of work on pictures on a rich console.
 
     Args:
         console: where to; the bar is drawn only when it is a terminal.
@@ -30,36 +31,18 @@ class ConsolePictureProgress:
     """
 
     def __init__(self, console: Console, line_every_s: float = 10.0) -> None:
-        self._console = console
-        self._line_every_s = line_every_s
-        self._bar = Progress(
+        super().__init__(
+            console,
             TextColumn("meshing"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
+            line_every_s=line_every_s,
         )
         self._task = self._bar.add_task("", total=None, rate="")
         self._total = self._done = 0
-        self._began_s = self._said_s = time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
-
-    def say(self, line: str) -> None:
-        """Print a line above the bar."""
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._began_s = time.monotonic()
 
     def begin(self, total: int) -> None:
         """Start the bar."""
@@ -70,10 +53,7 @@ class ConsolePictureProgress:
     def advance(self, number: int) -> None:
         """Move the bar; without a terminal, print a line now and then and at the end."""
         self._done += number
-        now = time.monotonic()
-        rate = f"{self._done / max(now - self._began_s, 1e-6):.0f} pictures/s"
+        rate = f"{self._done / max(time.monotonic() - self._began_s, 1e-6):.0f} pictures/s"
         self._bar.update(self._task, advance=number, rate=rate)
-        due = now - self._said_s >= self._line_every_s or self._done >= self._total
-        if due and not self._console.is_terminal:
-            self._said_s = now
-            self.say(f"meshed {self._done}/{self._total}  {rate}")
+        line = f"meshed {self._done}/{self._total}  {rate}"
+        self._say_if_due(line, now=self._done >= self._total)

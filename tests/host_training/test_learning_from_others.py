@@ -255,7 +255,11 @@ def test_tensorboard_reads_the_curves(striped: Samples, tmp_path: Path) -> None:
 
     folder = tmp_path / "events"
     run = train(
-        striped, SETTINGS, tmp_path / "run", TensorBoardProgress(quiet(), folder), resume=False
+        striped,
+        SETTINGS,
+        tmp_path / "run",
+        TensorBoardProgress(Console(quiet=True), folder),
+        resume=False,
     )
     events = EventAccumulator(str(folder))
     events.Reload()

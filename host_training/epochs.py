@@ -113,6 +113,9 @@ def _epoch(run: Run, history: History) -> EpochRow:
     run.inference.set_weights(run.average.weights())
     inputs = model_inputs(rows, input_names(run.inference), run.norm)
     probabilities = batched_probabilities(run.inference, inputs)
+    if not np.isfinite(probabilities).all():
+        # The loss of each batch is taken before its step: the last step shows only here.
+        raise _diverged(run, index, "an answer to the validation rows is not a number")
     figures = metrics(probabilities, rows.hard, rows.labels, protocol=rows.protocol, split="")
     right = probabilities[np.arange(len(rows)), rows.hard].astype(np.float64)
     return EpochRow(
@@ -140,13 +143,17 @@ def _learn(run: Run, index: int) -> tuple[float, float]:
         run.average.update()
         sums += float(logs["loss"]), float(logs["accuracy"])
         if not np.isfinite(sums[0]):
-            raise TrainingError(
-                f"the loss is {float(logs['loss'])} in epoch {index + 1}: training has diverged; "
-                f"start a new run with a lower --learning-rate than {run.config.learning_rate:g}"
-            )
+            raise _diverged(run, index, f"the loss is {float(logs['loss'])}")
         run.progress.batch(float(sums[0]) / number)
     loss, accuracy = (sums / len(run.batches)).tolist()
     return loss, accuracy
+
+
+def _diverged(run: Run, index: int, what: str) -> TrainingError:
+    return TrainingError(
+        f"{what} in epoch {index + 1}: training has diverged; start a new run with a lower "
+        f"--learning-rate than {run.config.learning_rate:g}"
+    )
 
 
 def _kept(run: Run, history: History) -> History:

@@ -2,8 +2,12 @@
 
 import csv
 import json
+import resource
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,12 +34,12 @@ from host_training.weight_average import WeightAverage
 keras = import_keras()
 
 
-def tiny(classes: int, dropout: float, mirrored: bool) -> "keras.Model":
+def tiny(classes: int, dropout: float, mirrored: bool, width: int = 8) -> "keras.Model":
     """A network with all that a checkpoint must hold (moments, statistics, dropout), and small."""
     layers = keras.layers
     steps = (
         layers.Rescaling(1 / 127.5, offset=-1),
-        layers.Conv2D(8, 5, strides=4, use_bias=False),
+        layers.Conv2D(width, 5, strides=4, use_bias=False),
         layers.BatchNormalization(),
         layers.ReLU(),
         layers.GlobalAveragePooling2D(),
@@ -50,12 +54,14 @@ def tiny(classes: int, dropout: float, mirrored: bool) -> "keras.Model":
 
 
 class Recorder:
-    """A progress that keeps what it is told, and can stop the run at a batch."""
+    """A progress that keeps what it is told, and can do something at a batch."""
 
-    def __init__(self, at_batch: int = 0, action: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, at_batch: int = 0, action: Callable[[], None] = lambda: None, batches: int = 3
+    ) -> None:
         self.lines: list[str] = []
         self.epochs: list[int] = []
-        self._left, self._action = at_batch, action
+        self._left, self._action, self._batches = at_batch, action, batches
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +80,7 @@ class Recorder:
     def begin_epoch(self, epoch: int, epochs: int, batches: int) -> None:
         """Keep the epoch's number."""
         assert 1 <= epoch <= epochs
-        assert batches == 3
+        assert batches == self._batches
         self.epochs.append(epoch)
 
     def batch(self, loss: float) -> None:
@@ -94,6 +100,8 @@ class Recorder:
 def _registered() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ARCHITECTURES, "tiny", Architecture(tiny, 0.3, ("pixels",), "for tests"))
+        wide = partial(tiny, width=1000)  # whose weights are most of its files
+        patch.setitem(ARCHITECTURES, "wide", Architecture(wide, 0.3, ("pixels",), "for tests"))
         yield
 
 
@@ -259,11 +267,27 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
         config_to_resume(tmp_path)
 
 
-def test_divergence_ends_the_run(tmp_path: Path, striped: Samples, settings: TrainConfig) -> None:
-    """A loss that is not a number ends training with a line that names the remedy."""
-    config = msgspec.structs.replace(settings, learning_rate=1e30, epochs=5)
-    with pytest.raises(TrainingError, match=r"the loss is nan in epoch .* lower --learning-rate"):
-        train(striped, config, tmp_path / "run", Recorder(), resume=False)
+@pytest.mark.parametrize(
+    ("batch_size", "what"),
+    [(16, "the loss is nan"), (48, "an answer to the validation rows is not a number")],
+)
+def test_divergence_ends_the_run(
+    tmp_path: Path, striped: Samples, settings: TrainConfig, batch_size: int, what: str
+) -> None:
+    """A loss, or at last an answer, that is not a number ends training with a remedy.
+
+    Nothing of such an epoch is kept.
+    """
+    changes = {"learning_rate": 1e30, "warmup_epochs": 0.0, "epochs": 5, "batch_size": batch_size}
+    config = msgspec.structs.replace(settings, **changes)
+    out = tmp_path / "run"
+    with pytest.raises(TrainingError, match=rf"{what} in epoch 1: .* lower --learning-rate"):
+        train(striped, config, out, Recorder(batches=48 // batch_size), resume=False)
+    assert sorted(path.name for path in out.rglob("*")) == [
+        "checkpoints",
+        "config.json",
+        "run.json",
+    ]
 
 
 def test_a_lost_checkpoint_is_not_papered_over(
@@ -279,22 +303,44 @@ def test_a_lost_checkpoint_is_not_papered_over(
         train(striped, settings, out, Recorder(), resume=True)
 
 
+def fill_the_disk(room: int) -> None:
+    """Let the system refuse to make any file longer than that many bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+
+
+@contextmanager
+def disk_as_it_was() -> Iterator[None]:
+    """Undo ``fill_the_disk``."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "room", "refused"),
+    [
+        (1, 1_000, "model.keras"),
+        (1, 300_000, "checkpoints/epoch-0001.npz"),
+        (2, 300_000, "checkpoints/epoch-0002.npz"),
+    ],
+)
 def test_a_full_disk_stops_with_everything_before_safe(
-    tmp_path: Path, striped: Samples, settings: TrainConfig, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, striped: Samples, settings: TrainConfig, epoch: int, room: int, refused: str
 ) -> None:
-    """When the disk refuses the second checkpoint, the first still resumes the run."""
+    """What a really full disk refuses is named in one line, and the run resumes to its end."""
     out = tmp_path / "run"
-    real = np.savez
-
-    def savez(file: object, **arrays: np.ndarray) -> None:
-        if (out / "checkpoints" / "epoch-0001.npz").exists():
-            raise OSError(28, "No space left on device")
-        real(file, **arrays)
-
-    monkeypatch.setattr(np, "savez", savez)
-    with pytest.raises(TrainingError, match="No space left on device"):
-        train(striped, settings, out, Recorder(), resume=False)
-    monkeypatch.undo()
+    config = msgspec.structs.replace(settings, architecture="wide", epochs=2)
+    filling = Recorder(3 * epoch, lambda: fill_the_disk(room))
+    with disk_as_it_was(), pytest.raises(TrainingError) as caught:
+        train(striped, config, out, filling, resume=False)
+    expected = "can not be written (File too large); make room, and continue the run with --resume"
+    assert str(caught.value) == f"{out / refused}: {expected}"
+    assert {name.name for name in out.rglob(".*")} == set(), "something half-written is left"
+    assert RunDirectory(out).record().epochs_done == epoch - 1
     second = Recorder()
-    train(striped, settings, out, second, resume=True)
-    assert second.epochs == [2, 3]
+    train(striped, config_to_resume(out), out, second, resume=True)
+    assert second.epochs == list(range(epoch, 3))

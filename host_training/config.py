@@ -70,6 +70,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             policy for a GPU.
         deterministic: ask TensorFlow for operations that give the same bits each time.
         keep_duplicates: learn also from pictures that are among the validation rows.
+        keep_near_duplicates: learn also from near duplicates of them.
         validation_share: of the training rows, where the data names no validation split.
         validation_groups: how that part is held out: ``auto``, disjoint by subject or picture, or
             ``none``, at random: it leaks wherever pictures resemble each other.
@@ -101,6 +102,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     precision: Precision = "float32"
     deterministic: bool = False
     keep_duplicates: bool = False
+    keep_near_duplicates: bool = False
     validation_share: float = 0.2
     validation_groups: Literal["auto", "none"] = "auto"
 
@@ -220,11 +222,16 @@ def check_same_config(stored: TrainConfig, asked: TrainConfig) -> None:
 def decode_config(data: bytes, where: str) -> TrainConfig:
     """Parse ``config.json``; ``where`` names it in the message.
 
+    A run from before ``keep_near_duplicates`` was a setting has kept them.
+
     Raises:
         TrainingError: it is not a configuration of a run.
     """
     try:
-        return msgspec.json.decode(data, type=TrainConfig)
+        fields = msgspec.json.decode(data)
+        if isinstance(fields, dict) and "keep_duplicates" in fields:
+            fields.setdefault("keep_near_duplicates", True)
+        return msgspec.convert(fields, TrainConfig)
     except msgspec.MsgspecError as error:
         raise TrainingError(f"{where}: not a run's configuration ({error})") from error
 

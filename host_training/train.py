@@ -136,6 +136,7 @@ def _partition(samples: Samples, config: TrainConfig, progress: TrainingProgress
         share=config.validation_share,
         seed=config.seed,
         keep_duplicates=config.keep_duplicates,
+        keep_near_duplicates=config.keep_near_duplicates,
         groups=config.validation_groups,
     )
     parts = replace(parts, training=with_targets(parts.training, config))

@@ -87,6 +87,30 @@ def near_pairs(images: NDArray[np.uint8]) -> NearPairs:
     return NearPairs(first[pairs[kept]], scores[kept], is_mirrored[kept])
 
 
+def near_to(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Tell which pictures are near duplicates of one of some others, or equal to one.
+
+    The same as to look for the pairs of ``near_pairs(images + others)`` that lie across, at the
+    cost of those across alone.
+
+    Args:
+        images: uint8 ``(n, 48, 48)``, grey.
+        others: uint8 ``(m, 48, 48)``, grey.
+
+    Returns:
+        bool ``(n,)``.
+    """
+    rows = first_rows(images)
+    first = np.unique(rows)
+    distinct, others = images[first], others[np.unique(first_rows(others))]
+    descriptors = _descriptors(distinct)
+    near = np.zeros(len(images), bool)
+    for those in (others, np.ascontiguousarray(others[:, :, ::-1])):
+        across = _candidates(descriptors, _descriptors(those), across=True)
+        near[first[_confirmed(distinct, those, across)[0][:, 0]]] = True
+    return near[rows]
+
+
 def groups_of(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     """Return int64 ``(n,)``: a group number for each picture; pairs, and pairs of pairs, share one.
 
@@ -128,15 +152,20 @@ def _band(image: NDArray[np.uint8], blurs: tuple[float, float]) -> NDArray[np.fl
     return np.asarray(fine - coarse, np.float32)
 
 
-def _candidates(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return the pairs ``(m, 2)``, lower index first, whose descriptors are similar."""
+def _candidates(
+    one: NDArray[np.float32], other: NDArray[np.float32], *, across: bool = False
+) -> NDArray[np.int64]:
+    """Return the pairs ``(m, 2)`` whose descriptors are similar.
+
+    Of one set of pictures each pair comes once, lower index first; ``across`` two sets all do.
+    """
     found = [np.empty((0, 2), np.int64)]
     for a in range(0, len(one), _BLOCK):
-        for b in range(a, len(other), _BLOCK):
+        for b in range(0 if across else a, len(other), _BLOCK):
             similar = one[a : a + _BLOCK] @ other[b : b + _BLOCK].T
             i, j = np.nonzero(similar >= _CANDIDATE)
             pairs = np.stack((i + a, j + b), axis=1)
-            found.append(pairs[pairs[:, 0] < pairs[:, 1]])
+            found.append(pairs if across else pairs[pairs[:, 0] < pairs[:, 1]])
     return np.concatenate(found)
 
 

@@ -1,13 +1,25 @@
 """Which rows a run learns from and which it is judged on."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from host_training.data.samples import HELD_OUT, TRAINING, VALIDATION, Samples, picture_keys
+from host_training.data.near import groups_of, near_pairs, near_to
+from host_training.data.samples import (
+    HELD_OUT,
+    TRAINING,
+    VALIDATION,
+    Samples,
+    first_rows,
+    picture_keys,
+)
 from host_training.errors import DataError
+
+_MOST_LEFT_OUT: Final = 0.5
+"""Near duplicates of validation rows stay if a label lost a larger share of its rows: then it is
+rows that are hardly different which the data is made of."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,19 +37,25 @@ def partition(
     share: float = 0.2,
     seed: int = 0,
     keep_duplicates: bool = False,
+    keep_near_duplicates: bool = False,
     groups: Literal["auto", "none"] = "auto",
 ) -> Partition:
     """Divide a data set for training.
 
     FER2013's ``Training`` and ``PublicTest`` where both are there, or ``Training`` and the
     ``Validation`` of a ``val`` folder; else a stratified part of the training rows is held out,
-    disjoint by subject where subjects are known and by picture in any case.
+    disjoint by subject where subjects are known, else by near duplicates where each label can be
+    divided so, and by picture in any case.
 
     Args:
         samples: the whole data set; splits other than those two are not touched.
         share: of the rows to hold out where there is no validation split.
         seed: of that choice.
-        keep_duplicates: keep training rows whose very picture is among the validation rows.
+        keep_duplicates: keep training rows whose very picture is among the validation rows, and
+            near duplicates with them.
+        keep_near_duplicates: keep training rows that are near duplicates of validation rows, see
+            ``host_training.data.near``. They are kept, too, where a label would lose more than
+            half of its rows; the remarks say so.
         groups: ``none`` holds rows out at random, stratified by label only; the remark says that
             this leaks.
 
@@ -49,14 +67,14 @@ def partition(
     rows = rows.where(rows.trainable)
     _check_labels(rows, "training", rows.targets.sum(axis=0))
     given = [name for name in (VALIDATION, HELD_OUT) if name in samples.splits]
+    near = not (keep_duplicates or keep_near_duplicates)
     if given and TRAINING in samples.splits:
         training, validation = rows, samples.split_rows(given[0])
         remarks = [f"validation: {given[0]}"]
     else:
-        training, validation = _hold_out(rows, share, seed, groups)
-        how = "disjoint by " + ("subject" if samples.subjects is not None else "picture")
-        if groups == "none":
-            how = "at random: LEAKING wherever rows resemble each other"
+        held, how = _held_out(rows, share, seed, groups, near)
+        training, validation = rows.where(~held), rows.where(held)
+        validation = replace(validation, split=np.full(len(validation), HELD_OUT))
         remarks = [f"validation: {share:.0%} held out of {TRAINING}, {how}"]
     validation = validation.where(validation.measurable)
     if not len(validation):
@@ -64,13 +82,36 @@ def partition(
     answers = np.bincount(validation.hard, minlength=len(validation.labels))
     _check_labels(validation, "validation", answers)
     if not keep_duplicates:
-        twins = np.isin(picture_keys(training.images), picture_keys(validation.images))
-        if twins.any():
-            remarks.append(
-                f"{twins.sum()} training rows left out: the same picture is validated on"
-            )
-            training = training.where(~twins)
+        training, remark = _without_copies(training, validation)
+        remarks += remark
+    if near:
+        training, remark = _without_near(training, validation)
+        remarks += remark
     return Partition(training, validation, tuple(remarks))
+
+
+def _without_copies(training: Samples, validation: Samples) -> tuple[Samples, list[str]]:
+    copies = np.isin(picture_keys(training.images), picture_keys(validation.images))
+    if not copies.any():
+        return training, []
+    remark = f"{copies.sum()} training rows left out: the same picture is validated on"
+    return training.where(~copies), [remark]
+
+
+def _without_near(training: Samples, validation: Samples) -> tuple[Samples, list[str]]:
+    near = near_to(training.images, validation.images)
+    if not near.any():
+        return training, []
+    answers, k = training.targets.argmax(axis=1), len(training.labels)
+    rows, lost = np.bincount(answers, minlength=k), np.bincount(answers[near], minlength=k)
+    worst = int((lost / np.maximum(rows, 1)).argmax())
+    if lost[worst] > _MOST_LEFT_OUT * rows[worst]:
+        return training, [
+            f"{near.sum()} training rows are near duplicates of validation rows and stay, for "
+            f"{training.labels[worst]} would lose {lost[worst]} of {rows[worst]}: LEAKING"
+        ]
+    remark = f"{near.sum()} training rows left out: a near duplicate is validated on"
+    return training.where(~near), [remark]
 
 
 def _check_labels(rows: Samples, what: str, mass: NDArray[np.number]) -> None:
@@ -82,9 +123,10 @@ def _check_labels(rows: Samples, what: str, mass: NDArray[np.number]) -> None:
         )
 
 
-def _hold_out(rows: Samples, share: float, seed: int, how: str) -> tuple[Samples, Samples]:
-    from sklearn.model_selection import StratifiedGroupKFold
-
+def _held_out(
+    rows: Samples, share: float, seed: int, groups: Literal["auto", "none"], near: bool
+) -> tuple[NDArray[np.bool_], str]:
+    """Choose the rows to validate on; return bool ``(n,)``, and in words how."""
     answers = rows.targets.argmax(axis=1)
     counts = np.bincount(answers)
     rarest = int(counts[counts > 0].min())
@@ -93,19 +135,49 @@ def _hold_out(rows: Samples, share: float, seed: int, how: str) -> tuple[Samples
         raise DataError(
             f"{rows.name}: {label} has 1 training row; two or more are needed to hold one out"
         )
-    groups = np.arange(len(rows)) if how == "none" else _groups(rows)
-    folds = max(2, min(round(1 / share), rarest, len(np.unique(groups))))
+    most = min(round(1 / share), rarest)
+    if groups == "none":
+        held = _fold(answers, np.arange(len(rows)), most, seed)
+        return held, "at random: LEAKING wherever rows resemble each other"
+    if rows.subjects is not None:
+        return _fold(answers, rows.subjects, most, seed), "disjoint by subject"
+    if near and len(np.unique(shots := _shots(rows))) > 1:
+        held = _fold(answers, shots, most, seed)
+        if _is_fair(answers, held, most):
+            return held, "disjoint by near duplicates"
+    _, pictures = np.unique(picture_keys(rows.images), return_inverse=True)
+    return _fold(answers, pictures, most, seed), "disjoint by picture"
+
+
+def _fold(
+    answers: NDArray[np.int64], groups: NDArray[np.generic], most: int, seed: int
+) -> NDArray[np.bool_]:
+    """Return bool ``(n,)``: one stratified part of ``most``, of whole groups."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    number = len(np.unique(groups))
+    if number < 2:
+        raise DataError(
+            "all training rows show one subject or one picture; two or more are needed to hold "
+            "some out"
+        )
+    folds = max(2, min(most, number))
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     _, chosen = next(splitter.split(answers, answers, groups))
-    held = np.zeros(len(rows), bool)
+    held = np.zeros(len(answers), bool)
     held[chosen] = True
-    validation = rows.where(held)
-    return rows.where(~held), replace(validation, split=np.full(len(validation), HELD_OUT))
+    return held
 
 
-def _groups(rows: Samples) -> NDArray[np.generic]:
-    """Return what must not be on both sides: who is in a picture, or the picture itself."""
-    if rows.subjects is not None:
-        return rows.subjects
-    _, groups = np.unique(picture_keys(rows.images), return_inverse=True)
-    return np.asarray(groups, np.int64)
+def _shots(rows: Samples) -> NDArray[np.int64]:
+    """Return a group number a row: near duplicates, and near duplicates of those, share one."""
+    first = first_rows(rows.images)
+    return groups_of(near_pairs(rows.images).pairs, len(rows))[first]
+
+
+def _is_fair(answers: NDArray[np.int64], held: NDArray[np.bool_], folds: int) -> bool:
+    """Tell whether each label is on both sides, with half to twice the rows meant to be held."""
+    rows = np.bincount(answers)
+    out = np.bincount(answers[held], minlength=len(rows))[rows > 0]
+    meant = rows[rows > 0] / folds
+    return bool(((out >= meant / 2) & (out <= meant * 2) & (out < rows[rows > 0])).all())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from host_training.data.audit import audit
 from host_training.data.load import one_hot
-from host_training.data.near import MAX_SHIFT, THRESHOLD, groups_of, near_pairs
+from host_training.data.near import MAX_SHIFT, THRESHOLD, groups_of, near_pairs, near_to
 from host_training.data.samples import EXCLUDED, Samples
 from host_training.data_tables import audit_lines
 
@@ -95,6 +95,22 @@ def test_too_much_of_a_change(change: Callable[[NDArray[np.float64]], Picture]) 
     """What is changed beyond the stated limits is not called a near duplicate."""
     images = np.stack([cut(scene(0)), change(scene(0))])
     assert not len(near_pairs(images).pairs)
+
+
+def test_near_to_is_pairs_across() -> None:
+    """Those near to some others are those that a pair of all pictures joins with one of them."""
+    grey = [scene(seed) for seed in range(12)]
+    images = np.stack([cut(g) for g in grey] + [cut(grey[0])])
+    changes = [CHANGES[name] for name in ("shifted by one", "mirrored", "noise")]
+    others = np.stack([change(grey[i]) for i, change in enumerate(changes)] + [cut(scene(99))])
+    pairs = near_pairs(np.concatenate((images, others))).pairs
+    across = pairs[(pairs[:, 0] < 12) & (pairs[:, 1] >= len(images))]
+    found = near_to(images, others)
+    assert set(np.flatnonzero(found[:12])) == set(across[:, 0]) == {0, 1, 2}
+    assert found[12], "the copy of a near duplicate is none"
+    assert near_to(images, images[3:4]).nonzero()[0].tolist() == [3], "an equal one is none"
+    assert not near_to(images[:0], others).size
+    assert not near_to(images, others[:0]).any()
 
 
 def test_flat_pictures_are_like_no_other() -> None:

@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from host_training.data.load import one_hot
+from host_training.data.near import near_to
 from host_training.data.partition import partition
 from host_training.data.samples import Samples, picture_keys
 from host_training.errors import DataError
@@ -103,3 +104,63 @@ def test_data_that_can_not_be_divided(hard: list[int], message: str) -> None:
     """One class only, or one row of a class, is said to be too little."""
     with pytest.raises(DataError, match=message):
         partition(samples(hard))
+
+
+def test_nobody_else_to_hold_out() -> None:
+    """Rows of one subject alone, or of one picture alone, are said to be too little."""
+    alike = samples([0, 1, 2] * 4)
+    alike.images[:] = alike.images[0]
+    for data in (samples([0, 1, 2] * 4, subjects=["S001"] * 12), alike):
+        with pytest.raises(DataError, match="show one subject or one picture; two or more"):
+            partition(data)
+
+
+def with_twins(data: Samples, rows: list[int], of: list[int]) -> Samples:
+    """Let some rows show others' pictures again, with half of the contrast."""
+    data.images[rows] = data.images[of] // 2 + 60
+    return data
+
+
+def test_near_duplicates_of_validation_rows_are_left_out_and_said() -> None:
+    """Training rows with a near duplicate of a validation row go, unless they are asked for."""
+    data = samples([0, 1] * 6, ["Training"] * 8 + ["PublicTest"] * 4)
+    data = with_twins(data, [1, 2], [9, 10])
+    parts = partition(data)
+    assert len(parts.training) == 6
+    assert "2 training rows left out: a near duplicate is validated on" in parts.remarks
+    assert len(partition(data, keep_near_duplicates=True).training) == 8
+    assert len(partition(data, keep_duplicates=True).training) == 8
+
+
+def test_near_duplicates_stay_where_too_little_would_be_left() -> None:
+    """When most rows of a label would go they stay, and the remark calls it leaking."""
+    data = samples([0, 1] * 4 + [0, 1] * 2, ["Training"] * 8 + ["PublicTest"] * 4)
+    data = with_twins(data, [1, 3, 5], [9, 9, 11])
+    parts = partition(data)
+    assert len(parts.training) == 8
+    (remark,) = (remark for remark in parts.remarks if "near" in remark)
+    assert remark.startswith("3 training rows are near duplicates")
+    assert remark.endswith("happiness would lose 3 of 4: LEAKING")
+
+
+def test_held_out_rows_are_disjoint_by_near_duplicates() -> None:
+    """A shot and its near duplicates are on one side, and none of them is thrown away."""
+    data = samples([0, 1, 2] * 20)
+    data = with_twins(data, list(range(30, 60)), list(range(30)))
+    parts = partition(data)
+    assert "disjoint by near duplicates" in parts.remarks[0]
+    assert len(parts.training) + len(parts.validation) == 60
+    assert not near_to(parts.training.images, parts.validation.images).any()
+    assert min(parts.validation.counts().values()) >= 2
+
+
+@pytest.mark.parametrize("shots", [1, 3])
+def test_one_shot_a_label_is_held_out_by_picture(shots: int) -> None:
+    """Rows that are one shot, of a label or all there are, are divided and said to leak."""
+    data = samples([0, 1, 2] * 10)
+    light = np.arange(30, dtype=np.uint8)[:, None, None]
+    data.images[:] = data.images[data.hard % shots] // 2 + light
+    parts = partition(data)
+    assert "disjoint by picture" in parts.remarks[0]
+    assert parts.remarks[1].endswith("LEAKING")
+    assert min(parts.training.counts().values()) > min(parts.validation.counts().values()) > 0

@@ -71,6 +71,15 @@ def test_survives_its_file() -> None:
     assert decode_config(msgspec.json.encode(config), "config.json") == config
 
 
+def test_runs_from_before_a_setting() -> None:
+    """A run that knew nothing of near duplicates has kept them; a new one leaves them out."""
+    fields = msgspec.to_builtins(TrainConfig())
+    del fields["keep_near_duplicates"]
+    older = decode_config(msgspec.json.encode(fields), "config.json")
+    assert older == TrainConfig(keep_near_duplicates=True)
+    assert decode_config(b"{}", "config.json") == TrainConfig()
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"epoch": 3}', b'{"epochs": "many"}'])
 def test_a_damaged_file_is_named(data: bytes) -> None:
     """A config.json that is none is an error of one line with its name."""

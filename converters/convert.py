@@ -210,6 +210,7 @@ def _metadata(
         mesh_input=mesh_input,
         output=model.output,
         template_id=run.template_id,
+        crops=request.evaluation.crops,
         temperature=run.temperature if request.temperature is None else request.temperature,
         training_run=run.run_id,
         parameters=trained.parameters,

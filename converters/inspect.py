@@ -107,7 +107,7 @@ def _heading(description: Description) -> Table:
         ("digest", description.digest),
         ("model", f"{metadata.name}: {metadata.architecture}, {metadata.quantization}"),
         ("labels", ", ".join(metadata.labels)),
-        ("template", metadata.template_id),
+        ("template", f"{metadata.template_id}, learnt from {metadata.crops} crops"),
         ("mesh features", _mesh(metadata)),
         ("temperature", f"{metadata.temperature:g}"),
         ("parameters", f"{metadata.parameters:,} ({description.weights_bytes:,} bytes)"),

@@ -4,21 +4,32 @@ The form follows Mitchell et al., "Model Cards for Model Reporting", FAT* 2019. 
 from the metadata and the parity report of the same bundle.
 """
 
+from typing import Final
+
 from converters.parity import ParityReport
 from edge.contract.metadata import Dataset, Metadata
 
 _LIMITS = """\
-## Limits
+## What it can not do
 
 - The model names the **expression in a picture**. What a person feels can not be read off a face:
   the same expression goes with different feelings, and the same feeling with different expressions
   (Barrett et al., "Emotional Expressions Reconsidered", 2019).
-- It learnt from pictures collected on the web (FER2013 and its relatives): posed and acted faces,
-  uneven in age, skin tone, gender and culture, labelled by a few people who often disagreed. It
-  repeats their biases, and it is worse for faces that are rare there.
+- It always names one of its expressions, also for a face that shows none of them, two at once, or
+  a speaking mouth. It tells nothing of how strong an expression is.
+- It repeats the biases of the people who chose and labelled its pictures, and is worse for faces
+  that are rare there.
 - The recalls above are for that kind of picture. Other cameras, light, angles, masks, glasses and
   beards change them; measure on your own.
 - Scores are not probabilities of an emotion in a person, only of a label in such a data set.
+{hardly_known}
+## For whom it was not made
+
+- Anyone it was not measured on. Age, gender, skin tone and culture do not stand in its data, so
+  nobody knows how well it does for any of these groups, and no figure above is for one of them.
+- People whose faces move otherwise than most: after a stroke, with a facial palsy, Parkinson's
+  disease or Botox, autistic people; nor for infants, masks, drawings and animals.
+- Faces that are turned far to the side or mostly covered.
 
 ## Not for
 
@@ -27,6 +38,25 @@ _LIMITS = """\
   except for medical or safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)).
 - Watching people who do not know of it or did not agree to it.
 """
+
+
+_WEB: Final = """\
+FER2013's pictures were found on the web by the names of emotions, cut out by a face detector and
+made 48 x 48 grey (Goodfellow et al., "Challenges in Representation Learning", 2013): posed, acted
+and caught faces, uneven in age, skin tone, gender and culture, some of them no face at all."""
+_SOURCES: Final = {
+    "fer2013": f"{_WEB}\nThe labels are those of the search, checked by people.",
+    "ferplus": f"""\
+{_WEB}
+The labels are FER+ (Barsoum et al., ICMI 2016): ten people's votes a picture, who often disagreed;
+an answer that one of them alone gave does not count.""",
+}
+_OWN_DATA: Final = "What its pictures show, and who labelled them, only their owner can tell."
+_CROPS: Final = {
+    "raw": "The model learnt from the pictures as they are.",
+    "aligned": "The model learnt from crops that the device's own code had aligned.",
+}
+_LOW_RECALL: Final = 0.4
 
 
 def model_card(metadata: Metadata, report: ParityReport, validation: Dataset | None = None) -> str:
@@ -44,7 +74,7 @@ def model_card(metadata: Metadata, report: ParityReport, validation: Dataset | N
             _data(metadata, report),
             _accuracy(metadata, report, validation),
             _cost(report),
-            _LIMITS,
+            _limits(report),
         )
     )
 
@@ -89,6 +119,9 @@ def _data(metadata: Metadata, report: ParityReport) -> str:
 | use | data set | split | rows | fingerprint |
 |---|---|---|---|---|
 {lines}
+
+{_SOURCES.get(metadata.training_data.name, _OWN_DATA)}
+{_CROPS[metadata.crops]}
 """
 
 
@@ -145,3 +178,12 @@ Against the Keras model, on the same rows, run by {report.runtime}: the same ans
 McNemar's exact p = {comparison.mcnemar_p:.3g}); probabilities differ by
 {comparison.mean_difference:.4f} on average, {comparison.max_difference:.3f} at most.
 """
+
+
+def _limits(report: ParityReport) -> str:
+    recall = report.comparison.tflite.recall
+    low = [
+        f"{label} (recall {share:.0%})" for label, share in recall.items() if share < _LOW_RECALL
+    ]
+    told = f"- It misses most faces that show {', '.join(low)}.\n" if low else ""
+    return _LIMITS.format(hardly_known=told)

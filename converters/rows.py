@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from converters.errors import ConversionError
 from edge.contract.mesh_features import FEATURE_COUNT
-from edge.contract.metadata import Dataset
+from edge.contract.metadata import Crops, Dataset
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +22,7 @@ class LabelledImages:
         protocol: how the answers were made, as in the metrics.
         mesh: float32 ``(n, FEATURE_COUNT)``, the pictures' ``edge.contract.mesh_features``, NaN
             where no face was found; None for rows that were not prepared.
+        crops: whether they are pictures as they are, or crops aligned as the device does it.
     """
 
     images: NDArray[np.uint8]
@@ -30,6 +31,7 @@ class LabelledImages:
     dataset: Dataset
     protocol: str
     mesh: NDArray[np.float32] | None = None
+    crops: Crops = "raw"
 
     def __post_init__(self) -> None:
         n = len(self.images)

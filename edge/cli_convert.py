@@ -19,7 +19,7 @@ from edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from converters.rows import LabelledImages
-    from host_training.config import Crops
+    from edge.contract.metadata import Crops
 
 
 def register(app: typer.Typer) -> None:
@@ -130,4 +130,5 @@ def _labelled(samples: Any) -> "LabelledImages":
         dataset=samples.fingerprint(),
         protocol=samples.protocol,
         mesh=samples.mesh,
+        crops=samples.crops,
     )

@@ -48,7 +48,8 @@ def evaluate(
     ] = None,
     prepared: Prepared = None,
     crops: Annotated[
-        Crop | None, typer.Option(help="Of --prepared; by default those that the run learnt from.")
+        Crop | None,
+        typer.Option(help="Of --prepared; by default those that the model learnt from."),
     ] = None,
     calibrate_on: Annotated[
         str | None,
@@ -135,9 +136,12 @@ def _check_kind(model: Path, folds: int | None) -> None:
 
 
 def _crops(model: Path) -> Crop:
-    """Return which crops a run learnt from, for it must be measured on the same."""
+    """Return which crops a model learnt from, for it must be measured on the same."""
+    from edge.contract.bundle import SUMS, open_bundle
     from host_training.run_directory import CONFIG, RunDirectory
 
+    if (model / SUMS).is_file():
+        return open_bundle(model).metadata.crops
     if model.suffix == ".json":
         from host_training.config import recipe
 

@@ -8,7 +8,7 @@ import typer
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from host_training.config import Crops
+    from edge.contract.metadata import Crops
 
 Data = Annotated[
     Path,

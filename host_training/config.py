@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from edge.contract.metadata import Crops
 from edge.errors import ConfigError
 from host_training.architectures import architecture
 from host_training.augment import Augmentation
@@ -15,7 +16,6 @@ Targets = Literal["votes", "hard"]
 Optimizer = Literal["adamw", "nadam"]
 Schedule = Literal["cosine", "plateau"]
 Precision = Literal["float32", "bfloat16", "mixed"]
-Crops = Literal["raw", "aligned"]
 
 
 # Written so that NaN is refused, too.

@@ -17,6 +17,9 @@ MESH_VERSION: Final = 2
 """The schema of models that take mesh features, with or without a crop. An edgeemo that only knows
 the first must say "update edgeemo", so a bundle carries the lowest version that can tell of it."""
 
+Crops = Literal["raw", "aligned"]
+"""What a model learnt from: pictures as they are, or crops that the device's own code cut out."""
+
 NonEmptyStr = Annotated[str, msgspec.Meta(min_length=1)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -92,6 +95,8 @@ class Metadata(_Model, frozen=True, kw_only=True):
         output: class probabilities, ``(1, len(labels))``.
         color: colour order of the input; only grey today.
         template_id: the alignment of the crops, see ``edge.contract.align.TEMPLATES``.
+        crops: what it learnt from. Either way the device aligns by the template: ``raw`` pictures
+            are those that it was measured on, such as FER2013's. Only ``aligned`` is written down.
         temperature: applied to the output by ``edge.contract.quantize.temper``.
         created_at: UTC, ISO 8601.
     """
@@ -108,6 +113,7 @@ class Metadata(_Model, frozen=True, kw_only=True):
     output: TensorSpec
     color: Literal["gray"] = "gray"
     template_id: str
+    crops: Crops = "raw"
     temperature: PositiveFloat = 1.0
     training_run: str
     parameters: int
@@ -147,6 +153,8 @@ def decode_metadata(data: bytes, where: str) -> Metadata:
 def encode_metadata(metadata: Metadata) -> bytes:
     """Return ``metadata`` as indented JSON with a final newline, each list of numbers in a line."""
     fields = msgspec.to_builtins(metadata)
+    if metadata.crops == "raw":
+        del fields["crops"]  # as every bundle was before; an older edgeemo refuses the other
     if metadata.mesh_input is None:
         del fields["mesh_input"]  # which readers of the first schema would refuse
     text = msgspec.json.format(msgspec.json.encode(fields), indent=2)

@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from edge.contract.align import FER48
 from edge.contract.mesh_features import FEATURE_COUNT, mesh_features
-from edge.contract.metadata import Dataset
+from edge.contract.metadata import Crops, Dataset
 from host_training.atomic import write_atomically
 from host_training.data.meshing import Meshed
 from host_training.data.samples import Samples, picture_keys
@@ -35,8 +35,6 @@ FORMAT: Final = 1
 """Raise it when the mesher's code, the alignment or the files change what a picture gives."""
 AGAIN: Final = "run `edgeemo data prepare` on this data with that --out"
 ROOM: Final = "make room, and run the same command again: it continues"
-
-Crops = Literal["raw", "aligned"]
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -169,7 +167,7 @@ def with_prepared(samples: Samples, folder: Path, crops: Crops = "raw") -> Sampl
             if crops == "aligned":
                 images[rows] = meshed.crops[i]
     _check_none_missing(samples, folder, len(rows_of))
-    return replace(samples, images=images, mesh=features)
+    return replace(samples, images=images, mesh=features, crops=crops)
 
 
 def faces_found(samples: Samples, folder: Path) -> NDArray[np.bool_]:

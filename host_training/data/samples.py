@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.metadata import Dataset
+from edge.contract.metadata import Crops, Dataset
 from host_training.errors import DataError
 
 TRAINING: Final = "Training"
@@ -39,6 +39,7 @@ class Samples:
         mesh: float32 ``(n, FEATURE_COUNT)``: mesh features of each picture as
             ``edge.contract.mesh_features`` computes them, a row of NaN where no face was found;
             None unless the data set was prepared (`edgeemo data prepare`).
+        crops: whether the pictures are as they were read, or aligned ones of a prepared data set.
     """
 
     images: NDArray[np.uint8]
@@ -51,6 +52,7 @@ class Samples:
     protocol: str
     subjects: NDArray[np.str_] | None = None
     mesh: NDArray[np.float32] | None = None
+    crops: Crops = "raw"
 
     def __post_init__(self) -> None:
         n, k = len(self.images), len(self.labels)

@@ -2,14 +2,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from converters.convert import ConvertRequest, convert
 from converters.errors import ConversionError
 from converters.flatbuffer import check_full_int8, read_graph
+from converters.model_card import model_card
 from converters.parity import Gate, decode_report
 from converters.predict import tflite_probabilities
+from edge.contract.align import FER48
 from edge.contract.bundle import MODEL, MODEL_CARD, PARITY, open_bundle
 from edge.contract.labels import EMOTIONS
 from edge.contract.quantize import PIXELS
@@ -235,7 +238,32 @@ def test_the_model_card_carries_figures_limits_and_law(int8_bundle):
         f"{comparison.agreement:.2%}",
         "(EU) 2024/1689, Article 5(1)(f)",
         "What a person feels",
+        "only their owner can tell",
+        "learnt from the pictures as they are",
+        "For whom it was not made",
     ):
         assert text in card
     for label, recall in comparison.tflite.recall.items():
         assert f"| {label} | {comparison.keras.recall[label]:.1%} | {recall:.1%} |" in card
+
+
+def test_the_model_card_names_what_is_hardly_recognised(int8_bundle):
+    """Expressions with a recall under 40 % are named among what the model can not do."""
+    metadata = open_bundle(int8_bundle).metadata
+    report = decode_report((int8_bundle / PARITY).read_bytes(), PARITY)
+    assert "misses most faces" not in model_card(metadata, report)
+    recall = report.comparison.tflite.recall | {"fear": 0.399, "anger": 0.4}
+    poor = msgspec.structs.replace(report.comparison.tflite, recall=recall)
+    comparison = msgspec.structs.replace(report.comparison, tflite=poor)
+    card = model_card(metadata, msgspec.structs.replace(report, comparison=comparison))
+    assert "- It misses most faces that show fear (recall 40%).\n" in card
+
+
+def test_what_the_crops_were_travels(request_int8, int8_bundle, tmp_path):
+    """A bundle tells, and its card says, whether its model learnt from aligned crops."""
+    assert open_bundle(int8_bundle).metadata.crops == "raw"
+    rows = replace(request_int8.evaluation, crops="aligned")
+    convert(replace(request_int8, evaluation=rows, out=tmp_path / "aligned"))
+    assert open_bundle(tmp_path / "aligned").metadata.crops == "aligned"
+    assert "the device's own code had aligned" in (tmp_path / "aligned" / MODEL_CARD).read_text()
+    assert TfliteClassifier.open(tmp_path / "aligned").template is FER48

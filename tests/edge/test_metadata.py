@@ -82,6 +82,7 @@ def test_json_ends_in_a_newline_and_is_indented():
         (changed(temperature=0), r"\$\.temperature"),
         (changed(quantization="int4"), r"\$\.quantization"),
         (changed(color="rgb"), r"\$\.color"),
+        (changed(crops="loose"), r"Invalid enum value 'loose' .*\$\.crops"),
         (changed(input=tensor("input", dtype="int16")), r"\$\.input\.dtype"),
         (changed(output=tensor("output", scale=-1)), r"\$\.output\.scale"),
         (changed(labels=[*EMOTIONS[:7], "boredom"]), r"unknown labels \['boredom'\]"),
@@ -102,6 +103,15 @@ def test_metadata_that_can_not_be_true_is_refused_in_one_line(data, message):
         decode_metadata(data, "some/metadata.json")
     assert str(caught.value).startswith("some/metadata.json: ")
     assert "\n" not in str(caught.value)
+
+
+def test_only_aligned_crops_are_told():
+    """Bundles of raw crops are as they always were; what a model learnt from is read back."""
+    assert b'"crops"' not in encode_metadata(METADATA)
+    assert decode_metadata(encode_metadata(METADATA), "m").crops == "raw"
+    aligned = msgspec.structs.replace(METADATA, crops="aligned")
+    assert b'"crops": "aligned"' in encode_metadata(aligned)
+    assert decode_metadata(encode_metadata(aligned), "m") == aligned
 
 
 def test_metadata_can_not_be_changed_in_memory():

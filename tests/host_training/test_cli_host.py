@@ -9,9 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+import edge
 from edge.cli import main
+from edge.contract.bundle import FILES, METADATA, open_bundle, write_bundle
+from edge.contract.metadata import encode_metadata
 
 CLASSES = ("happy", "sad", "surprised")
 Write = Callable[..., Path]
@@ -165,3 +169,17 @@ def test_a_file_that_is_no_model(
     errors = capsys.readouterr().err
     assert f"{fake}: can not be opened as a Keras model" in errors
     assert errors.count("\n") == 1
+
+
+def test_a_bundle_is_measured_on_the_crops_that_it_learnt_from(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bundle of aligned crops asks for prepared data and is not measured on raw pictures."""
+    packaged = open_bundle(Path(edge.__file__).parent / "models" / "default")
+    files = {name: (packaged.path / name).read_bytes() for name in FILES}
+    aligned = msgspec.structs.replace(packaged.metadata, crops="aligned")
+    bundle = write_bundle(tmp_path / "aligned", files | {METADATA: encode_metadata(aligned)})
+    assert run("evaluate", bundle.path, "--data", data) == 2
+    errors = capsys.readouterr().err
+    assert "aligned crops come from prepared data; make it with `edgeemo data prepare`" in errors
+    assert run("evaluate", packaged.path, "--data", data) == 0

@@ -108,7 +108,8 @@ def _without_near(training: Samples, validation: Samples) -> tuple[Samples, list
     if lost[worst] > _MOST_LEFT_OUT * rows[worst]:
         return training, [
             f"{near.sum()} training rows are near duplicates of validation rows and stay, for "
-            f"{training.labels[worst]} would lose {lost[worst]} of {rows[worst]}: LEAKING"
+            f"{training.labels[worst]} would lose {lost[worst]} of {rows[worst]}: validation "
+            "figures flatter"
         ]
     remark = f"{near.sum()} training rows left out: a near duplicate is validated on"
     return training.where(~near), [remark]

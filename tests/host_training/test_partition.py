@@ -133,14 +133,14 @@ def test_near_duplicates_of_validation_rows_are_left_out_and_said() -> None:
 
 
 def test_near_duplicates_stay_where_too_little_would_be_left() -> None:
-    """When most rows of a label would go they stay, and the remark calls it leaking."""
+    """When most rows of a label would go they stay, and the remark says what that does."""
     data = samples([0, 1] * 4 + [0, 1] * 2, ["Training"] * 8 + ["PublicTest"] * 4)
     data = with_twins(data, [1, 3, 5], [9, 9, 11])
     parts = partition(data)
     assert len(parts.training) == 8
     (remark,) = (remark for remark in parts.remarks if "near" in remark)
     assert remark.startswith("3 training rows are near duplicates")
-    assert remark.endswith("happiness would lose 3 of 4: LEAKING")
+    assert remark.endswith("happiness would lose 3 of 4: validation figures flatter")
 
 
 def test_held_out_rows_are_disjoint_by_near_duplicates() -> None:
@@ -156,11 +156,11 @@ def test_held_out_rows_are_disjoint_by_near_duplicates() -> None:
 
 @pytest.mark.parametrize("shots", [1, 3])
 def test_one_shot_a_label_is_held_out_by_picture(shots: int) -> None:
-    """Rows that are one shot, of a label or all there are, are divided and said to leak."""
+    """Rows that are one shot, of a label or all there are, are divided and said to flatter."""
     data = samples([0, 1, 2] * 10)
     light = np.arange(30, dtype=np.uint8)[:, None, None]
     data.images[:] = data.images[data.hard % shots] // 2 + light
     parts = partition(data)
     assert "disjoint by picture" in parts.remarks[0]
-    assert parts.remarks[1].endswith("LEAKING")
+    assert parts.remarks[1].endswith("validation figures flatter")
     assert min(parts.training.counts().values()) > min(parts.validation.counts().values()) > 0

@@ -3,9 +3,9 @@
     python benchmarks/near_twins.py fer2013.csv.gz fer2013new.csv [--model BUNDLE] [--split S]
 
 FER2013 shows many shots again, shifted, mirrored or relit, in another split. Runs with
-`keep_near_duplicates` left out exact copies of validation rows only. Here the bundle answers all rows of the split, and the
-accuracy is given over all of them, over those with a near twin among the training rows, and over
-those without.
+`keep_near_duplicates` left out exact copies of validation rows only. Here the bundle answers all
+rows of the split, and the accuracy is given over all of them, over those with a near twin among the
+training rows, and over those without.
 """
 
 import argparse

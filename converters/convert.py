@@ -3,18 +3,20 @@
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from converters import parity
-from converters.calibrate import DEFAULT_ROWS, calibration_inputs, choose_calibration
+from converters.calibrate import calibration_inputs, choose_calibration
 from converters.errors import ConversionError
 from converters.flatbuffer import check_builtin_only, check_full_int8, read_graph
 from converters.golden import golden_vectors
+from converters.measure import measure
 from converters.model_card import model_card
 from converters.model_file import TrainedModel, load_model, no_mesh
-from converters.parity import Gate, ParityReport
+from converters.parity import ParityReport
+from converters.parity_plot import parity_png
+from converters.request import ConvertRequest
 from converters.rows import LabelledImages
 from converters.tflite import Form, to_tflite
 from edge._version import __version__
@@ -36,7 +38,7 @@ from edge.contract.metadata import (
     schema_version_for,
 )
 from edge.emotion_model import EmotionModel
-from edge.interpreter import TfliteModel, runtime_name
+from edge.interpreter import TfliteModel
 
 logger = logging.getLogger(__name__)
 
@@ -44,43 +46,12 @@ Progress = Callable[[str], None]
 """Told in a few words which step begins."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class ConvertRequest:
-    """What to convert and what it may cost.
-
-    Attributes:
-        model: a ``.keras`` file or a run directory.
-        out: the bundle directory to write.
-        form: int8, fp16, dynamic or float32.
-        evaluation: every row that parity is measured on.
-        calibration: real training rows to choose from; needed for int8.
-        calibration_rows: how many to choose.
-        seed: of that choice.
-        labels: of the model's outputs, where no ``run.json`` tells.
-        name: of the model; that of ``out`` when None.
-        temperature: to be applied on the device, see ``edge.contract.quantize.temper``; that of
-            the run when None.
-        gate: the cost past which no bundle is written.
-    """
-
-    model: Path
-    out: Path
-    evaluation: LabelledImages
-    form: Form = "int8"
-    calibration: LabelledImages | None = None
-    calibration_rows: int = DEFAULT_ROWS
-    seed: int = 0
-    labels: tuple[str, ...] | None = None
-    name: str | None = None
-    temperature: float | None = None
-    gate: Gate = field(default_factory=Gate)
-
-
 def convert(request: ConvertRequest, progress: Progress = logger.info) -> ParityReport:
     """Convert a model, measure what that costs, and write the bundle if it is little enough.
 
-    Past the gate no bundle is written, and an older one at ``out`` stays as it is; the report is
-    kept beside it as ``<out>.parity.json``.
+    The report's picture goes beside the bundle, as ``<out>.parity.png``: a device needs none. Past
+    the gate no bundle is written, and an older one at ``out`` stays as it is; the report is kept
+    beside it as ``<out>.parity.json``.
 
     Returns:
         The report that the bundle holds as ``parity.json``.
@@ -99,7 +70,8 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
     content = _convert(request.form, trained, calibration)
     model = EmotionModel(TfliteModel(content, name=MODEL), trained.run.mesh_norm)
     progress(f"comparing on {len(request.evaluation):,} rows")
-    report = _measure(request, trained, model, len(content))
+    report = measure(request, trained, model, content)
+    _write_whole(_beside(request.out, "parity.png"), parity_png(report))
     _enforce_gate(request, report)
     progress(f"writing {request.out}")
     metadata = _metadata(request, trained, model, report, calibration)
@@ -113,7 +85,7 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
             MODEL_CARD: model_card(metadata, report, trained.run.validation_data).encode(),
         },
     )
-    _failed_report(request.out).unlink(missing_ok=True)  # of an earlier attempt
+    _beside(request.out, PARITY).unlink(missing_ok=True)  # of an earlier attempt
     return report
 
 
@@ -150,34 +122,10 @@ def _convert(form: Form, trained: TrainedModel, calibration: LabelledImages | No
     return content
 
 
-def _measure(
-    request: ConvertRequest, trained: TrainedModel, model: EmotionModel, size_bytes: int
-) -> ParityReport:
-    rows, labels = request.evaluation, trained.run.labels
-    comparison = parity.compare(
-        parity.keras_probabilities(trained.keras, trained.inputs(rows)),
-        parity.tflite_probabilities(model, rows.images, rows.mesh),
-        rows.labels_for(labels),
-        labels,
-    )
-    return ParityReport(
-        training_run=trained.run.run_id,
-        quantization=request.form,
-        dataset=rows.dataset,
-        protocol=rows.protocol,
-        runtime=runtime_name(),
-        size_bytes=size_bytes,
-        parameters=trained.parameters,
-        comparison=comparison,
-        gate=request.gate,
-        passed=comparison.meets(request.gate),
-    )
-
-
 def _enforce_gate(request: ConvertRequest, report: ParityReport) -> None:
     if report.passed:
         return
-    path = _failed_report(request.out)
+    path = _beside(request.out, PARITY)
     _write_whole(path, parity.encode_report(report))
     comparison, gate = report.comparison, request.gate
     raise ConversionError(
@@ -210,7 +158,7 @@ def _metadata(
         mesh_input=mesh_input,
         output=model.output,
         template_id=run.template_id,
-        temperature=run.temperature if request.temperature is None else request.temperature,
+        temperature=request.temperature_for(run),
         training_run=run.run_id,
         parameters=trained.parameters,
         training_data=run.training_data,
@@ -232,8 +180,8 @@ def _mesh_input(model: EmotionModel) -> MeshInput | None:
     return MeshInput(tensor=model.mesh_input, features_id=FEATURES_ID, norm=model.norm)
 
 
-def _failed_report(out: Path) -> Path:
-    return out.with_name(f"{out.name}.parity.json")
+def _beside(out: Path, name: str) -> Path:
+    return out.with_name(f"{out.name}.{name}")
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -3,6 +3,7 @@
 import struct
 from collections import Counter
 from collections.abc import Iterator
+from math import prod
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +24,7 @@ _FEATURES: Final = (
     FEATURES,
     f"the calibration rows must reach from {FEATURE_MIN:g} to {FEATURE_MAX:g}",
 )
+_MATRIX_PRODUCTS: Final = ("FULLY_CONNECTED", "BATCH_MATMUL")
 _FLOATS: Final = ("FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16")
 
 
@@ -64,6 +66,29 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
     def operation_counts(self) -> dict[str, int]:
         """Return how often each operation occurs, the commonest first."""
         return dict(Counter(operation.name for operation in self.operations).most_common())
+
+    def macs(self) -> int:
+        """Return the multiply-accumulate operations of one inference.
+
+        Those of convolutions and matrix products; activations, pooling and additions are left out,
+        as is usual.
+        """
+        return sum(self._macs(operation) for operation in self.operations)
+
+    def _macs(self, operation: Operation) -> int:
+        if operation.name not in (*_CONVOLUTIONS, *_MATRIX_PRODUCTS):
+            return 0
+        # The weights of a convolution are (out, height, width, in) or (1, height, width, out).
+        first, second = (self.tensors[index].shape for index in operation.inputs[:2])
+        output = prod(self.tensors[operation.outputs[0]].shape)
+        if operation.name == "TRANSPOSE_CONV":  # inputs: output shape, weights, pixels
+            pixels = self.tensors[operation.inputs[2]].shape
+            return prod(pixels) * prod(second[:3])
+        if operation.name == "BATCH_MATMUL":
+            return output * first[-1]
+        if operation.name == "DEPTHWISE_CONV_2D":
+            return output * prod(second[1:3])
+        return output * prod(second[1:])
 
 
 def read_graph(content: bytes) -> Graph:

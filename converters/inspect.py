@@ -9,7 +9,7 @@ from rich.text import Text
 
 from converters.flatbuffer import read_graph
 from converters.parity import ParityReport, decode_report
-from converters.parity import render as render_parity
+from converters.parity_view import render as render_parity
 from edge.contract.bundle import FILES, PARITY, Bundle
 from edge.contract.errors import BundleError
 from edge.contract.metadata import Dataset, Metadata, TensorSpec

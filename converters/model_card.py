@@ -114,13 +114,20 @@ All {report.dataset.rows:,} rows of {report.dataset.name}, split {report.dataset
 | accuracy | {keras.accuracy:.2%} | **{tflite.accuracy:.2%}** |
 | balanced accuracy | {keras.balanced_accuracy:.2%} | {tflite.balanced_accuracy:.2%} |
 | macro-F1 | {keras.macro_f1:.3f} | {tflite.macro_f1:.3f} |
-
+{_calibration(report)}
 Recall, the share of each expression's rows that was recognised:
 
 | expression | Keras float | this model |
 |---|---|---|
 {recalls}
 """
+
+
+def _calibration(report: ParityReport) -> str:
+    keras, tflite = report.comparison.keras.ece, report.comparison.tflite.ece
+    if keras is None or tflite is None:
+        return ""
+    return f"| calibration error, tempered | {keras:.4f} | {tflite:.4f} |\n"
 
 
 def _caveat(measured: Dataset, validation: Dataset | None) -> str:
@@ -135,12 +142,16 @@ def _caveat(measured: Dataset, validation: Dataset | None) -> str:
 
 
 def _cost(report: ParityReport) -> str:
-    comparison = report.comparison
+    comparison, intervals = report.comparison, report.comparison.intervals
+    within = ""
+    if intervals is not None:
+        low, high = intervals.accuracy
+        within = f", 95 % interval {low * 100:+.2f} to {high * 100:+.2f}"
     return f"""\
 ## What the conversion cost
 
 Against the Keras model, on the same rows, run by {report.runtime}: the same answer on
-{comparison.agreement:.2%} of the rows; accuracy {-comparison.drop * 100:+.2f} points
+{comparison.agreement:.2%} of the rows; accuracy {-comparison.drop * 100:+.2f} points{within}
 ({comparison.only_keras_right} rows only right before, {comparison.only_tflite_right} only after,
 McNemar's exact p = {comparison.mcnemar_p:.3g}); probabilities differ by
 {comparison.mean_difference:.4f} on average, {comparison.max_difference:.3f} at most.

@@ -59,9 +59,10 @@ def convert(
 ) -> None:
     """Convert a trained model to a TFLite bundle, and prove that nothing was lost."""
     form = _form(int8=int8, fp16=fp16, dynamic=dynamic)
-    from converters.convert import ConvertRequest
     from converters.convert import convert as run_conversion
-    from converters.parity import Gate, render
+    from converters.parity import Gate
+    from converters.parity_view import render
+    from converters.request import ConvertRequest
 
     screen = console()
     samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=_crops(model))

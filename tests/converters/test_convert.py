@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.convert import ConvertRequest, convert
+from converters.convert import convert
 from converters.errors import ConversionError
 from converters.flatbuffer import check_full_int8, read_graph
 from converters.parity import Gate, decode_report
+from converters.parity_plot import parity_png
 from converters.predict import tflite_probabilities
+from converters.request import ConvertRequest
 from edge.contract.bundle import MODEL, MODEL_CARD, PARITY, open_bundle
 from edge.contract.labels import EMOTIONS
 from edge.contract.quantize import PIXELS
@@ -138,6 +140,30 @@ def test_a_conversion_can_be_repeated_to_the_byte(request_int8, int8_bundle):
         assert (request_int8.out / name).read_bytes() == (int8_bundle / name).read_bytes()
 
 
+def test_the_report_says_what_the_conversion_costs(request_int8, int8_bundle, model):
+    """Size, multiplications and time stand beside those of the float file, from the same run."""
+    report = decode_report((int8_bundle / PARITY).read_bytes(), PARITY)
+    assert report.size_bytes == (int8_bundle / MODEL).stat().st_size
+    convolutions = 24 * 24 * 12 * 49 + 12 * 12 * 16 * 12 * 9
+    assert report.macs == convolutions + 16 * 8
+    assert report.parameters == model.count_params()
+    assert report.latency is not None
+    assert report.latency.threads == 1
+    low, high = report.latency.ratio_interval
+    assert 0 < low <= report.latency.ratio <= high
+    float_report = convert(replace(request_int8, form="float32", calibration=None))
+    assert float_report.latency is None
+    assert float_report.size_bytes == report.float_size_bytes == float_report.float_size_bytes
+
+
+def test_the_picture_of_the_report_lies_beside_the_bundle(int8_bundle):
+    """A person sees what changed without reading JSON, and the device carries no picture."""
+    picture = int8_bundle.with_name("tiny-int8.parity.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    report = decode_report((int8_bundle / PARITY).read_bytes(), PARITY)
+    assert parity_png(report) == picture
+
+
 def test_a_model_that_quantises_badly_is_not_written(request_int8, fragile_run):
     """Past the gate: an error with the figures, a kept report, no bundle."""
     request = replace(request_int8, model=fragile_run)
@@ -150,7 +176,7 @@ def test_a_model_that_quantises_badly_is_not_written(request_int8, fragile_run):
     assert report.comparison.keras.accuracy > 0.9
     assert report.comparison.tflite.accuracy < 0.6
     assert report.comparison.mcnemar_p < 0.001
-    assert listing(request.out.parent) == ["bundle.parity.json"]
+    assert listing(request.out.parent) == ["bundle.parity.json", "bundle.parity.png"]
 
 
 def test_a_refused_conversion_leaves_the_older_bundle(request_int8, int8_bundle):
@@ -160,9 +186,10 @@ def test_a_refused_conversion_leaves_the_older_bundle(request_int8, int8_bundle)
     with pytest.raises(ConversionError, match=r"allowed are -100\.00 points"):
         convert(replace(request_int8, gate=Gate(max_drop=-1)))
     assert open_bundle(request_int8.out).digest == older
-    assert listing(request_int8.out.parent) == ["bundle", "bundle.parity.json"]
+    kept = ["bundle", "bundle.parity.json", "bundle.parity.png"]
+    assert listing(request_int8.out.parent) == kept
     convert(request_int8)
-    assert listing(request_int8.out.parent) == ["bundle"]
+    assert listing(request_int8.out.parent) == ["bundle", "bundle.parity.png"]
 
 
 @pytest.mark.parametrize("step", ["loading", "converting", "comparing", "writing"])
@@ -175,7 +202,8 @@ def test_an_interrupted_conversion_leaves_nothing(request_int8, step):
 
     with pytest.raises(KeyboardInterrupt):
         convert(request_int8, interrupt)
-    assert listing(request_int8.out.parent) == []
+    picture = ["bundle.parity.png"] if step == "writing" else []
+    assert listing(request_int8.out.parent) == picture
 
 
 def bad_requests() -> Iterator[object]:

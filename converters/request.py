@@ -1,0 +1,46 @@
+"""What a conversion is asked for."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from converters.calibrate import DEFAULT_ROWS
+from converters.model_file import RunInfo
+from converters.parity import Gate
+from converters.rows import LabelledImages
+from converters.tflite import Form
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ConvertRequest:
+    """What to convert and what it may cost.
+
+    Attributes:
+        model: a ``.keras`` file or a run directory.
+        out: the bundle directory to write.
+        form: int8, fp16, dynamic or float32.
+        evaluation: every row that parity is measured on.
+        calibration: real training rows to choose from; needed for int8.
+        calibration_rows: how many to choose.
+        seed: of that choice.
+        labels: of the model's outputs, where no ``run.json`` tells.
+        name: of the model; that of ``out`` when None.
+        temperature: to be applied on the device, see ``edge.contract.quantize.temper``; that of
+            the run when None.
+        gate: the cost past which no bundle is written.
+    """
+
+    model: Path
+    out: Path
+    evaluation: LabelledImages
+    form: Form = "int8"
+    calibration: LabelledImages | None = None
+    calibration_rows: int = DEFAULT_ROWS
+    seed: int = 0
+    labels: tuple[str, ...] | None = None
+    name: str | None = None
+    temperature: float | None = None
+    gate: Gate = field(default_factory=Gate)
+
+    def temperature_for(self, run: RunInfo) -> float:
+        """Return what the device will apply: what was asked for, else that of the run."""
+        return run.temperature if self.temperature is None else self.temperature

@@ -9,7 +9,12 @@ from pathlib import Path
 from converters import parity
 from converters.calibrate import calibration_inputs, choose_calibration
 from converters.errors import ConversionError
-from converters.flatbuffer import check_builtin_only, check_full_int8, read_graph
+from converters.flatbuffer import (
+    check_builtin_only,
+    check_full_int8,
+    check_int8_float_io,
+    read_graph,
+)
 from converters.golden import golden_vectors
 from converters.measure import measure
 from converters.model_card import model_card
@@ -18,7 +23,7 @@ from converters.parity import ParityReport
 from converters.parity_plot import parity_png
 from converters.request import ConvertRequest
 from converters.rows import LabelledImages
-from converters.tflite import Form, to_tflite
+from converters.tflite import INTEGER_FORMS, to_tflite
 from edge._version import __version__
 from edge.contract.bundle import (
     GOLDEN,
@@ -31,6 +36,7 @@ from edge.contract.bundle import (
 )
 from edge.contract.mesh_features import FEATURES_ID
 from edge.contract.metadata import (
+    Form,
     MeshInput,
     Metadata,
     Metrics,
@@ -72,7 +78,8 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
     progress(f"comparing on {len(request.evaluation):,} rows")
     report = measure(request, trained, model, content)
     _write_whole(_beside(request.out, "parity.png"), parity_png(report))
-    _enforce_gate(request, report)
+    if not report.passed:
+        _refuse_or_warn(request, report, progress)
     progress(f"writing {request.out}")
     metadata = _metadata(request, trained, model, report, calibration)
     write_bundle(
@@ -105,7 +112,7 @@ def _check_rows(request: ConvertRequest, trained: TrainedModel) -> None:
 
 
 def _calibration(request: ConvertRequest) -> LabelledImages | None:
-    if request.form != "int8" or request.calibration is None:
+    if request.form not in INTEGER_FORMS or request.calibration is None:
         return None
     return choose_calibration(request.calibration, request.calibration_rows, request.seed)
 
@@ -115,25 +122,26 @@ def _convert(form: Form, trained: TrainedModel, calibration: LabelledImages | No
     inputs = None if calibration is None else calibration_inputs(trained, calibration)
     content = to_tflite(trained.keras, form, inputs)
     graph = read_graph(content)
-    if form == "int8":
-        check_full_int8(graph)
-    else:
-        check_builtin_only(graph)
+    check = {"int8": check_full_int8, "int8-float-io": check_int8_float_io}
+    check.get(form, check_builtin_only)(graph)
     return content
 
 
-def _enforce_gate(request: ConvertRequest, report: ParityReport) -> None:
-    if report.passed:
+def _refuse_or_warn(request: ConvertRequest, report: ParityReport, progress: Progress) -> None:
+    comparison, gate = report.comparison, request.gate
+    cost = (
+        f"the {request.form} model loses {comparison.drop * 100:.2f} points of accuracy and agrees "
+        f"with Keras on {comparison.agreement:.2%} of {report.dataset.rows:,} rows; allowed are "
+        f"{gate.max_drop * 100:.2f} points and {gate.min_agreement:.2%}"
+    )
+    if request.force:
+        progress(f"FORCED: {cost}")
         return
     path = _beside(request.out, PARITY)
     _write_whole(path, parity.encode_report(report))
-    comparison, gate = report.comparison, request.gate
     raise ConversionError(
-        f"the {request.form} model loses {comparison.drop * 100:.2f} points of accuracy and agrees "
-        f"with Keras on {comparison.agreement:.2%} of {report.dataset.rows:,} rows; allowed are "
-        f"{gate.max_drop * 100:.2f} points and {gate.min_agreement:.2%}. No bundle was written; "
-        f"{path} tells more. Calibrate on more rows, try --fp16, or train without layers that "
-        "quantise badly"
+        f"{cost}. No bundle was written; {path} tells more. Calibrate on more rows, try --fp16, "
+        "train without layers that quantise badly, or write it all the same with --force"
     )
 
 
@@ -147,7 +155,7 @@ def _metadata(
     run, measured = trained.run, report.comparison.tflite
     mesh_input = _mesh_input(model)
     return Metadata(
-        schema_version=schema_version_for(mesh_input),
+        schema_version=schema_version_for(mesh_input, request.form, forced=not report.passed),
         name=request.name or request.out.resolve().name,
         edgeemo_version=__version__,
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -171,6 +179,7 @@ def _metadata(
             macro_f1=measured.macro_f1,
             recall=measured.recall,
         ),
+        forced=not report.passed,
     )
 
 

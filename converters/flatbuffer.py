@@ -2,7 +2,7 @@
 
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 from typing import Any, Final
 
@@ -133,12 +133,47 @@ def check_full_int8(graph: Graph) -> None:
             scale.
     """
     check_builtin_only(graph)
-    for problem in _int8_problems(graph):
+    for problem in _int8_problems(graph, range(len(graph.tensors))):
         raise ConversionError(f"the TFLite file is not full int8: {problem}")
 
 
-def _int8_problems(graph: Graph) -> Iterator[str]:
-    for tensor in graph.tensors:
+def check_int8_float_io(graph: Graph) -> None:
+    """Make sure that a graph quantises its float inputs and gives floats, with integers between.
+
+    Raises:
+        ConversionError: an end that is not a float, or as ``check_full_int8`` for what lies between
+            them.
+    """
+    check_builtin_only(graph)
+    ends = (*graph.inputs, *graph.outputs)
+    for index in ends:
+        if graph.tensors[index].dtype != "FLOAT32":
+            tensor = graph.tensors[index]
+            raise ConversionError(f"{tensor.name!r} is {tensor.dtype}, expected a FLOAT32 end")
+    inside = [index for index in range(len(graph.tensors)) if index not in ends]
+    for problem in _int8_problems(_between_the_ends(graph), inside):
+        raise ConversionError(f"the TFLite file is not int8 between its ends: {problem}")
+
+
+def _between_the_ends(graph: Graph) -> Graph:
+    """Leave out what quantises the inputs and dequantises the outputs."""
+    operations = graph.operations
+    quantized = [op for op in operations if op.name == "QUANTIZE" and op.inputs[0] in graph.inputs]
+    dequantized = [
+        op for op in operations if op.name == "DEQUANTIZE" and op.outputs[0] in graph.outputs
+    ]
+    outer = [*quantized, *dequantized]
+    return Graph(
+        tensors=graph.tensors,
+        operations=tuple(op for op in operations if op not in outer),
+        inputs=tuple(op.outputs[0] for op in quantized),
+        outputs=tuple(op.inputs[0] for op in dequantized),
+    )
+
+
+def _int8_problems(graph: Graph, integers: Iterable[int]) -> Iterator[str]:
+    """Yield what is not int8 in a graph whose tensors at ``integers`` must be no floats."""
+    for tensor in (graph.tensors[index] for index in integers):
         if tensor.dtype in _FLOATS:
             yield f"tensor {tensor.name!r} is {tensor.dtype}"
     for index in (*graph.inputs, *graph.outputs):

@@ -106,6 +106,7 @@ def _heading(description: Description) -> Table:
         ("bundle", description.path),
         ("digest", description.digest),
         ("model", f"{metadata.name}: {metadata.architecture}, {metadata.quantization}"),
+        ("gate", "NOT met: written with --force" if metadata.forced else "met"),
         ("labels", ", ".join(metadata.labels)),
         ("template", metadata.template_id),
         ("mesh features", _mesh(metadata)),

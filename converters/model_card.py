@@ -28,6 +28,11 @@ _LIMITS = """\
 - Watching people who do not know of it or did not agree to it.
 """
 
+_FORCED = """
+**This model did not meet the gate of its conversion and was written with `--force`.** Read what the
+conversion cost before you use it.
+"""
+
 
 def model_card(metadata: Metadata, report: ParityReport, validation: Dataset | None = None) -> str:
     """Write the model card of a bundle as Markdown.
@@ -52,7 +57,7 @@ def model_card(metadata: Metadata, report: ParityReport, validation: Dataset | N
 def _summary(metadata: Metadata, report: ParityReport) -> str:
     return f"""\
 # {metadata.name}
-
+{_FORCED if metadata.forced else ""}
 Tells {len(metadata.labels)} facial expressions apart: {", ".join(metadata.labels)}.
 
 | | |

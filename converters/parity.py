@@ -23,9 +23,8 @@ from converters.statistics import (
     mcnemar_exact,
     paired_intervals,
 )
-from converters.tflite import Form
 from edge.contract.errors import BundleError
-from edge.contract.metadata import Dataset
+from edge.contract.metadata import Dataset, Form
 from edge.contract.quantize import temper
 from edge.emotion_model import EmotionModel
 

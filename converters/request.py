@@ -7,7 +7,7 @@ from converters.calibrate import DEFAULT_ROWS
 from converters.model_file import RunInfo
 from converters.parity import Gate
 from converters.rows import LabelledImages
-from converters.tflite import Form
+from edge.contract.metadata import Form
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -15,11 +15,11 @@ class ConvertRequest:
     """What to convert and what it may cost.
 
     Attributes:
-        model: a ``.keras`` file or a run directory.
+        model: a ``.keras`` file, a run directory or the folder of a SavedModel.
         out: the bundle directory to write.
-        form: int8, fp16, dynamic or float32.
+        form: how weights and activations are stored.
         evaluation: every row that parity is measured on.
-        calibration: real training rows to choose from; needed for int8.
+        calibration: real training rows to choose from; needed for the integer forms.
         calibration_rows: how many to choose.
         seed: of that choice.
         labels: of the model's outputs, where no ``run.json`` tells.
@@ -27,6 +27,7 @@ class ConvertRequest:
         temperature: to be applied on the device, see ``edge.contract.quantize.temper``; that of
             the run when None.
         gate: the cost past which no bundle is written.
+        force: write it past the gate too, marked as forced.
     """
 
     model: Path
@@ -40,6 +41,7 @@ class ConvertRequest:
     name: str | None = None
     temperature: float | None = None
     gate: Gate = field(default_factory=Gate)
+    force: bool = False
 
     def temperature_for(self, run: RunInfo) -> float:
         """Return what the device will apply: what was asked for, else that of the run."""

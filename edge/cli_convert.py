@@ -19,6 +19,7 @@ from edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from converters.rows import LabelledImages
+    from edge.contract.metadata import Form
     from host_training.config import Crops
 
 
@@ -30,7 +31,8 @@ def register(app: typer.Typer) -> None:
 
 def convert(
     model: Annotated[
-        Path, typer.Argument(help="A .keras file, or a run directory of `edgeemo train`.")
+        Path,
+        typer.Argument(help="A .keras file, a run directory of `edgeemo train`, or a SavedModel."),
     ],
     data: Data,
     out: Annotated[Path, typer.Option(help="The bundle directory to write.")],
@@ -39,6 +41,10 @@ def convert(
     prepared: Prepared = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Full integer: int8 in, int8 out (the default).")
+    ] = False,
+    int8_float_io: Annotated[
+        bool,
+        typer.Option("--int8-float-io", help="Integer between float ends."),
     ] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Half-precision weights.")] = False,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="int8 weights, float input.")] = False,
@@ -56,9 +62,18 @@ def convert(
         int, typer.Option(help="Training rows to calibrate on.", min=1)
     ] = 400,
     seed: Annotated[int, typer.Option(help="Of the choice of those rows.")] = 0,
+    model_labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Emotions of the model's outputs, in order, with commas; only without a run.json."
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write past the limits too; the bundle says so.")
+    ] = False,
 ) -> None:
     """Convert a trained model to a TFLite bundle, and prove that nothing was lost."""
-    form = _form(int8=int8, fp16=fp16, dynamic=dynamic)
+    form = _form({"int8": int8, "int8-float-io": int8_float_io, "fp16": fp16, "dynamic": dynamic})
     from converters.convert import convert as run_conversion
     from converters.parity import Gate
     from converters.parity_view import render
@@ -77,6 +92,8 @@ def convert(
         seed=seed,
         name=name,
         gate=Gate(max_drop=max_drop / 100, min_agreement=min_agreement),
+        labels=None if model_labels is None else tuple(model_labels.split(",")),
+        force=force,
     )
     report = run_conversion(request, lambda step: screen.print(step, highlight=False))
     screen.print(render(report))
@@ -96,8 +113,8 @@ def inspect(
     write_json(json_file, description)
 
 
-def _form(*, int8: bool, fp16: bool, dynamic: bool) -> Any:
-    given = [name for name, on in (("int8", int8), ("fp16", fp16), ("dynamic", dynamic)) if on]
+def _form(forms: "dict[Form, bool]") -> "Form":
+    given: list[Form] = [name for name, on in forms.items() if on]
     if len(given) > 1:
         raise ConfigError(f"--{' and --'.join(given)} exclude each other; give one")
     return given[0] if given else "int8"
@@ -105,9 +122,11 @@ def _form(*, int8: bool, fp16: bool, dynamic: bool) -> Any:
 
 def _crops(model: Path) -> "Crops":
     """Return which crops the run learnt from, for it must be proven on the same."""
+    from converters.saved_model import is_saved_model
     from host_training.run_directory import CONFIG, RunDirectory
 
-    run = RunDirectory(model if model.is_dir() else model.parent)
+    in_folder = model.is_dir() and not is_saved_model(model)
+    run = RunDirectory(model if in_folder else model.resolve().parent)
     return run.config().crops if (run.path / CONFIG).is_file() else "raw"
 
 

@@ -152,6 +152,23 @@ def fragile_run(
 
 
 @pytest.fixture(scope="session")
+def scaled_run(
+    keras: Any, model: Any, training_rows: LabelledImages, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The model with one output of its last layer 1000 times larger.
+
+    All logits share one int8 scale, so the others round to nothing. The whole layer 1000 times
+    larger would quantise as well as before.
+    """
+    scaled = keras.models.clone_model(model)
+    scaled.set_weights(model.get_weights())
+    last = scaled.layers[-2]
+    kernel, bias = last.get_weights()
+    last.set_weights([kernel * (1000, *[1] * 7), bias * (1000, *[1] * 7)])
+    return save_run(scaled, tmp_path_factory.mktemp("runs") / "scaled", training_rows)
+
+
+@pytest.fixture(scope="session")
 def int8_content(model: Any, training_rows: LabelledImages) -> bytes:
     from converters.calibrate import choose_calibration
     from converters.tflite import to_tflite

@@ -1,20 +1,25 @@
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from converters.convert import convert
 from converters.errors import ConversionError
-from converters.flatbuffer import check_full_int8, read_graph
+from converters.flatbuffer import check_full_int8, check_int8_float_io, read_graph
+from converters.inspect import describe, render
 from converters.parity import Gate, decode_report
 from converters.parity_plot import parity_png
 from converters.predict import tflite_probabilities
 from converters.request import ConvertRequest
+from edge.config import load_config
 from edge.contract.bundle import MODEL, MODEL_CARD, PARITY, open_bundle
 from edge.contract.labels import EMOTIONS
 from edge.contract.quantize import PIXELS
+from edge.doctor import examine
 from edge.errors import InferenceError
 from edge.golden import check_golden
 from edge.stages.classify import TfliteClassifier
@@ -177,6 +182,59 @@ def test_a_model_that_quantises_badly_is_not_written(request_int8, fragile_run):
     assert report.comparison.tflite.accuracy < 0.6
     assert report.comparison.mcnemar_p < 0.001
     assert listing(request.out.parent) == ["bundle.parity.json", "bundle.parity.png"]
+
+
+def test_a_last_layer_out_of_scale_is_refused(request_int8, scaled_run):
+    """One logit a thousand times too large leaves the others no steps in int8: no bundle."""
+    with pytest.raises(ConversionError, match=r"agrees with Keras on \d+\.\d+% .* No bundle"):
+        convert(replace(request_int8, model=scaled_run))
+    assert not request_int8.out.exists()
+
+
+def test_a_forced_bundle_is_marked_everywhere(request_int8, fragile_run, tmp_path):
+    """Past the gate, --force writes; metadata, report, card, inspect and doctor say so."""
+    told: list[str] = []
+    report = convert(replace(request_int8, model=fragile_run, force=True), told.append)
+    bundle = open_bundle(request_int8.out)
+    assert not report.passed
+    assert bundle.metadata.forced
+    assert bundle.metadata.schema_version == 3
+    assert any(line.startswith("FORCED: the int8 model loses") for line in told)
+    assert "did not meet the gate" in (request_int8.out / MODEL_CARD).read_text()
+    console = Console(file=io.StringIO(), width=120)
+    console.print(render(describe(bundle)))
+    assert "NOT met: written with --force" in console.file.getvalue()
+    config = tmp_path / "config.toml"
+    config.write_text(f'[model]\nbundle = "{request_int8.out}"\n')
+    (check,) = [check for check in examine(load_config(config)) if check.name == "model"]
+    assert check.status == "warning"
+    assert "lost more accuracy" in check.detail
+
+
+def test_force_marks_nothing_that_meets_the_gate(request_int8):
+    """A good conversion is not called a forced one."""
+    report = convert(replace(request_int8, force=True))
+    assert report.passed
+    assert not open_bundle(request_int8.out).metadata.forced
+
+
+def test_integers_between_float_ends(request_int8, int8_bundle):
+    """Floats in and out, the same integers between as full int8, and the same answers."""
+    report = convert(replace(request_int8, form="int8-float-io"))
+    bundle, full = open_bundle(request_int8.out), open_bundle(int8_bundle)
+    assert bundle.metadata.input.dtype == bundle.metadata.output.dtype == "float32"
+    assert bundle.metadata.schema_version == 3
+    graph = read_graph(bundle.model)
+    check_int8_float_io(graph)
+    assert graph.operation_counts() == {
+        **read_graph(full.model).operation_counts(), "QUANTIZE": 1, "DEQUANTIZE": 1,
+    }  # fmt: skip
+    with pytest.raises(ConversionError, match="not full int8"):
+        check_full_int8(graph)
+    with pytest.raises(ConversionError, match="expected a FLOAT32 end"):
+        check_int8_float_io(read_graph(full.model))
+    assert report.comparison.agreement >= 0.97
+    assert check_golden(bundle) == 0
 
 
 def test_a_refused_conversion_leaves_the_older_bundle(request_int8, int8_bundle):

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from converters import parity
 from converters.calibrate import calibration_inputs, choose_calibration
 from converters.errors import ConversionError
@@ -15,12 +18,15 @@ from converters.flatbuffer import (
     check_int8_float_io,
     read_graph,
 )
+from converters.fold_elu import fold_elu
 from converters.golden import golden_vectors
+from converters.layers import layer_operations, operations_of
 from converters.measure import measure
 from converters.model_card import model_card
 from converters.model_file import TrainedModel, load_model, no_mesh
 from converters.parity import ParityReport
 from converters.parity_plot import parity_png
+from converters.quantizer import FULL_INT8, Quantizer, keeping, read_recipe
 from converters.request import ConvertRequest
 from converters.rows import LabelledImages
 from converters.tflite import INTEGER_FORMS, to_tflite
@@ -36,7 +42,6 @@ from edge.contract.bundle import (
 )
 from edge.contract.mesh_features import FEATURES_ID
 from edge.contract.metadata import (
-    Form,
     MeshInput,
     Metadata,
     Metrics,
@@ -73,7 +78,7 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
     _check_rows(request, trained)
     progress(f"converting to {request.form}")
     calibration = _calibration(request)
-    content = _convert(request.form, trained, calibration)
+    content = _convert(request, trained, calibration)
     model = EmotionModel(TfliteModel(content, name=MODEL), trained.run.mesh_norm)
     progress(f"comparing on {len(request.evaluation):,} rows")
     report = measure(request, trained, model, content)
@@ -112,19 +117,39 @@ def _check_rows(request: ConvertRequest, trained: TrainedModel) -> None:
 
 
 def _calibration(request: ConvertRequest) -> LabelledImages | None:
-    if request.form not in INTEGER_FORMS or request.calibration is None:
+    if request.form not in (*INTEGER_FORMS, "mixed") or request.calibration is None:
         return None
     return choose_calibration(request.calibration, request.calibration_rows, request.seed)
 
 
-def _convert(form: Form, trained: TrainedModel, calibration: LabelledImages | None) -> bytes:
+def _convert(
+    request: ConvertRequest, trained: TrainedModel, calibration: LabelledImages | None
+) -> bytes:
     """Return a TFLite file that was read back and holds what the form promises."""
     inputs = None if calibration is None else calibration_inputs(trained, calibration)
-    content = to_tflite(trained.keras, form, inputs)
-    graph = read_graph(content)
+    if request.form == "mixed":
+        content = _mixed(request, trained, inputs)
+    else:
+        content = to_tflite(trained.keras, request.form, inputs)
+    if request.form in INTEGER_FORMS:
+        content = fold_elu(content)
     check = {"int8": check_full_int8, "int8-float-io": check_int8_float_io}
-    check.get(form, check_builtin_only)(graph)
+    check.get(request.form, check_builtin_only)(read_graph(content))
     return content
+
+
+def _mixed(
+    request: ConvertRequest,
+    trained: TrainedModel,
+    inputs: tuple[NDArray[np.float32], ...] | None,
+) -> bytes:
+    content = to_tflite(trained.keras, "float32")
+    recipe = read_recipe(request.recipe or FULL_INT8)
+    if request.keep_float:
+        known = layer_operations(read_graph(content), trained.keras)
+        recipe = keeping(recipe, operations_of(request.keep_float, known))
+    rows = None if inputs is None else dict(zip(trained.kinds, inputs, strict=True))
+    return Quantizer(content, rows).quantize(recipe)
 
 
 def _refuse_or_warn(request: ConvertRequest, report: ParityReport, progress: Progress) -> None:
@@ -140,8 +165,8 @@ def _refuse_or_warn(request: ConvertRequest, report: ParityReport, progress: Pro
     path = _beside(request.out, PARITY)
     _write_whole(path, parity.encode_report(report))
     raise ConversionError(
-        f"{cost}. No bundle was written; {path} tells more. Calibrate on more rows, try --fp16, "
-        "train without layers that quantise badly, or write it all the same with --force"
+        f"{cost}. No bundle was written; {path} tells more. Calibrate on more rows, see "
+        "--debug-layers and --keep-float, try --fp16, or write it all the same with --force"
     )
 
 

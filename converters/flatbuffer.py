@@ -97,7 +97,7 @@ def read_graph(content: bytes) -> Graph:
     Raises:
         ConversionError: it is not one, or has more than one subgraph.
     """
-    schema = _schema()
+    schema = tflite_schema()
     try:
         model = schema.Model.GetRootAs(content, 0)
         if model.SubgraphsLength() != 1:
@@ -254,7 +254,12 @@ def _names(enumeration: type) -> dict[int, str]:
     return {v: k for k, v in vars(enumeration).items() if isinstance(v, int)}
 
 
-def _schema() -> Any:
+def tflite_schema() -> Any:
+    """Return the generated classes of the TFLite flatbuffer schema.
+
+    Raises:
+        ConversionError: ai-edge-litert is not installed.
+    """
     try:
         from ai_edge_litert import schema_py_generated
     except ImportError as error:

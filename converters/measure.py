@@ -38,6 +38,8 @@ def measure(
     return ParityReport(
         training_run=trained.run.run_id,
         quantization=request.form,
+        recipe=request.recipe_name,
+        kept_float=request.keep_float,
         dataset=rows.dataset,
         protocol=rows.protocol,
         runtime=runtime_name(),

@@ -99,6 +99,8 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         training_run: which run the model comes from.
         quantization: the form of the TFLite file.
+        recipe: of ai-edge-quantizer, for the mixed form.
+        kept_float: layers that were left in float.
         dataset: the rows that both models answered, all of them.
         protocol: how the rows' answers were made.
         runtime: which TFLite runtime answered.
@@ -114,6 +116,8 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: Literal[1, 2] = 2
     training_run: str
     quantization: Form
+    recipe: str | None = None
+    kept_float: tuple[str, ...] = ()
     dataset: Dataset
     protocol: str
     runtime: str

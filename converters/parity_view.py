@@ -101,6 +101,9 @@ def _lines(report: ParityReport) -> Iterator[str]:
         f"probabilities differ by {comparison.mean_difference:.4f} on average, "
         f"{comparison.max_difference:.3f} at most"
     )
+    if report.recipe is not None:
+        kept = ", ".join(report.kept_float)
+        yield f"recipe {report.recipe}{', in float: ' if kept else ''}{kept}"
     yield _cost(report)
     if latency is not None:
         low, high = latency.ratio_interval

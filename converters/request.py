@@ -6,6 +6,7 @@ from pathlib import Path
 from converters.calibrate import DEFAULT_ROWS
 from converters.model_file import RunInfo
 from converters.parity import Gate
+from converters.quantizer import FULL_INT8
 from converters.rows import LabelledImages
 from edge.contract.metadata import Form
 
@@ -27,6 +28,9 @@ class ConvertRequest:
         temperature: to be applied on the device, see ``edge.contract.quantize.temper``; that of
             the run when None.
         gate: the cost past which no bundle is written.
+        recipe: of ai-edge-quantizer, by name or ``.json`` file, for the mixed form; full int8 when
+            None.
+        keep_float: layers that the recipe leaves in float.
         force: write it past the gate too, marked as forced.
     """
 
@@ -41,8 +45,15 @@ class ConvertRequest:
     name: str | None = None
     temperature: float | None = None
     gate: Gate = field(default_factory=Gate)
+    recipe: str | None = None
+    keep_float: tuple[str, ...] = ()
     force: bool = False
 
     def temperature_for(self, run: RunInfo) -> float:
         """Return what the device will apply: what was asked for, else that of the run."""
         return run.temperature if self.temperature is None else self.temperature
+
+    @property
+    def recipe_name(self) -> str | None:
+        """Which recipe makes the mixed form; None for any other."""
+        return (self.recipe or FULL_INT8) if self.form == "mixed" else None

@@ -12,7 +12,7 @@ from converters.model_file import InputKind, input_kinds
 from edge.contract.metadata import Form
 
 INTEGER_FORMS: Final = ("int8", "int8-float-io")
-"""Those whose ranges are measured on calibration rows."""
+"""Those that TensorFlow needs calibration rows for."""
 
 
 def to_tflite(
@@ -31,8 +31,10 @@ def to_tflite(
         The content of a ``.tflite`` file with the model's inputs for one row, in any order.
 
     Raises:
-        ConversionError: TensorFlow is not installed or can not convert the model.
+        ConversionError: a mixed form, or TensorFlow is not installed or can not convert the model.
     """
+    if form == "mixed":
+        raise ConversionError("a mixed model is made from a float file, by a recipe")
     if form in INTEGER_FORMS and calibration is None:
         raise ConversionError(f"{form} needs calibration rows, got none; give training rows")
     tf, kinds = import_tensorflow(), input_kinds(model)

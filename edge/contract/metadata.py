@@ -17,13 +17,14 @@ MESH_VERSION: Final = 2
 """The schema of models that take mesh features, with or without a crop. An edgeemo that only knows
 the first must say "update edgeemo", so a bundle carries the lowest version that can tell of it."""
 FORCED_VERSION: Final = 3
-"""The schema of bundles written past their gate, and of int8 models with float ends."""
+"""The schema of bundles past their gate, of int8 models with float ends and of mixed ones."""
 
-Form = Literal["int8", "int8-float-io", "fp16", "dynamic", "float32"]
+Form = Literal["int8", "int8-float-io", "mixed", "fp16", "dynamic", "float32"]
 """How weights and activations are stored.
 
-int8: integers throughout. int8-float-io: the same between float ends. fp16: half-precision weights.
-dynamic: int8 weights only. float32: as they were. All but the first take and give floats.
+int8: integers throughout. int8-float-io: the same between float ends. mixed: by a recipe, or with
+some layers in float. fp16: half-precision weights. dynamic: int8 weights only. float32: as they
+were. The last three take and give floats.
 """
 
 NonEmptyStr = Annotated[str, msgspec.Meta(min_length=1)]
@@ -170,7 +171,7 @@ def schema_version_for(
     mesh_input: MeshInput | None, form: Form, *, forced: bool
 ) -> Literal[1, 2, 3]:
     """Return the lowest schema version that can tell of such a bundle."""
-    if forced or form == "int8-float-io":
+    if forced or form in ("int8-float-io", "mixed"):
         return FORCED_VERSION
     return CROP_VERSION if mesh_input is None else MESH_VERSION
 

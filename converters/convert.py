@@ -30,6 +30,7 @@ from converters.quantizer import FULL_INT8, Quantizer, keeping, read_recipe
 from converters.request import ConvertRequest
 from converters.rows import LabelledImages
 from converters.tflite import INTEGER_FORMS, to_tflite
+from converters.tflite_metadata import describe_file
 from edge._version import __version__
 from edge.contract.bundle import (
     GOLDEN,
@@ -134,8 +135,17 @@ def _convert(
     if request.form in INTEGER_FORMS:
         content = fold_elu(content)
     check = {"int8": check_full_int8, "int8-float-io": check_int8_float_io}
-    check.get(request.form, check_builtin_only)(read_graph(content))
-    return content
+    graph = read_graph(content)
+    check.get(request.form, check_builtin_only)(graph)
+    return describe_file(content, graph, request.bundle_name, _purpose(trained), trained.run.labels)
+
+
+def _purpose(trained: TrainedModel) -> str:
+    return (
+        f"Tells {len(trained.run.labels)} facial expressions apart; made by edgeemo {__version__} "
+        f"from run {trained.run.run_id}, crops aligned by template {trained.run.template_id}. "
+        "metadata.json of its bundle is the contract."
+    )
 
 
 def _mixed(
@@ -181,7 +191,7 @@ def _metadata(
     mesh_input = _mesh_input(model)
     return Metadata(
         schema_version=schema_version_for(mesh_input, request.form, forced=not report.passed),
-        name=request.name or request.out.resolve().name,
+        name=request.bundle_name,
         edgeemo_version=__version__,
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         architecture=run.architecture,

@@ -57,3 +57,8 @@ class ConvertRequest:
     def recipe_name(self) -> str | None:
         """Which recipe makes the mixed form; None for any other."""
         return (self.recipe or FULL_INT8) if self.form == "mixed" else None
+
+    @property
+    def bundle_name(self) -> str:
+        """What the model is called."""
+        return self.name or self.out.resolve().name

@@ -140,7 +140,7 @@ def test_float_forms_take_pixels_as_they_are(request_int8, form, tolerance):
 
 def test_a_conversion_can_be_repeated_to_the_byte(request_int8, int8_bundle):
     """The same run, rows and seed give the same model and the same golden vectors."""
-    convert(request_int8)
+    convert(replace(request_int8, name="tiny-int8"))
     for name in (MODEL, "golden.npz"):
         assert (request_int8.out / name).read_bytes() == (int8_bundle / name).read_bytes()
 
@@ -158,7 +158,21 @@ def test_the_report_says_what_the_conversion_costs(request_int8, int8_bundle, mo
     assert 0 < low <= report.latency.ratio <= high
     float_report = convert(replace(request_int8, form="float32", calibration=None))
     assert float_report.latency is None
-    assert float_report.size_bytes == report.float_size_bytes == float_report.float_size_bytes
+    metadata_bytes = float_report.size_bytes - report.float_size_bytes
+    assert 0 < metadata_bytes < 3000
+    assert float_report.float_size_bytes == float_report.size_bytes
+
+
+def test_the_file_tells_other_tools_what_it_is(int8_bundle):
+    """Labels, pixels and name are inside the TFLite file, and inspect shows and compares them."""
+    description = describe(open_bundle(int8_bundle))
+    inside = description.file_metadata
+    assert inside is not None
+    assert (inside.name, inside.labels) == ("tiny-int8", EMOTIONS)
+    assert (inside.mean, inside.std) == (0, 1)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(render(description))
+    assert "tiny-int8, 8 labels, pixels less 0 by 1" in console.file.getvalue()
 
 
 def test_the_picture_of_the_report_lies_beside_the_bundle(int8_bundle):

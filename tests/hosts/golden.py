@@ -14,8 +14,11 @@ from edge.golden import compare_golden
 from edge.interpreter import runtime_name
 
 BOUNDS: Final = {"ai-edge-litert": (1, 0), "tflite-runtime": (20, 1)}
-"""By distribution: output steps, and probes with another answer. docs/quantisation.md has what was
-measured; LiteRT computes the same on one processor, and one step of rounding apart on another."""
+"""By distribution: output steps, and probes with another answer, for the packaged model.
+
+docs/quantisation.md has what was measured, of other models too. LiteRT computes the same on one
+processor, and one step of rounding apart on another.
+"""
 
 
 def main(bundles: list[str]) -> int:

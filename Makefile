@@ -4,6 +4,8 @@
 PYTHON ?= python3
 DEVICE := .venv
 FULL := build/venv-full
+PYTHON311 ?= python3.11
+PYTHON313 ?= python3.13
 PIP_FLAGS := --disable-pip-version-check --quiet
 # mediapipe asks for the OpenCV wheel with windows, which would overwrite the headless one: it is
 # installed by itself, after what it truly imports.
@@ -18,7 +20,7 @@ define pytest
 	  exit $$code; }
 endef
 
-.PHONY: help demo test test-device test-full test-arm64 test-bare test-camera fmt lint type schema framing clean
+.PHONY: help demo test test-device test-full test-arm64 test-bare test-camera test-runtimes fmt lint type schema framing clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,6 +49,18 @@ test-bare: ## run the demo in a bare Debian, as root (needs debootstrap)
 
 test-camera: ## run it on a real /dev/video0 in an emulated PC, as root (needs debootstrap, qemu-system-x86)
 	tests/hosts/camera.sh build
+
+# The bundle is the same; interpreter, NumPy and runtime are not. tflite-runtime 2.14 needs NumPy 1.
+test-runtimes: ## compare golden outputs on LiteRT (Python 3.11, 3.13) and tflite-runtime 2.14, where those Pythons are
+	@ran=0; \
+	compare() { \
+	  "$$1" -c "" 2>/dev/null || { echo "$$1 is not here: $$2 left out" >&2; return 0; }; \
+	  "$$1" -m venv build/runtimes/$$2 && build/runtimes/$$2/bin/pip install $(PIP_FLAGS) msgspec $$3 "$$4" && \
+	  PYTHONPATH=. build/runtimes/$$2/bin/python tests/hosts/golden.py edge/models/default && ran=$$((ran + 1)); }; \
+	compare $(PYTHON311) litert-3.11 numpy 'ai-edge-litert>=2.0' && \
+	compare $(PYTHON313) litert-3.13 numpy 'ai-edge-litert>=2.0' && \
+	compare $(PYTHON311) tflite-runtime 'tflite-runtime==2.14.0' 'numpy<2' && \
+	{ [ $$ran -gt 0 ] || { echo "no Python was found: nothing was compared" >&2; exit 1; }; }
 
 fmt: $(FULL)/.installed ## format the code
 	$(FULL)/bin/ruff format $(CODE)
@@ -78,6 +92,6 @@ $(DEVICE)/.tested-with: $(DEVICE)/.installed
 
 $(FULL)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(FULL)
-	$(FULL)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[host,dev]' $(MEDIAPIPE_NEEDS)
+	$(FULL)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[host,quantize,dev]' $(MEDIAPIPE_NEEDS)
 	$(FULL)/bin/pip install $(PIP_FLAGS) --no-deps $(MEDIAPIPE)
 	@touch $@

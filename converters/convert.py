@@ -3,20 +3,34 @@
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from converters import parity
-from converters.calibrate import DEFAULT_ROWS, calibration_inputs, choose_calibration
+from converters.calibrate import calibration_inputs, choose_calibration
 from converters.errors import ConversionError
-from converters.flatbuffer import check_builtin_only, check_full_int8, read_graph
+from converters.flatbuffer import (
+    check_builtin_only,
+    check_full_int8,
+    check_int8_float_io,
+    read_graph,
+)
+from converters.fold_elu import fold_elu
 from converters.golden import golden_vectors
+from converters.layers import layer_operations, operations_of
+from converters.measure import measure
 from converters.model_card import model_card
 from converters.model_file import TrainedModel, load_model, no_mesh
-from converters.parity import Gate, ParityReport
+from converters.parity import ParityReport
+from converters.parity_plot import parity_png
+from converters.quantizer import FULL_INT8, Quantizer, keeping, read_recipe
+from converters.request import ConvertRequest
 from converters.rows import LabelledImages
-from converters.tflite import Form, to_tflite
+from converters.tflite import INTEGER_FORMS, to_tflite
+from converters.tflite_metadata import describe_file
 from edge._version import __version__
 from edge.contract.bundle import (
     GOLDEN,
@@ -36,7 +50,7 @@ from edge.contract.metadata import (
     schema_version_for,
 )
 from edge.emotion_model import EmotionModel
-from edge.interpreter import TfliteModel, runtime_name
+from edge.interpreter import TfliteModel
 
 logger = logging.getLogger(__name__)
 
@@ -44,43 +58,12 @@ Progress = Callable[[str], None]
 """Told in a few words which step begins."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class ConvertRequest:
-    """What to convert and what it may cost.
-
-    Attributes:
-        model: a ``.keras`` file or a run directory.
-        out: the bundle directory to write.
-        form: int8, fp16, dynamic or float32.
-        evaluation: every row that parity is measured on.
-        calibration: real training rows to choose from; needed for int8.
-        calibration_rows: how many to choose.
-        seed: of that choice.
-        labels: of the model's outputs, where no ``run.json`` tells.
-        name: of the model; that of ``out`` when None.
-        temperature: to be applied on the device, see ``edge.contract.quantize.temper``; that of
-            the run when None.
-        gate: the cost past which no bundle is written.
-    """
-
-    model: Path
-    out: Path
-    evaluation: LabelledImages
-    form: Form = "int8"
-    calibration: LabelledImages | None = None
-    calibration_rows: int = DEFAULT_ROWS
-    seed: int = 0
-    labels: tuple[str, ...] | None = None
-    name: str | None = None
-    temperature: float | None = None
-    gate: Gate = field(default_factory=Gate)
-
-
 def convert(request: ConvertRequest, progress: Progress = logger.info) -> ParityReport:
     """Convert a model, measure what that costs, and write the bundle if it is little enough.
 
-    Past the gate no bundle is written, and an older one at ``out`` stays as it is; the report is
-    kept beside it as ``<out>.parity.json``.
+    The report's picture goes beside the bundle, as ``<out>.parity.png``: a device needs none. Past
+    the gate no bundle is written, and an older one at ``out`` stays as it is; the report is kept
+    beside it as ``<out>.parity.json``.
 
     Returns:
         The report that the bundle holds as ``parity.json``.
@@ -96,11 +79,13 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
     _check_rows(request, trained)
     progress(f"converting to {request.form}")
     calibration = _calibration(request)
-    content = _convert(request.form, trained, calibration)
+    content = _convert(request, trained, calibration)
     model = EmotionModel(TfliteModel(content, name=MODEL), trained.run.mesh_norm)
     progress(f"comparing on {len(request.evaluation):,} rows")
-    report = _measure(request, trained, model, len(content))
-    _enforce_gate(request, report)
+    report = measure(request, trained, model, content)
+    _write_whole(_beside(request.out, "parity.png"), parity_png(report))
+    if not report.passed:
+        _refuse_or_warn(request, report, progress)
     progress(f"writing {request.out}")
     metadata = _metadata(request, trained, model, report, calibration)
     write_bundle(
@@ -113,7 +98,7 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
             MODEL_CARD: model_card(metadata, report, trained.run.validation_data).encode(),
         },
     )
-    _failed_report(request.out).unlink(missing_ok=True)  # of an earlier attempt
+    _beside(request.out, PARITY).unlink(missing_ok=True)  # of an earlier attempt
     return report
 
 
@@ -133,59 +118,65 @@ def _check_rows(request: ConvertRequest, trained: TrainedModel) -> None:
 
 
 def _calibration(request: ConvertRequest) -> LabelledImages | None:
-    if request.form != "int8" or request.calibration is None:
+    if request.form not in (*INTEGER_FORMS, "mixed") or request.calibration is None:
         return None
     return choose_calibration(request.calibration, request.calibration_rows, request.seed)
 
 
-def _convert(form: Form, trained: TrainedModel, calibration: LabelledImages | None) -> bytes:
+def _convert(
+    request: ConvertRequest, trained: TrainedModel, calibration: LabelledImages | None
+) -> bytes:
     """Return a TFLite file that was read back and holds what the form promises."""
     inputs = None if calibration is None else calibration_inputs(trained, calibration)
-    content = to_tflite(trained.keras, form, inputs)
-    graph = read_graph(content)
-    if form == "int8":
-        check_full_int8(graph)
+    if request.form == "mixed":
+        content = _mixed(request, trained, inputs)
     else:
-        check_builtin_only(graph)
-    return content
+        content = to_tflite(trained.keras, request.form, inputs)
+    if request.form in INTEGER_FORMS:
+        content = fold_elu(content)
+    check = {"int8": check_full_int8, "int8-float-io": check_int8_float_io}
+    graph = read_graph(content)
+    check.get(request.form, check_builtin_only)(graph)
+    return describe_file(content, graph, request.bundle_name, _purpose(trained), trained.run.labels)
 
 
-def _measure(
-    request: ConvertRequest, trained: TrainedModel, model: EmotionModel, size_bytes: int
-) -> ParityReport:
-    rows, labels = request.evaluation, trained.run.labels
-    comparison = parity.compare(
-        parity.keras_probabilities(trained.keras, trained.inputs(rows)),
-        parity.tflite_probabilities(model, rows.images, rows.mesh),
-        rows.labels_for(labels),
-        labels,
-    )
-    return ParityReport(
-        training_run=trained.run.run_id,
-        quantization=request.form,
-        dataset=rows.dataset,
-        protocol=rows.protocol,
-        runtime=runtime_name(),
-        size_bytes=size_bytes,
-        parameters=trained.parameters,
-        comparison=comparison,
-        gate=request.gate,
-        passed=comparison.meets(request.gate),
+def _purpose(trained: TrainedModel) -> str:
+    return (
+        f"Tells {len(trained.run.labels)} facial expressions apart; made by edgeemo {__version__} "
+        f"from run {trained.run.run_id}, crops aligned by template {trained.run.template_id}. "
+        "metadata.json of its bundle is the contract."
     )
 
 
-def _enforce_gate(request: ConvertRequest, report: ParityReport) -> None:
-    if report.passed:
-        return
-    path = _failed_report(request.out)
-    _write_whole(path, parity.encode_report(report))
+def _mixed(
+    request: ConvertRequest,
+    trained: TrainedModel,
+    inputs: tuple[NDArray[np.float32], ...] | None,
+) -> bytes:
+    content = to_tflite(trained.keras, "float32")
+    recipe = read_recipe(request.recipe or FULL_INT8)
+    if request.keep_float:
+        known = layer_operations(read_graph(content), trained.keras)
+        recipe = keeping(recipe, operations_of(request.keep_float, known))
+    rows = None if inputs is None else dict(zip(trained.kinds, inputs, strict=True))
+    return Quantizer(content, rows).quantize(recipe)
+
+
+def _refuse_or_warn(request: ConvertRequest, report: ParityReport, progress: Progress) -> None:
     comparison, gate = report.comparison, request.gate
-    raise ConversionError(
+    cost = (
         f"the {request.form} model loses {comparison.drop * 100:.2f} points of accuracy and agrees "
         f"with Keras on {comparison.agreement:.2%} of {report.dataset.rows:,} rows; allowed are "
-        f"{gate.max_drop * 100:.2f} points and {gate.min_agreement:.2%}. No bundle was written; "
-        f"{path} tells more. Calibrate on more rows, try --fp16, or train without layers that "
-        "quantise badly"
+        f"{gate.max_drop * 100:.2f} points and {gate.min_agreement:.2%}"
+    )
+    if request.force:
+        progress(f"FORCED: {cost}")
+        return
+    path = _beside(request.out, PARITY)
+    _write_whole(path, parity.encode_report(report))
+    raise ConversionError(
+        f"{cost}. No bundle was written; {path} tells more. Calibrate on more rows, see "
+        "--debug-layers and --keep-float, try --fp16, or write it all the same with --force"
     )
 
 
@@ -199,8 +190,8 @@ def _metadata(
     run, measured = trained.run, report.comparison.tflite
     mesh_input = _mesh_input(model)
     return Metadata(
-        schema_version=schema_version_for(mesh_input),
-        name=request.name or request.out.resolve().name,
+        schema_version=schema_version_for(mesh_input, request.form, forced=not report.passed),
+        name=request.bundle_name,
         edgeemo_version=__version__,
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         architecture=run.architecture,
@@ -211,7 +202,7 @@ def _metadata(
         output=model.output,
         template_id=run.template_id,
         crops=request.evaluation.crops,
-        temperature=run.temperature if request.temperature is None else request.temperature,
+        temperature=request.temperature_for(run),
         training_run=run.run_id,
         parameters=trained.parameters,
         training_data=run.training_data,
@@ -224,6 +215,7 @@ def _metadata(
             macro_f1=measured.macro_f1,
             recall=measured.recall,
         ),
+        forced=not report.passed,
     )
 
 
@@ -233,8 +225,8 @@ def _mesh_input(model: EmotionModel) -> MeshInput | None:
     return MeshInput(tensor=model.mesh_input, features_id=FEATURES_ID, norm=model.norm)
 
 
-def _failed_report(out: Path) -> Path:
-    return out.with_name(f"{out.name}.parity.json")
+def _beside(out: Path, name: str) -> Path:
+    return out.with_name(f"{out.name}.{name}")
 
 
 def _write_whole(path: Path, data: bytes) -> None:

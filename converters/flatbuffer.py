@@ -2,7 +2,8 @@
 
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from math import prod
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +24,7 @@ _FEATURES: Final = (
     FEATURES,
     f"the calibration rows must reach from {FEATURE_MIN:g} to {FEATURE_MAX:g}",
 )
+_MATRIX_PRODUCTS: Final = ("FULLY_CONNECTED", "BATCH_MATMUL")
 _FLOATS: Final = ("FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16")
 
 
@@ -65,6 +67,29 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
         """Return how often each operation occurs, the commonest first."""
         return dict(Counter(operation.name for operation in self.operations).most_common())
 
+    def macs(self) -> int:
+        """Return the multiply-accumulate operations of one inference.
+
+        Those of convolutions and matrix products; activations, pooling and additions are left out,
+        as is usual.
+        """
+        return sum(self._macs(operation) for operation in self.operations)
+
+    def _macs(self, operation: Operation) -> int:
+        if operation.name not in (*_CONVOLUTIONS, *_MATRIX_PRODUCTS):
+            return 0
+        # The weights of a convolution are (out, height, width, in) or (1, height, width, out).
+        first, second = (self.tensors[index].shape for index in operation.inputs[:2])
+        output = prod(self.tensors[operation.outputs[0]].shape)
+        if operation.name == "TRANSPOSE_CONV":  # inputs: output shape, weights, pixels
+            pixels = self.tensors[operation.inputs[2]].shape
+            return prod(pixels) * prod(second[:3])
+        if operation.name == "BATCH_MATMUL":
+            return output * first[-1]
+        if operation.name == "DEPTHWISE_CONV_2D":
+            return output * prod(second[1:3])
+        return output * prod(second[1:])
+
 
 def read_graph(content: bytes) -> Graph:
     """Parse a TFLite file.
@@ -72,7 +97,7 @@ def read_graph(content: bytes) -> Graph:
     Raises:
         ConversionError: it is not one, or has more than one subgraph.
     """
-    schema = _schema()
+    schema = tflite_schema()
     try:
         model = schema.Model.GetRootAs(content, 0)
         if model.SubgraphsLength() != 1:
@@ -108,12 +133,47 @@ def check_full_int8(graph: Graph) -> None:
             scale.
     """
     check_builtin_only(graph)
-    for problem in _int8_problems(graph):
+    for problem in _int8_problems(graph, range(len(graph.tensors))):
         raise ConversionError(f"the TFLite file is not full int8: {problem}")
 
 
-def _int8_problems(graph: Graph) -> Iterator[str]:
-    for tensor in graph.tensors:
+def check_int8_float_io(graph: Graph) -> None:
+    """Make sure that a graph quantises its float inputs and gives floats, with integers between.
+
+    Raises:
+        ConversionError: an end that is not a float, or as ``check_full_int8`` for what lies between
+            them.
+    """
+    check_builtin_only(graph)
+    ends = (*graph.inputs, *graph.outputs)
+    for index in ends:
+        if graph.tensors[index].dtype != "FLOAT32":
+            tensor = graph.tensors[index]
+            raise ConversionError(f"{tensor.name!r} is {tensor.dtype}, expected a FLOAT32 end")
+    inside = [index for index in range(len(graph.tensors)) if index not in ends]
+    for problem in _int8_problems(_between_the_ends(graph), inside):
+        raise ConversionError(f"the TFLite file is not int8 between its ends: {problem}")
+
+
+def _between_the_ends(graph: Graph) -> Graph:
+    """Leave out what quantises the inputs and dequantises the outputs."""
+    operations = graph.operations
+    quantized = [op for op in operations if op.name == "QUANTIZE" and op.inputs[0] in graph.inputs]
+    dequantized = [
+        op for op in operations if op.name == "DEQUANTIZE" and op.outputs[0] in graph.outputs
+    ]
+    outer = [*quantized, *dequantized]
+    return Graph(
+        tensors=graph.tensors,
+        operations=tuple(op for op in operations if op not in outer),
+        inputs=tuple(op.outputs[0] for op in quantized),
+        outputs=tuple(op.inputs[0] for op in dequantized),
+    )
+
+
+def _int8_problems(graph: Graph, integers: Iterable[int]) -> Iterator[str]:
+    """Yield what is not int8 in a graph whose tensors at ``integers`` must be no floats."""
+    for tensor in (graph.tensors[index] for index in integers):
         if tensor.dtype in _FLOATS:
             yield f"tensor {tensor.name!r} is {tensor.dtype}"
     for index in (*graph.inputs, *graph.outputs):
@@ -194,7 +254,12 @@ def _names(enumeration: type) -> dict[int, str]:
     return {v: k for k, v in vars(enumeration).items() if isinstance(v, int)}
 
 
-def _schema() -> Any:
+def tflite_schema() -> Any:
+    """Return the generated classes of the TFLite flatbuffer schema.
+
+    Raises:
+        ConversionError: ai-edge-litert is not installed.
+    """
     try:
         from ai_edge_litert import schema_py_generated
     except ImportError as error:

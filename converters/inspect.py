@@ -9,8 +9,9 @@ from rich.text import Text
 
 from converters.flatbuffer import read_graph
 from converters.parity import ParityReport, decode_report
-from converters.parity import render as render_parity
-from edge.contract.bundle import FILES, PARITY, Bundle
+from converters.parity_view import render as render_parity
+from converters.tflite_metadata import FileMetadata, read_file_metadata
+from edge.contract.bundle import FILES, MODEL, PARITY, Bundle
 from edge.contract.errors import BundleError
 from edge.contract.metadata import Dataset, Metadata, TensorSpec
 from edge.emotion_model import open_emotion_model
@@ -37,6 +38,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
         input: as the interpreter reports it, which agrees with the metadata; None without a crop.
         mesh_input: the same, None without mesh features.
         output: the same.
+        file_metadata: what the model file says about itself to other tools; None in bundles of
+            older versions.
         operations: how often each occurs.
         weights_bytes: constant data in the model file.
         runtime: which TFLite runtime loaded the model here.
@@ -51,6 +54,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     input: TensorSpec | None
     mesh_input: TensorSpec | None
     output: TensorSpec
+    file_metadata: FileMetadata | None = None
     operations: dict[str, int]
     weights_bytes: int
     runtime: str
@@ -80,6 +84,7 @@ def describe(bundle: Bundle) -> Description:
         input=model.input,
         mesh_input=model.mesh_input,
         output=model.output,
+        file_metadata=_file_metadata(bundle),
         operations=graph.operation_counts(),
         weights_bytes=sum(tensor.data_bytes for tensor in graph.tensors),
         runtime=runtime_name(),
@@ -106,7 +111,9 @@ def _heading(description: Description) -> Table:
         ("bundle", description.path),
         ("digest", description.digest),
         ("model", f"{metadata.name}: {metadata.architecture}, {metadata.quantization}"),
+        ("gate", "NOT met: written with --force" if metadata.forced else "met"),
         ("labels", ", ".join(metadata.labels)),
+        ("in the file", _in_the_file(description.file_metadata)),
         ("template", f"{metadata.template_id}, learnt from {metadata.crops} crops"),
         ("mesh features", _mesh(metadata)),
         ("temperature", f"{metadata.temperature:g}"),
@@ -120,6 +127,23 @@ def _heading(description: Description) -> Table:
         # Text, for names may hold brackets, which rich would take for markup.
         grid.add_row(Text(name, style="bold"), Text(value))
     return grid
+
+
+def _file_metadata(bundle: Bundle) -> FileMetadata | None:
+    found = read_file_metadata(bundle.model)
+    if found is not None and found.labels != bundle.metadata.labels:
+        raise BundleError(
+            f"{bundle.path / MODEL}: has labels {', '.join(found.labels)} inside, the metadata say "
+            f"{', '.join(bundle.metadata.labels)}; convert the model again"
+        )
+    return found
+
+
+def _in_the_file(found: FileMetadata | None) -> str:
+    if found is None:
+        return "no metadata for other tools"
+    pixels = "" if found.mean is None else f", pixels less {found.mean:g} by {found.std:g}"
+    return f"{found.name}, {len(found.labels)} labels{pixels}"
 
 
 def _mesh(metadata: Metadata) -> str:

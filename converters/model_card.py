@@ -39,6 +39,11 @@ _LIMITS = """\
 - Watching people who do not know of it or did not agree to it.
 """
 
+_FORCED = """
+**This model did not meet the gate of its conversion and was written with `--force`.** Read what the
+conversion cost before you use it.
+"""
+
 
 _WEB: Final = """\
 FER2013's pictures were found on the web by the names of emotions, cut out by a face detector and
@@ -82,7 +87,7 @@ def model_card(metadata: Metadata, report: ParityReport, validation: Dataset | N
 def _summary(metadata: Metadata, report: ParityReport) -> str:
     return f"""\
 # {metadata.name}
-
+{_FORCED if metadata.forced else ""}
 Tells {len(metadata.labels)} facial expressions apart: {", ".join(metadata.labels)}.
 
 | | |
@@ -147,13 +152,20 @@ All {report.dataset.rows:,} rows of {report.dataset.name}, split {report.dataset
 | accuracy | {keras.accuracy:.2%} | **{tflite.accuracy:.2%}** |
 | balanced accuracy | {keras.balanced_accuracy:.2%} | {tflite.balanced_accuracy:.2%} |
 | macro-F1 | {keras.macro_f1:.3f} | {tflite.macro_f1:.3f} |
-
+{_calibration(report)}
 Recall, the share of each expression's rows that was recognised:
 
 | expression | Keras float | this model |
 |---|---|---|
 {recalls}
 """
+
+
+def _calibration(report: ParityReport) -> str:
+    keras, tflite = report.comparison.keras.ece, report.comparison.tflite.ece
+    if keras is None or tflite is None:
+        return ""
+    return f"| calibration error, tempered | {keras:.4f} | {tflite:.4f} |\n"
 
 
 def _caveat(measured: Dataset, validation: Dataset | None) -> str:
@@ -168,12 +180,16 @@ def _caveat(measured: Dataset, validation: Dataset | None) -> str:
 
 
 def _cost(report: ParityReport) -> str:
-    comparison = report.comparison
+    comparison, intervals = report.comparison, report.comparison.intervals
+    within = ""
+    if intervals is not None:
+        low, high = intervals.accuracy
+        within = f", 95 % interval {low * 100:+.2f} to {high * 100:+.2f}"
     return f"""\
 ## What the conversion cost
 
 Against the Keras model, on the same rows, run by {report.runtime}: the same answer on
-{comparison.agreement:.2%} of the rows; accuracy {-comparison.drop * 100:+.2f} points
+{comparison.agreement:.2%} of the rows; accuracy {-comparison.drop * 100:+.2f} points{within}
 ({comparison.only_keras_right} rows only right before, {comparison.only_tflite_right} only after,
 McNemar's exact p = {comparison.mcnemar_p:.3g}); probabilities differ by
 {comparison.mean_difference:.4f} on average, {comparison.max_difference:.3f} at most.

@@ -1,4 +1,4 @@
-"""Reading the trained model: a ``.keras`` file, or the run directory that it lies in."""
+"""Reading the trained model: a ``.keras`` file, the run directory it lies in, or a SavedModel."""
 
 import zipfile
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from converters.errors import ConversionError
 from converters.frameworks import import_keras, quiet
 from converters.rows import LabelledImages
+from converters.saved_model import is_saved_model, load_saved_model
 from edge.contract.align import FER48, TEMPLATES
 from edge.contract.labels import EMOTIONS
 from edge.contract.mesh_features import FEATURE_COUNT, FeatureNorm, standardized
@@ -65,7 +66,7 @@ class TrainedModel:
     Attributes:
         keras: the ``keras.Model``: ``(n, size, size, 1)`` float pixels 0 to 255, standardised mesh
             features ``(n, FEATURE_COUNT)`` or both in, ``(n, k)`` probabilities out.
-        path: the ``.keras`` file.
+        path: the ``.keras`` file or the SavedModel's folder.
         run: from ``run.json``; ``UNKNOWN`` where there is none.
     """
 
@@ -124,8 +125,8 @@ def load_model(path: Path, labels: tuple[str, ...] | None = None) -> TrainedMode
     """Load a trained model without running code from the file.
 
     Args:
-        path: a ``.keras`` file, or a run directory of ``edgeemo train``. A ``run.json`` beside the
-            file is read too.
+        path: a ``.keras`` file, a run directory of ``edgeemo train``, or the folder of a SavedModel
+            that takes a crop. A ``run.json`` beside the file or folder is read too.
         labels: the emotions in the order of the model's output; needed where there is no
             ``run.json``, refused where it says something else.
 
@@ -134,23 +135,32 @@ def load_model(path: Path, labels: tuple[str, ...] | None = None) -> TrainedMode
             or mesh features and probabilities, mesh features of unknown standardisation, or labels
             unknown or contradictory.
     """
-    file = path / MODEL_FILE if path.is_dir() else path
-    _check_file(file)
-    _refuse_code(file)
-    info = _run_info(file.parent / RUN_FILE, labels)
+    if is_saved_model(path):
+        # Resolved: the folder may be given as ".", whose parent is itself.
+        info, file = _run_info(path.resolve().parent / RUN_FILE, labels), path
+        model = load_saved_model(path)
+    else:
+        file = path / MODEL_FILE if path.is_dir() else path
+        _check_file(file)
+        _refuse_code(file)
+        info = _run_info(file.parent / RUN_FILE, labels)
+        model = _load_keras(file)
+    run = info or _bare_info(model.name, labels or ())
+    _check_tensors(model, run, file)
+    return TrainedModel(model, file, run)
+
+
+def _load_keras(file: Path) -> Any:
     keras = import_keras()
     try:
         with quiet():
-            model = keras.saving.load_model(file, compile=False, safe_mode=True)
+            return keras.saving.load_model(file, compile=False, safe_mode=True)
     # Keras gives anything from KeyError to UnicodeDecodeError for a damaged or unsafe file.
     except Exception as error:
         raise ConversionError(
             f"{file}: Keras can not load it safely ({_first_line(error)}); "
             "expected layers of Keras only, saved by this version of Keras or an older one"
         ) from error
-    run = info or _bare_info(model.name, labels or ())
-    _check_tensors(model, run, file)
-    return TrainedModel(model, file, run)
 
 
 def _check_file(file: Path) -> None:
@@ -160,8 +170,8 @@ def _check_file(file: Path) -> None:
         )
     if not file.is_file():
         raise ConversionError(
-            f"{file}: no such file; expected a .keras file or a run directory of `edgeemo train` "
-            f"with {MODEL_FILE} in it"
+            f"{file}: no such file; expected a .keras file, a run directory of `edgeemo train` "
+            f"with {MODEL_FILE} in it, or the folder of a SavedModel"
         )
     if file.suffix != ".keras" or not zipfile.is_zipfile(file):
         raise ConversionError(
@@ -175,7 +185,7 @@ def _run_info(file: Path, labels: tuple[str, ...] | None) -> RunInfo | None:
         if labels is None:
             raise ConversionError(
                 f"{file}: no such file, so the order of the model's outputs is unknown; "
-                "give its labels, or convert the whole run directory"
+                "give them (--model-labels), or convert the whole run directory"
             )
         return None
     try:

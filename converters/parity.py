@@ -10,35 +10,27 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from converters.errors import ConversionError
 from converters.frameworks import as_structured, quiet
+from converters.latency import Latency
 from converters.model_file import no_mesh
-from converters.tflite import Form
+from converters.statistics import (
+    Figures,
+    Intervals,
+    expected_calibration_error,
+    figures,
+    mcnemar_exact,
+    paired_intervals,
+)
 from edge.contract.errors import BundleError
-from edge.contract.metadata import Dataset
+from edge.contract.metadata import Dataset, Form
+from edge.contract.quantize import temper
 from edge.emotion_model import EmotionModel
 
 _BATCH: Final = 256
-
-
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """How well one of the two models does.
-
-    Attributes:
-        accuracy: share of rows answered right.
-        balanced_accuracy: mean recall over the emotions that have rows.
-        macro_f1: mean F1 over the emotions that have rows or were answered.
-        recall: by emotion, where it has rows.
-    """
-
-    accuracy: float
-    balanced_accuracy: float
-    macro_f1: float
-    recall: dict[str, float]
+_SIGNIFICANT: Final = 0.05
+_QUANTILES: Final = (0.5, 0.9, 0.99, 0.999)
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +58,12 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         only_tflite_right: rows that only the converted one answered right.
         mcnemar_p: exact two-sided p value of McNemar's test on those two: how likely so uneven a
             split is when both are equally good.
+        rows: how many there are of each emotion.
+        intervals: of what the conversion changed.
+        difference_quantiles: of the largest difference in a row's probabilities, by the share of
+            rows that lie below.
+
+    The last three are empty in reports of the first schema.
     """
 
     keras: Figures
@@ -76,11 +74,19 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     only_keras_right: int
     only_tflite_right: int
     mcnemar_p: float
+    rows: dict[str, int] = {}
+    intervals: Intervals | None = None
+    difference_quantiles: dict[str, float] = {}
 
     @property
     def drop(self) -> float:
         """Accuracy lost; negative when the converted model does better."""
         return self.keras.accuracy - self.tflite.accuracy
+
+    @property
+    def more_than_chance(self) -> bool:
+        """Whether McNemar's test tells the two accuracies apart at the 5 % level."""
+        return self.mcnemar_p < _SIGNIFICANT
 
     def meets(self, gate: Gate) -> bool:
         """Tell whether the conversion costs no more than the gate allows."""
@@ -93,23 +99,33 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         training_run: which run the model comes from.
         quantization: the form of the TFLite file.
+        recipe: of ai-edge-quantizer, for the mixed form.
+        kept_float: layers that were left in float.
         dataset: the rows that both models answered, all of them.
         protocol: how the rows' answers were made.
         runtime: which TFLite runtime answered.
         size_bytes: of the TFLite file.
+        float_size_bytes: of the same model as a float32 TFLite file.
         parameters: weights of the Keras model.
+        macs: multiplications of one inference, counted in the TFLite file.
+        latency: against that float32 file; None for the float32 form itself.
         gate: what was asked for.
         passed: whether the gate was met.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     training_run: str
     quantization: Form
+    recipe: str | None = None
+    kept_float: tuple[str, ...] = ()
     dataset: Dataset
     protocol: str
     runtime: str
     size_bytes: int
+    float_size_bytes: int | None = None
     parameters: int
+    macs: int | None = None
+    latency: Latency | None = None
     comparison: Comparison
     gate: Gate
     passed: bool
@@ -137,6 +153,7 @@ def compare(
     tflite: NDArray[np.float32],
     answers: NDArray[np.int64],
     labels: tuple[str, ...],
+    temperature: float = 1.0,
 ) -> Comparison:
     """Compare two models' probabilities ``(n, k)`` for the same rows.
 
@@ -145,54 +162,31 @@ def compare(
         tflite: of the converted one.
         answers: the right answers, int64 ``(n,)``.
         labels: the ``k`` emotions.
+        temperature: that the device applies; it moves the calibration error and nothing else.
     """
     keras_top, tflite_top = keras.argmax(axis=1), tflite.argmax(axis=1)
     keras_right, tflite_right = keras_top == answers, tflite_top == answers
     difference = np.abs(keras.astype(np.float64) - tflite)
     only_keras = int((keras_right & ~tflite_right).sum())
     only_tflite = int((tflite_right & ~keras_right).sum())
+    keras_ece, tflite_ece = (
+        expected_calibration_error(temper(given, temperature), answers) for given in (keras, tflite)
+    )
     return Comparison(
-        keras=figures(keras_top, answers, labels),
-        tflite=figures(tflite_top, answers, labels),
+        keras=figures(keras_top, answers, labels, keras_ece),
+        tflite=figures(tflite_top, answers, labels, tflite_ece),
         agreement=float((keras_top == tflite_top).mean()),
         mean_difference=float(difference.mean()),
         max_difference=float(difference.max()),
         only_keras_right=only_keras,
         only_tflite_right=only_tflite,
         mcnemar_p=mcnemar_exact(only_keras, only_tflite),
+        rows={labels[i]: int((answers == i).sum()) for i in np.unique(answers)},
+        intervals=paired_intervals(answers, keras_top, tflite_top, labels),
+        difference_quantiles={
+            f"{share:g}": float(np.quantile(difference.max(axis=1), share)) for share in _QUANTILES
+        },
     )
-
-
-def figures(
-    predicted: NDArray[np.integer], answers: NDArray[np.integer], labels: tuple[str, ...]
-) -> Figures:
-    """Return accuracy, balanced accuracy, macro-F1 and recalls of ``predicted`` ``(n,)``."""
-    k = len(labels)
-    confusion = np.bincount(answers * k + predicted, minlength=k * k).reshape(k, k)
-    hits, rows, answered = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    has_rows, seen = rows > 0, rows + answered > 0
-    recall = hits[has_rows] / rows[has_rows]
-    f1 = 2 * hits[seen] / (rows + answered)[seen]
-    return Figures(
-        accuracy=float(hits.sum() / len(answers)),
-        balanced_accuracy=float(recall.mean()),
-        macro_f1=float(f1.mean()),
-        recall={labels[i]: float(r) for i, r in zip(np.flatnonzero(has_rows), recall, strict=True)},
-    )
-
-
-def mcnemar_exact(only_first: int, only_second: int) -> float:
-    """Return the two-sided p value of McNemar's test in its exact, binomial form.
-
-    McNemar, "Note on the sampling error of the difference between correlated proportions or
-    percentages", Psychometrika 1947; in integers, so that no size of sample underflows.
-    """
-    n, smaller = only_first + only_second, min(only_first, only_second)
-    tail = term = 1
-    for i in range(smaller):
-        term = term * (n - i) // (i + 1)  # the binomial coefficient of n over i + 1
-        tail += term
-    return min(1.0, 2 * tail / (1 << n))
 
 
 def keras_probabilities(model: Any, inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -240,33 +234,3 @@ def tflite_probabilities(
     for row, image, of_face in zip(output, images, features, strict=True):
         row[:] = model.probabilities(image, of_face)
     return output
-
-
-def render(report: ParityReport) -> RenderableType:
-    """Lay a report out for a console."""
-    comparison = report.comparison
-    keras, tflite = comparison.keras, comparison.tflite
-    table = Table("figure", "Keras", report.quantization)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    table.add_row("accuracy", f"{keras.accuracy:.2%}", f"{tflite.accuracy:.2%}")
-    balanced = f"{keras.balanced_accuracy:.2%}", f"{tflite.balanced_accuracy:.2%}"
-    table.add_row("balanced accuracy", *balanced)
-    table.add_row("macro-F1", f"{keras.macro_f1:.3f}", f"{tflite.macro_f1:.3f}")
-    for label, recall in tflite.recall.items():
-        table.add_row(f"recall {label}", f"{keras.recall[label]:.1%}", f"{recall:.1%}")
-    # Text, for names may hold brackets, which rich would take for markup.
-    rows = f"{report.dataset.rows:,} rows of {report.dataset.name} {report.dataset.split}"
-    return Group(
-        Text(f"Parity on all {rows}, protocol {report.protocol}, {report.runtime}"),
-        table,
-        Text(
-            f"same answer on {comparison.agreement:.2%}; only Keras right "
-            f"{comparison.only_keras_right}, only {report.quantization} right "
-            f"{comparison.only_tflite_right}, McNemar's exact p = {comparison.mcnemar_p:.3g}"
-        ),
-        Text(
-            f"probabilities differ by {comparison.mean_difference:.4f} on average, "
-            f"{comparison.max_difference:.3f} at most; {report.size_bytes:,} bytes"
-        ),
-    )

@@ -1,7 +1,7 @@
 """Keras to TFLite bytes: a fixed batch of one, built-in operations only."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,12 +9,10 @@ from numpy.typing import NDArray
 from converters.errors import ConversionError
 from converters.frameworks import as_structured, import_tensorflow, quiet
 from converters.model_file import InputKind, input_kinds
+from edge.contract.metadata import Form
 
-Form = Literal["int8", "fp16", "dynamic", "float32"]
-"""int8: integers throughout. fp16: half-precision weights. dynamic: int8 weights only.
-
-float32: unchanged. The last three take and give floats.
-"""
+INTEGER_FORMS: Final = ("int8", "int8-float-io")
+"""Those that TensorFlow needs calibration rows for."""
 
 
 def to_tflite(
@@ -26,17 +24,19 @@ def to_tflite(
         model: a ``keras.Model`` from ``(n, size, size, 1)`` pixels, ``(n, FEATURE_COUNT)`` mesh
             features or both to ``(n, k)`` probabilities.
         form: how weights and activations are stored.
-        calibration: for int8: one array of real rows for each of the model's inputs, in their
-            order, see ``calibration_inputs``.
+        calibration: for the integer forms: one array of real rows for each of the model's inputs,
+            in their order, see ``calibration_inputs``.
 
     Returns:
         The content of a ``.tflite`` file with the model's inputs for one row, in any order.
 
     Raises:
-        ConversionError: TensorFlow is not installed or can not convert the model.
+        ConversionError: a mixed form, or TensorFlow is not installed or can not convert the model.
     """
-    if form == "int8" and calibration is None:
-        raise ConversionError("int8 needs calibration rows, got none; give training rows")
+    if form == "mixed":
+        raise ConversionError("a mixed model is made from a float file, by a recipe")
+    if form in INTEGER_FORMS and calibration is None:
+        raise ConversionError(f"{form} needs calibration rows, got none; give training rows")
     tf, kinds = import_tensorflow(), input_kinds(model)
     try:
         with quiet():
@@ -86,10 +86,11 @@ def _set_form(
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if form == "fp16":
         converter.target_spec.supported_types = [tf.float16]
-    if form == "int8":
+    if form in INTEGER_FORMS:
         # Integer kernels or an error: never a silent fall-back to float.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.representative_dataset = lambda: _samples(calibration or {})
+    if form == "int8":
         converter.inference_input_type = tf.int8
         converter.inference_output_type = tf.int8
 

@@ -1,7 +1,7 @@
 """The commands around a bundle: make one with proof, and look into one."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -18,8 +18,12 @@ from edge.cli_options import (
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
+    from converters.request import ConvertRequest
     from converters.rows import LabelledImages
-    from edge.contract.metadata import Crops
+    from edge.contract.metadata import Crops, Form
+
+_OPTIONS: Final = {"mixed": "--recipe or --keep-float"}
+"""How a form is asked for whose option has another name."""
 
 
 def register(app: typer.Typer) -> None:
@@ -30,15 +34,22 @@ def register(app: typer.Typer) -> None:
 
 def convert(
     model: Annotated[
-        Path, typer.Argument(help="A .keras file, or a run directory of `edgeemo train`.")
+        Path,
+        typer.Argument(help="A .keras file, a run directory of `edgeemo train`, or a SavedModel."),
     ],
     data: Data,
-    out: Annotated[Path, typer.Option(help="The bundle directory to write.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The bundle directory to write; needed to convert.")
+    ] = None,
     labels: Labels = None,
     protocol: Protocol = None,
     prepared: Prepared = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Full integer: int8 in, int8 out (the default).")
+    ] = False,
+    int8_float_io: Annotated[
+        bool,
+        typer.Option("--int8-float-io", help="Integer between float ends."),
     ] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Half-precision weights.")] = False,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="int8 weights, float input.")] = False,
@@ -56,19 +67,47 @@ def convert(
         int, typer.Option(help="Training rows to calibrate on.", min=1)
     ] = 400,
     seed: Annotated[int, typer.Option(help="Of the choice of those rows.")] = 0,
+    model_labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Emotions of the model's outputs, in order, with commas; only without a run.json."
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Quantise by a recipe of ai-edge-quantizer: its name, or a .json file."),
+    ] = None,
+    keep_float: Annotated[
+        list[str] | None, typer.Option(help="A layer to leave in float; may be given repeatedly.")
+    ] = None,
+    debug_layers: Annotated[
+        bool, typer.Option("--debug-layers", help="Rank layers by what int8 costs; write nothing.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write past the limits too; the bundle says so.")
+    ] = False,
 ) -> None:
     """Convert a trained model to a TFLite bundle, and prove that nothing was lost."""
-    form = _form(int8=int8, fp16=fp16, dynamic=dynamic)
-    from converters.convert import ConvertRequest
-    from converters.convert import convert as run_conversion
-    from converters.parity import Gate, render
+    form = _form(
+        {
+            "int8": int8,
+            "int8-float-io": int8_float_io,
+            "fp16": fp16,
+            "dynamic": dynamic,
+            "mixed": recipe is not None or bool(keep_float),
+        }
+    )
+    if out is None and not debug_layers:
+        raise ConfigError("no bundle directory to write was given; give --out DIR")
+    from converters.parity import Gate
+    from converters.request import ConvertRequest
 
     screen = console()
     samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=_crops(model))
     evaluation, calibration = _rows(samples, split)
     request = ConvertRequest(
         model=model,
-        out=out,
+        out=out or Path(),
         form=form,
         evaluation=evaluation,
         calibration=calibration,
@@ -76,10 +115,28 @@ def convert(
         seed=seed,
         name=name,
         gate=Gate(max_drop=max_drop / 100, min_agreement=min_agreement),
+        labels=None if model_labels is None else tuple(model_labels.split(",")),
+        recipe=recipe,
+        keep_float=tuple(keep_float or ()),
+        force=force,
     )
+    _show_layers(request, screen) if debug_layers else _write(request, screen)
+
+
+def _show_layers(request: "ConvertRequest", screen: Any) -> None:
+    from converters.debug_layers import rank_layers, render
+
+    total, errors = rank_layers(request, lambda step: screen.print(step, highlight=False))
+    screen.print(render(total, errors))
+
+
+def _write(request: "ConvertRequest", screen: Any) -> None:
+    from converters.convert import convert as run_conversion
+    from converters.parity_view import render
+
     report = run_conversion(request, lambda step: screen.print(step, highlight=False))
     screen.print(render(report))
-    screen.print(f"bundle: {out}", highlight=False, soft_wrap=True)
+    screen.print(f"bundle: {request.out}", highlight=False, soft_wrap=True)
 
 
 def inspect(
@@ -95,18 +152,21 @@ def inspect(
     write_json(json_file, description)
 
 
-def _form(*, int8: bool, fp16: bool, dynamic: bool) -> Any:
-    given = [name for name, on in (("int8", int8), ("fp16", fp16), ("dynamic", dynamic)) if on]
+def _form(forms: "dict[Form, bool]") -> "Form":
+    given: list[Form] = [name for name, on in forms.items() if on]
     if len(given) > 1:
-        raise ConfigError(f"--{' and --'.join(given)} exclude each other; give one")
+        options = " and ".join(_OPTIONS.get(name, f"--{name}") for name in given)
+        raise ConfigError(f"{options} exclude each other; give one")
     return given[0] if given else "int8"
 
 
 def _crops(model: Path) -> "Crops":
     """Return which crops the run learnt from, for it must be proven on the same."""
+    from converters.saved_model import is_saved_model
     from host_training.run_directory import CONFIG, RunDirectory
 
-    run = RunDirectory(model if model.is_dir() else model.parent)
+    in_folder = model.is_dir() and not is_saved_model(model)
+    run = RunDirectory(model if in_folder else model.resolve().parent)
     return run.config().crops if (run.path / CONFIG).is_file() else "raw"
 
 

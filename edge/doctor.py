@@ -161,6 +161,13 @@ def _model(config: Config) -> Check:
             f"{detail}, golden outputs differ by up to {steps:g} steps of 1/256",
             "compare the TFLite runtime's version with the one in parity.json",
         )
+    if bundle.metadata.forced:
+        return Check(
+            "model",
+            "warning",
+            f"{detail}, lost more accuracy in its conversion than its gate allows",
+            "MODEL_CARD.md says how much; convert again without --force",
+        )
     exactness = f"within {steps:g} of 256 steps" if steps else "equal"
     return Check("model", "ok", f"{detail}, golden outputs {exactness}")
 

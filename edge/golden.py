@@ -77,15 +77,33 @@ class Probes:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class GoldenResult:
+    """How far this machine is from the golden outputs.
+
+    Attributes:
+        steps: the largest difference in output steps: whole numbers for an int8 model, multiples of
+            1/256 in probability for a float model. 0 is exact.
+        same_answers: probes with the same most probable emotion.
+        probes: how many there are.
+    """
+
+    steps: float
+    same_answers: int
+    probes: int
+
+
 def check_golden(bundle: Bundle, *, num_threads: int = 1) -> float:
+    """Run a bundle's probes and return the largest difference in steps, see ``compare_golden``."""
+    return compare_golden(bundle, num_threads=num_threads).steps
+
+
+def compare_golden(bundle: Bundle, *, num_threads: int = 1) -> GoldenResult:
     """Run a bundle's probes on this machine's runtime.
 
-    Returns:
-        The largest difference from the recorded outputs in output steps: whole numbers for an int8
-        model, multiples of 1/256 in probability for a float model. 0 is exact. Integer kernels
-        may round differently, layer after layer: TFLite's built-in ones (all that tflite-runtime
-        has for int8) end up to 20 steps away from XNNPACK's, with the same answer on 98 of 100
-        pictures. Far more than that is another model, or a broken machine.
+    Integer kernels may round differently, layer after layer: TFLite's built-in ones (all that
+    tflite-runtime has for int8) end up to 20 steps away from XNNPACK's; docs/quantisation.md has
+    what was measured. Far more than that is another model, or a broken machine.
 
     Raises:
         BundleError: ``golden.npz`` is damaged or does not fit the model.
@@ -100,7 +118,12 @@ def check_golden(bundle: Bundle, *, num_threads: int = 1) -> float:
         )
     actual = run_probes(model, probes)
     difference = float(np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max())
-    return difference if actual.dtype == np.int8 else difference / model.step
+    same = actual.argmax(axis=1) == expected.argmax(axis=1)
+    return GoldenResult(
+        steps=difference if actual.dtype == np.int8 else difference / model.step,
+        same_answers=int(same.sum()),
+        probes=len(probes),
+    )
 
 
 def run_probes(model: EmotionModel, probes: Probes) -> NDArray[Any]:

@@ -23,6 +23,9 @@ SUMS: Final = "SHA256SUMS"
 FILES: Final = (MODEL, METADATA, PARITY, GOLDEN, MODEL_CARD)
 """The files that every bundle has besides ``SHA256SUMS``."""
 
+_HERE: Final = -100  # AT_FDCWD
+_RENAME_EXCHANGE: Final = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
@@ -122,11 +125,35 @@ def write_bundle(path: Path, files: Mapping[str, bytes]) -> Bundle:
 
 def _swap(staging: Path, path: Path) -> None:
     """Put ``staging`` in the place of ``path``, which may be an older bundle."""
-    import shutil
-
     if not path.exists():
         staging.rename(path)
-        return
+    elif not _exchange(staging, path):
+        _swap_in_two_steps(staging, path)
+    _sync_folder(path.parent)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two directories at once, so that a kill leaves one or the other.
+
+    ``renameat2(2)`` of Linux; Python has no name for it. False where system or disk can not.
+    """
+    import ctypes
+
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):  # another system, or glibc before 2.28
+        return False
+    failed = rename(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _RENAME_EXCHANGE)
+    return not failed
+
+
+def _swap_in_two_steps(staging: Path, path: Path) -> None:
+    """Do the same where the file system can not exchange: a kill between leaves only the old one.
+
+    It lies beside ``path`` then, hidden, as ``.NAME.old-PID``.
+    """
+    import shutil
+
     old = path.with_name(f".{path.name}.old-{os.getpid()}")
     path.rename(old)
     try:
@@ -135,6 +162,15 @@ def _swap(staging: Path, path: Path) -> None:
         old.rename(path)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename last through a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_durably(path: Path, data: bytes) -> None:

@@ -16,6 +16,16 @@ CROP_VERSION: Final = 1
 MESH_VERSION: Final = 2
 """The schema of models that take mesh features, with or without a crop. An edgeemo that only knows
 the first must say "update edgeemo", so a bundle carries the lowest version that can tell of it."""
+FORCED_VERSION: Final = 3
+"""The schema of bundles past their gate, of int8 models with float ends and of mixed ones."""
+
+Form = Literal["int8", "int8-float-io", "mixed", "fp16", "dynamic", "float32"]
+"""How weights and activations are stored.
+
+int8: integers throughout. int8-float-io: the same between float ends. mixed: by a recipe, or with
+some layers in float. fp16: half-precision weights. dynamic: int8 weights only. float32: as they
+were. The last three take and give floats.
+"""
 
 Crops = Literal["raw", "aligned"]
 """What a model learnt from: pictures as they are, or crops that the device's own code cut out."""
@@ -99,14 +109,15 @@ class Metadata(_Model, frozen=True, kw_only=True):
             are those that it was measured on, such as FER2013's. Only ``aligned`` is written down.
         temperature: applied to the output by ``edge.contract.quantize.temper``.
         created_at: UTC, ISO 8601.
+        forced: whether the conversion did not meet its gate and was written all the same.
     """
 
-    schema_version: Literal[1, 2] = CROP_VERSION
+    schema_version: Literal[1, 2, 3] = CROP_VERSION
     name: NonEmptyStr
     edgeemo_version: str
     created_at: str
     architecture: str
-    quantization: Literal["int8", "fp16", "dynamic", "float32"]
+    quantization: Form
     labels: tuple[str, ...]
     input: TensorSpec | None
     mesh_input: MeshInput | None = None
@@ -120,6 +131,7 @@ class Metadata(_Model, frozen=True, kw_only=True):
     training_data: Dataset
     calibration_data: Dataset | None = None
     metrics: Metrics
+    forced: bool = False
 
     @property
     def template(self) -> Template:
@@ -135,11 +147,11 @@ def decode_metadata(data: bytes, where: str) -> Metadata:
             ``where`` names the file in the message.
     """
     version = _schema_version(data, where)
-    if not CROP_VERSION <= version <= MESH_VERSION:
-        remedy = "update edgeemo" if version > MESH_VERSION else "convert the model again"
+    if not CROP_VERSION <= version <= FORCED_VERSION:
+        remedy = "update edgeemo" if version > FORCED_VERSION else "convert the model again"
         raise BundleError(
-            f"{where}: schema version {version}, this edgeemo reads {CROP_VERSION} and "
-            f"{MESH_VERSION}; {remedy}"
+            f"{where}: schema version {version}, this edgeemo reads {CROP_VERSION} to "
+            f"{FORCED_VERSION}; {remedy}"
         )
     try:
         metadata = msgspec.json.decode(data, type=Metadata)
@@ -157,12 +169,18 @@ def encode_metadata(metadata: Metadata) -> bytes:
         del fields["crops"]  # as every bundle was before; an older edgeemo refuses the other
     if metadata.mesh_input is None:
         del fields["mesh_input"]  # which readers of the first schema would refuse
+    if not metadata.forced:
+        del fields["forced"]  # the same
     text = msgspec.json.format(msgspec.json.encode(fields), indent=2)
     return _NUMBERS.sub(lambda match: b"[%b]" % b" ".join(match[1].split()), text) + b"\n"
 
 
-def schema_version_for(mesh_input: MeshInput | None) -> Literal[1, 2]:
-    """Return the lowest schema version that can tell of a model with these inputs."""
+def schema_version_for(
+    mesh_input: MeshInput | None, form: Form, *, forced: bool
+) -> Literal[1, 2, 3]:
+    """Return the lowest schema version that can tell of such a bundle."""
+    if forced or form in ("int8-float-io", "mixed"):
+        return FORCED_VERSION
     return CROP_VERSION if mesh_input is None else MESH_VERSION
 
 
@@ -209,9 +227,14 @@ def _crop_shape(template: Template) -> tuple[int, ...]:
 
 def _input_contradictions(metadata: Metadata) -> list[str]:
     mesh = metadata.mesh_input
-    if metadata.schema_version != schema_version_for(mesh):
+    if metadata.schema_version != schema_version_for(
+        mesh, metadata.quantization, forced=metadata.forced
+    ):
         has = "no mesh input" if mesh is None else "a mesh input"
-        return [f"schema version {metadata.schema_version} with {has}"]
+        forced = ", forced" if metadata.forced else ""
+        return [
+            f"schema version {metadata.schema_version} with {has}, {metadata.quantization}{forced}"
+        ]
     if mesh is None:
         return ["the model has no input"] if metadata.input is None else []
     if mesh.features_id != FEATURES_ID:

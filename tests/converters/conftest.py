@@ -152,6 +152,57 @@ def fragile_run(
 
 
 @pytest.fixture(scope="session")
+def scaled_run(
+    keras: Any, model: Any, training_rows: LabelledImages, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The model with one output of its last layer 1000 times larger.
+
+    All logits share one int8 scale, so the others round to nothing. The whole layer 1000 times
+    larger would quantise as well as before.
+    """
+    scaled = keras.models.clone_model(model)
+    scaled.set_weights(model.get_weights())
+    last = scaled.layers[-2]
+    kernel, bias = last.get_weights()
+    last.set_weights([kernel * (1000, *[1] * 7), bias * (1000, *[1] * 7)])
+    return save_run(scaled, tmp_path_factory.mktemp("runs") / "scaled", training_rows)
+
+
+@pytest.fixture(scope="session")
+def elu_model(keras: Any, training_rows: LabelledImages) -> Any:
+    """Every layer of `seed`: ELU before batch normalisation, pooling, dropout, dense layers."""
+    keras.utils.set_random_seed(3)
+    layers = keras.layers
+    network = keras.Sequential(
+        [
+            keras.Input((48, 48, 1)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(8, 5, strides=2, padding="same", activation="elu"),
+            layers.BatchNormalization(),
+            layers.MaxPooling2D(),
+            layers.Dropout(0.3),
+            layers.Flatten(),
+            layers.Dense(32, activation="elu"),
+            layers.BatchNormalization(),
+            layers.Dense(8, activation="softmax"),
+        ],
+        name="like_seed",
+    )
+    network.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy")
+    with quiet():
+        pictures = training_rows.images[..., None].astype(np.float32)
+        network.fit(pictures, training_rows.labels, epochs=6, batch_size=40, verbose=0)
+    return network
+
+
+@pytest.fixture(scope="session")
+def elu_run(
+    elu_model: Any, training_rows: LabelledImages, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    return save_run(elu_model, tmp_path_factory.mktemp("runs") / "elu", training_rows)
+
+
+@pytest.fixture(scope="session")
 def int8_content(model: Any, training_rows: LabelledImages) -> bytes:
     from converters.calibrate import choose_calibration
     from converters.tflite import to_tflite

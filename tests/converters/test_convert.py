@@ -1,3 +1,4 @@
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -5,17 +6,23 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from rich.console import Console
 
-from converters.convert import ConvertRequest, convert
+from converters.convert import convert
 from converters.errors import ConversionError
-from converters.flatbuffer import check_full_int8, read_graph
+from converters.flatbuffer import check_full_int8, check_int8_float_io, read_graph
+from converters.inspect import describe, render
 from converters.model_card import model_card
 from converters.parity import Gate, decode_report
+from converters.parity_plot import parity_png
 from converters.predict import tflite_probabilities
+from converters.request import ConvertRequest
+from edge.config import load_config
 from edge.contract.align import FER48
 from edge.contract.bundle import MODEL, MODEL_CARD, PARITY, open_bundle
 from edge.contract.labels import EMOTIONS
 from edge.contract.quantize import PIXELS
+from edge.doctor import examine
 from edge.errors import InferenceError
 from edge.golden import check_golden
 from edge.stages.classify import TfliteClassifier
@@ -136,9 +143,47 @@ def test_float_forms_take_pixels_as_they_are(request_int8, form, tolerance):
 
 def test_a_conversion_can_be_repeated_to_the_byte(request_int8, int8_bundle):
     """The same run, rows and seed give the same model and the same golden vectors."""
-    convert(request_int8)
+    convert(replace(request_int8, name="tiny-int8"))
     for name in (MODEL, "golden.npz"):
         assert (request_int8.out / name).read_bytes() == (int8_bundle / name).read_bytes()
+
+
+def test_the_report_says_what_the_conversion_costs(request_int8, int8_bundle, model):
+    """Size, multiplications and time stand beside those of the float file, from the same run."""
+    report = decode_report((int8_bundle / PARITY).read_bytes(), PARITY)
+    assert report.size_bytes == (int8_bundle / MODEL).stat().st_size
+    convolutions = 24 * 24 * 12 * 49 + 12 * 12 * 16 * 12 * 9
+    assert report.macs == convolutions + 16 * 8
+    assert report.parameters == model.count_params()
+    assert report.latency is not None
+    assert report.latency.threads == 1
+    low, high = report.latency.ratio_interval
+    assert 0 < low <= report.latency.ratio <= high
+    float_report = convert(replace(request_int8, form="float32", calibration=None))
+    assert float_report.latency is None
+    metadata_bytes = float_report.size_bytes - report.float_size_bytes
+    assert 0 < metadata_bytes < 3000
+    assert float_report.float_size_bytes == float_report.size_bytes
+
+
+def test_the_file_tells_other_tools_what_it_is(int8_bundle):
+    """Labels, pixels and name are inside the TFLite file, and inspect shows and compares them."""
+    description = describe(open_bundle(int8_bundle))
+    inside = description.file_metadata
+    assert inside is not None
+    assert (inside.name, inside.labels) == ("tiny-int8", EMOTIONS)
+    assert (inside.mean, inside.std) == (0, 1)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(render(description))
+    assert "tiny-int8, 8 labels, pixels less 0 by 1" in console.file.getvalue()
+
+
+def test_the_picture_of_the_report_lies_beside_the_bundle(int8_bundle):
+    """A person sees what changed without reading JSON, and the device carries no picture."""
+    picture = int8_bundle.with_name("tiny-int8.parity.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    report = decode_report((int8_bundle / PARITY).read_bytes(), PARITY)
+    assert parity_png(report) == picture
 
 
 def test_a_model_that_quantises_badly_is_not_written(request_int8, fragile_run):
@@ -153,7 +198,60 @@ def test_a_model_that_quantises_badly_is_not_written(request_int8, fragile_run):
     assert report.comparison.keras.accuracy > 0.9
     assert report.comparison.tflite.accuracy < 0.6
     assert report.comparison.mcnemar_p < 0.001
-    assert listing(request.out.parent) == ["bundle.parity.json"]
+    assert listing(request.out.parent) == ["bundle.parity.json", "bundle.parity.png"]
+
+
+def test_a_last_layer_out_of_scale_is_refused(request_int8, scaled_run):
+    """One logit a thousand times too large leaves the others no steps in int8: no bundle."""
+    with pytest.raises(ConversionError, match=r"agrees with Keras on \d+\.\d+% .* No bundle"):
+        convert(replace(request_int8, model=scaled_run))
+    assert not request_int8.out.exists()
+
+
+def test_a_forced_bundle_is_marked_everywhere(request_int8, fragile_run, tmp_path):
+    """Past the gate, --force writes; metadata, report, card, inspect and doctor say so."""
+    told: list[str] = []
+    report = convert(replace(request_int8, model=fragile_run, force=True), told.append)
+    bundle = open_bundle(request_int8.out)
+    assert not report.passed
+    assert bundle.metadata.forced
+    assert bundle.metadata.schema_version == 3
+    assert any(line.startswith("FORCED: the int8 model loses") for line in told)
+    assert "did not meet the gate" in (request_int8.out / MODEL_CARD).read_text()
+    console = Console(file=io.StringIO(), width=120)
+    console.print(render(describe(bundle)))
+    assert "NOT met: written with --force" in console.file.getvalue()
+    config = tmp_path / "config.toml"
+    config.write_text(f'[model]\nbundle = "{request_int8.out}"\n')
+    (check,) = [check for check in examine(load_config(config)) if check.name == "model"]
+    assert check.status == "warning"
+    assert "lost more accuracy" in check.detail
+
+
+def test_force_marks_nothing_that_meets_the_gate(request_int8):
+    """A good conversion is not called a forced one."""
+    report = convert(replace(request_int8, force=True))
+    assert report.passed
+    assert not open_bundle(request_int8.out).metadata.forced
+
+
+def test_integers_between_float_ends(request_int8, int8_bundle):
+    """Floats in and out, the same integers between as full int8, and the same answers."""
+    report = convert(replace(request_int8, form="int8-float-io"))
+    bundle, full = open_bundle(request_int8.out), open_bundle(int8_bundle)
+    assert bundle.metadata.input.dtype == bundle.metadata.output.dtype == "float32"
+    assert bundle.metadata.schema_version == 3
+    graph = read_graph(bundle.model)
+    check_int8_float_io(graph)
+    assert graph.operation_counts() == {
+        **read_graph(full.model).operation_counts(), "QUANTIZE": 1, "DEQUANTIZE": 1,
+    }  # fmt: skip
+    with pytest.raises(ConversionError, match="not full int8"):
+        check_full_int8(graph)
+    with pytest.raises(ConversionError, match="expected a FLOAT32 end"):
+        check_int8_float_io(read_graph(full.model))
+    assert report.comparison.agreement >= 0.97
+    assert check_golden(bundle) == 0
 
 
 def test_a_refused_conversion_leaves_the_older_bundle(request_int8, int8_bundle):
@@ -163,9 +261,10 @@ def test_a_refused_conversion_leaves_the_older_bundle(request_int8, int8_bundle)
     with pytest.raises(ConversionError, match=r"allowed are -100\.00 points"):
         convert(replace(request_int8, gate=Gate(max_drop=-1)))
     assert open_bundle(request_int8.out).digest == older
-    assert listing(request_int8.out.parent) == ["bundle", "bundle.parity.json"]
+    kept = ["bundle", "bundle.parity.json", "bundle.parity.png"]
+    assert listing(request_int8.out.parent) == kept
     convert(request_int8)
-    assert listing(request_int8.out.parent) == ["bundle"]
+    assert listing(request_int8.out.parent) == ["bundle", "bundle.parity.png"]
 
 
 @pytest.mark.parametrize("step", ["loading", "converting", "comparing", "writing"])
@@ -178,7 +277,8 @@ def test_an_interrupted_conversion_leaves_nothing(request_int8, step):
 
     with pytest.raises(KeyboardInterrupt):
         convert(request_int8, interrupt)
-    assert listing(request_int8.out.parent) == []
+    picture = ["bundle.parity.png"] if step == "writing" else []
+    assert listing(request_int8.out.parent) == picture
 
 
 def bad_requests() -> Iterator[object]:

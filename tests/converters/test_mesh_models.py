@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from converters.calibrate import calibration_inputs, choose_calibration
-from converters.convert import ConvertRequest, convert
+from converters.convert import convert
 from converters.errors import ConversionError
 from converters.flatbuffer import check_full_int8, read_graph
 from converters.inspect import describe
@@ -24,6 +24,7 @@ from converters.inspect import render as render_description
 from converters.model_file import load_model
 from converters.parity import decode_report, keras_probabilities
 from converters.predict import tflite_probabilities
+from converters.request import ConvertRequest
 from converters.rows import LabelledImages
 from converters.tflite import to_tflite
 from edge.assets import ASTRONAUT, asset_path

@@ -104,7 +104,7 @@ def test_other_files_are_refused_with_the_reason(tmp_path, name, content, messag
 def test_a_missing_model_is_named(tmp_path):
     """A path that is not there, and a folder without a model."""
     for path in (tmp_path / "absent.keras", tmp_path):
-        with pytest.raises(ConversionError, match=r"no such file; expected a \.keras file or a"):
+        with pytest.raises(ConversionError, match=r"no such file; expected a \.keras file, a"):
             load_model(path, EMOTIONS)
 
 

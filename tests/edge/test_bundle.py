@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,17 +20,32 @@ import os, signal, sys
 from pathlib import Path
 from edge.contract import bundle
 
-real, written = bundle._write_durably, []
+real, done = os.fsync, []
 
-def write_then_die(path, data):
-    real(path, data)
-    written.append(path)
-    if len(written) == 3:
+def sync_then_die(descriptor):
+    real(descriptor)
+    done.append(descriptor)
+    if len(done) == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-bundle._write_durably = write_then_die
-source, target = map(Path, sys.argv[1:])
+os.fsync = sync_then_die
+if sys.argv[4] == "no-exchange":
+    bundle._exchange = lambda first, second: False
+source, target = map(Path, sys.argv[1:3])
 bundle.write_bundle(target, {name: (source / name).read_bytes() for name in bundle.FILES})
+"""
+
+LOOP = """
+import sys
+import time
+from pathlib import Path
+from edge.contract import bundle
+
+source, target = map(Path, sys.argv[1:])
+files = {name: (source / name).read_bytes() for name in bundle.FILES}
+for number in range(10_000):
+    bundle.write_bundle(target, {**files, "MODEL_CARD.md": b"# %d\\n" % number})
+    print(number, flush=True)
 """
 
 
@@ -162,20 +178,55 @@ def test_a_full_disk_leaves_the_older_bundle(bundle_path, monkeypatch):
     assert listing(bundle_path.parent) == ["bundle"]
 
 
+def kill_after(syncs: int, source: Path, target: Path, *, exchange: bool = True) -> None:
+    way = "exchange" if exchange else "no-exchange"
+    killed = subprocess.run(
+        [sys.executable, "-c", KILL, source, target, str(syncs), way],
+        capture_output=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+
 @pytest.mark.parametrize("exists", [False, True])
-def test_a_kill_half_way_leaves_nothing_half(bundle_path, tmp_path, exists):
-    """After SIGKILL there is the older bundle, or none: never a part of the new one."""
+@pytest.mark.parametrize("syncs", range(1, len(FILES) + 2))
+def test_a_kill_before_the_swap_leaves_nothing_half(bundle_path, tmp_path, exists, syncs):
+    """After SIGKILL at any file there is the older bundle, or none: no part of the new one."""
     target = tmp_path / "out"
     if exists:
         write_bundle(target, {**contents(bundle_path), "MODEL_CARD.md": b"# older\n"})
-    killed = subprocess.run(
-        [sys.executable, "-c", KILL, bundle_path, target], capture_output=True, check=False
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    kill_after(syncs, bundle_path, target)
     assert target.exists() == exists
     if exists:
         open_bundle(target)
         assert (target / "MODEL_CARD.md").read_bytes() == b"# older\n"
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_kill_right_after_the_swap_leaves_the_whole_new_one(
+    bundle_path, tmp_path, exists, exchange
+):
+    """Once the new bundle has its name it is complete, whichever way it got there."""
+    target = tmp_path / "out"
+    if exists:
+        write_bundle(target, {**contents(bundle_path), "MODEL_CARD.md": b"# older\n"})
+    kill_after(len(FILES) + 2, bundle_path, target, exchange=exchange)
+    assert open_bundle(target).digest == open_bundle(bundle_path).digest
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_bundle(bundle_path, tmp_path):
+    """A bundle that is replaced over and over is there, whole, whenever its writer is killed."""
+    target = tmp_path / "out"
+    for number in range(8):
+        with subprocess.Popen(
+            [sys.executable, "-c", LOOP, bundle_path, target], stdout=subprocess.PIPE
+        ) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()  # the first one is written
+            time.sleep(0.003 * number)
+            writer.kill()
+        open_bundle(target)
 
 
 def test_an_unwritable_place_is_one_clear_line(bundle_path, tmp_path):

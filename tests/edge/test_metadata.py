@@ -55,6 +55,13 @@ def test_metadata_survives_json_to_the_last_bit():
     assert decode_metadata(encode_metadata(METADATA), "m") == METADATA
 
 
+def test_a_bundle_past_its_gate_says_so_and_nothing_else_does():
+    """The mark is written only where it holds, in a schema that older readers refuse clearly."""
+    forced = msgspec.structs.replace(METADATA, forced=True, schema_version=3)
+    assert decode_metadata(encode_metadata(forced), "m") == forced
+    assert b"forced" not in encode_metadata(METADATA)
+
+
 def test_the_input_quantisation_is_that_of_pixels():
     """A tensor's scale and zero point come out as the quantisation that the code computes with."""
     assert METADATA.input.quantization == PIXELS
@@ -75,7 +82,10 @@ def test_json_ends_in_a_newline_and_is_indented():
         (b"\x89PNG\r\n", "not a bundle's metadata"),
         (b"[1, 2]", "not a bundle's metadata"),
         (b"{}", "not a bundle's metadata"),
-        (changed(schema_version=3), "schema version 3, this edgeemo reads 1 and 2; update edgeemo"),
+        (changed(schema_version=4), "schema version 4, this edgeemo reads 1 to 3; update edgeemo"),
+        (changed(schema_version=3), "schema version 3 with no mesh input, int8"),
+        (changed(forced=True), "schema version 1 with no mesh input, int8, forced"),
+        (changed(quantization="int8-float-io"), "schema version 1 with .*, int8-float-io"),
         (changed(schema_version=0), "schema version 0, .*; convert the model again"),
         (changed(colour="gray"), "unknown field `colour`"),
         (changed(name=""), r"length >= 1 .*\$\.name"),

@@ -1,0 +1,63 @@
+"""Measuring a conversion: the whole parity report, on the device's own runtime."""
+
+from converters import parity
+from converters.flatbuffer import read_graph
+from converters.latency import Latency, compare_latency
+from converters.model_file import TrainedModel
+from converters.parity import ParityReport
+from converters.request import ConvertRequest
+from converters.tflite import to_tflite
+from edge.emotion_model import EmotionModel
+from edge.interpreter import TfliteModel, runtime_name
+
+
+def measure(
+    request: ConvertRequest, trained: TrainedModel, model: EmotionModel, content: bytes
+) -> ParityReport:
+    """Compare a converted model with the Keras model on every row of ``request.evaluation``.
+
+    Args:
+        request: tells rows, form and gate.
+        trained: the Keras model.
+        model: its converted form, loaded for one thread.
+        content: the file that ``model`` was loaded from.
+
+    Raises:
+        ConversionError: there are no rows, or the outputs are not probabilities.
+        InferenceError: the device's runtime can not run the model.
+    """
+    rows, labels = request.evaluation, trained.run.labels
+    comparison = parity.compare(
+        parity.keras_probabilities(trained.keras, trained.inputs(rows)),
+        parity.tflite_probabilities(model, rows.images, rows.mesh),
+        rows.labels_for(labels),
+        labels,
+        request.temperature_for(trained.run),
+    )
+    reference = content if request.form == "float32" else to_tflite(trained.keras, "float32")
+    return ParityReport(
+        training_run=trained.run.run_id,
+        quantization=request.form,
+        recipe=request.recipe_name,
+        kept_float=request.keep_float,
+        dataset=rows.dataset,
+        protocol=rows.protocol,
+        runtime=runtime_name(),
+        size_bytes=len(content),
+        float_size_bytes=len(reference),
+        parameters=trained.parameters,
+        macs=read_graph(content).macs(),
+        latency=_latency(request, trained, model, reference),
+        comparison=comparison,
+        gate=request.gate,
+        passed=comparison.meets(request.gate),
+    )
+
+
+def _latency(
+    request: ConvertRequest, trained: TrainedModel, model: EmotionModel, reference: bytes
+) -> Latency | None:
+    if request.form == "float32":
+        return None
+    float_model = EmotionModel(TfliteModel(reference, name="float32"), trained.run.mesh_norm)
+    return compare_latency(model, float_model, request.evaluation)

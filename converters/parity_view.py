@@ -1,0 +1,135 @@
+"""A parity report on a console."""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from converters.parity import ParityReport
+from converters.statistics import Interval
+
+_OVERALL: Final = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+}
+"""How the figures are called that hold for all emotions together."""
+
+
+class Change(NamedTuple):
+    """A figure before and after the conversion, and the 95 % interval of the difference."""
+
+    name: str
+    before: float
+    after: float
+    interval: Interval | None
+
+
+def render(report: ParityReport) -> RenderableType:
+    """Lay a report out for a console; without one, rich prints it as plain text."""
+    table = Table("figure", "Keras", report.quantization, "change", "95 % interval")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in _rows(report):
+        table.add_row(*row)
+    # Text, for names may hold brackets, which rich would take for markup.
+    rows = f"{report.dataset.rows:,} rows of {report.dataset.name} {report.dataset.split}"
+    return Group(
+        Text(f"Parity on all {rows}, protocol {report.protocol}, {report.runtime}"),
+        table,
+        *(Text(line) for line in _lines(report)),
+    )
+
+
+def overall_changes(report: ParityReport) -> list[Change]:
+    """Return accuracy, balanced accuracy and macro-F1."""
+    comparison = report.comparison
+    return [
+        Change(
+            name,
+            getattr(comparison.keras, field),
+            getattr(comparison.tflite, field),
+            None if comparison.intervals is None else getattr(comparison.intervals, field),
+        )
+        for field, name in _OVERALL.items()
+    ]
+
+
+def recall_changes(report: ParityReport) -> list[Change]:
+    """Return the recalls, named by emotion and, where it is known, how many rows it has."""
+    comparison = report.comparison
+    return [
+        Change(
+            f"{label} ({comparison.rows[label]:,})" if comparison.rows else label,
+            comparison.keras.recall[label],
+            recall,
+            None if comparison.intervals is None else comparison.intervals.recall[label],
+        )
+        for label, recall in comparison.tflite.recall.items()
+    ]
+
+
+def _rows(report: ParityReport) -> Iterator[tuple[str, ...]]:
+    for name, before, after, interval in overall_changes(report):
+        if name == "macro-F1":
+            change = f"{after - before:+.3f}"
+            yield name, f"{before:.3f}", f"{after:.3f}", change, _range(interval, 1, 3)
+        else:
+            change = f"{(after - before) * 100:+.2f}"
+            yield name, f"{before:.2%}", f"{after:.2%}", change, _range(interval)
+    keras, tflite = report.comparison.keras.ece, report.comparison.tflite.ece
+    if keras is not None and tflite is not None:
+        yield "calibration error", f"{keras:.4f}", f"{tflite:.4f}", f"{tflite - keras:+.4f}", ""
+    for name, before, after, interval in recall_changes(report):
+        change = f"{(after - before) * 100:+.2f}"
+        yield f"recall {name}", f"{before:.1%}", f"{after:.1%}", change, _range(interval)
+
+
+def _lines(report: ParityReport) -> Iterator[str]:
+    comparison, latency = report.comparison, report.latency
+    intervals = comparison.intervals
+    within = "" if intervals is None else f" ({_shares(intervals.agreement)})"
+    yield (
+        f"same answer on {comparison.agreement:.2%}{within}; only Keras right "
+        f"{comparison.only_keras_right}, only {report.quantization} right "
+        f"{comparison.only_tflite_right}, McNemar's exact p = {comparison.mcnemar_p:.3g}: "
+        f"{'more' if comparison.more_than_chance else 'no more'} than chance"
+    )
+    yield (
+        f"probabilities differ by {comparison.mean_difference:.4f} on average, "
+        f"{comparison.max_difference:.3f} at most"
+    )
+    if report.recipe is not None:
+        kept = ", ".join(report.kept_float)
+        yield f"recipe {report.recipe}{', in float: ' if kept else ''}{kept}"
+    yield _cost(report)
+    if latency is not None:
+        low, high = latency.ratio_interval
+        yield (
+            f"one thread, this machine: {latency.median_ms:.3g} ms, the float file "
+            f"{latency.float_median_ms:.3g} ms: {latency.ratio:.2f} of it ({low:.2f} to {high:.2f})"
+        )
+    if not report.passed:
+        yield "the gate is NOT met"
+
+
+def _cost(report: ParityReport) -> str:
+    size = f"{report.size_bytes:,} bytes"
+    if report.float_size_bytes is not None:
+        share = report.size_bytes / report.float_size_bytes
+        size += f" ({share:.2f} of the float file's {report.float_size_bytes:,})"
+    macs = "" if report.macs is None else f", {report.macs / 1e6:,.2f} million multiplications"
+    return f"{size}, {report.parameters:,} parameters{macs}"
+
+
+def _range(interval: Interval | None, factor: int = 100, digits: int = 2) -> str:
+    if interval is None:
+        return ""
+    low, high = (f"{value * factor:+.{digits}f}" for value in interval)
+    return f"{low} to {high}"
+
+
+def _shares(interval: Interval) -> str:
+    return f"{interval[0]:.2%} to {interval[1]:.2%}"

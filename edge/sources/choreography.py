@@ -89,39 +89,39 @@ DUET: Final = (
 
 QUARTET: Final = (
     (
-        Keyframe(0.0, 0.20, 0.28, 0.62, 0.0),
-        Keyframe(1.0, 0.20, 0.28, 0.62, 0.0),
-        Keyframe(3.5, 0.80, 0.28, 0.62, 0.0),  # crosses the second one
-        Keyframe(6.0, 0.80, 0.28, 0.62, 5.0),
-        Keyframe(8.0, 0.20, 0.72, 0.62, 0.0),  # crosses the fourth one, askew
-        Keyframe(10.0, 0.20, 0.72, 0.62, 0.0),
-        Keyframe(12.0, 0.20, 0.28, 0.62, 0.0),
+        Keyframe(0.0, 0.18, 0.25, 0.92, 0.0),
+        Keyframe(1.0, 0.18, 0.25, 0.92, 0.0),
+        Keyframe(3.5, 0.82, 0.25, 0.92, 0.0),  # crosses the second one
+        Keyframe(6.0, 0.82, 0.25, 0.92, 5.0),
+        Keyframe(8.0, 0.18, 0.74, 0.92, 0.0),  # crosses the fourth one, askew
+        Keyframe(10.0, 0.18, 0.74, 0.92, 0.0),
+        Keyframe(12.0, 0.18, 0.25, 0.92, 0.0),
     ),
     (
-        Keyframe(0.0, 0.80, 0.30, 0.70, 0.0),
-        Keyframe(1.0, 0.80, 0.30, 0.70, 0.0),
-        Keyframe(3.5, 0.20, 0.30, 0.70, 0.0),
-        Keyframe(8.2, 0.20, 0.30, 0.70, -5.0),
-        Keyframe(9.0, -0.12, 0.30, 0.70, 0.0),  # out at the left for half a second
-        Keyframe(9.8, 0.20, 0.30, 0.70, 0.0),
-        Keyframe(10.0, 0.20, 0.30, 0.70, 0.0),
-        Keyframe(12.0, 0.80, 0.30, 0.70, 0.0),
+        Keyframe(0.0, 0.82, 0.27, 0.94, 0.0),
+        Keyframe(1.0, 0.82, 0.27, 0.94, 0.0),
+        Keyframe(3.5, 0.18, 0.27, 0.94, 0.0),
+        Keyframe(8.2, 0.18, 0.27, 0.94, -5.0),
+        Keyframe(9.0, -0.12, 0.27, 0.94, 0.0),  # out at the left for half a second
+        Keyframe(9.8, 0.18, 0.27, 0.94, 0.0),
+        Keyframe(10.0, 0.18, 0.27, 0.94, 0.0),
+        Keyframe(12.0, 0.82, 0.27, 0.94, 0.0),
     ),
     (
-        Keyframe(0.0, 0.20, 0.75, 0.62, 0.0),
-        Keyframe(3.0, 0.20, 0.75, 0.62, 0.0),
-        Keyframe(5.5, 0.80, 0.75, 0.62, 10.0),  # crosses the fourth one
-        Keyframe(10.0, 0.80, 0.75, 0.62, 0.0),
-        Keyframe(12.0, 0.20, 0.75, 0.62, 0.0),
+        Keyframe(0.0, 0.18, 0.76, 0.92, 0.0),
+        Keyframe(3.0, 0.18, 0.76, 0.92, 0.0),
+        Keyframe(5.5, 0.82, 0.76, 0.92, 10.0),  # crosses the fourth one
+        Keyframe(10.0, 0.82, 0.76, 0.92, 0.0),
+        Keyframe(12.0, 0.18, 0.76, 0.92, 0.0),
     ),
     (
-        Keyframe(0.0, 0.80, 0.72, 0.72, 0.0),
-        Keyframe(3.0, 0.80, 0.72, 0.72, 0.0),
-        Keyframe(5.5, 0.20, 0.72, 0.72, 0.0),
-        Keyframe(6.0, 0.20, 0.72, 0.72, 0.0),
-        Keyframe(8.0, 0.80, 0.28, 0.72, 0.0),
-        Keyframe(10.0, 0.80, 0.28, 0.72, 0.0),
-        Keyframe(12.0, 0.80, 0.72, 0.72, 0.0),
+        Keyframe(0.0, 0.82, 0.74, 0.98, 0.0),
+        Keyframe(3.0, 0.82, 0.74, 0.98, 0.0),
+        Keyframe(5.5, 0.18, 0.74, 0.98, 0.0),
+        Keyframe(6.0, 0.18, 0.74, 0.98, 0.0),
+        Keyframe(8.0, 0.82, 0.25, 0.98, 0.0),
+        Keyframe(10.0, 0.82, 0.25, 0.98, 0.0),
+        Keyframe(12.0, 0.82, 0.74, 0.98, 0.0),
     ),
 )
 """Four faces, each nearer than those before it: three crossings, one briefly out."""

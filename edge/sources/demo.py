@@ -67,7 +67,7 @@ class DemoSource:
         self.frames = frames
         self.fps = fps
         self.size_hw = size_hw
-        self._faces = tuple(Choreography(way, size_hw) for way in SCENES[faces])
+        self.ways = tuple(Choreography(way, size_hw) for way in SCENES[faces])
         self._cameo, self._to_photo = _cameo(_load(photo or asset_path(ASTRONAUT)))
         self._backdrop = _backdrop(size_hw)
         self._next = 0
@@ -78,26 +78,29 @@ class DemoSource:
         if index >= self.frames:
             return None
         self._next += 1
-        t_s = index / self.fps
-        return Frame(self.render(index), index, t_s, EPOCH + timedelta(seconds=t_s))
+        return Frame(self.render(index), index, index / self.fps, self.time_of(index))
 
     def close(self) -> None:
         """End the clip."""
         self._next = self.frames
 
+    def time_of(self, frame_index: int) -> datetime:
+        """Return when a frame was "captured"."""
+        return EPOCH + timedelta(seconds=frame_index / self.fps)
+
     def motion(self, frame_index: int, face: int = 0) -> NDArray[np.float64]:
         """Return the ``(2, 3)`` similarity from photo to picture coordinates."""
-        return self._faces[face].motion(frame_index / self.fps)
+        return self.ways[face].motion(frame_index / self.fps)
 
     def ground_truth(self, frame_index: int, face: int = 0) -> NDArray[np.float32] | None:
         """Return a face's true ``box_xyxy``, float32 ``(4,)``, unclipped; None while outside."""
         if self.visible_fraction(frame_index, face) == 0:
             return None
-        return self._faces[face].box(frame_index / self.fps)
+        return self.ways[face].box(frame_index / self.fps)
 
     def visible_fraction(self, frame_index: int, face: int = 0) -> float:
         """Return the share of the face's box that lies in the picture, in [0, 1]."""
-        return self._faces[face].visible_fraction(frame_index / self.fps)
+        return self.ways[face].visible_fraction(frame_index / self.fps)
 
     def exposed_fraction(self, frame_index: int, face: int = 0) -> float:
         """Return the share of a face's box that lies in the picture and behind no other, in [0, 1].
@@ -105,18 +108,18 @@ class DemoSource:
         Sampled at 20 x 20 places.
         """
         t_s = frame_index / self.fps
-        x1, y1, x2, y2 = self._faces[face].box(t_s).astype(float)
+        x1, y1, x2, y2 = self.ways[face].box(t_s).astype(float)
         steps = (np.arange(20) + 0.5) / 20
         x, y = np.meshgrid(x1 + steps * (x2 - x1), y1 + steps * (y2 - y1))
         exposed = (x >= 0) & (x < self.size_hw[1]) & (y >= 0) & (y < self.size_hw[0])
-        for nearer in self._faces[face + 1 :]:
+        for nearer in self.ways[face + 1 :]:
             exposed &= ~_covered(np.stack((x, y), axis=-1), nearer.motion(t_s))
         return float(exposed.mean())
 
     def render(self, frame_index: int) -> NDArray[np.uint8]:
         """Return the picture of a frame, BGR uint8 ``(H, W, 3)``."""
         picture = self._backdrop.copy()
-        for face in self._faces:
+        for face in self.ways:
             _paste(picture, self._cameo, face.motion(frame_index / self.fps) @ self._to_photo)
         return picture
 

@@ -80,7 +80,7 @@ def test_leaves_once_for_about_two_and_a_half_seconds(demo: DemoSource) -> None:
 
 def test_motion_can_be_followed(demo: DemoSource) -> None:
     """Between two frames the face's centre moves by less than half its width."""
-    boxes = [demo._faces[0].box(i / demo.fps) for i in range(demo.frames)]
+    boxes = [demo.ways[0].box(i / demo.fps) for i in range(demo.frames)]
     centres = np.array([(box[:2] + box[2:]) / 2 for box in boxes])
     widths = np.array([box[2] - box[0] for box in boxes])
     assert (np.linalg.norm(np.diff(centres, axis=0), axis=1) < 0.5 * widths[1:]).all()

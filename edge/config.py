@@ -78,7 +78,7 @@ class TrackerConfig(_Section, frozen=True):
         max_jump: how far a face may move between two frames, in face widths.
     """
 
-    max_gap_s: NonNegative = 1.0
+    max_gap_s: NonNegative = 1.5
     confirm_hits: Natural = 2
     max_jump: Positive = 1.5
 

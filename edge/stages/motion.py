@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-SPEED_MEMORY_S: Final = 0.6
+SPEED_MEMORY_S: Final = 1.0
 """A face that is not seen keeps its speed for about so long: people stop and turn."""
 UNREST: Final = 12.0
 """How much speed changes by itself: its variance grows by so many face widths^2/s^2 a second."""

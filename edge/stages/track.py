@@ -96,12 +96,12 @@ class _Track:
 class FaceTracker:
     """Assigns stable ids to faces: confirm before naming, coast, expire.
 
-    A Kalman filter (``edge.stages.motion``) predicts where each face is, also while it is hidden. The
-    pairing of tracks and faces is the likeliest of all by place, size, tilt and form, with known
-    tracks served before those that are not yet confirmed. Distances and not overlaps, since at 5
-    frames/s a moving face does not overlap itself; in face widths, since a near face moves more
-    pixels. While two faces overlap, their places are taken as inexact: a mesh that slips from a
-    hidden face onto the one in front of it must not turn the hidden one's speed around.
+    A Kalman filter (``edge.stages.motion``) predicts where each face is, also while it is hidden.
+    The pairing of tracks and faces is the likeliest of all by place, size, tilt and form, with
+    known tracks served before those that are not yet confirmed. Distances and not overlaps, since
+    at 5 frames/s a moving face does not overlap itself; in face widths, since a near face moves
+    more pixels. While two faces overlap, their places are taken as inexact: a mesh that slips from
+    a hidden face onto the one in front of it must not turn the hidden one's speed around.
 
     Nobody is recognised: a face that stays away for longer than ``max_gap_s`` is a new one.
     """

@@ -21,6 +21,7 @@ from edge.sinks.jsonl import JsonlSink
 from edge.sources.opencv import without_secrets
 from edge.sources.select import SourceOptions, open_source, source_kind
 from edge.stages.classify import TfliteClassifier
+from edge.stages.fitness import FaceGate
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.track import FaceTracker
@@ -93,7 +94,7 @@ def open_pipeline(config: Config, bundle: Bundle) -> Pipeline:
     tracker, smoothing = config.tracker, config.smoothing
     classifier = TfliteClassifier(bundle, num_threads=config.model.threads)
     mesher = config.mesher
-    if bundle.metadata.mesh_input is not None:
+    if bundle.metadata.mesh_input is not None or "blendshapes" in config.log.details:
         mesher = msgspec.structs.replace(mesher, blendshapes=True)
     return Pipeline(
         open_mesher(mesher),
@@ -102,6 +103,7 @@ def open_pipeline(config: Config, bundle: Bundle) -> Pipeline:
         EmotionSmoother(
             smoothing.half_life_s, smoothing.dwell_s, smoothing.margin, smoothing.min_confidence
         ),
+        FaceGate(config.quality),
     )
 
 

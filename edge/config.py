@@ -10,10 +10,12 @@ from edge.errors import ConfigError
 NonNegative = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Degrees = Annotated[float, msgspec.Meta(ge=0, le=180)]
 Natural = Annotated[int, msgspec.Meta(ge=1)]
 Emit = Literal["change", "frame"]
 MesherKind = Literal["auto", "litert", "mediapipe"]
 Fsync = Literal["always", "interval", "never"]
+Detail = Literal["eyes", "blendshapes", "mesh"]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,9 +80,28 @@ class TrackerConfig(_Section, frozen=True):
         max_jump: how far a face may move between two frames, in face widths.
     """
 
-    max_gap_s: NonNegative = 1.0
+    max_gap_s: NonNegative = 1.5
     confirm_hits: Natural = 2
     max_jump: Positive = 1.5
+
+
+class QualityConfig(_Section, frozen=True):
+    """``[quality]``: which faces are classified; the others are logged with what is wrong.
+
+    ``benchmarks/fit_faces.py`` tells what a model makes of faces beyond. 0, or 180 for an angle,
+    asks for nothing.
+
+    Attributes:
+        min_width_px: width of the mesh's box, in pixels of the frame.
+        max_yaw_deg: how far the head may be turned to a side.
+        max_pitch_deg: and up or down.
+        min_brightness: mean grey level of the middle of the face, 0 to 255.
+    """
+
+    min_width_px: NonNegative = 20.0
+    max_yaw_deg: Degrees = 55.0
+    max_pitch_deg: Degrees = 40.0
+    min_brightness: NonNegative = 30.0
 
 
 class SmoothingConfig(_Section, frozen=True):
@@ -108,6 +129,8 @@ class LogConfig(_Section, frozen=True):
         emit: ``change`` writes an emotion when it changes and every ``interval_s``; ``frame``
             writes every frame's.
         health_interval_s: how often a ``health`` record is written.
+        details: what else an emotion tells: ``eyes``, ``blendshapes``, ``mesh``. A mesh takes
+            about 9 KB a record.
         fsync: ``always`` after every record, ``interval`` at most once a second, or ``never``.
     """
 
@@ -117,6 +140,7 @@ class LogConfig(_Section, frozen=True):
     interval_s: Positive = 2.0
     health_interval_s: Positive = 60.0
     fsync: Fsync = "interval"
+    details: tuple[Detail, ...] = ()
 
 
 class Config(_Section, frozen=True):
@@ -126,6 +150,7 @@ class Config(_Section, frozen=True):
     mesher: MesherConfig = MesherConfig()
     model: ModelConfig = ModelConfig()
     tracker: TrackerConfig = TrackerConfig()
+    quality: QualityConfig = QualityConfig()
     smoothing: SmoothingConfig = SmoothingConfig()
     log: LogConfig = LogConfig()
 

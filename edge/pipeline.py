@@ -3,16 +3,23 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
+from edge.config import QualityConfig
 from edge.contract.align import aligned_crop
 from edge.protocols import Classifier, FaceMesher
-from edge.records import EmotionEstimate, EndedTrack, FaceResult, FaceTrack, Frame, FrameResult
+from edge.records import EndedTrack, FaceResult, FaceTrack, Frame, FrameResult
+from edge.stages.fitness import FaceGate
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.track import FaceTracker
 
+_ANYTHING: Final = QualityConfig(
+    min_width_px=0.0, max_yaw_deg=180.0, max_pitch_deg=180.0, min_brightness=0.0
+)
+
 
 class Pipeline:
-    """mesh -> track -> align -> classify -> smooth.
+    """mesh -> track -> align -> classify -> smooth; a face that can not be read skips the last two.
 
     Every time that decides anything comes with the frames; clocks are read for the latencies
     only, so the same frames give the same results.
@@ -24,11 +31,14 @@ class Pipeline:
         tracker: FaceTracker,
         classifier: Classifier,
         smoother: EmotionSmoother,
+        gate: FaceGate | None = None,
     ) -> None:
+        """Compose the stages; without a gate every face is classified."""
         self._mesher = mesher
         self._tracker = tracker
         self._classifier = classifier
         self._smoother = smoother
+        self._gate = gate or FaceGate(_ANYTHING)
 
     def process(self, frame: Frame) -> FrameResult:
         """Find, follow and read the faces of the next frame.
@@ -57,17 +67,27 @@ class Pipeline:
         self._classifier.close()
 
     def _read(self, frame: Frame, track: FaceTrack, watch: "_Stopwatch") -> FaceResult:
+        face, track_id = track.face, track.track_id
         with watch("align"):
-            crop = aligned_crop(frame.image, track.face.points, self._classifier.template)
+            quality, crop = self._gate.judge(
+                track_id,
+                face,
+                lambda: aligned_crop(frame.image, face.points, self._classifier.template),
+            )
+        if crop is None:
+            with watch("smooth"):
+                state = self._smoother.withhold(track_id, frame.t_s)
+            return FaceResult(track, None, state, quality)
         with watch("classify"):
-            estimate: EmotionEstimate = self._classifier.classify(crop, track.face)
+            estimate = self._classifier.classify(crop, face)
         with watch("smooth"):
-            state = self._smoother.update(track.track_id, estimate, frame.t_s)
+            state = self._smoother.update(track_id, estimate, frame.t_s)
         return FaceResult(track, estimate, state)
 
     def _forget(self, ended: list[EndedTrack]) -> None:
         for track in ended:
             self._smoother.forget(track.track_id)
+            self._gate.forget(track.track_id)
 
 
 class _Stopwatch:

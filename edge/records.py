@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.align import MESH_POINTS
+from edge.contract.logrecord import Quality
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,6 +148,7 @@ class EmotionState:
     """The steady emotion of a track: smoothed scores, and a label that does not flicker.
 
     Attributes:
+        labels: in the order of the scores; empty, like them, while the face can not be classified.
         label: one of the labels, or ``uncertain``.
         confidence: the smoothed score of the leading emotion, in [0, 1].
         changed: the label is another one than in the track's previous frame.
@@ -163,11 +165,24 @@ class EmotionState:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceResult:
-    """One tracked face of a frame with its raw estimate and its steady state."""
+    """One tracked face of a frame with its raw estimate and its steady state.
+
+    Attributes:
+        estimate: None when the face was not classified.
+        quality: ``ok``, or why it was not.
+    """
 
     track: FaceTrack
-    estimate: EmotionEstimate
+    estimate: EmotionEstimate | None
     state: EmotionState
+    quality: Quality = "ok"
+
+    @property
+    def verdict(self) -> str:
+        """The label with its confidence, or what is wrong with the face: for people."""
+        if self.quality != "ok":
+            return self.quality.replace("_", " ")
+        return f"{self.state.label} {self.state.confidence:.0%}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

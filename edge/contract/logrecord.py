@@ -8,12 +8,15 @@ import inspect
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 SCHEMA_VERSION: Final = 1
 
 Score = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Quality = Literal["ok", "too_small", "too_turned", "too_dark"]
+"""Whether a face could be read, and if not, what was wrong with it."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -45,6 +48,16 @@ class HeadPose(msgspec.Struct, frozen=True):
     roll: float
 
 
+class EyeOpenness(msgspec.Struct, frozen=True):
+    """Height of the lids' gap as a share of the eye's width, of the subject's right and left eye.
+
+    About 0.3 for an open eye and below 0.15 for a closed one; it differs between people.
+    """
+
+    right: float
+    left: float
+
+
 class ServiceStarted(Header, frozen=True, kw_only=True, tag="service_started"):
     """edgeemo runs: with which version, source, model and settings."""
 
@@ -72,10 +85,15 @@ class Emotion(Header, frozen=True, kw_only=True, tag="emotion"):
 
     Attributes:
         label: an emotion, or ``uncertain``.
-        confidence: smoothed score of the leading emotion.
-        scores: smoothed score by label; they sum to 1.
+        confidence: smoothed score of the leading emotion; 0 for a face that was not classified.
+        scores: smoothed score by label; they sum to 1. Empty for a face that was not classified.
         box: x1, y1, x2, y2 of the mesh in frame pixels.
         latency_ms: processing time of the frame, capture excluded.
+        quality: ``ok``, or why the face was not classified in this frame; its label is then
+            ``uncertain``.
+        eyes: how far each eye is open; when asked for by ``log.details``, as what follows.
+        blendshapes: MediaPipe's 52 coefficients of facial movement by name.
+        mesh: the 478 points: x, y in frame pixels, z in the same unit, smaller is nearer.
     """
 
     track: int
@@ -87,6 +105,10 @@ class Emotion(Header, frozen=True, kw_only=True, tag="emotion"):
     frame: Count
     latency_ms: float
     file: str | None = None
+    quality: Quality = "ok"
+    eyes: EyeOpenness | UnsetType = UNSET
+    blendshapes: dict[str, Score] | UnsetType = UNSET
+    mesh: tuple[tuple[float, float, float], ...] | UnsetType = UNSET
 
 
 class TrackEnded(Header, frozen=True, kw_only=True, tag="track_ended"):

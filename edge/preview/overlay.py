@@ -86,9 +86,10 @@ def _draw_face(canvas: Canvas, face: FaceResult, factor: int) -> None:
     margin = 0.06 * (x2 - x1)
     box = (x1 - margin, y1 - margin, x2 + margin, y2 + margin)
     canvas.brackets(box, color)
-    _draw_scores(canvas, box, state)
+    if state.labels:  # none were given to a face that could not be read
+        _draw_scores(canvas, box, state)
     canvas.tag(  # last, for in a corner of the picture it has to share the panel's place
-        f"#{face.track.track_id} {state.label} {state.confidence:.0%}",
+        f"#{face.track.track_id} {face.verdict}",
         (box[0], box[1]),
         _PANEL,
         color,

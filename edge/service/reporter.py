@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from edge import machine
+from edge.config import Detail
 from edge.contract import logrecord
-from edge.contract.logrecord import LogRecord
-from edge.records import EndedTrack, FaceResult, Frame, FrameResult, HeadPose
+from edge.contract.logrecord import LogRecord, Quality
+from edge.contract.mesh_features import BLENDSHAPES
+from edge.records import EndedTrack, Face, FaceResult, Frame, FrameResult, HeadPose
 from edge.service.clock import utc_text
+from edge.stages.eyes import eye_openness
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class ReporterConfig:
     per_frame: bool
     interval_s: float
     health_interval_s: float
+    details: tuple[Detail, ...] = ()
 
 
 @dataclass(slots=True)
@@ -31,6 +35,7 @@ class _TrackDiary:
     """What a ``track_ended`` record needs."""
 
     label: str
+    quality: Quality
     seen_s: float
     written_s: float
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -100,14 +105,16 @@ class Reporter:
         diary = self._diaries.get(track_id)
         if diary is None:
             self.tracks += 1
-            diary = _TrackDiary(face.state.label, t_s, t_s)
+            diary = _TrackDiary(face.state.label, face.quality, t_s, t_s)
             self._diaries[track_id] = diary
             yield self._started_track(result.frame, face)
         else:
             diary.seconds[diary.label] += t_s - diary.seen_s
             diary.label, diary.seen_s = face.state.label, t_s
         due = t_s - diary.written_s >= self._config.interval_s
-        if face.state.changed or due or self._config.per_frame:
+        changed = face.state.changed or face.quality != diary.quality
+        diary.quality = face.quality
+        if changed or due or self._config.per_frame:
             diary.written_s = t_s
             yield self._emotion(result, face)
 
@@ -136,6 +143,8 @@ class Reporter:
             frame=frame.index,
             latency_ms=round(result.latency_ms, 2),
             file=frame.name,
+            quality=face.quality,
+            **_details(face.track.face, self._config.details),
         )
 
     def _ended(self, track: EndedTrack) -> LogRecord:
@@ -198,6 +207,21 @@ def _pose(pose: HeadPose) -> logrecord.HeadPose:
     return logrecord.HeadPose(
         yaw=round(pose.yaw_deg, 1), pitch=round(pose.pitch_deg, 1), roll=round(pose.roll_deg, 1)
     )
+
+
+def _details(face: Face, details: tuple[Detail, ...]) -> dict[str, Any]:
+    """Return the fields of an emotion that only some ask for."""
+    told: dict[str, Any] = {}
+    if "eyes" in details:
+        right, left = eye_openness(face.points)
+        told["eyes"] = logrecord.EyeOpenness(right=round(right, 3), left=round(left, 3))
+    if "blendshapes" in details and face.blendshapes is not None:
+        values = np.round(face.blendshapes.astype(float), 4).tolist()
+        told["blendshapes"] = dict(zip(BLENDSHAPES, values, strict=True))
+    if "mesh" in details:
+        points = np.round(face.points.astype(float), 2).tolist()
+        told["mesh"] = tuple(map(tuple, points))
+    return told
 
 
 def _box(face: FaceResult) -> tuple[float, float, float, float]:

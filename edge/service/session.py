@@ -33,6 +33,7 @@ def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
             per_frame=log.emit == "frame",
             interval_s=log.interval_s,
             health_interval_s=log.health_interval_s,
+            details=log.details,
         )
     )
     if sys.stderr.isatty():
@@ -89,10 +90,7 @@ def _status(stack: ExitStack) -> Listener:
     status = stack.enter_context(console.status("waiting for the first frame"))
 
     def listener(result: FrameResult) -> bool:
-        faces = "  ".join(
-            f"#{face.track.track_id} {face.state.label} {face.state.confidence:.0%}"
-            for face in result.faces
-        )
+        faces = "  ".join(f"#{face.track.track_id} {face.verdict}" for face in result.faces)
         status.update(f"frame {result.frame.index}  {result.latency_ms:.0f} ms  {faces or '-'}")
         return True
 

@@ -1,4 +1,4 @@
-"""The demo: a real face that moves through the picture, with its true box known in every frame.
+"""The demo: real faces that move through the picture, with their true boxes known in every frame.
 
 Made from the astronaut photo (``edge.assets.ASTRONAUT``) and a choreography; deterministic to the
 last bit, so it serves demonstrations, tests and benchmarks alike.
@@ -16,7 +16,7 @@ from edge.assets import ASTRONAUT, asset_path
 from edge.errors import AssetError
 from edge.native_stderr import silenced
 from edge.records import Frame
-from edge.sources.choreography import FACE_CENTRE, SOLO, Choreography
+from edge.sources.choreography import FACE_CENTRE, SCENES, Choreography
 
 EPOCH: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """When the demo was "captured": fixed, so that two runs give equal records."""
@@ -27,6 +27,8 @@ _RADII: Final = np.array((150.0, 178.0))
 _CAMEO_OFFSET: Final = np.array((0.0, 22.0))
 """The cameo's centre lies below the face's, to show the shoulders."""
 _FADE: Final = 0.35
+_OPAQUE: Final = 1 - _FADE / 2
+"""Within this share of its radii the cameo hides more than half of what is behind it."""
 _STRIP: Final = 48
 """Rows that are made at once: what start-up needs in between counts in the peak of memory."""
 _BACKDROP_BGR: Final = ((190.0, 196.0, 205.0), (146.0, 153.0, 163.0))
@@ -41,10 +43,13 @@ class DemoSource:
         fps: frames per second of ``Frame.t_s``.
         size_hw: the picture's height and width in pixels.
         photo: the astronaut photo, when it is not to be looked up among the assets.
+        faces: how many: 1, 2 or 4, each with a way of its own. They are numbered from 0, and each
+            is nearer than those before it.
 
     Raises:
         AssetError: the photo can not be had.
-        ValueError: ``frames``, ``fps`` or ``size_hw`` is not positive.
+        ValueError: ``frames``, ``fps`` or ``size_hw`` is not positive, or no scene has so many
+            faces.
     """
 
     def __init__(
@@ -53,13 +58,16 @@ class DemoSource:
         fps: float = 25.0,
         size_hw: tuple[int, int] = (480, 640),
         photo: Path | None = None,
+        faces: int = 1,
     ) -> None:
         if frames < 1 or fps <= 0 or min(size_hw) < 1:
             raise ValueError(f"frames, fps, size must be positive: {frames}, {fps}, {size_hw}")
+        if faces not in SCENES:
+            raise ValueError(f"faces must be one of {', '.join(map(str, SCENES))}, got {faces}")
         self.frames = frames
         self.fps = fps
         self.size_hw = size_hw
-        self._faces = (Choreography(SOLO, size_hw),)
+        self.ways = tuple(Choreography(way, size_hw) for way in SCENES[faces])
         self._cameo, self._to_photo = _cameo(_load(photo or asset_path(ASTRONAUT)))
         self._backdrop = _backdrop(size_hw)
         self._next = 0
@@ -70,31 +78,48 @@ class DemoSource:
         if index >= self.frames:
             return None
         self._next += 1
-        t_s = index / self.fps
-        return Frame(self.render(index), index, t_s, EPOCH + timedelta(seconds=t_s))
+        return Frame(self.render(index), index, index / self.fps, self.time_of(index))
 
     def close(self) -> None:
         """End the clip."""
         self._next = self.frames
 
-    def motion(self, frame_index: int) -> NDArray[np.float64]:
+    def time_of(self, frame_index: int) -> datetime:
+        """Return when a frame was "captured"."""
+        return EPOCH + timedelta(seconds=frame_index / self.fps)
+
+    def motion(self, frame_index: int, face: int = 0) -> NDArray[np.float64]:
         """Return the ``(2, 3)`` similarity from photo to picture coordinates."""
-        return self._faces[0].motion(frame_index / self.fps)
+        return self.ways[face].motion(frame_index / self.fps)
 
-    def ground_truth(self, frame_index: int) -> NDArray[np.float32] | None:
-        """Return the face's true ``box_xyxy``, float32 ``(4,)``, unclipped; None while outside."""
-        if self.visible_fraction(frame_index) == 0:
+    def ground_truth(self, frame_index: int, face: int = 0) -> NDArray[np.float32] | None:
+        """Return a face's true ``box_xyxy``, float32 ``(4,)``, unclipped; None while outside."""
+        if self.visible_fraction(frame_index, face) == 0:
             return None
-        return self._faces[0].box(frame_index / self.fps)
+        return self.ways[face].box(frame_index / self.fps)
 
-    def visible_fraction(self, frame_index: int) -> float:
+    def visible_fraction(self, frame_index: int, face: int = 0) -> float:
         """Return the share of the face's box that lies in the picture, in [0, 1]."""
-        return self._faces[0].visible_fraction(frame_index / self.fps)
+        return self.ways[face].visible_fraction(frame_index / self.fps)
+
+    def exposed_fraction(self, frame_index: int, face: int = 0) -> float:
+        """Return the share of a face's box that lies in the picture and behind no other, in [0, 1].
+
+        Sampled at 20 x 20 places.
+        """
+        t_s = frame_index / self.fps
+        x1, y1, x2, y2 = self.ways[face].box(t_s).astype(float)
+        steps = (np.arange(20) + 0.5) / 20
+        x, y = np.meshgrid(x1 + steps * (x2 - x1), y1 + steps * (y2 - y1))
+        exposed = (x >= 0) & (x < self.size_hw[1]) & (y >= 0) & (y < self.size_hw[0])
+        for nearer in self.ways[face + 1 :]:
+            exposed &= ~_covered(np.stack((x, y), axis=-1), nearer.motion(t_s))
+        return float(exposed.mean())
 
     def render(self, frame_index: int) -> NDArray[np.uint8]:
         """Return the picture of a frame, BGR uint8 ``(H, W, 3)``."""
         picture = self._backdrop.copy()
-        for face in self._faces:
+        for face in self.ways:
             _paste(picture, self._cameo, face.motion(frame_index / self.fps) @ self._to_photo)
         return picture
 
@@ -130,6 +155,13 @@ def _cameo(photo: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.floa
         np.rint(255 * alpha, out=strip[:, :, 3:], casting="unsafe")
     to_photo = np.array(((1.0, 0.0, x1), (0.0, 1.0, y1 - _MARGIN), (0.0, 0.0, 1.0)))
     return cameo, to_photo
+
+
+def _covered(places: NDArray[np.float64], motion: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which places ``(..., 2)`` of the picture a cameo under ``motion`` hides."""
+    in_photo = (places - motion[:, 2]) @ np.linalg.inv(motion[:, :2]).T
+    offset = (in_photo - FACE_CENTRE - _CAMEO_OFFSET) / _RADII
+    return np.asarray(np.hypot(offset[..., 0], offset[..., 1]) < _OPAQUE)
 
 
 def _opacity(

@@ -1,6 +1,7 @@
 """From jumping scores to a label that people can read."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +9,14 @@ from numpy.typing import NDArray
 from edge.contract.labels import UNCERTAIN
 from edge.records import EmotionEstimate, EmotionState
 
+_NO_SCORES: Final = np.empty(0, np.float32)
+
 
 @dataclass(slots=True, eq=False)
 class _Memory:
-    scores: NDArray[np.float64]
+    """A track's past; ``scores`` is None until it was classified for the first time."""
+
+    scores: NDArray[np.float64] | None
     t_s: float
     label: str
     since_s: float
@@ -39,42 +44,71 @@ class EmotionSmoother:
     def update(self, track_id: int, estimate: EmotionEstimate, t_s: float) -> EmotionState:
         """Take a track's next estimate at its frame's time and return its steady state."""
         memory = self._memories.get(track_id)
-        if memory is None:
-            memory = self._remember(track_id, estimate, t_s)
-            changed = True
+        if memory is None or memory.scores is None:
+            scores, changed = self._begin(track_id, estimate, t_s)
         else:
-            self._blend(memory, estimate.scores, t_s)
-            changed = self._settle(memory, estimate.labels, t_s)
+            scores = self._blended(memory, memory.scores, estimate.scores, t_s)
+            changed = self._settle(memory, scores, estimate.labels, t_s)
+        memory = self._memories[track_id]
+        memory.scores, memory.t_s = scores, t_s
         return EmotionState(
             labels=estimate.labels,
-            scores=memory.scores.astype(np.float32),
+            scores=scores.astype(np.float32),
             label=memory.label,
-            confidence=float(memory.scores.max()),
+            confidence=float(scores.max()),
             changed=changed,
             since_s=memory.since_s,
         )
+
+    def withhold(self, track_id: int, t_s: float) -> EmotionState:
+        """Take note that a track's face can not be read: it is ``uncertain``, at once.
+
+        The scores so far are kept, and weigh the less the longer this lasts. The label comes back
+        like any other, when it has led for the dwell time.
+        """
+        memory = self._memories.get(track_id)
+        changed = memory is None or memory.label != UNCERTAIN
+        if memory is None:
+            memory = _Memory(None, t_s, UNCERTAIN, t_s, UNCERTAIN, t_s)
+            self._memories[track_id] = memory
+        elif changed:
+            memory.label, memory.since_s = UNCERTAIN, t_s
+        memory.rival, memory.rival_since_s = UNCERTAIN, t_s
+        return EmotionState((), _NO_SCORES, UNCERTAIN, 0.0, changed, memory.since_s)
 
     def forget(self, track_id: int) -> None:
         """Drop a track that has ended."""
         self._memories.pop(track_id, None)
 
-    def _remember(self, track_id: int, estimate: EmotionEstimate, t_s: float) -> _Memory:
+    def _begin(
+        self, track_id: int, estimate: EmotionEstimate, t_s: float
+    ) -> tuple[NDArray[np.float64], bool]:
+        """Let the first estimate of a track speak at once; tell whether that is news."""
         scores = estimate.scores.astype(np.float64)
         leader = estimate.labels[int(scores.argmax())]
         label = leader if scores.max() >= self._min_confidence else UNCERTAIN
-        memory = _Memory(scores, t_s, label, t_s, label, t_s)
-        self._memories[track_id] = memory
-        return memory
+        before = self._memories.get(track_id)
+        changed = before is None or before.label != label
+        since_s = t_s if before is None or changed else before.since_s
+        self._memories[track_id] = _Memory(scores, t_s, label, since_s, label, t_s)
+        return scores, changed
 
-    def _blend(self, memory: _Memory, scores: NDArray[np.float32], t_s: float) -> None:
+    def _blended(
+        self,
+        memory: _Memory,
+        past: NDArray[np.float64],
+        scores: NDArray[np.float32],
+        t_s: float,
+    ) -> NDArray[np.float64]:
         elapsed = t_s - memory.t_s
         keep = 0.5 ** (elapsed / self._half_life_s) if self._half_life_s > 0 else 0.0
-        memory.scores = keep * memory.scores + (1 - keep) * scores
-        memory.t_s = t_s
+        return keep * past + (1 - keep) * scores
 
-    def _settle(self, memory: _Memory, labels: tuple[str, ...], t_s: float) -> bool:
+    def _settle(
+        self, memory: _Memory, scores: NDArray[np.float64], labels: tuple[str, ...], t_s: float
+    ) -> bool:
         """Let a rival take over when it has led for long enough; tell whether it did."""
-        rival = self._rival(memory, labels)
+        rival = self._rival(memory.label, scores, labels)
         if rival != memory.rival:
             memory.rival, memory.rival_since_s = rival, t_s
         if rival == memory.label or t_s - memory.rival_since_s < self._dwell_s:
@@ -82,12 +116,11 @@ class EmotionSmoother:
         memory.label, memory.since_s = rival, t_s
         return True
 
-    def _rival(self, memory: _Memory, labels: tuple[str, ...]) -> str:
+    def _rival(self, present: str, scores: NDArray[np.float64], labels: tuple[str, ...]) -> str:
         """Return the label that the scores speak for, with hysteresis around the present one."""
-        leader, confidence = labels[int(memory.scores.argmax())], float(memory.scores.max())
-        if memory.label == UNCERTAIN:
+        leader, confidence = labels[int(scores.argmax())], float(scores.max())
+        if present == UNCERTAIN:
             return leader if confidence >= self._min_confidence + self._margin else UNCERTAIN
         if confidence < self._min_confidence:
             return UNCERTAIN
-        present = float(memory.scores[labels.index(memory.label)])
-        return leader if confidence - present >= self._margin else memory.label
+        return leader if confidence - scores[labels.index(present)] >= self._margin else present

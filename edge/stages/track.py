@@ -1,42 +1,109 @@
 """Telling which face is which over time."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.align import LEFT_EYE, MOUTH, RIGHT_EYE
 from edge.records import EndedTrack, Face, FaceTrack
+from edge.stages.assignment import assign
+from edge.stages.motion import PLACE_NOISE, Motion
+
+_LOOK_POINTS: Final = [*RIGHT_EYE, *LEFT_EYE, *MOUTH, 1, 10, 152, 234, 454]
+"""Mesh points that say how a face is held and formed: eyes, mouth, nose, forehead, chin, cheeks."""
+_LEEWAY: Final = 0.15
+"""What a prediction may always be wrong by, in face widths: people start and stop at once."""
+_SIZE_NOISE: Final = 0.15
+"""Standard deviation of the logarithm of a face's size between two looks."""
+_LOOK_NOISE: Final = 0.06
+"""The same of its form: mean distance of points in face widths."""
+_NOISE_GROWTH: Final = 4.0
+"""By how much the variance of both grows in a second: faces come nearer, turn and tilt."""
+_MAX_SIZE_RATIO: Final = 2.5
+_CROWD_NOISE: Final = 6.0
+"""By how much a face's place is less exact where it wholly overlaps another one's."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sighting:
+    """What matching needs of a face."""
+
+    face: Face
+    box: tuple[float, float, float, float]
+    x: float
+    y: float
+    size: float
+    look: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, face: Face) -> "_Sighting":
+        x1, y1, x2, y2 = face.box_xyxy.tolist()
+        x, y, size = (x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1, 1.0)
+        look = (face.points[_LOOK_POINTS, :2] - (x, y)) / size
+        return cls(face, (x1, y1, x2, y2), x, y, size, look)
 
 
 @dataclass(slots=True, eq=False)
 class _Track:
     """A track's mutable state; leaves the tracker as frozen ``FaceTrack`` and ``EndedTrack``."""
 
-    face: Face
+    last: _Sighting
     started_s: float
     seen_s: float
-    center: NDArray[np.float64]
-    size: float
-    velocity: NDArray[np.float64]
+    motion: Motion
+    expected: Motion
     hits: int = 1
     track_id: int | None = None
 
-    def predicted(self, t_s: float) -> NDArray[np.float64]:
-        """Return where the face should be at ``t_s``, moving on for a short while only.
+    def dissimilarity(self, face: _Sighting, t_s: float, max_jump: float) -> float:
+        """Return how badly a face fits: its negative log-likelihood, doubled; infinity for never.
 
-        A face that vanished seldom keeps its speed, so the prediction coasts for 0.2 s at most.
+        Squares and not distances: of two faces that move on in one line, the sums of distances are
+        the same whichever is which.
         """
-        return self.center + self.velocity * min(t_s - self.seen_s, 0.2)
+        gap_s = t_s - self.seen_s
+        size = max(face.size, self.last.size)
+        # It went on, or it stopped where it was last seen.
+        off = math.hypot(face.x - self.expected.x, face.y - self.expected.y) / size
+        moved = math.hypot(face.x - self.last.x, face.y - self.last.y) / size
+        growth = math.log(face.size / self.last.size)
+        if min(off, moved) > max_jump * (1 + gap_s) or abs(growth) > math.log(_MAX_SIZE_RATIO):
+            return math.inf
+        spread = self.expected.place + PLACE_NOISE**2 + _LEEWAY**2
+        change = face.look - self.last.look
+        doubt = 1 + _NOISE_GROWTH * gap_s
+        return (
+            off**2 / spread
+            + 2 * math.log(spread)
+            + growth**2 / (_SIZE_NOISE**2 * doubt)
+            + float((change * change).sum()) / (len(_LOOK_POINTS) * _LOOK_NOISE**2 * doubt)
+        )
+
+    def advance(self, face: _Sighting, t_s: float, crowding: float) -> None:
+        """Take the face that was found to be this one; ``crowding`` makes its place inexact."""
+        noise = PLACE_NOISE * (1 + _CROWD_NOISE * crowding)
+        self.motion = _scaled(self.expected, self.last.size / face.size).seen_at(
+            face.x, face.y, noise
+        )
+        self.last, self.seen_s = face, t_s
+        self.hits += 1
 
 
 class FaceTracker:
     """Assigns stable ids to faces: confirm before naming, coast, expire.
 
-    Faces are matched by the distance between predicted and seen centre in face widths, the nearest
-    pair first. Distance and not overlap, since at 5 frames/s a moving face does not overlap itself;
-    in face widths, since a near face moves more pixels. The allowed distance grows with the time
-    that a face was not seen.
+    A Kalman filter (``edge.stages.motion``) predicts where each face is, also while it is hidden.
+    The pairing of tracks and faces is the likeliest of all by place, size, tilt and form, with
+    known tracks served before those that are not yet confirmed. Distances and not overlaps, since
+    at 5 frames/s a moving face does not overlap itself; in face widths, since a near face moves
+    more pixels. While two faces overlap, their places are taken as inexact: a mesh that slips from
+    a hidden face onto the one in front of it must not turn the hidden one's speed around.
+
+    Nobody is recognised: a face that stays away for longer than ``max_gap_s`` is a new one.
     """
 
     def __init__(self, max_gap_s: float, confirm_hits: int, max_jump: float) -> None:
@@ -61,10 +128,11 @@ class FaceTracker:
             The confirmed tracks seen in this frame by id, and the reported tracks that ended.
         """
         gone = self._end([t for t in self._tracks if cut or t_s - t.seen_s > self._max_gap_s])
-        for track, face in self._match(faces, t_s):
-            _advance(track, face, t_s)
-        known = {id(track.face) for track in self._tracks}
-        self._tracks += [_start(face, t_s) for face in faces if id(face) not in known]
+        for track in self._tracks:
+            track.expected = track.motion.after(t_s - track.seen_s)
+        sightings = [_Sighting.of(face) for face in faces]
+        new = self._follow(sightings, t_s)
+        self._tracks += [_start(face, t_s) for face in new]
         return self._report(t_s, 1 if cut else self._confirm_hits), gone
 
     def close(self) -> list[EndedTrack]:
@@ -79,32 +147,27 @@ class FaceTracker:
             if track.track_id is not None
         ]
 
-    def _match(self, faces: Sequence[Face], t_s: float) -> list[tuple[_Track, Face]]:
-        pairs = sorted(
-            (
-                (self._distance(track, face, t_s), i, j)
-                for i, track in enumerate(self._tracks)
-                for j, face in enumerate(faces)
-            ),
-        )
-        used_tracks: set[int] = set()
-        used_faces: set[int] = set()
-        matches = []
-        for distance, i, j in pairs:
-            if distance > 1 or i in used_tracks or j in used_faces:
-                continue
-            used_tracks.add(i)
-            used_faces.add(j)
-            matches.append((self._tracks[i], faces[j]))
-        return matches
+    def _follow(self, faces: list[_Sighting], t_s: float) -> list[_Sighting]:
+        """Give the tracks their faces; return the faces that are nobody's."""
+        named = [track for track in self._tracks if track.track_id is not None]
+        others = [track for track in self._tracks if track.track_id is None]
+        for tracks in (named, others):
+            cost = np.array(
+                [[t.dissimilarity(face, t_s, self._max_jump) for face in faces] for t in tracks]
+            ).reshape(len(tracks), len(faces))
+            pairs = assign(cost)
+            crowding = {j: self._crowding(tracks[i], faces, j) for i, j in pairs}
+            for i, j in pairs:
+                tracks[i].advance(faces[j], t_s, crowding[j])
+            faces = [face for j, face in enumerate(faces) if j not in crowding]
+        return faces
 
-    def _distance(self, track: _Track, face: Face, t_s: float) -> float:
-        """Return the distance as a share of what is allowed; over 1 the two can not be one."""
-        center, size = _center_size(face)
-        shift = float(np.linalg.norm(center - track.predicted(t_s)))
-        scale_ratio = max(size, track.size) / min(size, track.size)
-        reach = self._max_jump * (1 + (t_s - track.seen_s)) * max(size, track.size)
-        return shift / reach if scale_ratio < 2.5 else np.inf
+    def _crowding(self, track: _Track, faces: list[_Sighting], own: int) -> float:
+        """Return how much a track's face overlaps another track, or another face, in [0, 1]."""
+        box = faces[own].box
+        others = [_box(other) for other in self._tracks if other is not track]
+        others += [face.box for j, face in enumerate(faces) if j != own]
+        return max((_overlap(box, other) for other in others), default=0.0)
 
     def _report(self, t_s: float, confirm_hits: int) -> list[FaceTrack]:
         reported = []
@@ -114,25 +177,39 @@ class FaceTracker:
                 self._last_id += 1
                 track.track_id = self._last_id
             if track.track_id is not None and track.seen_s == t_s:
-                reported.append(FaceTrack(track.track_id, track.face, track.started_s, is_new))
+                reported.append(FaceTrack(track.track_id, track.last.face, track.started_s, is_new))
         return sorted(reported, key=lambda track: track.track_id)
 
 
-def _center_size(face: Face) -> tuple[NDArray[np.float64], float]:
-    x1, y1, x2, y2 = face.box_xyxy.astype(np.float64)
-    return np.array(((x1 + x2) / 2, (y1 + y2) / 2)), max(x2 - x1, y2 - y1, 1.0)
+def _start(face: _Sighting, t_s: float) -> _Track:
+    motion = Motion(face.x, face.y)
+    return _Track(face, t_s, t_s, motion, motion)
 
 
-def _start(face: Face, t_s: float) -> _Track:
-    center, size = _center_size(face)
-    return _Track(face, t_s, t_s, center, size, np.zeros(2))
+def _scaled(motion: Motion, factor: float) -> Motion:
+    """Return the motion with its noise in widths of a face of another size."""
+    share = factor**2
+    return Motion(
+        motion.x, motion.y, motion.vx, motion.vy,
+        motion.place * share, motion.both * share, motion.speed * share,
+    )  # fmt: skip
 
 
-def _advance(track: _Track, face: Face, t_s: float) -> None:
-    center, size = _center_size(face)
-    elapsed = t_s - track.seen_s
-    if elapsed > 0:
-        measured = (center - track.center) / elapsed
-        track.velocity = measured if track.hits == 1 else (track.velocity + measured) / 2
-    track.face, track.center, track.size, track.seen_s = face, center, size, t_s
-    track.hits += 1
+def _box(track: _Track) -> tuple[float, float, float, float]:
+    """Return where a track's face is expected, at its last size."""
+    x1, y1, x2, y2 = track.last.box
+    dx, dy = track.expected.x - track.last.x, track.expected.y - track.last.y
+    return x1 + dx, y1 + dy, x2 + dx, y2 + dy
+
+
+def _overlap(
+    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
+) -> float:
+    """Return the intersection over union of two boxes."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    areas = ((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return both / (sum(areas) - both)

@@ -80,7 +80,7 @@ def test_leaves_once_for_about_two_and_a_half_seconds(demo: DemoSource) -> None:
 
 def test_motion_can_be_followed(demo: DemoSource) -> None:
     """Between two frames the face's centre moves by less than half its width."""
-    boxes = [demo._faces[0].box(i / demo.fps) for i in range(demo.frames)]
+    boxes = [demo.ways[0].box(i / demo.fps) for i in range(demo.frames)]
     centres = np.array([(box[:2] + box[2:]) / 2 for box in boxes])
     widths = np.array([box[2] - box[0] for box in boxes])
     assert (np.linalg.norm(np.diff(centres, axis=0), axis=1) < 0.5 * widths[1:]).all()
@@ -139,6 +139,35 @@ def test_any_size(size_hw: tuple[int, int]) -> None:
     box = demo.ground_truth(0)
     assert (box > 0).all()
     assert (box < [size_hw[1], size_hw[0]] * 2).all()
+
+
+@pytest.mark.parametrize("faces", [2, 4])
+def test_several_faces_move_each_on_its_way(faces: int) -> None:
+    """All boxes differ, lie inside at the start, and the picture shows a face in each."""
+    demo = DemoSource(frames=1, faces=faces)
+    boxes = [demo.ground_truth(0, i) for i in range(faces)]
+    picture, wall = demo.render(0), DemoSource(frames=1)._backdrop
+    for i, (x1, y1, x2, y2) in enumerate(np.array(boxes).astype(int)):
+        assert demo.exposed_fraction(0, i) == 1
+        assert cv2.absdiff(picture, wall)[y1:y2, x1:x2].mean() > 20
+    assert len({tuple(box) for box in boxes}) == faces
+
+
+def test_a_face_behind_another_is_hidden() -> None:
+    """Where the nearer one passes, the farther one's exposure falls to none, never the nearer's."""
+    demo = DemoSource(faces=2)
+    behind = [demo.exposed_fraction(i, 0) for i in range(demo.frames)]
+    before = [demo.exposed_fraction(i, 1) for i in range(demo.frames)]
+    assert min(behind[:75]) == 0
+    assert min(before) == 1
+    index = int(np.argmin(behind[:75]))
+    assert np.array_equal(demo.ground_truth(index, 0), demo.ways[0].box(index / demo.fps))
+
+
+def test_refuses_a_scene_that_does_not_exist() -> None:
+    """Only the numbers of faces that have a choreography are accepted."""
+    with pytest.raises(ValueError, match="1, 2, 4"):
+        DemoSource(faces=3)
 
 
 @pytest.mark.parametrize(

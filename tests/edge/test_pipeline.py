@@ -3,9 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pytest
 
+from edge.config import QualityConfig
 from edge.pipeline import Pipeline
-from edge.records import Frame
+from edge.records import Face, Frame, HeadPose
+from edge.stages.fitness import FaceGate
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.track import FaceTracker
 from edge.testing import FakeClassifier, FakeMesher, make_face
@@ -71,3 +74,99 @@ def test_two_faces_keep_their_own_states():
         result = subject.process(frame(i))
         assert [face.track.track_id for face in result.faces] == [1, 2]
         assert [face.state.label for face in result.faces] == ["neutral", "happiness"]
+
+
+def bright_frame(index: int, level: int = 128) -> Frame:
+    return Frame(
+        np.full((120, 160, 3), level, np.uint8), index, index / 10,
+        START + timedelta(seconds=index / 10),
+    )  # fmt: skip
+
+
+def posed(box, yaw: float, pitch: float = 0.0) -> Face:
+    face = make_face(box)
+    return Face(face.points, face.box_xyxy, None, HeadPose(yaw, pitch, 0.0))
+
+
+GOOD = posed((40, 20, 100, 100), 0)
+
+
+@pytest.mark.parametrize(
+    ("face", "level", "quality"),
+    [
+        (posed((40, 20, 59, 40), 0), 128, "too_small"),
+        (posed((40, 20, 100, 100), 56), 128, "too_turned"),
+        (posed((40, 20, 100, 100), -56), 128, "too_turned"),
+        (posed((40, 20, 100, 100), 0, -41), 128, "too_turned"),
+        (posed((40, 20, 100, 100), 0), 29, "too_dark"),
+        (posed((40, 20, 100, 100), 54, -39), 30, "ok"),
+        (posed((40, 20, 60, 40), 0), 128, "ok"),
+        (make_face((40, 20, 100, 100)), 128, "ok"),  # a mesher that tells no pose
+    ],
+)
+def test_a_face_that_can_not_be_read_is_said_to_be_so(face, level, quality):
+    """Too small, turned or dark by the defaults: no classification, no scores, `uncertain`."""
+    classifier = FakeClassifier([(0.1, 0.9)], ("neutral", "happiness"))
+    subject = Pipeline(
+        FakeMesher(lambda _: [face]), FaceTracker(0.3, 1, 1.5), classifier,
+        EmotionSmoother(0.3, 0.3, 0.1, 0.4), FaceGate(QualityConfig()),
+    )  # fmt: skip
+    (result,) = subject.process(bright_frame(0, level)).faces
+    assert result.quality == quality
+    if quality == "ok":
+        assert result.state.label == "happiness"
+        assert result.verdict == "happiness 90%"
+    else:
+        assert classifier.crops == []
+        assert result.estimate is None
+        assert (result.state.label, result.state.confidence) == ("uncertain", 0.0)
+        assert (result.state.labels, len(result.state.scores)) == ((), 0)
+        assert result.verdict == quality.replace("_", " ")
+
+
+def test_a_face_at_a_threshold_does_not_flicker():
+    """Once too turned, a face must be clearly less turned to be read again."""
+    subject = FaceGate(QualityConfig(max_yaw_deg=50))
+
+    def quality(yaw: float) -> str:
+        return subject.judge(1, posed((40, 20, 100, 100), yaw), lambda: crop)[0]
+
+    crop = np.full((48, 48), 128, np.uint8)
+    assert [quality(yaw) for yaw in (49, 51, 49, 51, 46, 45, 49)] == [
+        "ok", "too_turned", "too_turned", "too_turned", "too_turned", "ok", "ok",
+    ]  # fmt: skip
+    quality(51)
+    subject.forget(1)
+    assert quality(49) == "ok"
+
+
+def test_brightness_is_that_of_the_face_and_not_of_what_is_behind():
+    """A bright window around a dark face does not make it readable."""
+    crop = np.full((48, 48), 255, np.uint8)
+    crop[12:36, 12:36] = 10
+    assert FaceGate(QualityConfig()).judge(1, GOOD, lambda: crop) == ("too_dark", None)
+
+
+def test_after_the_dark_the_label_returns_by_the_usual_rules():
+    """Light out and on again: uncertain at once, and back when it has led for the dwell time."""
+    subject = Pipeline(
+        FakeMesher(lambda _: [GOOD]), FaceTracker(1.0, 1, 1.5),
+        FakeClassifier([(0.1, 0.9)], ("neutral", "happiness")),
+        EmotionSmoother(0.3, 0.3, 0.1, 0.4), FaceGate(QualityConfig()),
+    )  # fmt: skip
+    states = [
+        subject.process(bright_frame(i, 5 if 5 <= i < 8 else 128)).faces[0].state for i in range(20)
+    ]
+    assert [state.label for state in states] == (
+        ["happiness"] * 5 + ["uncertain"] * 6 + ["happiness"] * 9
+    )
+    assert [i for i, state in enumerate(states) if state.changed] == [0, 5, 11]
+
+
+def test_a_mesh_without_extent_is_not_cropped():
+    """Whatever the mesher says, a crop of nothing is never classified."""
+    points = np.zeros((478, 3), np.float32)
+    for box in ((5, 5, 5, 5), (np.nan,) * 4):
+        face = Face(points, np.array(box, np.float32))
+        result = pipeline([[face]], []).process(frame(0))
+        assert [(f.quality, f.estimate) for f in result.faces] == [("too_small", None)]

@@ -303,3 +303,15 @@ def test_window_needs_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(ConfigError, match="--save-video"):
         Window("edgeemo")
+
+
+def test_a_face_that_can_not_be_read_shows_why_and_no_scores():
+    """Brackets and a tag, no panel of scores, also for a picture without any classification."""
+    face = FaceTrack(1, make_face(BOX), 0.0, is_new=False)
+    state = EmotionState((), np.empty(0, np.float32), UNCERTAIN, 0.0, changed=True, since_s=0.0)
+    result = FaceResult(face, None, state, "too_dark")
+    assert result.verdict == "too dark"
+    drawn = draw(FrameResult(make_frame(0), (result,)))
+    scored = draw(_result(make_face(BOX)))
+    assert _changed(drawn, 128).any()
+    assert _changed(drawn, 128).sum() < 0.8 * _changed(scored, 128).sum()

@@ -9,10 +9,14 @@ import jsonschema
 import numpy as np
 import pytest
 
-from edge.contract.logrecord import LogRecord, decode_record, encode_record, json_schema
+from edge.config import Detail, QualityConfig
+from edge.contract.logrecord import Emotion, LogRecord, decode_record, encode_record, json_schema
+from edge.contract.mesh_features import BLENDSHAPES
 from edge.pipeline import Pipeline
-from edge.records import Frame
+from edge.records import Face, Frame
 from edge.service.reporter import Reporter, ReporterConfig
+from edge.stages.eyes import eye_openness
+from edge.stages.fitness import FaceGate
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.track import FaceTracker
 from edge.testing import FakeClassifier, FakeMesher, make_face
@@ -32,7 +36,14 @@ def frames(count: int, fps: float = 10.0, *, cut: bool = False) -> list[Frame]:
 
 
 def report(
-    source: Iterable[Frame], faces, scores, *, per_frame: bool = False, interval_s: float = 1.0
+    source: Iterable[Frame],
+    faces,
+    scores,
+    *,
+    per_frame: bool = False,
+    interval_s: float = 1.0,
+    details: tuple[Detail, ...] = (),
+    gate: FaceGate | None = None,
 ) -> list[LogRecord]:
     """Run frames through a real pipeline with a scripted face and scripted scores."""
     pipeline = Pipeline(
@@ -40,8 +51,9 @@ def report(
         FaceTracker(max_gap_s=0.3, confirm_hits=1, max_jump=1.5),
         FakeClassifier(scores or [CALM], LABELS),
         EmotionSmoother(half_life_s=0.0, dwell_s=0.0, margin=0.1, min_confidence=0.4),
+        gate,
     )
-    reporter = Reporter(ReporterConfig("session", "device", per_frame, interval_s, 2.0))
+    reporter = Reporter(ReporterConfig("session", "device", per_frame, interval_s, 2.0, details))
     records = []
     for frame in source:
         records += reporter.frame(pipeline.process(frame))
@@ -134,3 +146,80 @@ def test_every_record_validates_against_the_published_schema():
         assert b"\n" not in line[:-1]
         validator.validate(json.loads(line))
         assert decode_record(line) == record
+
+
+def validate(record: LogRecord) -> dict:
+    schema = json.loads(Path("docs/log-schema.json").read_text("utf-8"))
+    line = encode_record(record)
+    jsonschema.Draft202012Validator(schema).validate(json.loads(line))
+    assert decode_record(line) == record
+    return json.loads(line)
+
+
+def emotions_of(records: Iterable[LogRecord]) -> list[Emotion]:
+    return [record for record in records if isinstance(record, Emotion)]
+
+
+def test_details_are_told_when_asked_for_and_only_then():
+    """Eyes, blendshapes and mesh: all of them, or no key at all."""
+    face = Face(FACE.points, FACE.box_xyxy, np.linspace(0, 1, 52, dtype=np.float32))
+    (bare,) = emotions_of(report(frames(1), [[face]], [HAPPY]))
+    assert not {"eyes", "blendshapes", "mesh"} & set(validate(bare))
+    (full,) = emotions_of(
+        report(frames(1), [[face]], [HAPPY], details=("eyes", "blendshapes", "mesh"))
+    )
+    told = validate(full)
+    np.testing.assert_allclose(told["mesh"], face.points, atol=0.006)
+    assert tuple(told["blendshapes"]) == BLENDSHAPES
+    assert told["blendshapes"]["noseSneerRight"] == 1
+    assert told["eyes"] == {
+        side: round(value, 3)
+        for side, value in zip(("right", "left"), eye_openness(face.points), strict=True)
+    }
+
+
+def test_a_mesher_without_blendshapes_tells_none():
+    """What is asked for and not there is left out, not made up."""
+    (record,) = emotions_of(report(frames(1), [[FACE]], [HAPPY], details=("blendshapes",)))
+    assert "blendshapes" not in validate(record)
+
+
+def test_a_face_that_can_not_be_read_is_written_with_the_reason():
+    """It has a track and a record, `uncertain` without scores; each change of reason is written."""
+    small, wide = make_face((40, 20, 59, 46)), make_face((40, 20, 70, 60))
+    scene = [[small]] * 10 + [[wide]] * 10
+    records = report(
+        frames(20), scene, [HAPPY] * 20, interval_s=100.0,
+        gate=FaceGate(QualityConfig(min_brightness=0)),
+    )  # fmt: skip
+    emotions = emotions_of(records)
+    assert [(r.frame, r.label, r.quality, r.confidence) for r in emotions] == [
+        (0, "uncertain", "too_small", 0.0),
+        (10, "happiness", "ok", 0.9),
+    ]
+    assert validate(emotions[0])["scores"] == {}
+    ended = next(r for r in records if r.__class__.__name__ == "TrackEnded")
+    assert ended.shares == pytest.approx({"uncertain": 10 / 19, "happiness": 9 / 19}, abs=1e-3)
+
+
+def test_an_emotion_of_an_earlier_version_is_read():
+    """Lines written before there was a quality decode as faces that could be read."""
+    (record,) = emotions_of(report(frames(1), [[FACE]], [HAPPY]))
+    line = json.loads(encode_record(record))
+    del line["quality"]
+    assert decode_record(json.dumps(line).encode()) == record
+
+
+def test_a_closed_eye_is_less_open():
+    """The ratio follows the lids, for each eye by itself and at any scale or turn of the head."""
+    points = FACE.points.astype(float).copy()
+    right, left = eye_openness(points)
+    assert right == pytest.approx(left, rel=0.02)
+    for upper, lower in ((160, 144), (158, 153)):
+        points[upper] = points[lower]
+    assert eye_openness(points)[0] == 0
+    assert eye_openness(points)[1] == pytest.approx(left)
+    cos, sin = np.cos(0.7), np.sin(0.7)
+    turned = FACE.points @ np.array(((cos, 0, sin), (0, 1, 0), (-sin, 0, cos))) * 3
+    assert eye_openness(turned) == pytest.approx((right, left), rel=1e-4)
+    assert eye_openness(np.zeros((478, 3))) == (0, 0)

@@ -87,3 +87,44 @@ def test_smoothed_scores_stay_a_distribution(steps):
         state = subject.update(1, estimate(*scores), t_s)
         assert state.scores.sum() == pytest.approx(1, abs=1e-5)
         assert state.label in {*LABELS, "uncertain"}
+
+
+def test_a_face_that_never_could_be_read_is_uncertain_once():
+    """Withheld from the start is one change; the first estimate then speaks at once."""
+    subject = smoother()
+    states = [subject.withhold(1, i / 25) for i in range(3)]
+    assert [(state.label, state.changed) for state in states] == [
+        ("uncertain", True), ("uncertain", False), ("uncertain", False),
+    ]  # fmt: skip
+    state = subject.update(1, estimate(0.1, 0.8, 0.1), 0.2)
+    assert (state.label, state.changed, state.since_s) == ("happiness", True, 0.2)
+
+
+def test_scores_from_before_a_gap_weigh_less_after_it():
+    """What was seen ten half-lives ago is nearly forgotten, seen or not in between."""
+    subject = smoother(half_life_s=0.1)
+    subject.update(1, estimate(1, 0, 0), 0.0)
+    for i in range(1, 10):
+        assert subject.withhold(1, i / 10).scores.size == 0
+    assert subject.update(1, estimate(0, 1, 0), 1.0).scores == pytest.approx([0, 1, 0], abs=2e-3)
+
+
+def test_label_changes_on_a_still_face_with_sensor_noise():
+    """An hour of scores that jitter by half their lead of 0.1 changes no label."""
+    subject, rng, changes = smoother(), np.random.default_rng(0), 0
+    for i in range(10 * 3600):
+        a = np.clip(0.5 + rng.normal(0, 0.05), 0, 0.9)
+        state = subject.update(1, estimate(a, 0.9 - a, 0.1), i / 10)
+        changes += state.changed
+    assert changes == 1  # the first one
+
+
+@pytest.mark.parametrize("fps", [5, 10, 30])
+def test_the_delay_to_a_true_change_does_not_depend_on_the_frame_rate(fps):
+    """From 0.9 to 0.9 of another emotion: a half-life's blending and the dwell, within 0.75 s."""
+    subject = smoother()
+    for i in range(2 * fps):
+        subject.update(1, estimate(0.9, 0.1, 0), i / fps)
+    times = [i / fps for i in range(2 * fps)]
+    first = next(t for t in times if subject.update(1, estimate(0.1, 0.9, 0), 2 + t).changed)
+    assert 0.3 <= first <= 0.75

@@ -1,8 +1,12 @@
 """Tracks: stable ids through motion, gaps and crossings."""
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.records import Face
+from edge.sources.demo import DemoSource
 from edge.stages.track import FaceTracker
 from edge.testing import make_face
 
@@ -104,3 +108,134 @@ def test_close_ends_what_was_reported():
     subject.update([face(0), face(400)], 0.1)
     assert [track.track_id for track in subject.close()] == [1]
     assert subject.close() == []
+
+
+def turned(box_face: Face, degrees: float) -> Face:
+    """Return the face tilted about its centre."""
+    centre = (box_face.box_xyxy[:2] + box_face.box_xyxy[2:]) / 2
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    points = box_face.points.copy()
+    points[:, :2] = (points[:, :2] - centre) @ np.array(((cos, sin), (-sin, cos))) + centre
+    return Face.from_points(points.astype(np.float32))
+
+
+def owners(tracks) -> dict[int, int]:
+    return {id(track.face): track.track_id for track in tracks}
+
+
+@pytest.mark.parametrize("fps", [5, 10, 15, 30])
+@pytest.mark.parametrize("jitter", [0.0, 2.0])
+def test_faces_that_cross_on_one_line_keep_their_ids(fps, jitter):
+    """Two faces meet head-on, the farther one is hidden meanwhile, and both go on as themselves."""
+    rng = np.random.default_rng(fps)
+    subject, first, last = tracker(confirm_hits=2), {}, {}
+    for i in range(4 * fps):
+        x = 60 + 120 * i / fps + rng.normal(0, jitter)
+        front, back = face(x), face(600 - x + rng.normal(0, jitter), 104.0, 72.0)
+        is_hidden = abs(front.box_xyxy[0] - back.box_xyxy[0]) < 40
+        tracks, _ = subject.update([front] if is_hidden else [back, front], i / fps)
+        owner = owners(tracks)
+        if len(owner) == 2:
+            last = {"front": owner[id(front)], "back": owner[id(back)]}
+            first = first or last
+    assert last == first
+    assert len(set(first.values())) == 2
+
+
+def test_a_mesh_that_slips_onto_the_face_in_front_does_not_turn_its_track_around():
+    """The hidden face's last meshes lie half on the other one; it still comes out on its way."""
+    subject = tracker()
+    for i in range(30):
+        t_s = i / 15
+        front, back = face(150.0 + 8 * i), face(390.0 - 8 * i, 102.0)
+        slipping = face(front.box_xyxy[0] + 30.0, 101.0)  # pulled along by the one in front
+        gap = back.box_xyxy[0] - front.box_xyxy[0]
+        seen = [front, back] if abs(gap) > 60 else [front, slipping] if gap > 30 else [front]
+        owner = owners(subject.update(seen, t_s)[0])
+        if i == 0:
+            first = owner[id(front)], owner[id(back)]
+    assert (owner[id(front)], owner[id(back)]) == first
+
+
+def test_tilt_and_form_tell_faces_apart_that_met_and_were_lost():
+    """After both were hidden in one place, the tilted head is the tilted head."""
+    subject = tracker()
+    for i in range(10):
+        upright, tilted = face(100.0 + 5 * i), turned(face(200.0 - 5 * i), 30)
+        first = owners(subject.update([upright, tilted], i / 10)[0])
+    names = first[id(upright)], first[id(tilted)]
+    # Half a second later they are where either could be.
+    upright, tilted = face(150.0, 60.0), turned(face(150.0, 140.0), 30)
+    owner = owners(subject.update([tilted, upright], 1.4)[0])
+    assert (owner[id(upright)], owner[id(tilted)]) == names
+
+
+def test_a_face_that_turns_back_at_the_edge_is_the_same_face():
+    """Out and in again on the same side within the gap, against the prediction, keeps the id."""
+    subject = tracker(max_gap_s=1.0)
+    for i in range(10):
+        subject.update([face(500.0 + 12 * i)], i / 15)
+    tracks, _ = subject.update([face(590.0)], 9 / 15 + 0.8)
+    assert ids_of(tracks) == [1]
+
+
+@pytest.mark.parametrize("fps", [5, 10, 30])
+@pytest.mark.parametrize("faces", [2, 4])
+def test_ids_hold_through_the_demo_scenes(faces, fps):
+    """Crossings, passings and a short absence, every face seen exactly where it is: no switch."""
+    demo = DemoSource(frames=12 * fps, fps=fps, faces=faces)
+    subject = tracker(max_gap_s=1.5, confirm_hits=2)
+    names: dict[int, set[int]] = {i: set() for i in range(faces)}
+    for index in range(demo.frames):
+        shown = [i for i in range(faces) if demo.exposed_fraction(index, i) >= 0.5]
+        seen = {i: make_face(demo.ground_truth(index, i)) for i in shown}
+        tracks, _ = subject.update(list(seen.values())[:: (-1) ** index], index / fps)
+        owner = owners(tracks)
+        for i, found in seen.items():
+            names[i] |= {owner[id(found)]} if id(found) in owner else set()
+    assert all(len(ids) == 1 for ids in names.values())
+    assert set().union(*names.values()) == set(range(1, faces + 1))
+
+
+def test_an_unconfirmed_face_does_not_take_a_known_tracks_place():
+    """A ghost seen once beside a face can not lead to a second id for it."""
+    subject = tracker(confirm_hits=2)
+    subject.update([face(100)], 0.0)
+    subject.update([face(100)], 0.1)
+    subject.update([face(100), face(150)], 0.2)
+    tracks, _ = subject.update([face(130)], 0.3)
+    assert ids_of(tracks) == [1]
+
+
+def test_many_frames_leave_nothing_behind():
+    """Faces that come and go for long leave no more tracks than are open."""
+    subject, rng = tracker(confirm_hits=1), np.random.default_rng(0)
+    for i in range(3000):
+        subject.update([face(*rng.uniform(0, 4000, 2)) for _ in range(rng.integers(0, 4))], i / 10)
+    assert len(subject._tracks) < 60
+    assert subject.update([], 1e6)[0] == []
+    assert subject._tracks == []
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4), st.floats(0.01, 1e4)),
+            max_size=5,
+        ),
+        max_size=12,
+    ),
+    st.floats(0.01, 3),
+)
+def test_whatever_comes_ids_are_unique_and_rise(clips, step_s):
+    """Each face has at most one id, each id at most one face, and ids are never used again."""
+    subject, known, ended = tracker(), 0, set()
+    for i, boxes in enumerate(clips):
+        faces = [face(x, y, size) for x, y, size in boxes]
+        tracks, gone = subject.update(faces, i * step_s)
+        ended |= {track.track_id for track in gone}
+        ids = ids_of(tracks)
+        assert len(set(ids)) == len(ids) == len(faces)
+        assert not ended & set(ids)
+        assert max(ids, default=0) <= known + len(faces)
+        known = max([known, *ids])

@@ -164,6 +164,28 @@ def test_a_camera_that_only_a_new_process_can_have_ends_it() -> None:
     latest.close()
 
 
+def test_a_camera_that_begins_with_black_pictures_has_time_to_warm_up() -> None:
+    """After an outage five seconds of bad pictures are passed over without opening it again."""
+    camera = FakeCamera([("black", 60), ("good", 3)])  # lost after 20, then 40 more: 4 s
+    assert shape(play(reconnecting(camera)))[2:3] == [3]
+    assert camera.opened == 2
+    camera = FakeCamera([("black", 85), ("good", 3)])  # 65 more: 6.5 s
+    play(reconnecting(camera))
+    assert camera.opened == 3
+
+
+def test_a_loss_is_told_before_the_frames_that_follow_it() -> None:
+    """A reader who was busy meanwhile hears of the outage first, then has the newest frame."""
+    camera = FakeCamera([("absent", 1), ("good", 2), ("blocked", 1), ("good", 1)])
+    latest = LatestFrame(reconnecting(camera))
+    assert camera.blocked.wait(PATIENCE_S)
+    with pytest.raises(CameraError, match="no such camera"):
+        latest.read()
+    assert latest.read().index == 1
+    camera.release()
+    latest.close()
+
+
 def test_stop_ends_a_pause() -> None:
     """A source that waits for its next attempt ends soon after close."""
     camera = FakeCamera([("absent", 1000)])
@@ -444,6 +466,16 @@ def test_the_service_beats_while_it_waits_and_stops_promptly() -> None:
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
     latest.close()
+
+
+@pytest.mark.parametrize(("held_for_s", "is_heard"), [(0, True), (100, False)])
+def test_the_service_passes_on_no_heartbeat_of_a_held_capture(held_for_s, is_heard) -> None:
+    """The loop's own life is no sign of life: what counts is that of the capture."""
+    source = _Stepped(reconnecting(FakeCamera([("good", 3)])))
+    source.progress_s -= held_for_s
+    beats = []
+    service(source, MemorySink(), lambda: beats.append(1)).run(FACTS)
+    assert bool(beats) == is_heard
 
 
 def test_a_run_that_fails_for_good_still_ends_its_tracks() -> None:

@@ -14,7 +14,7 @@ from edge.records import Frame
 _log = logging.getLogger(__name__)
 
 _STEP: Final = 16
-"""One row in so many is looked at: two hundredths of a millisecond per frame, and a sensor's noise
+"""One row in so many is looked at: four hundredths of a millisecond per frame, and a sensor's noise
 is in every row."""
 _BLACK: Final = 16
 """Video's black level (ITU-R BT.601); a dark room at a sensor's full gain is noisier than that."""

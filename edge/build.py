@@ -11,7 +11,7 @@ import msgspec
 from edge import machine
 from edge._version import __version__
 from edge.assets import FACE_LANDMARKER, asset_path
-from edge.config import Config, MesherConfig, MesherKind, ModelConfig
+from edge.config import Config, MesherConfig, MesherKind, ModelConfig, SourceConfig
 from edge.contract.bundle import Bundle, open_bundle
 from edge.errors import InferenceError
 from edge.interpreter import runtime_name
@@ -19,6 +19,7 @@ from edge.pipeline import Pipeline
 from edge.protocols import FaceMesher, FrameSource
 from edge.sinks.jsonl import JsonlSink
 from edge.sources.opencv import without_secrets
+from edge.sources.picture_watch import WatchLimits
 from edge.sources.select import SourceOptions, open_source, source_kind
 from edge.stages.classify import TfliteClassifier
 from edge.stages.fitness import FaceGate
@@ -62,6 +63,8 @@ def open_parts(config: Config, stack: ExitStack) -> Parts:
             size_hw=(config.source.height, config.source.width),
             fps=config.source.fps,
             image_fps=config.source.image_fps,
+            reconnect=is_reconnecting(config.source),
+            limits=WatchLimits(config.source.frozen_s, config.source.black_s),
         ),
     )
     stack.callback(source.close)
@@ -77,6 +80,13 @@ def open_parts(config: Config, stack: ExitStack) -> Parts:
     }
     device = config.log.device or os.uname().nodename
     return Parts(source, pipeline, sink, facts, os.urandom(6).hex(), device, bundle.metadata.labels)
+
+
+def is_reconnecting(config: SourceConfig) -> bool:
+    """Tell whether a lost camera is tried again; ``auto``: when a service manager started us."""
+    if config.reconnect == "auto":
+        return "NOTIFY_SOCKET" in os.environ
+    return config.reconnect == "always"
 
 
 def _shown(spec: str) -> str:

@@ -16,6 +16,7 @@ Emit = Literal["change", "frame"]
 MesherKind = Literal["auto", "litert", "mediapipe"]
 Fsync = Literal["always", "interval", "never"]
 Detail = Literal["eyes", "blendshapes", "mesh"]
+Reconnect = Literal["auto", "always", "never"]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,10 +27,14 @@ class SourceConfig(_Section, frozen=True):
     """``[source]``: where frames come from.
 
     Attributes:
-        spec: an index, a device path, a video file, a folder of pictures, a stream's URL or
-            ``demo``.
+        spec: an index, a device path, ``picamera``, ``auto`` (CSI first), a video file, a folder
+            of pictures, a stream's URL or ``demo``.
         width, height, fps: asked of a camera, which may give something else (it is logged).
         image_fps: a folder's pictures are a sequence at this rate; unset, each one stands alone.
+        reconnect: whether a camera or stream that is absent or fails is tried again for ever;
+            ``auto`` does so when a service manager started edgeemo.
+        frozen_s: a camera that gives one and the same picture for so long has failed; 0: never.
+        black_s: and one that gives nothing but black.
     """
 
     spec: str = "0"
@@ -37,6 +42,9 @@ class SourceConfig(_Section, frozen=True):
     height: Natural = 480
     fps: Positive = 30.0
     image_fps: Positive | None = None
+    reconnect: Reconnect = "auto"
+    frozen_s: NonNegative = 30.0
+    black_s: NonNegative = 30.0
 
 
 class MesherConfig(_Section, frozen=True):

@@ -10,6 +10,7 @@
     +-- ConversionError     a model does not convert, or the gate was not met (host)
     +-- AssetError          a downloaded file could not be had, or its hash is wrong
     +-- CameraError         a frame source can not be opened or has failed
+    |   +-- CameraStuckError  and only a new process can have it again
     +-- InferenceError      a runtime, mesher or model failed
     +-- SinkError           records can not be written
     +-- ConfigError         exit code 2: bad usage or configuration
@@ -26,6 +27,7 @@ __all__ = [
     "AssetError",
     "BundleError",
     "CameraError",
+    "CameraStuckError",
     "ConfigError",
     "EdgeEmoError",
     "InferenceError",
@@ -40,6 +42,10 @@ class AssetError(EdgeEmoError):
 
 class CameraError(EdgeEmoError):
     """A camera, video file, stream or picture folder can not be opened or has failed."""
+
+
+class CameraStuckError(CameraError):
+    """A camera's native code does not come back: trying again in this process is in vain."""
 
 
 class InferenceError(EdgeEmoError):

@@ -1,7 +1,7 @@
 """The seams: one method each, plus ``close``. ``edge.testing`` ships a fake for every one."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,26 @@ class FrameSource(Protocol):
 
     def close(self) -> None:
         """Release the source; harmless when repeated."""
+
+
+@runtime_checkable
+class LiveSource(FrameSource, Protocol):
+    """A source whose frames come when they come: one can look whether there is any."""
+
+    @property
+    def dropped(self) -> int:
+        """Frames that nobody had time for."""
+
+    @property
+    def recovers(self) -> bool:
+        """Whether reading may go on after a CameraError (but CameraStuckError)."""
+
+    @property
+    def progress_s(self) -> float:
+        """When the capture last did anything, on ``time.monotonic``."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether ``read`` has something to tell, waiting for it up to ``timeout_s``."""
 
 
 class FaceMesher(Protocol):

@@ -22,6 +22,19 @@ from edge.contract.labels import EMOTIONS
 from edge.contract.logrecord import LogRecord
 from edge.preview import topology
 from edge.records import EmotionEstimate, Face, Frame
+from edge.testing_camera import FakeCamera, FakePauser
+
+__all__ = [
+    "EPOCH",
+    "FakeCamera",
+    "FakeClassifier",
+    "FakeMesher",
+    "FakePauser",
+    "FakeSource",
+    "MemorySink",
+    "make_face",
+    "make_frame",
+]
 
 EPOCH: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """When the frames of ``make_frame`` were captured, plus their ``t_s``."""

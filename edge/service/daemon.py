@@ -15,6 +15,7 @@ from edge.errors import CameraError, EdgeEmoError, SinkError
 from edge.pipeline import Pipeline
 from edge.protocols import FrameSource, Sink
 from edge.records import Frame, FrameResult
+from edge.service.attend import attended, is_capturing
 from edge.service.reporter import Reporter
 
 _log = logging.getLogger(__name__)
@@ -51,7 +52,16 @@ class Service:
     """Runs a source through a pipeline into a sink.
 
     Whatever ends it (the source, a limit, a signal, an error), the open tracks end and
-    ``service_stopped`` is written, with the reason.
+    ``service_stopped`` is written, with the reason. A loss that the source will recover from ends
+    the tracks only.
+
+    Args:
+        source: where frames come from.
+        pipeline: what happens to them.
+        sink: where records go.
+        reporter: makes the records.
+        listeners: see every result.
+        heartbeat: called a few times a second, as long as the capture is alive.
     """
 
     def __init__(
@@ -61,16 +71,19 @@ class Service:
         sink: Sink,
         reporter: Reporter,
         listeners: Sequence[Listener] = (),
+        heartbeat: Callable[[], None] = lambda: None,
     ) -> None:
         self._source = source
         self._pipeline = pipeline
         self._sink = sink
         self._reporter = reporter
         self._listeners = listeners
+        self._heartbeat = heartbeat
         self._stop_reason = ""
         self._dropped_records = 0
         self._first_frame_s: float | None = None
         self._t_s = 0.0
+        self._lost_s: float | None = None
 
     def stop(self, reason: str) -> None:
         """Ask the loop to end after the current frame."""
@@ -116,9 +129,30 @@ class Service:
         return self._stop_reason or "end of source"
 
     def _frames(self) -> Iterator[Frame]:
-        while not self._stop_reason and (frame := self._source.read()) is not None:
-            yield frame
-            del frame
+        for event in attended(self._source, lambda: bool(self._stop_reason)):
+            if is_capturing(self._source, time.monotonic()):
+                self._heartbeat()
+            if isinstance(event, CameraError):
+                self._lose(event)
+            elif event is not None:
+                self._restore(event)
+                yield event
+            del event
+
+    def _lose(self, error: CameraError) -> None:
+        """Record a loss that the source will recover from: whoever was in view is gone."""
+        _log.warning("camera lost: %s", error)
+        if self._lost_s is None:
+            self._lost_s = time.monotonic()
+        self._write([self._reporter.camera_lost(_now(), self._t_s, str(error))])
+        self._write(self._reporter.finish(self._pipeline.finish()))
+
+    def _restore(self, frame: Frame) -> None:
+        if self._lost_s is not None:
+            # From the last frame, where there was one: a stall is noticed late.
+            since_s = self._t_s or self._lost_s
+            self._lost_s = None
+            self._write([self._reporter.camera_restored(frame, frame.t_s - since_s)])
 
     def _end(self, reason: str) -> RunSummary:
         elapsed_s = (

@@ -88,6 +88,11 @@ class Reporter:
         """Return the record of a source that failed."""
         return logrecord.CameraLost(**self._header(moment, t_s), reason=reason)
 
+    def camera_restored(self, frame: Frame, outage_s: float) -> LogRecord:
+        """Return the record of a source that gives frames again, dated by the first of them."""
+        header = self._header(frame.captured_at, frame.t_s)
+        return logrecord.CameraRestored(**header, outage_s=round(max(outage_s, 0.0), 3))
+
     def finish(self, ended: tuple[EndedTrack, ...]) -> Iterator[LogRecord]:
         """Yield the ends of the tracks that were open at the end."""
         for track in ended:

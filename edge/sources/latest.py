@@ -2,16 +2,18 @@
 
 import logging
 import threading
+import time
 from typing import Final
 
-from edge.errors import CameraError
+from edge.errors import CameraError, CameraStuckError
 from edge.protocols import FrameSource
 from edge.records import Frame
 
 _log = logging.getLogger(__name__)
 
-STALL_S: Final = 20.0
-"""A camera that gives nothing for so long has failed; OpenCV's own timeouts (10 s) come first."""
+STALL_S: Final = 25.0
+"""A camera that gives nothing for so long has failed; OpenCV's own timeouts come first, of 10 s
+for opening and 10 s for a picture."""
 _JOIN_S: Final = 2.0
 
 
@@ -20,7 +22,8 @@ class LatestFrame:
 
     A camera must be read as fast as it delivers: its driver queues frames, and a slow pipeline
     would otherwise work on ever older ones. Frames that nobody had time for are counted in
-    ``dropped``. An error of the source reaches the reader, after the last good frame.
+    ``dropped``. An error of the source reaches the reader, after the last good frame. It ends the
+    thread, unless the source ``recovers`` (``ReconnectingSource``): then reading goes on.
 
     Args:
         source: read and closed by the thread alone, for OpenCV's captures are not thread-safe.
@@ -33,6 +36,9 @@ class LatestFrame:
         self._changed = threading.Condition()
         self._newest: Frame | None = None
         self._error: BaseException | None = None
+        self._is_error_older = False
+        self._is_lost = False
+        self._progress_s = time.monotonic()
         self._ended = False
         self._closing = False
         self._dropped = 0
@@ -45,6 +51,28 @@ class LatestFrame:
         with self._changed:
             return self._dropped
 
+    @property
+    def recovers(self) -> bool:
+        """Whether reading may go on after a CameraError."""
+        return bool(getattr(self._source, "recovers", False))
+
+    @property
+    def progress_s(self) -> float:
+        """When the capture last did anything, on ``time.monotonic``: a frame, a failed attempt.
+
+        It stands still while native code holds the thread, and that only: a camera that is away,
+        and looked for, is progress. Who restarts the process goes by it.
+        """
+        with self._changed:
+            return max(self._progress_s, getattr(self._source, "progress_s", 0.0))
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether ``read`` has something to tell, waiting for it up to ``timeout_s``."""
+        with self._changed:
+            if not self._changed.wait_for(self._is_ready, timeout_s):
+                self._note_stall()
+            return self._is_ready()
+
     def read(self) -> Frame | None:
         """Return the newest unseen frame, waiting for one; None at the end or once closed.
 
@@ -52,17 +80,16 @@ class LatestFrame:
             CameraError: the source failed, or gave nothing for ``stall_s``.
         """
         with self._changed:
-            there = self._changed.wait_for(self._is_ready, self._stall_s)
+            if not self._changed.wait_for(self._is_ready, self._stall_s):
+                raise self._stalled()
             if self._closing:
                 return None
-            if not there:
-                raise CameraError(
-                    f"the camera gave no frame for {self._stall_s:g} s; "
-                    "unplug it and plug it in again, or choose another --source"
-                )
+            if self._error is not None and (self._newest is None or self._is_error_older):
+                error = self._error
+                if not self._ended:
+                    self._error = None  # told once, the source goes on
+                raise error
             frame, self._newest = self._newest, None
-            if frame is None and self._error is not None:
-                raise self._error
             return frame
 
     def close(self) -> None:
@@ -70,17 +97,32 @@ class LatestFrame:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+        stop = getattr(self._source, "stop", None)
+        if stop is not None:
+            stop()
         self._thread.join(_JOIN_S)
         if self._thread.is_alive():
             _log.warning("the camera does not answer: its thread is left behind")
 
     def _is_ready(self) -> bool:
-        return self._newest is not None or self._ended or self._closing
+        return self._newest is not None or self._error is not None or self._ended or self._closing
+
+    def _note_stall(self) -> None:
+        """Make a silence of ``stall_s`` a loss, for a source that may recover from it."""
+        silent_s = time.monotonic() - self._progress_s
+        if self.recovers and not self._is_lost and silent_s >= self._stall_s:
+            self._is_lost, self._error = True, self._stalled()
+
+    def _stalled(self) -> CameraError:
+        return CameraError(
+            f"the camera gave no frame for {self._stall_s:g} s; "
+            "unplug it and plug it in again, or choose another --source"
+        )
 
     def _grab(self) -> None:
         error: BaseException | None = None
         try:
-            while (frame := self._source.read()) is not None and self._publish(frame):
+            while self._step():
                 pass
         except BaseException as caught:  # whatever it is, the reader must know
             error = caught
@@ -89,12 +131,35 @@ class LatestFrame:
         except Exception:
             _log.exception("closing the camera failed")
         with self._changed:
-            self._error, self._ended = error, True
+            self._error, self._ended = error or self._error, True
             self._changed.notify_all()
+
+    def _step(self) -> bool:
+        """Read once; return whether to go on."""
+        try:
+            frame = self._source.read()
+        except CameraStuckError:
+            raise
+        except CameraError as error:
+            if not self.recovers:
+                raise
+            return self._publish_loss(error)
+        return frame is not None and self._publish(frame)
 
     def _publish(self, frame: Frame) -> bool:
         with self._changed:
             self._dropped += self._newest is not None
             self._newest = frame
+            self._is_error_older = self._error is not None
+            self._is_lost = False
+            self._progress_s = time.monotonic()
+            self._changed.notify_all()
+            return not self._closing
+
+    def _publish_loss(self, error: CameraError) -> bool:
+        with self._changed:
+            self._progress_s = time.monotonic()
+            if not self._is_lost:  # a stall that was told already has this as its end
+                self._error, self._is_error_older, self._is_lost = error, False, True
             self._changed.notify_all()
             return not self._closing

@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -130,8 +131,20 @@ class _Live:
         self._capture.release()
 
 
+@dataclass(frozen=True, slots=True)
+class CaptureMode:
+    """What a camera gives: height and width in pixels, frames per second, its pixel format."""
+
+    size_hw: tuple[int, int]
+    fps: float
+    fourcc: str
+
+
 class OpenCvCamera(_Live):
     """A V4L2 camera. What it really gives is logged, for it may not be what was asked for.
+
+    Attributes:
+        mode: what was negotiated.
 
     Args:
         device: an index (``0`` is ``/dev/video0``) or a path, best one of ``/dev/v4l/by-id``.
@@ -155,7 +168,8 @@ class OpenCvCamera(_Live):
                 "or gives no pictures (many cameras have a second node, for metadata); "
                 f"{_present()}"
             )
-        _negotiate(capture, path, size_hw, fps)
+        self.mode = _negotiate(capture, size_hw, fps)
+        _report(path, self.mode, size_hw, fps)
         super().__init__(str(path), capture)
 
 
@@ -202,7 +216,12 @@ def _read(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
         there, image = capture.read()
     except cv2.error:
         return None
-    return to_bgr(image) if there and image is not None and image.size else None
+    if not there or image is None or not image.size:
+        return None
+    try:
+        return to_bgr(image)
+    except ValueError as error:
+        raise CameraError(f"a picture that is none: {error}") from error
 
 
 def _plausible_fps(fps: float) -> float:
@@ -228,7 +247,7 @@ def _present() -> str:
     return f"present: {listing}; try `--source demo` without a camera"
 
 
-def _negotiate(capture: cv2.VideoCapture, path: Path, size_hw: tuple[int, int], fps: float) -> None:
+def _negotiate(capture: cv2.VideoCapture, size_hw: tuple[int, int], fps: float) -> CaptureMode:
     # MJPG first: raw YUYV fills USB 2 at 640x480 and 30 fps, and larger sizes get fewer frames.
     # YUYV next, which all others have: left alone, OpenCV 4 prefers BGR where a driver offers it,
     # and then hands out its bytes in one row instead of a picture.
@@ -241,13 +260,24 @@ def _negotiate(capture: cv2.VideoCapture, path: Path, size_hw: tuple[int, int], 
     capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size_hw[0])
     capture.set(cv2.CAP_PROP_FPS, fps)
     code = int(capture.get(cv2.CAP_PROP_FOURCC))
-    _log.info(
-        "%s: %dx%d, %.3g fps, %s (asked for %dx%d, %.3g fps, MJPG)",
-        path,
-        int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
-        int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+    height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    return CaptureMode(
+        (height, int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))),
         capture.get(cv2.CAP_PROP_FPS),
         code.to_bytes(4, "little", signed=code < 0).decode("ascii", "replace"),
+    )
+
+
+def _report(path: Path, mode: CaptureMode, size_hw: tuple[int, int], fps: float) -> None:
+    as_asked = mode.size_hw == size_hw and mode.fps >= 0.9 * fps
+    _log.log(
+        logging.INFO if as_asked else logging.WARNING,
+        "%s: %dx%d, %.3g fps, %s (asked for %dx%d, %.3g fps, MJPG)",
+        path,
+        mode.size_hw[1],
+        mode.size_hw[0],
+        mode.fps,
+        mode.fourcc,
         size_hw[1],
         size_hw[0],
         fps,

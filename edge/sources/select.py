@@ -1,27 +1,33 @@
 """From what a user calls a source to the source."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from edge.errors import CameraError, ConfigError
 from edge.protocols import FrameSource
+from edge.sources import picamera
+from edge.sources.cards import FollowedCamera, first_camera
 from edge.sources.demo import DemoSource
 from edge.sources.latest import LatestFrame
 from edge.sources.opencv import OpenCvCamera, OpenCvFile, OpenCvStream
+from edge.sources.picture_watch import WatchedSource, WatchLimits
+from edge.sources.reconnect import ReconnectingSource
 from edge.sources.replay import SUFFIXES, ReplaySource
 
-Kind = Literal["camera", "stream", "file", "pictures", "demo"]
+Kind = Literal["auto", "camera", "picamera", "stream", "file", "pictures", "demo"]
 
-LIVE: Final = frozenset[Kind]({"camera", "stream"})
+LIVE: Final = frozenset[Kind]({"auto", "camera", "picamera", "stream"})
 """Kinds whose frames come when they come; the others are as fast as they are read."""
 
+_WORDS: Final[dict[str, Kind]] = {"demo": "demo", "picamera": "picamera", "auto": "auto"}
 _SCHEMES: Final = ("rtsp", "rtsps", "http", "https")
 _EXPECTED: Final = (
-    "a camera's index (0) or path (/dev/v4l/by-id/...), a video file, a picture or a folder of "
-    "pictures, an rtsp:// or http:// address, or demo"
+    "a camera's index (0) or path (/dev/v4l/by-id/...), picamera, auto, a video file, a picture or "
+    "a folder of pictures, an rtsp:// or http:// address, or demo"
 )
 
 
@@ -33,11 +39,15 @@ class SourceOptions:
         size_hw: wanted of a camera, in pixels; the demo's own size.
         fps: wanted of a camera, in frames per second; the demo keeps its own.
         image_fps: a folder's pictures are a sequence at this rate; None, each stands alone.
+        reconnect: a live source that is absent or fails is opened again, for ever.
+        limits: how long a live source's pictures may be frozen or black.
     """
 
     size_hw: tuple[int, int] = (480, 640)
     fps: float = 30.0
     image_fps: float | None = None
+    reconnect: bool = False
+    limits: WatchLimits = field(default_factory=WatchLimits)
 
 
 def source_kind(spec: str) -> Kind:
@@ -47,8 +57,8 @@ def source_kind(spec: str) -> Kind:
         ConfigError: nothing that edgeemo knows.
         CameraError: it looks like a path, and there is nothing.
     """
-    if spec == "demo":
-        return "demo"
+    if spec in _WORDS:
+        return _WORDS[spec]
     if re.fullmatch(r"[0-9]+", spec):
         return "camera"
     if "://" in spec:
@@ -76,10 +86,53 @@ def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:
         return ReplaySource(path, options.image_fps)
     if kind == "file":
         return OpenCvFile(path)
+    open_camera = _opener(kind, spec, options)
+    if options.reconnect:
+        return LatestFrame(ReconnectingSource(open_camera, options.limits))
+    return LatestFrame(WatchedSource(open_camera(), options.limits))
+
+
+def _opener(kind: Kind, spec: str, options: SourceOptions) -> Callable[[], FrameSource]:
+    """Return what opens a live source, as often as needed."""
     if kind == "stream":
-        return LatestFrame(OpenCvStream(spec))
-    device = int(spec) if spec.isdecimal() else str(path)
-    return LatestFrame(OpenCvCamera(device, options.size_hw, options.fps))
+        return lambda: OpenCvStream(spec)
+    if kind == "picamera":
+        return lambda: picamera.PiCamera(options.size_hw, options.fps)
+    if kind == "auto":
+        return _FirstCamera(options)
+    node = Path(f"/dev/video{spec}") if spec.isdecimal() else _path(spec)
+    return FollowedCamera(node, lambda at: _open_node(at, options))
+
+
+def _open_node(node: Path, options: SourceOptions) -> FrameSource:
+    return OpenCvCamera(str(node), options.size_hw, options.fps)
+
+
+class _FirstCamera:
+    """Opens the CSI camera or, without one, the first V4L2 camera; then always the same one."""
+
+    def __init__(self, options: SourceOptions) -> None:
+        self._options = options
+        self._chosen: Callable[[], FrameSource] | None = None
+
+    def __call__(self) -> FrameSource:
+        if self._chosen is not None:
+            return self._chosen()
+        opener = _opener(*self._choose(), self._options)
+        source = opener()
+        self._chosen = opener
+        return source
+
+    def _choose(self) -> tuple[Kind, str]:
+        if picamera.has_csi_camera():
+            return "picamera", "picamera"
+        node = first_camera()
+        if node is None:
+            raise CameraError(
+                "auto: no camera found, neither CSI (picamera2) nor V4L2 (/dev/video*); plug one "
+                "in, or try `--source demo`"
+            )
+        return "camera", str(node)
 
 
 def _stream_kind(spec: str) -> Kind:

@@ -149,6 +149,8 @@ def test_ended_source_ends() -> None:
     ("spec", "kind"),
     [
         ("demo", "demo"),
+        ("picamera", "picamera"),
+        ("auto", "auto"),
         ("0", "camera"),
         ("12", "camera"),
         ("/dev/video0", "camera"),
@@ -174,7 +176,6 @@ def test_names_and_their_kinds(tmp_path: Path, spec: str, kind: str) -> None:
     ("spec", "error", "exit_code"),
     [
         ("webcam", ConfigError, 2),
-        ("picamera", ConfigError, 2),
         ("", ConfigError, 2),
         ("-1", ConfigError, 2),
         ("ftp://host/a", ConfigError, 2),
@@ -230,4 +231,4 @@ def test_open_gives_the_right_source(tmp_path: Path) -> None:
 
 def test_live_kinds() -> None:
     """Cameras and streams are live; files, pictures and the demo are not."""
-    assert {"camera", "stream"} == LIVE
+    assert {"auto", "camera", "picamera", "stream"} == LIVE

@@ -17,6 +17,7 @@ import pytest
 
 from edge.errors import CameraError
 from edge.records import Frame
+from edge.sources import opencv
 from edge.sources.native import to_bgr
 from edge.sources.opencv import OpenCvCamera, OpenCvFile, OpenCvStream, without_secrets
 
@@ -204,6 +205,62 @@ def test_absent_camera_is_one_error(device: int | str) -> None:
         OpenCvCamera(device)
     assert "\n" not in str(caught.value)
     assert ("/dev/video97" if device == 97 else str(device)) in str(caught.value)
+
+
+class _Driver:
+    """A V4L2 capture's settings, by a driver that takes only what it has."""
+
+    def __init__(self, formats: tuple[str, ...], size_hw: tuple[int, int], fps: float) -> None:
+        self._codes = [cv2.VideoWriter.fourcc(*name) for name in formats]
+        self._values = {
+            cv2.CAP_PROP_FOURCC: self._codes[-1],
+            cv2.CAP_PROP_FRAME_HEIGHT: size_hw[0],
+            cv2.CAP_PROP_FRAME_WIDTH: size_hw[1],
+            cv2.CAP_PROP_FPS: fps,
+        }
+
+    def set(self, key: int, value: float) -> bool:
+        """Take a format that is known, nothing else."""
+        if key == cv2.CAP_PROP_FOURCC and value in self._codes:
+            self._values[key] = int(value)
+        return True
+
+    def get(self, key: int) -> float:
+        """Tell what is set."""
+        return float(self._values[key])
+
+
+@pytest.mark.parametrize(
+    ("formats", "size_hw", "fps", "fourcc", "level"),
+    [
+        (("YUYV", "MJPG", "BGR3"), (480, 640), 30, "MJPG", "INFO"),
+        (("YUYV", "BGR3"), (480, 640), 30, "YUYV", "INFO"),
+        (("MJPG",), (720, 1280), 30, "MJPG", "WARNING"),
+        (("MJPG",), (480, 640), 15, "MJPG", "WARNING"),
+    ],
+    ids=["MJPG", "no MJPG", "another size", "half the rate"],
+)
+def test_what_a_camera_gives_is_told(formats, size_hw, fps, fourcc, level, caplog) -> None:
+    """MJPG if it can, then YUYV; what was got is logged, as a warning where less was."""
+    caplog.set_level(logging.INFO)
+    mode = opencv._negotiate(_Driver(formats, size_hw, fps), (480, 640), 30)
+    assert mode == opencv.CaptureMode(size_hw, fps, fourcc)
+    opencv._report(Path("/dev/video0"), mode, (480, 640), 30)
+    [record] = caplog.records
+    assert record.levelname == level
+    assert f"{size_hw[1]}x{size_hw[0]}, {fps} fps, {fourcc} (asked for" in record.getMessage()
+
+
+def test_a_picture_of_no_known_form_is_a_camera_error() -> None:
+    """Garbage from a driver is a failed camera, which a service survives, not a bug."""
+
+    class Garbage:
+        def read(self) -> tuple[bool, np.ndarray]:
+            """Give two channels."""
+            return True, np.zeros((4, 5, 2), np.uint8)
+
+    with pytest.raises(CameraError, match="a picture that is none"):
+        opencv._read(Garbage())
 
 
 def test_stream_gives_frames_then_fails(server: str) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from typing import Final
 
 from edge.errors import CameraError
@@ -12,7 +13,10 @@ _log = logging.getLogger(__name__)
 
 STALL_S: Final = 20.0
 """A camera that gives nothing for so long has failed; OpenCV's own timeouts (10 s) come first."""
-_JOIN_S: Final = 2.0
+_JOIN_S: Final = 1.0
+"""A service has 2 s to end in."""
+_NAP_S: Final = 0.2
+"""How long a waiting read may not notice ``interrupt``."""
 
 
 class LatestFrame:
@@ -35,6 +39,7 @@ class LatestFrame:
         self._error: BaseException | None = None
         self._ended = False
         self._closing = False
+        self._interrupted = False
         self._dropped = 0
         self._thread = threading.Thread(target=self._grab, name="latest-frame", daemon=True)
         self._thread.start()
@@ -52,10 +57,10 @@ class LatestFrame:
             CameraError: the source failed, or gave nothing for ``stall_s``.
         """
         with self._changed:
-            there = self._changed.wait_for(self._is_ready, self._stall_s)
-            if self._closing:
+            self._wait()
+            if self._closing or self._interrupted:
                 return None
-            if not there:
+            if not self._is_ready():
                 raise CameraError(
                     f"the camera gave no frame for {self._stall_s:g} s; "
                     "unplug it and plug it in again, or choose another --source"
@@ -64,6 +69,14 @@ class LatestFrame:
             if frame is None and self._error is not None:
                 raise self._error
             return frame
+
+    def interrupt(self) -> None:
+        """Have ``read`` return None soon, now and ever after.
+
+        For signal handlers: they run between two instructions of the reader, which may hold the
+        lock, so this takes none and wakes nobody.
+        """
+        self._interrupted = True
 
     def close(self) -> None:
         """Stop the thread, which releases the source; returns soon even if the source hangs."""
@@ -74,8 +87,14 @@ class LatestFrame:
         if self._thread.is_alive():
             _log.warning("the camera does not answer: its thread is left behind")
 
+    def _wait(self) -> None:
+        """Wait, in naps, until there is something to return or the source counts as stalled."""
+        until_s = time.monotonic() + self._stall_s
+        while not self._is_ready() and (left_s := until_s - time.monotonic()) > 0:
+            self._changed.wait(min(left_s, _NAP_S))
+
     def _is_ready(self) -> bool:
-        return self._newest is not None or self._ended or self._closing
+        return self._newest is not None or self._ended or self._closing or self._interrupted
 
     def _grab(self) -> None:
         error: BaseException | None = None

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from edge.errors import CameraError, ConfigError
 from edge.protocols import FrameSource
 from edge.sources.demo import DemoSource
+from edge.sources.demo_camera import DemoCamera
 from edge.sources.latest import LatestFrame
 from edge.sources.opencv import OpenCvCamera, OpenCvFile, OpenCvStream
 from edge.sources.replay import SUFFIXES, ReplaySource
@@ -18,10 +19,11 @@ Kind = Literal["camera", "stream", "file", "pictures", "demo"]
 LIVE: Final = frozenset[Kind]({"camera", "stream"})
 """Kinds whose frames come when they come; the others are as fast as they are read."""
 
+_LIVE_DEMO: Final = "demo:live"
 _SCHEMES: Final = ("rtsp", "rtsps", "http", "https")
 _EXPECTED: Final = (
     "a camera's index (0) or path (/dev/v4l/by-id/...), a video file, a picture or a folder of "
-    "pictures, an rtsp:// or http:// address, or demo"
+    "pictures, an rtsp:// or http:// address, demo, or demo:live (endless, in real time)"
 )
 
 
@@ -47,7 +49,7 @@ def source_kind(spec: str) -> Kind:
         ConfigError: nothing that edgeemo knows.
         CameraError: it looks like a path, and there is nothing.
     """
-    if spec == "demo":
+    if spec in {"demo", _LIVE_DEMO}:
         return "demo"
     if re.fullmatch(r"[0-9]+", spec):
         return "camera"
@@ -70,7 +72,8 @@ def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:
     options = options or SourceOptions()
     kind = source_kind(spec)
     if kind == "demo":
-        return DemoSource(size_hw=options.size_hw)
+        demo = DemoSource(size_hw=options.size_hw)
+        return LatestFrame(DemoCamera(demo)) if spec == _LIVE_DEMO else demo
     path = _path(spec)
     if kind == "pictures":
         return ReplaySource(path, options.image_fps)

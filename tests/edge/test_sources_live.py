@@ -138,6 +138,19 @@ def test_close_wakes_a_waiting_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     latest._thread.join(PATIENCE_S)
 
 
+def test_an_interrupted_reader_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that waits for a camera that hangs gets None after ``interrupt``, then always."""
+    monkeypatch.setattr("edge.sources.latest._JOIN_S", 0.05)
+    gated = _Gated()
+    latest = LatestFrame(gated, stall_s=PATIENCE_S)
+    threading.Timer(0.05, latest.interrupt).start()
+    assert latest.read() is None
+    assert latest.read() is None
+    latest.close()
+    gated.permits.release(2)
+    latest._thread.join(PATIENCE_S)
+
+
 def test_ended_source_ends() -> None:
     """A source that ends at once ends for the reader too."""
     latest = LatestFrame(FakeSource([]))
@@ -149,6 +162,7 @@ def test_ended_source_ends() -> None:
     ("spec", "kind"),
     [
         ("demo", "demo"),
+        ("demo:live", "demo"),
         ("0", "camera"),
         ("12", "camera"),
         ("/dev/video0", "camera"),

@@ -18,7 +18,7 @@ define pytest
 	  exit $$code; }
 endef
 
-.PHONY: help demo test test-device test-full test-arm64 test-bare test-camera fmt lint type schema framing clean
+.PHONY: help demo test test-device test-full test-arm64 test-bare test-camera service-test fmt lint type schema framing clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,6 +47,9 @@ test-bare: ## run the demo in a bare Debian, as root (needs debootstrap)
 
 test-camera: ## run it on a real /dev/video0 in an emulated PC, as root (needs debootstrap, qemu-system-x86)
 	tests/hosts/camera.sh build
+
+service-test: $(DEVICE)/.installed ## run it as a service of a booted Debian, as root (needs debootstrap, systemd-container)
+	tests/hosts/service.sh build $(DEVICE)/bin/python
 
 fmt: $(FULL)/.installed ## format the code
 	$(FULL)/bin/ruff format $(CODE)

@@ -16,6 +16,12 @@ done
 cd "$top"
 [ -d "$build/service-debian" ] || "$here/container.sh" make "$build/service-debian"
 
+# Copies that a killed run has left behind.
+for left in "$build"/service-debian-[0-9]*; do
+    number=${left##*-}
+    [ ! -d "$left" ] || [ -d "/proc/$number" ] || rm -rf "${left:?}"
+done
+
 # What a device without internet gets: wheels, the two assets, and the files of systemd/.
 payload=$build/service-payload
 rm -rf "$payload"

@@ -2,142 +2,26 @@
 
     service_scenes.py DEBIAN PAYLOAD     see service.sh
 
-Prints what happened, as plain text; exit 1 at the first thing that should not be. Whatever ends this
-script, the container is shut down and removed.
+Prints what happened, as plain text; exit 1 at the first thing that should not be. Whatever ends
+this script, the container is shut down and removed.
 """
 
 import json
-import os
 import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
-HERE = Path(__file__).parent
-PATIENCE_S = 120.0
+from debian_container import HERE, Container, SceneError, must, until
+
 LIMIT_EXPOSURE = 1.5
 LIMIT_STOP_S = 2.0
+TORN = '{"kind":"emotion"'
 LOG = "var/log/edgeemo/edgeemo.jsonl"
 CONFIG = "etc/edgeemo/edgeemo.toml"
-
-
-class Failed(Exception):
-    """Something is not as it must be."""
-
-
-class Container:
-    """A booted copy of a Debian; leaving the block shuts it down and removes it."""
-
-    def __init__(self, debian: Path) -> None:
-        self.name = f"edgeemo-{os.getpid()}"
-        self.root = debian.with_name(f"{debian.name}-{os.getpid()}")
-        self._debian = debian
-        self._manager: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> "Container":
-        try:
-            subprocess.run(["cp", "-a", "--reflink=auto", self._debian, self.root], check=True)
-            with self.root.with_suffix(".console").open("wb") as console:
-                self._manager = subprocess.Popen(
-                    # Even a script that is killed takes the container with it.
-                    ["setpriv", "--pdeathsig", "TERM", HERE / "container.sh", "boot", self.root, self.name],
-                    stdin=subprocess.DEVNULL,
-                    stdout=console,
-                    stderr=console,
-                    start_new_session=True,
-                )
-            self.wait_until_up()
-        except BaseException:
-            self.remove()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
-
-    def remove(self) -> None:
-        """Shut it down and leave nothing behind."""
-        if self._manager is not None:
-            self._manager.terminate()
-            try:
-                self._manager.wait(30)
-            except subprocess.TimeoutExpired:
-                self._manager.kill()
-                self._manager.wait()
-        for controller in ("memory", "pids", "cpu", "cpuacct"):
-            top = Path("/sys/fs/cgroup") / controller / self.name
-            for group in sorted(top.rglob("*/"), reverse=True) if top.is_dir() else ():
-                group.rmdir()
-            if top.is_dir():
-                top.rmdir()
-        shutil.rmtree(self.root, ignore_errors=True)
-        self.root.with_suffix(".console").unlink(missing_ok=True)
-        print(f"[the container {self.name} is gone]")
-
-    def leader(self) -> int:
-        """Return the process that is number 1 inside."""
-        if self._manager is None or self._manager.poll() is not None:
-            raise Failed("the container has ended")
-        pid = self._manager.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        if not children:
-            raise Failed("the container has no process 1")
-        return int(children[0])
-
-    def try_run(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Run a shell line inside, as root."""
-        target = str(self.leader())
-        return subprocess.run(
-            [
-                "nsenter", "--target", target, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
-                "--root", "--wd", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
-                "SYSTEMD_COLORS=0", "SYSTEMD_PAGER=cat", "sh", "-c", command,
-            ],
-            capture_output=True, text=True, check=False, timeout=PATIENCE_S * 2,
-        )  # fmt: skip
-
-    def run(self, command: str) -> str:
-        """Run a shell line inside; it must succeed."""
-        done = self.try_run(command)
-        if done.returncode != 0:
-            raise Failed(f"`{command}`: exit {done.returncode}: {done.stderr.strip() or done.stdout}")
-        return done.stdout.strip()
-
-    def wait_until_up(self) -> None:
-        """Wait until systemd says that the start is done."""
-
-        def is_up() -> bool:
-            try:
-                return self.try_run("systemctl is-system-running").stdout.strip() in {
-                    "running", "degraded",
-                }  # fmt: skip
-            except Failed:
-                if self._manager is None or self._manager.poll() is not None:
-                    raise
-                return False  # between two lives, during a reboot
-
-        until(is_up, "the container is up")
-
-
-def until(what: Callable[[], object], name: str, patience_s: float = PATIENCE_S) -> float:
-    """Wait for ``what`` to hold and return the seconds that it took."""
-    started = time.monotonic()
-    while not what():
-        if time.monotonic() - started > patience_s:
-            raise Failed(f"not within {patience_s:.0f} s: {name}")
-        time.sleep(0.05)
-    return time.monotonic() - started
-
-
-def must(holds: object, what: str) -> None:
-    if not holds:
-        raise Failed(what)
 
 
 class Service:
@@ -147,16 +31,20 @@ class Service:
         self.container = container
 
     def show(self, name: str) -> str:
+        """Return a property of the unit."""
         return self.container.run(f"systemctl show edgeemo --property {name} --value")
 
     @property
     def pid(self) -> int:
+        """The service's process, as the container counts."""
         return int(self.show("MainPID"))
 
     def is_running(self) -> bool:
+        """Tell whether systemd calls it active and running."""
         return self.show("ActiveState") == "active" and self.show("SubState") == "running"
 
     def wait_until_back(self, old_pid: int) -> float:
+        """Wait for another process than that, and return the seconds."""
         return until(lambda: self.is_running() and self.pid != old_pid, "edgeemo is back")
 
     def records(self) -> list[dict]:
@@ -171,6 +59,7 @@ class Service:
         until(lambda: self.lines() >= before + count, "new records")
 
     def lines(self) -> int:
+        """Return how many lines the log has."""
         path = self.container.root / LOG
         return path.read_bytes().count(b"\n") if path.exists() else 0
 
@@ -185,14 +74,18 @@ class Service:
         path.write_text(text, "utf-8")
 
     def journal(self, since: str) -> str:
-        return self.container.run(f"journalctl --unit edgeemo --output cat --since {shlex.quote(since)}")
+        """Return what it and systemd have said about it."""
+        return self.container.run(
+            f"journalctl --unit edgeemo --output cat --since {shlex.quote(since)}"
+        )
 
     def now(self) -> str:
+        """Return the time as ``journal`` takes it."""
         return self.container.run("date '+%Y-%m-%d %H:%M:%S'")
 
 
 def check_log(service: Service) -> str:
-    """Every line parses, and no number is missing: each is the next one, or a new session's first."""
+    """Every line parses, and no number is missing: each is the next, or a new session's first."""
     records = service.records()
     last: dict[str, int] = {}
     previous = -1
@@ -202,20 +95,19 @@ def check_log(service: Service) -> str:
         must(seq in allowed, f"seq {seq} after {previous} in session {session}")
         last[session] = previous = seq
     cut = sum(r.get("recovered_bytes", 0) for r in records)
-    return f"{len(records)} records of {len(last)} sessions, no number missing, {cut} torn bytes cut off"
+    counts = f"{len(records)} records of {len(last)} sessions"
+    return f"{counts}, no number missing, {cut} torn bytes cut off"
 
 
 def install(container: Container, payload: Path) -> None:
     """Do what docs/service.md says, with a release made from wheels and nothing else."""
     inside = container.root / "root" / "payload"
     shutil.copytree(payload, inside)
-    must(
-        container.run("ls /sys/class/net") == "lo", "the container must have no network"
-    )
+    must(container.run("ls /sys/class/net") == "lo", "the container must have no network")
     release = "/opt/edgeemo/releases/NAME"
     container.run(
-        f"python3 -m venv {release} && {release}/bin/pip --disable-pip-version-check install --quiet"
-        " --no-index --find-links /root/payload/wheels edgeemo"
+        f"python3 -m venv {release} && {release}/bin/pip --disable-pip-version-check install"
+        " --quiet --no-index --find-links /root/payload/wheels edgeemo"
     )
     container.run("install -D -m 644 -t /var/lib/edgeemo/assets /root/payload/assets/*")
     page = (HERE.parent.parent / "docs" / "service.md").read_text("utf-8")
@@ -257,11 +149,15 @@ def outer(service: Service) -> int:
         if entry.name.isdecimal():
             try:
                 numbers = re.search(r"NSpid:\s+(\d+)\s+(\d+)\n", (entry / "status").read_text())
-                if numbers and int(numbers[2]) == service.pid and b"edgeemo" in (entry / "cmdline").read_bytes():
+                if (
+                    numbers
+                    and int(numbers[2]) == service.pid
+                    and b"edgeemo" in (entry / "cmdline").read_bytes()
+                ):
                     return int(numbers[1])
             except OSError:
                 continue
-    raise Failed("no process of the service")
+    raise SceneError("no process of the service")
 
 
 def scene_security(service: Service) -> None:
@@ -274,13 +170,16 @@ def scene_security(service: Service) -> None:
 
 
 def scene_kill(service: Service) -> None:
-    """kill -9: a new process, the log whole."""
+    """SIGKILL, the last line torn: a new process, the log whole."""
     for _ in range(3):
         old = service.pid
-        service.container.run("systemctl kill --signal KILL edgeemo")
+        service.container.run(f"kill -9 {old}; printf '{TORN}' >> /{LOG}")  # as if in mid-write
         took = service.wait_until_back(old)
         service.wait_for_more()
         print(f"back after {took:.1f} s; {check_log(service)}")
+    starts = [r for r in service.records() if r["kind"] == "service_started"]
+    cut = [r["recovered_bytes"] for r in starts[-3:]]
+    must(cut == [len(TORN)] * 3, f"the torn lines are counted where they are cut off: {cut}")
 
 
 def scene_hang(service: Service) -> None:
@@ -311,7 +210,9 @@ def scene_reload(service: Service) -> None:
     # Frame numbers are the camera's own: one that was opened anew would count from 0.
     before, after = _frames_around_the_last_start(service.records())
     must(before < after, f"the camera's frames are counted on: {before}, {after}")
-    print(f"reloaded in one process: frame {before} under the old model, frame {after} under the new")
+    print(
+        f"reloaded in one process: frame {before} under the old model, frame {after} under the new"
+    )
     since = service.now()
     service.configure("third", "/var/lib/edgeemo/models/none")
     service.container.run("systemctl reload edgeemo")
@@ -326,7 +227,11 @@ def scene_reload(service: Service) -> None:
 
 def _frames_around_the_last_start(records: list[dict]) -> tuple[int, int]:
     start = max(i for i, record in enumerate(records) if record["kind"] == "service_started")
-    old = [r["frame"] for r in records[:start] if r["session"] == records[start - 1]["session"] and "latency_ms" in r]
+    old = [
+        r["frame"]
+        for r in records[:start]
+        if r["session"] == records[start - 1]["session"] and "latency_ms" in r
+    ]
     new = [r["frame"] for r in records[start:] if "latency_ms" in r]
     return old[-1], new[0]
 
@@ -340,7 +245,7 @@ def scene_stop(service: Service) -> None:
         must(service.show("Result") == "success", "a clean end")
         last = service.records()[-1]
         must((last["kind"], last["reason"]) == ("service_stopped", "signal"), f"last: {last}")
-        print(f"ended in {took:.2f} s (limit {LIMIT_STOP_S:.0f} s), the last record is service_stopped")
+        print(f"ended in {took:.2f} s (limit {LIMIT_STOP_S:.0f} s); last record: service_stopped")
         must(took < LIMIT_STOP_S, "the end takes too long")
         service.container.run("systemctl start edgeemo")
         service.wait_for_more()
@@ -362,32 +267,28 @@ def scene_wrong_configuration(service: Service) -> None:
 
 def scene_reboot(service: Service) -> None:
     """A reboot: it comes up by itself."""
-    boot = service.container.run("cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1")
     lines = service.lines()
-    container = service.container
-    leader = container.leader()
-    container.try_run("systemctl reboot")
-
-    def is_another() -> bool:
-        try:
-            return container.leader() != leader
-        except Failed:
-            return False
-
-    until(is_another, "a new process 1")
-    container.wait_until_up()
-    took = until(service.is_running, "edgeemo runs")
+    took = service.container.reboot()
+    until(service.is_running, "edgeemo runs")
     service.wait_for_more()
-    must(service.lines() > lines and boot, "the log goes on")
     kinds = [r["kind"] for r in service.records()[lines - 1 :]]
-    must("service_stopped" in kinds, "the shutdown was clean")
-    print(f"up again by itself, {took:.1f} s after the system; {check_log(service)}")
+    must(kinds.index("service_stopped") < kinds.index("service_started"), "the shutdown was clean")
+    print(f"down and up again in {took:.1f} s, edgeemo by itself; {check_log(service)}")
 
 
 SCENES = (
-    scene_start, scene_security, scene_kill, scene_hang, scene_reload, scene_stop, scene_wrong_configuration,
-    scene_reboot,
+    scene_start, scene_security, scene_kill, scene_hang, scene_reload, scene_stop,
+    scene_wrong_configuration, scene_reboot,
 )  # fmt: skip
+
+
+def _last_words(container: Container) -> str:
+    try:
+        return container.try_run(
+            "systemctl status edgeemo; journalctl -u edgeemo | tail -n 40"
+        ).stdout
+    except SceneError as failure:
+        return str(failure)
 
 
 def _ended(number: int, _: object) -> None:
@@ -399,16 +300,18 @@ def main(debian: Path, payload: Path) -> int:
         signal.signal(number, _ended)
     with Container(debian) as container:
         service = Service(container)
-        print(f"== booted: {container.run('. /etc/os-release; echo $PRETTY_NAME')}, "
-              f"{container.run('systemctl --version | head -n 1')}")
+        print(
+            f"== booted: {container.run('. /etc/os-release; echo $PRETTY_NAME')}, "
+            f"{container.run('systemctl --version | head -n 1')}"
+        )
         try:
             install(container, payload)
             for scene in SCENES:
                 print(f"== {scene.__doc__}")
                 scene(service)
-        except Failed as failure:
+        except SceneError as failure:
             print(f"FAILED: {failure}")
-            print(container.try_run("systemctl status edgeemo; journalctl -u edgeemo | tail -n 40").stdout)
+            print(_last_words(container))
             return 1
     print("service: all scenes as they should be")
     return 0

@@ -2,7 +2,8 @@
 # A Debian with a real systemd as its process 1, booted as a container without any network.
 #
 #   container.sh make ROOTFS [SUITE]     once: about a minute, 340 MB
-#   container.sh boot ROOTFS NAME        in the foreground; SIGTERM shuts it down as a power button would
+#   container.sh boot ROOTFS NAME        in the foreground; SIGTERM to its child (systemd-nspawn) shuts it down as a
+#                                        power button would, SIGKILL to itself is a pulled plug
 #
 # Needs root and: debootstrap systemd-container. The machine's own process 1 need not be systemd. Real in it: units,
 # watchdog, journal, reboot, seccomp, ProtectSystem, MemoryMax and CPUQuota. Not: its own kernel, a camera.
@@ -38,8 +39,10 @@ INIT
             mkdir -p "/sys/fs/cgroup/$controller/$name"
             echo $$ >"/sys/fs/cgroup/$controller/$name/cgroup.procs"
         done
-        exec systemd-nspawn --quiet --directory="$root" --machine="$name" --register=no --keep-unit \
-            --private-network --kill-signal=SIGRTMIN+3 /sbin/init-own-cgroups
+        # In a process namespace of its own: when this process is killed, all inside is, too.
+        exec unshare --pid --fork --kill-child --mount --mount-proc --propagation private \
+            systemd-nspawn --quiet --directory="$root" --machine="$name" --register=no --keep-unit \
+                --private-network --kill-signal=SIGRTMIN+3 /sbin/init-own-cgroups
         ;;
     *)
         echo "container.sh make|boot ROOTFS ..." >&2

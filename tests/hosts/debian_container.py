@@ -2,14 +2,17 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 HERE = Path(__file__).parent
 PATIENCE_S = 120.0
 """How long anything is waited for; never reached when all is well."""
+STOP_S = 30.0
 ASKS_FOR_REBOOT = 133
 """How systemd-nspawn ends when it is to be started again, as systemd-nspawn@.service does."""
 
@@ -64,20 +67,15 @@ class Container:
         with self.root.with_suffix(".console").open("ab") as console:
             self._manager = subprocess.Popen(
                 # Even a script that is killed takes the container with it.
-                [
-                    "setpriv",
-                    "--pdeathsig",
-                    "TERM",
-                    HERE / "container.sh",
-                    "boot",
-                    self.root,
-                    self.name,
-                ],
+                ["setpriv", "--pdeathsig", "KILL", *self._boot_command()],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
                 start_new_session=True,
             )
+
+    def _boot_command(self) -> tuple[str, ...]:
+        return str(HERE / "container.sh"), "boot", str(self.root), self.name
 
     def reboot(self) -> float:
         """Reboot and return the seconds until its systemd says that the start is done."""
@@ -92,12 +90,11 @@ class Container:
     def remove(self) -> None:
         """Shut it down and leave nothing behind."""
         if self._manager is not None:
-            self._manager.terminate()
-            try:
-                self._manager.wait(30)
-            except subprocess.TimeoutExpired:
-                self._manager.kill()
-                self._manager.wait()
+            with suppress(SceneError, ProcessLookupError, subprocess.TimeoutExpired):
+                os.kill(self._nspawn(), signal.SIGTERM)
+                self._manager.wait(STOP_S)
+            self._manager.kill()
+            self._manager.wait()
         for controller in ("memory", "pids", "cpu", "cpuacct"):
             top = Path("/sys/fs/cgroup") / controller / self.name
             for group in sorted(top.rglob("*/"), reverse=True) if top.is_dir() else ():
@@ -110,13 +107,12 @@ class Container:
 
     def leader(self) -> int:
         """Return the process that is number 1 inside."""
+        return _only_child(self._nspawn())
+
+    def _nspawn(self) -> int:
         if self._manager is None or self._manager.poll() is not None:
             raise SceneError("the container has ended")
-        pid = self._manager.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        if not children:
-            raise NotBootedError("the container has no process 1")
-        return int(children[0])
+        return _only_child(self._manager.pid)
 
     def try_run(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a shell line inside, as root."""
@@ -150,3 +146,11 @@ class Container:
             return state in {"running", "degraded"}
 
         until(is_up, "the container is up")
+
+
+def _only_child(pid: int) -> int:
+    try:
+        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (OSError, ValueError) as error:
+        raise NotBootedError("the container has no process 1") from error
+    return int(child)

@@ -16,10 +16,14 @@ done
 cd "$top"
 [ -d "$build/service-debian" ] || "$here/container.sh" make "$build/service-debian"
 
-# Copies that a killed run has left behind.
-for left in "$build"/service-debian-[0-9]*; do
+# What a run that was itself killed has left behind; its container died with it.
+for left in "$build"/service-debian-[0-9]* /sys/fs/cgroup/*/edgeemo-[0-9]*; do
     number=${left##*-}
-    [ ! -d "$left" ] || [ -d "/proc/$number" ] || rm -rf "${left:?}"
+    [ ! -e "$left" ] || [ -d "/proc/${number%.console}" ] && continue
+    case $left in
+        /sys/*) find "$left" -depth -type d -exec rmdir {} + ;;
+        *) rm -rf "${left:?}" ;;
+    esac
 done
 
 # What a device without internet gets: wheels, the two assets, and the files of systemd/.

@@ -148,7 +148,7 @@ def outer(service: Service) -> int:
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
-                numbers = re.search(r"NSpid:\s+(\d+)\s+(\d+)\n", (entry / "status").read_text())
+                numbers = re.search(r"NSpid:\s+(\d+).*\s(\d+)\n", (entry / "status").read_text())
                 if (
                     numbers
                     and int(numbers[2]) == service.pid

@@ -20,7 +20,7 @@ define pytest
 	  exit $$code; }
 endef
 
-.PHONY: help demo test test-device test-full test-arm64 test-bare test-camera test-runtimes fmt lint type schema framing clean
+.PHONY: help demo test test-device test-full test-arm64 test-bare test-camera test-runtimes service-test fmt lint type schema framing clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -61,6 +61,9 @@ test-runtimes: ## compare golden outputs on LiteRT (Python 3.11, 3.13) and tflit
 	compare $(PYTHON313) litert-3.13 numpy 'ai-edge-litert>=2.0' && \
 	compare $(PYTHON311) tflite-runtime 'tflite-runtime==2.14.0' 'numpy<2' && \
 	{ [ $$ran -gt 0 ] || { echo "no Python was found: nothing was compared" >&2; exit 1; }; }
+
+service-test: $(DEVICE)/.installed ## run it as a service of a booted Debian, as root (needs debootstrap, systemd-container)
+	tests/hosts/service.sh build $(DEVICE)/bin/python
 
 fmt: $(FULL)/.installed ## format the code
 	$(FULL)/bin/ruff format $(CODE)

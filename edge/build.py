@@ -1,10 +1,11 @@
 """The composition root: configuration in, working parts out. The one place that knows adapters."""
 
+import logging
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -27,14 +28,22 @@ from edge.stages.mesh.litert import LitertMesher
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.track import FaceTracker
 
+_log = logging.getLogger(__name__)
+
 DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
 """The packaged model, trained by this project."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """An opened source, pipeline and sink, and the facts that ``service_started`` tells."""
+    """An opened source, pipeline and sink, and the facts that ``service_started`` tells.
 
+    Attributes:
+        config: what they were made from.
+        held: closes the pipeline, and holds the only other reference to it.
+    """
+
+    config: Config
     source: FrameSource
     pipeline: Pipeline
     sink: JsonlSink
@@ -42,12 +51,18 @@ class Parts:
     session: str
     device: str
     labels: tuple[str, ...]
+    held: ExitStack
 
 
-def open_parts(config: Config, stack: ExitStack) -> Parts:
+def open_parts(config: Config, stack: ExitStack, *, is_managed: bool = False) -> Parts:
     """Open everything a run needs; ``stack`` closes it, also when this fails half-way.
 
     What fails fast and needs no hardware comes first, the camera last.
+
+    Args:
+        config: what to open.
+        stack: closes it.
+        is_managed: a service manager started us.
 
     Raises:
         EdgeEmoError: one of the parts can not be had; its own message tells.
@@ -56,19 +71,77 @@ def open_parts(config: Config, stack: ExitStack) -> Parts:
     sink = JsonlSink(Path(config.log.dir), config.log.fsync)
     stack.callback(sink.close)
     pipeline = open_pipeline(config, bundle)
-    stack.callback(pipeline.close)
+    held = stack.enter_context(ExitStack())
+    held.callback(pipeline.close)
     source = open_source(
         config.source.spec,
         SourceOptions(
             size_hw=(config.source.height, config.source.width),
             fps=config.source.fps,
             image_fps=config.source.image_fps,
-            reconnect=is_reconnecting(config.source),
+            reconnect=is_reconnecting(config.source, is_managed=is_managed),
             limits=WatchLimits(config.source.frozen_s, config.source.black_s),
         ),
     )
     stack.callback(source.close)
-    facts = {
+    return Parts(
+        config=config,
+        source=source,
+        pipeline=pipeline,
+        sink=sink,
+        facts=_facts(config, bundle, sink.recovered_bytes),
+        session=_new_session(),
+        device=_device(config),
+        labels=bundle.metadata.labels,
+        held=held,
+    )
+
+
+def renewed(parts: Parts, config: Config) -> Parts:
+    """Return parts as ``config`` has them, in a new session, with the same source and sink.
+
+    What only a restart can change is told and left as it was. The caller closes the pipeline that
+    ``parts`` had.
+
+    Raises:
+        EdgeEmoError: the model can not be had; nothing has changed.
+    """
+    effective = _with_what_stays(parts.config, config)
+    bundle = open_model(effective.model)
+    pipeline = open_pipeline(effective, bundle)
+    parts.held.pop_all()  # lets go of the old pipeline, and with it of its models' memory
+    parts.held.callback(pipeline.close)
+    return replace(
+        parts,
+        config=effective,
+        pipeline=pipeline,
+        facts=_facts(effective, bundle),
+        session=_new_session(),
+        device=_device(effective),
+        labels=bundle.metadata.labels,
+    )
+
+
+_RENEWABLE_LOG_KEYS: Final = ("device", "emit", "interval_s", "health_interval_s", "details")
+
+
+def _with_what_stays(old: Config, new: Config) -> Config:
+    """Return ``new`` with the source and the sink of ``old``, whose change is told."""
+    applied = {key: getattr(new.log, key) for key in _RENEWABLE_LOG_KEYS}
+    log = msgspec.structs.replace(old.log, **applied)
+    for table, stays, asked in (("source", old.source, new.source), ("log", log, new.log)):
+        if changed := [key for key in asked.__struct_fields__ if _differ(stays, asked, key)]:
+            names = ", ".join(f"{table}.{key}" for key in changed)
+            _log.warning("%s: changed, but only a restart can apply it", names)
+    return msgspec.structs.replace(new, source=old.source, log=log)
+
+
+def _differ(one: object, other: object, key: str) -> bool:
+    return bool(getattr(one, key) != getattr(other, key))
+
+
+def _facts(config: Config, bundle: Bundle, recovered_bytes: int = 0) -> dict[str, Any]:
+    return {
         "version": __version__,
         "source": _shown(config.source.spec),
         "model": bundle.metadata.name,
@@ -76,17 +149,21 @@ def open_parts(config: Config, stack: ExitStack) -> Parts:
         "mesher": resolve_mesher(config.mesher.kind),
         "runtime": runtime_name(),
         "labels": bundle.metadata.labels,
-        "recovered_bytes": sink.recovered_bytes,
+        "recovered_bytes": recovered_bytes,
     }
-    device = config.log.device or os.uname().nodename
-    return Parts(source, pipeline, sink, facts, os.urandom(6).hex(), device, bundle.metadata.labels)
 
 
-def is_reconnecting(config: SourceConfig) -> bool:
+def _new_session() -> str:
+    return os.urandom(6).hex()
+
+
+def _device(config: Config) -> str:
+    return config.log.device or os.uname().nodename
+
+
+def is_reconnecting(config: SourceConfig, *, is_managed: bool) -> bool:
     """Tell whether a lost camera is tried again; ``auto``: when a service manager started us."""
-    if config.reconnect == "auto":
-        return "NOTIFY_SOCKET" in os.environ
-    return config.reconnect == "always"
+    return config.reconnect == "always" or (config.reconnect == "auto" and is_managed)
 
 
 def _shown(spec: str) -> str:

@@ -47,7 +47,9 @@ def _options(
 def run(
     source: Annotated[
         str | None,
-        typer.Option(help="Camera index or device, video file, folder, stream URL, or demo."),
+        typer.Option(
+            help="Camera index or device, video file, folder, stream URL, demo or demo:live."
+        ),
     ] = None,
     model: Annotated[
         Path | None, typer.Option(help="Model bundle; the packaged one by default.")

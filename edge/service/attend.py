@@ -7,7 +7,7 @@ from edge.errors import CameraError, CameraStuckError
 from edge.protocols import FrameSource, LiveSource
 from edge.records import Frame
 
-SLICE_S: Final = 0.5
+SLICE_S: Final = 0.25
 """A quiet camera is waited for in slices, between which signals and heartbeats have their turn."""
 
 PATIENCE_S: Final = 30.0

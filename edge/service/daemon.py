@@ -1,13 +1,11 @@
 """The loop: frames through the pipeline, records into the sink, until told to stop."""
 
 import logging
-import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import FrameType
 from typing import Any
 
 from edge.contract.logrecord import LogRecord
@@ -16,12 +14,44 @@ from edge.pipeline import Pipeline
 from edge.protocols import FrameSource, Sink
 from edge.records import Frame, FrameResult
 from edge.service.attend import attended, is_capturing
+from edge.service.notify import Notifier
 from edge.service.reporter import Reporter
 
 _log = logging.getLogger(__name__)
 
 Listener = Callable[[FrameResult], bool]
 """Sees every result (a window, a video file); returning False asks the service to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What takes over when the configuration is read again: the source and the sink stay.
+
+    Attributes:
+        reporter: of a new session, for other settings may give other answers.
+        facts: of its ``service_started``.
+    """
+
+    pipeline: Pipeline
+    reporter: Reporter
+    facts: Mapping[str, Any]
+
+
+def _not_renewable() -> Renewal:
+    raise EdgeEmoError("this run can not read its configuration again")
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """What whoever manages the service hears, and may ask for.
+
+    Attributes:
+        notifier: is told of the start, of progress, of reloads and of the end.
+        renew: reads the configuration again; raises an ``EdgeEmoError`` to refuse.
+    """
+
+    notifier: Notifier = field(default_factory=Notifier)
+    renew: Callable[[], Renewal] = _not_renewable
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +91,7 @@ class Service:
         sink: where records go.
         reporter: makes the records.
         listeners: see every result.
-        heartbeat: called a few times a second, as long as the capture is alive.
+        supervision: hears of the progress, as long as the capture is alive.
     """
 
     def __init__(
@@ -71,14 +101,19 @@ class Service:
         sink: Sink,
         reporter: Reporter,
         listeners: Sequence[Listener] = (),
-        heartbeat: Callable[[], None] = lambda: None,
+        supervision: Supervision | None = None,
     ) -> None:
         self._source = source
         self._pipeline = pipeline
         self._sink = sink
         self._reporter = reporter
         self._listeners = listeners
-        self._heartbeat = heartbeat
+        supervision = supervision or Supervision()
+        self._notifier, self._renew = supervision.notifier, supervision.renew
+        self._totals = _Totals()
+        self._told_frames = 0
+        self._faces_now = 0
+        self._reload_asked = False
         self._stop_reason = ""
         self._dropped_records = 0
         self._first_frame_s: float | None = None
@@ -86,8 +121,12 @@ class Service:
         self._lost_s: float | None = None
 
     def stop(self, reason: str) -> None:
-        """Ask the loop to end after the current frame."""
+        """Ask the loop to end after the current frame, or soon if none comes."""
         self._stop_reason = self._stop_reason or reason
+
+    def reload(self) -> None:
+        """Ask for the configuration to be read again before the next frame, or while none comes."""
+        self._reload_asked = True
 
     def run(self, facts: Mapping[str, Any], max_frames: int | None = None) -> RunSummary:
         """Process frames until the end.
@@ -101,6 +140,7 @@ class Service:
             InferenceError: the mesher or the classifier failed; ``service_stopped`` is written.
         """
         self._write([self._reporter.started(_now(), self._t_s, facts)])
+        self._notifier.ready("waiting for the first frame")
         try:
             reason = self._loop(max_frames)
         except EdgeEmoError as error:
@@ -121,7 +161,8 @@ class Service:
             for listener in self._listeners:
                 if not listener(result):
                     self.stop("viewer")
-            if max_frames is not None and self._reporter.frames >= max_frames:
+            self._faces_now = len(result.faces)
+            if max_frames is not None and self._frames_seen >= max_frames:
                 return "frame limit"
             if self._stop_reason:
                 break
@@ -131,7 +172,9 @@ class Service:
     def _frames(self) -> Iterator[Frame]:
         for event in attended(self._source, lambda: bool(self._stop_reason)):
             if is_capturing(self._source, time.monotonic()):
-                self._heartbeat()
+                self._notifier.progress(self._status)
+            if self._reload_asked:
+                self._reload()
             if isinstance(event, CameraError):
                 self._lose(event)
             elif event is not None:
@@ -144,6 +187,7 @@ class Service:
         _log.warning("camera lost: %s", error)
         if self._lost_s is None:
             self._lost_s = time.monotonic()
+        self._faces_now = 0
         self._write([self._reporter.camera_lost(_now(), self._t_s, str(error))])
         self._write(self._reporter.finish(self._pipeline.finish()))
 
@@ -154,20 +198,56 @@ class Service:
             self._lost_s = None
             self._write([self._reporter.camera_restored(frame, frame.t_s - since_s)])
 
+    def _reload(self) -> None:
+        """Change over to what the configuration says now; what it says wrongly changes nothing."""
+        self._reload_asked = False
+        self._notifier.reloading()
+        try:
+            renewal = self._renew()
+        except EdgeEmoError as error:
+            _log.error("the configuration is refused, the old one stays: %s", error)
+            self._notifier.ready(f"reload refused, going on as before: {error}")
+            return
+        self._end_session("reload")
+        self._totals.add(self._reporter)
+        self._pipeline.close()
+        self._pipeline, self._reporter = renewal.pipeline, renewal.reporter
+        self._write([self._reporter.started(_now(), self._t_s, renewal.facts)])
+        _log.info("reloaded")
+        self._notifier.ready("reloaded")
+
+    @property
+    def _frames_seen(self) -> int:
+        return self._totals.frames + self._reporter.frames
+
+    def _status(self, pause_s: float) -> str:
+        frames = self._frames_seen
+        rate = (frames - self._told_frames) / pause_s
+        self._told_frames = frames
+        lost = f", {self._dropped_records} records lost" if self._dropped_records else ""
+        if self._lost_s is not None:
+            return f"waiting for the camera, {frames} frames so far{lost}"
+        return f"{frames} frames, {rate:.1f} a second, {self._faces_now} faces now{lost}"
+
+    def _end_session(self, reason: str) -> None:
+        self._write(self._reporter.finish(self._pipeline.finish()))
+        self._write([self._reporter.stopped(_now(), self._t_s, reason)])
+
     def _end(self, reason: str) -> RunSummary:
+        self._notifier.stopping(reason)
         elapsed_s = (
             time.perf_counter() - self._first_frame_s if self._first_frame_s is not None else 0.0
         )
-        reporter = self._reporter
-        self._write(reporter.finish(self._pipeline.finish()))
-        self._write([reporter.stopped(_now(), self._t_s, reason)])
+        self._end_session(reason)
+        totals = self._totals
+        totals.add(self._reporter)
         return RunSummary(
             reason=reason,
-            frames=reporter.frames,
-            tracks=reporter.tracks,
-            records=reporter.records - self._dropped_records,
+            frames=totals.frames,
+            tracks=totals.tracks,
+            records=totals.records - self._dropped_records,
             dropped_records=self._dropped_records,
-            seconds=dict(reporter.seconds),
+            seconds=dict(totals.seconds),
             elapsed_s=elapsed_s,
         )
 
@@ -182,26 +262,20 @@ class Service:
                 self._dropped_records += 1
 
 
-@contextmanager
-def stop_on_signals(service: Service) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the service cleanly inside the block.
+@dataclass(slots=True)
+class _Totals:
+    """What the sessions of a run add up to."""
 
-    The first signal asks; a second one of SIGINT interrupts at once, for a camera that hangs.
-    """
+    frames: int = 0
+    tracks: int = 0
+    records: int = 0
+    seconds: Counter[str] = field(default_factory=Counter)
 
-    def on_signal(number: int, _: FrameType | None) -> None:
-        service.stop("signal")
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        _log.info("stopping on %s", signal.Signals(number).name)
-
-    before = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def add(self, reporter: Reporter) -> None:
+        self.frames += reporter.frames
+        self.tracks += reporter.tracks
+        self.records += reporter.records
+        self.seconds.update(reporter.seconds)
 
 
 def _now() -> datetime:

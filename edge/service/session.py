@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from edge.build import Parts, open_parts
+from edge.build import Parts, open_parts, renewed
 from edge.records import FrameResult
 from edge.run_request import RunRequest
-from edge.service.daemon import Listener, RunSummary, Service, stop_on_signals
+from edge.service.daemon import Listener, Renewal, RunSummary, Service, Supervision
+from edge.service.notify import Notifier
 from edge.service.reporter import Reporter, ReporterConfig
+from edge.service.signals import signals_heeded
 
 _FALLBACK_FPS = 25.0
 """The rate of a saved video when the source does not tell its own, as a folder does not."""
@@ -22,11 +24,42 @@ def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
     Raises:
         EdgeEmoError: a part can not be opened, or the camera or a model failed on the way.
     """
-    config = request.settings()
-    parts = open_parts(config, stack)
+    notifier = Notifier.from_environment()
+    parts = open_parts(request.settings(), stack, is_managed=notifier.is_managed)
     listeners = _open_outputs(parts, request, stack)
-    log = config.log
-    reporter = Reporter(
+    if sys.stderr.isatty():
+        listeners.append(_status(stack))
+    supervision = Supervision(notifier, _Reload(request, parts))
+    service = Service(
+        parts.source, parts.pipeline, parts.sink, _reporter(parts), listeners, supervision
+    )
+    facts, log_path = parts.facts, parts.sink.path
+    del parts  # or its models would stay in memory after a reload
+    # All that is here now is here to stay: later collections need not look at it.
+    gc.freeze()
+    gc.enable()
+    with signals_heeded(service):
+        summary = service.run(facts, request.max_frames)
+    stack.close()  # finishes the video and the snapshot before their paths are printed
+    _print_summary(summary, log_path, request)
+    return summary
+
+
+class _Reload:
+    """Reads the configuration again, with what the command line said still standing above it."""
+
+    def __init__(self, request: RunRequest, parts: Parts) -> None:
+        self._request = request
+        self._parts = parts
+
+    def __call__(self) -> Renewal:
+        self._parts = renewed(self._parts, self._request.settings())
+        return Renewal(self._parts.pipeline, _reporter(self._parts), self._parts.facts)
+
+
+def _reporter(parts: Parts) -> Reporter:
+    log = parts.config.log
+    return Reporter(
         ReporterConfig(
             session=parts.session,
             device=parts.device,
@@ -36,17 +69,6 @@ def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
             details=log.details,
         )
     )
-    if sys.stderr.isatty():
-        listeners.append(_status(stack))
-    service = Service(parts.source, parts.pipeline, parts.sink, reporter, listeners)
-    # All that is here now is here to stay: later collections need not look at it.
-    gc.freeze()
-    gc.enable()
-    with stop_on_signals(service):
-        summary = service.run(parts.facts, request.max_frames)
-    stack.close()  # finishes the video and the snapshot before their paths are printed
-    _print_summary(summary, parts, request)
-    return summary
 
 
 def _open_outputs(parts: Parts, request: RunRequest, stack: ExitStack) -> list[Listener]:
@@ -97,7 +119,7 @@ def _status(stack: ExitStack) -> Listener:
     return listener
 
 
-def _print_summary(summary: RunSummary, parts: Parts, request: RunRequest) -> None:
+def _print_summary(summary: RunSummary, log_path: Path, request: RunRequest) -> None:
     rows = {
         "frames": str(summary.frames),
         "tracks": str(summary.tracks),
@@ -106,7 +128,7 @@ def _print_summary(summary: RunSummary, parts: Parts, request: RunRequest) -> No
         "records": str(summary.records),
         "lost records": str(summary.dropped_records or ""),
         "ended by": summary.reason,
-        "log": str(parts.sink.path),
+        "log": str(log_path),
         "video": _if_written(request.save_video),
         "picture": _if_written(request.snapshot),
     }

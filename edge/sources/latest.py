@@ -14,7 +14,8 @@ _log = logging.getLogger(__name__)
 STALL_S: Final = 25.0
 """A camera that gives nothing for so long has failed; OpenCV's own timeouts come first, of 10 s
 for opening and 10 s for a picture."""
-_JOIN_S: Final = 2.0
+_JOIN_S: Final = 1.0
+"""A service has 2 s to end in."""
 
 
 class LatestFrame:
@@ -108,9 +109,9 @@ class LatestFrame:
         return self._newest is not None or self._error is not None or self._ended or self._closing
 
     def _note_stall(self) -> None:
-        """Make a silence of ``stall_s`` a loss, for a source that may recover from it."""
+        """Make a silence of ``stall_s`` a loss, which a source may recover from."""
         silent_s = time.monotonic() - self._progress_s
-        if self.recovers and not self._is_lost and silent_s >= self._stall_s:
+        if not self._is_lost and silent_s >= self._stall_s:
             self._is_lost, self._error = True, self._stalled()
 
     def _stalled(self) -> CameraError:

@@ -12,6 +12,7 @@ from edge.protocols import FrameSource
 from edge.sources import picamera
 from edge.sources.cards import FollowedCamera, first_camera
 from edge.sources.demo import DemoSource
+from edge.sources.demo_camera import DemoCamera
 from edge.sources.latest import LatestFrame
 from edge.sources.opencv import OpenCvCamera, OpenCvFile, OpenCvStream
 from edge.sources.picture_watch import WatchedSource, WatchLimits
@@ -23,11 +24,18 @@ Kind = Literal["auto", "camera", "picamera", "stream", "file", "pictures", "demo
 LIVE: Final = frozenset[Kind]({"auto", "camera", "picamera", "stream"})
 """Kinds whose frames come when they come; the others are as fast as they are read."""
 
-_WORDS: Final[dict[str, Kind]] = {"demo": "demo", "picamera": "picamera", "auto": "auto"}
+_LIVE_DEMO: Final = "demo:live"
+_WORDS: Final[dict[str, Kind]] = {
+    "demo": "demo",
+    _LIVE_DEMO: "demo",
+    "picamera": "picamera",
+    "auto": "auto",
+}
 _SCHEMES: Final = ("rtsp", "rtsps", "http", "https")
 _EXPECTED: Final = (
     "a camera's index (0) or path (/dev/v4l/by-id/...), picamera, auto, a video file, a picture or "
-    "a folder of pictures, an rtsp:// or http:// address, or demo"
+    "a folder of pictures, an rtsp:// or http:// address, demo, or demo:live (endless, in real "
+    "time)"
 )
 
 
@@ -80,7 +88,8 @@ def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:
     options = options or SourceOptions()
     kind = source_kind(spec)
     if kind == "demo":
-        return DemoSource(size_hw=options.size_hw)
+        demo = DemoSource(size_hw=options.size_hw)
+        return LatestFrame(DemoCamera(demo)) if spec == _LIVE_DEMO else demo
     path = _path(spec)
     if kind == "pictures":
         return ReplaySource(path, options.image_fps)

@@ -8,7 +8,7 @@ import pytest
 from edge.contract.logrecord import LogRecord
 from edge.errors import CameraError, InferenceError, SinkError
 from edge.pipeline import Pipeline
-from edge.service.daemon import Service
+from edge.service.daemon import Renewal, Service, Supervision
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.track import FaceTracker
@@ -40,15 +40,21 @@ class FullDisk(MemorySink):
         super().write(record)
 
 
-def service(source, sink, *, mesh=lambda _: [FACE], listeners=()) -> Service:
-    pipeline = Pipeline(
+def pipeline(mesh=lambda _: [FACE], scores=(0.1, 0.9)) -> Pipeline:
+    return Pipeline(
         FakeMesher(mesh),
         FaceTracker(1.0, 1, 1.5),
-        FakeClassifier([(0.1, 0.9)], ("neutral", "happiness")),
+        FakeClassifier([scores], ("neutral", "happiness")),
         EmotionSmoother(0.3, 0.3, 0.1, 0.4),
     )
-    reporter = Reporter(ReporterConfig("session", "device", True, 1.0, 60.0))
-    return Service(source, pipeline, sink, reporter, listeners)
+
+
+def reporter(session: str = "session") -> Reporter:
+    return Reporter(ReporterConfig(session, "device", True, 1.0, 60.0))
+
+
+def service(source, sink, *, mesh=lambda _: [FACE], listeners=(), supervision=None) -> Service:
+    return Service(source, pipeline(mesh), sink, reporter(), listeners, supervision)
 
 
 def frames(count: int) -> list:
@@ -143,3 +149,57 @@ def test_no_picture_is_kept_while_the_next_is_made():
     source = _Watched()
     service(source, MemorySink()).run(FACTS)
     assert source.alive == [0] * 6
+
+
+def test_a_reload_takes_over_between_two_frames():
+    """The old session ends and a new one starts, in one log; no frame is left out."""
+    calm = Renewal(pipeline(scores=(0.9, 0.1)), reporter("renewed"), FACTS | {"model": "calm"})
+    sink = MemorySink()
+    running = service(
+        FakeSource(frames(4)),
+        sink,
+        listeners=[lambda result: result.frame.index != 1 or running.reload() is None],
+        supervision=Supervision(renew=lambda: calm),
+    )
+    summary = running.run(FACTS)
+    assert kinds(sink) == [
+        "ServiceStarted", "TrackStarted", "Emotion", "Emotion", "TrackEnded", "ServiceStopped",
+        "ServiceStarted", "TrackStarted", "Emotion", "Emotion", "TrackEnded", "ServiceStopped",
+    ]  # fmt: skip
+    assert [r.label for r in sink.records if hasattr(r, "label")] == ["happiness"] * 2 + [
+        "neutral"
+    ] * 2
+    assert [r.session for r in sink.records] == ["session"] * 6 + ["renewed"] * 6
+    assert [r.seq for r in sink.records] == [*range(6), *range(6)]
+    assert (sink.records[5].reason, sink.records[6].model) == ("reload", "calm")
+    assert (summary.frames, summary.tracks, summary.records) == (4, 2, 12)
+
+
+def test_a_refused_reload_changes_nothing(caplog):
+    """A configuration that can not be used is said, and the old one goes on."""
+
+    def refuse():
+        raise InferenceError("no such model")
+
+    sink = MemorySink()
+    running = service(
+        FakeSource(frames(3)),
+        sink,
+        listeners=[lambda result: result.frame.index != 0 or running.reload() is None],
+        supervision=Supervision(renew=refuse),
+    )
+    running.run(FACTS)
+    assert kinds(sink).count("ServiceStarted") == 1
+    assert kinds(sink).count("Emotion") == 3
+    assert "no such model" in caplog.text
+
+
+def test_the_frame_limit_counts_across_a_reload():
+    """``--max-frames`` is of the run, not of the session."""
+    running = service(
+        FakeSource(frames(9)),
+        MemorySink(),
+        listeners=[lambda result: result.frame.index != 2 or running.reload() is None],
+        supervision=Supervision(renew=lambda: Renewal(pipeline(), reporter("renewed"), FACTS)),
+    )
+    assert running.run(FACTS, 5).frames == 5

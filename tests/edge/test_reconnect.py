@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from edge.contract.logrecord import CameraLost, CameraRestored, TrackEnded
-from edge.errors import CameraError, CameraStuckError
+from edge.errors import CameraError, CameraStuckError, ConfigError
 from edge.pipeline import Pipeline
 from edge.records import Frame
 from edge.service.attend import is_capturing
-from edge.service.daemon import Service
+from edge.service.daemon import Renewal, Service, Supervision
+from edge.service.notify import Notifier
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.sources.cards import FollowedCamera, Places, first_camera
 from edge.sources.latest import LatestFrame
@@ -346,7 +347,20 @@ def test_auto_takes_usb_cameras_first_and_no_codec(places: Places) -> None:
 # ---- the service around it
 
 
-def service(source, sink: MemorySink, heartbeat=lambda: None) -> Service:
+class Beats(Notifier):
+    """Counts the signs of life, each of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def progress(self, status) -> None:
+        """Count one."""
+        assert status(1.0)
+        self.count += 1
+
+
+def service(source, sink: MemorySink, notifier: Notifier | None = None) -> Service:
     pipeline = Pipeline(
         FakeMesher(lambda _: [make_face((10, 10, 30, 40))]),
         FaceTracker(1.0, 1, 1.5),
@@ -354,7 +368,8 @@ def service(source, sink: MemorySink, heartbeat=lambda: None) -> Service:
         EmotionSmoother(0.3, 0.3, 0.1, 0.4),
     )
     reporter = Reporter(ReporterConfig("session", "device", True, 1.0, 60.0))
-    return Service(source, pipeline, sink, reporter, (), heartbeat)
+    supervision = Supervision(notifier or Notifier())
+    return Service(source, pipeline, sink, reporter, (), supervision)
 
 
 class _Stepped:
@@ -457,11 +472,11 @@ def test_the_service_beats_while_it_waits_and_stops_promptly() -> None:
     """Without a single frame there are heartbeats, and a signal is minded within a second or so."""
     camera = FakeCamera([("absent", 10**6)])
     latest = LatestFrame(ReconnectingSource(camera.open, LIMITS, BackOff(0.01, 0.01)))
-    beats = []
-    running = service(latest, MemorySink(), lambda: beats.append(1))
+    beats = Beats()
+    running = service(latest, MemorySink(), beats)
     thread = threading.Thread(target=lambda: running.run(FACTS))
     thread.start()
-    wait_until(lambda: len(beats) >= 3)
+    wait_until(lambda: beats.count >= 3)
     running.stop("signal")
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
@@ -473,9 +488,42 @@ def test_the_service_passes_on_no_heartbeat_of_a_held_capture(held_for_s, is_hea
     """The loop's own life is no sign of life: what counts is that of the capture."""
     source = _Stepped(reconnecting(FakeCamera([("good", 3)])))
     source.progress_s -= held_for_s
-    beats = []
-    service(source, MemorySink(), lambda: beats.append(1)).run(FACTS)
-    assert bool(beats) == is_heard
+    beats = Beats()
+    service(source, MemorySink(), beats).run(FACTS)
+    assert bool(beats.count) == is_heard
+
+
+def test_a_run_by_hand_ends_on_a_silent_camera() -> None:
+    """Without reconnecting, a camera that gives nothing fails the run; it is not waited for."""
+    camera = FakeCamera([("good", 2), ("blocked", 1)])
+    latest = LatestFrame(camera.open(), stall_s=0.3)
+    sink = MemorySink()
+    with pytest.raises(CameraError, match="no frame for"):
+        service(latest, sink).run(FACTS)
+    assert sink.records[-1].reason.startswith("error: the camera gave no frame")
+    camera.release()
+    latest.close()
+
+
+def test_a_reload_does_not_wait_for_a_lost_camera() -> None:
+    """The configuration is read again while no frame comes."""
+    camera = FakeCamera([("absent", 10**6)])
+    latest = LatestFrame(ReconnectingSource(camera.open, LIMITS, BackOff(0.01, 0.01)))
+    asked = threading.Event()
+
+    def renew() -> Renewal:
+        asked.set()
+        raise ConfigError("not today")
+
+    running = service(latest, MemorySink())
+    running._renew = renew
+    thread = threading.Thread(target=lambda: running.run(FACTS))
+    thread.start()
+    running.reload()
+    assert asked.wait(PATIENCE_S)
+    running.stop("signal")
+    thread.join(PATIENCE_S)
+    latest.close()
 
 
 def test_a_run_that_fails_for_good_still_ends_its_tracks() -> None:

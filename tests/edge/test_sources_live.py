@@ -151,6 +151,7 @@ def test_ended_source_ends() -> None:
         ("demo", "demo"),
         ("picamera", "picamera"),
         ("auto", "auto"),
+        ("demo:live", "demo"),
         ("0", "camera"),
         ("12", "camera"),
         ("/dev/video0", "camera"),

@@ -1,0 +1,213 @@
+"""`edgeemo run` under a service manager: a real process, real signals, a real notify socket."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.build import DEFAULT_BUNDLE
+from edge.pipeline import Pipeline
+from edge.service.daemon import Service
+from edge.service.reporter import Reporter, ReporterConfig
+from edge.service.signals import signals_heeded
+from edge.sources.latest import LatestFrame
+from edge.stages.smooth import EmotionSmoother
+from edge.stages.track import FaceTracker
+from edge.testing import FakeClassifier, FakeMesher, FakeSource, MemorySink, make_frame
+
+PATIENCE_S = 60
+"""How long a test waits for a message; never reached when all is well."""
+
+
+class Managed:
+    """A service with this test as its manager."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.config = directory / "edgeemo.toml"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(directory / "notify"))
+        self.socket.settimeout(PATIENCE_S)
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, toml: str) -> None:
+        """Start the service with this configuration."""
+        self.config.write_text(toml)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "edge.cli", "run", "--config", self.config],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # without a terminal, as a service is
+            env=os.environ
+            | {"NOTIFY_SOCKET": str(self.directory / "notify"), "WATCHDOG_USEC": "400000"},
+        )
+
+    def wait_for(self, what: Callable[[dict[str, str]], bool]) -> dict[str, str]:
+        """Return the next message that is ``what`` is asked for."""
+        while True:
+            text = self.socket.recv(4096).decode()
+            message = dict(line.split("=", 1) for line in text.split("\n"))
+            if what(message):
+                return message
+
+    def reload(self, toml: str) -> str:
+        """Change the configuration, have it read, and return the status that comes of it."""
+        self.config.write_text(toml)
+        self.process.send_signal(signal.SIGHUP)
+        assert self.wait_for(lambda m: "READY" in m or "RELOADING" in m)["RELOADING"] == "1"
+        return self.wait_for(lambda m: "READY" in m)["STATUS"]
+
+    def beats(self, count: int) -> None:
+        """Wait for so many signs of progress."""
+        for _ in range(count):
+            self.wait_for(lambda m: m.get("WATCHDOG") == "1" and "READY" not in m)
+
+    def stop(self) -> tuple[str, str]:
+        """End it and return what it printed."""
+        self.process.send_signal(signal.SIGTERM)
+        printed = self.process.communicate(timeout=PATIENCE_S)
+        assert self.process.returncode == 0, printed
+        return printed
+
+    def records(self) -> list[dict]:
+        """Return what is in the log."""
+        text = (self.directory / "log" / "edgeemo.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def managed(tmp_path: Path) -> Iterator[Managed]:
+    managed = Managed(tmp_path)
+    yield managed
+    if managed.process and managed.process.poll() is None:
+        managed.process.kill()
+        managed.process.communicate()
+    managed.socket.close()
+
+
+def config(directory: Path, device: str, bundle: object = "", spec: str = "demo:live") -> str:
+    return (
+        f'[source]\nspec = "{spec}"\n[model]\nbundle = "{bundle}"\n'
+        f'[log]\ndir = "{directory / "log"}"\ndevice = "{device}"\nemit = "frame"\n'
+    )
+
+
+def test_a_service_tells_its_life(managed, tmp_path):
+    """READY once it is open, WATCHDOG with a status while frames come, STOPPING at the end."""
+    managed.start(config(tmp_path, "first"))
+    assert managed.wait_for(lambda m: "READY" in m)["STATUS"] == "waiting for the first frame"
+    status = managed.wait_for(lambda m: "WATCHDOG" in m and "READY" not in m)["STATUS"]
+    assert "frames" in status
+    assert "a second" in status
+    managed.stop()
+    assert managed.wait_for(lambda m: "STOPPING" in m)["STATUS"] == "stopping: signal"
+
+
+def test_sighup_takes_up_configuration_and_model_and_keeps_the_camera(managed, tmp_path):
+    """A new session with the new names and model; the camera's frames are counted on."""
+    managed.start(config(tmp_path, "first"))
+    managed.beats(2)
+    bundle = shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle")
+    assert managed.reload(config(tmp_path, "second", bundle)) == "reloaded"
+    managed.beats(2)
+    managed.stop()
+    records = managed.records()
+    starts = [r for r in records if r["kind"] == "service_started"]
+    assert [r["device"] for r in starts] == ["first", "second"]
+    assert len({r["session"] for r in starts}) == 2
+    assert [r["reason"] for r in records if r["kind"] == "service_stopped"] == ["reload", "signal"]
+    frames = [r["frame"] for r in records if r["kind"] == "emotion"]
+    assert frames == sorted(frames)
+    for session in {r["session"] for r in records}:
+        seqs = [r["seq"] for r in records if r["session"] == session]
+        assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+
+
+def _not_toml(directory: Path) -> str:
+    return "[log\n"
+
+
+def _no_such_model(directory: Path) -> str:
+    return config(directory, "second", directory / "nowhere")
+
+
+def _altered_model(directory: Path) -> str:
+    bundle = shutil.copytree(DEFAULT_BUNDLE, directory / "bundle")
+    (bundle / "model.tflite").write_bytes(b"not a model")
+    return config(directory, "second", bundle)
+
+
+@pytest.mark.parametrize("case", [_not_toml, _no_such_model, _altered_model])
+def test_what_can_not_be_used_is_refused_and_the_old_goes_on(managed, tmp_path, case):
+    """A wrong configuration or model never takes a running service down."""
+    managed.start(config(tmp_path, "first"))
+    managed.beats(1)
+    assert managed.reload(case(tmp_path)).startswith("reload refused, going on as before: ")
+    managed.beats(1)
+    assert "the old one stays" in managed.stop()[1]
+    assert [r["device"] for r in managed.records() if r["kind"] == "service_started"] == ["first"]
+
+
+def test_what_only_a_restart_can_change_is_said(managed, tmp_path):
+    """Another source is not taken up by a reload: it is named, and the rest is taken up."""
+    managed.start(config(tmp_path, "first"))
+    managed.beats(1)
+    assert managed.reload(config(tmp_path, "second", spec="demo")) == "reloaded"
+    managed.beats(1)
+    assert "source.spec: changed, but only a restart can apply it" in managed.stop()[1]
+    starts = [r for r in managed.records() if r["kind"] == "service_started"]
+    assert [(r["source"], r["device"]) for r in starts] == [
+        ("demo:live", "first"),
+        ("demo:live", "second"),
+    ]
+
+
+class _Hanging(FakeSource):
+    """A camera whose driver blocks after the first frame."""
+
+    def __init__(self) -> None:
+        super().__init__([make_frame(0)])
+        self.release = threading.Event()
+
+    def read(self):
+        """Give one frame, then hang."""
+        frame = super().read()
+        if frame is None:
+            self.release.wait(PATIENCE_S)
+        return frame
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_that_waits_for_a_camera_that_hangs(number):
+    """The run ends by the signal, not by the camera's time-out."""
+    hanging = _Hanging()
+    latest = LatestFrame(hanging, stall_s=PATIENCE_S)
+    sink = MemorySink()
+    pipeline = Pipeline(
+        FakeMesher(lambda _: []),
+        FaceTracker(1.0, 1, 1.5),
+        FakeClassifier([(0.1, 0.9)], ("neutral", "happiness")),
+        EmotionSmoother(0.3, 0.3, 0.1, 0.4),
+    )
+    reporter = Reporter(ReporterConfig("session", "device", True, 1.0, 60.0))
+
+    def signal_soon(_) -> bool:
+        threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+        return True
+
+    service = Service(latest, pipeline, sink, reporter, [signal_soon])
+    facts = dict.fromkeys(("version", "source", "model", "model_sha256", "mesher", "runtime"), "x")
+    with signals_heeded(service):
+        assert service.run(facts | {"labels": ("neutral", "happiness")}).reason == "signal"
+    assert sink.records[-1].reason == "signal"
+    hanging.release.set()
+    latest.close()

@@ -1,0 +1,322 @@
+"""What is done to edgeemo as a service of a booted Debian, and what must come of it.
+
+    service_scenes.py DEBIAN PAYLOAD     see service.sh
+
+Prints what happened, as plain text; exit 1 at the first thing that should not be. Whatever ends
+this script, the container is shut down and removed.
+"""
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+from debian_container import HERE, Container, SceneError, must, until
+
+LIMIT_EXPOSURE = 1.5
+LIMIT_STOP_S = 2.0
+TORN = '{"kind":"emotion"'
+LOG = "var/log/edgeemo/edgeemo.jsonl"
+CONFIG = "etc/edgeemo/edgeemo.toml"
+
+
+class Service:
+    """edgeemo inside the container."""
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+
+    def show(self, name: str) -> str:
+        """Return a property of the unit."""
+        return self.container.run(f"systemctl show edgeemo --property {name} --value")
+
+    @property
+    def pid(self) -> int:
+        """The service's process, as the container counts."""
+        return int(self.show("MainPID"))
+
+    def is_running(self) -> bool:
+        """Tell whether systemd calls it active and running."""
+        return self.show("ActiveState") == "active" and self.show("SubState") == "running"
+
+    def wait_until_back(self, old_pid: int) -> float:
+        """Wait for another process than that, and return the seconds."""
+        return until(lambda: self.is_running() and self.pid != old_pid, "edgeemo is back")
+
+    def records(self) -> list[dict]:
+        """Return the log's records; a line that is none is a failure."""
+        text = (self.container.root / LOG).read_text("utf-8")
+        must(text.endswith("\n"), "the log ends in a torn line")
+        return [json.loads(line) for line in text.splitlines()]
+
+    def wait_for_more(self, count: int = 5) -> None:
+        """Wait for new records, which only frames can give rise to."""
+        before = self.lines()
+        until(lambda: self.lines() >= before + count, "new records")
+
+    def lines(self) -> int:
+        """Return how many lines the log has."""
+        path = self.container.root / LOG
+        return path.read_bytes().count(b"\n") if path.exists() else 0
+
+    def configure(self, device: str, bundle: str = "", spec: str = "demo:live") -> None:
+        """Change the installed example, as an administrator would."""
+        path = self.container.root / CONFIG
+        text = path.read_text("utf-8")
+        for key, value in (("spec", spec), ("bundle", bundle), ("device", device)):
+            text, count = re.subn(rf'(?m)^{key} = "[^"]*"', f'{key} = "{value}"', text)
+            must(count == 1, f"{CONFIG} has one {key}")
+        text = re.sub(r'(?m)^emit = "[^"]*"', 'emit = "frame"', text)
+        path.write_text(text, "utf-8")
+
+    def journal(self, since: str) -> str:
+        """Return what it and systemd have said about it."""
+        return self.container.run(
+            f"journalctl --unit edgeemo --output cat --since {shlex.quote(since)}"
+        )
+
+    def now(self) -> str:
+        """Return the time as ``journal`` takes it."""
+        return self.container.run("date '+%Y-%m-%d %H:%M:%S'")
+
+
+def check_log(service: Service) -> str:
+    """Every line parses, and no number is missing: each is the next, or a new session's first."""
+    records = service.records()
+    last: dict[str, int] = {}
+    previous = -1
+    for record in records:
+        session, seq = record["session"], record["seq"]
+        allowed = {last[session] + 1} if session in last else {0, previous + 1}
+        must(seq in allowed, f"seq {seq} after {previous} in session {session}")
+        last[session] = previous = seq
+    cut = sum(r.get("recovered_bytes", 0) for r in records)
+    counts = f"{len(records)} records of {len(last)} sessions"
+    return f"{counts}, no number missing, {cut} torn bytes cut off"
+
+
+def install(container: Container, payload: Path) -> None:
+    """Do what docs/service.md says, with a release made from wheels and nothing else."""
+    inside = container.root / "root" / "payload"
+    shutil.copytree(payload, inside)
+    must(container.run("ls /sys/class/net") == "lo", "the container must have no network")
+    release = "/opt/edgeemo/releases/NAME"
+    container.run(
+        f"python3 -m venv {release} && {release}/bin/pip --disable-pip-version-check install"
+        " --quiet --no-index --find-links /root/payload/wheels edgeemo"
+    )
+    container.run("install -D -m 644 -t /var/lib/edgeemo/assets /root/payload/assets/*")
+    page = (HERE.parent.parent / "docs" / "service.md").read_text("utf-8")
+    steps = re.search(r"```sh\n(.*?)```", page, re.DOTALL)
+    must(steps, "docs/service.md has the steps")
+    *steps, start = steps[1].strip().splitlines() if steps else []
+    must(start == "systemctl enable --now edgeemo", "the last step starts it")
+    container.run("set -e; cd /root/payload; " + "; ".join(steps))
+    Service(container).configure("first")
+    container.run(start)
+    print(f"installed from {len(list((payload / 'wheels').iterdir()))} wheels, without a network")
+
+
+def scene_start(service: Service) -> None:
+    """It starts, and is what the unit says it is."""
+    until(service.is_running, "edgeemo runs")
+    service.wait_for_more()
+    until(lambda: "frames" in service.show("StatusText"), "a status line")
+    print(f"status: {service.show('StatusText')}")
+    status = (Path("/proc") / str(outer(service)) / "status").read_text()
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    user = service.container.run(f"ps -o user= -p {service.pid}")
+    must(user == "edgeemo", f"it runs as {user}")
+    must(int(facts["CapEff"], 16) == int(facts["CapBnd"], 16) == 0, "it has no capability")
+    must(facts["NoNewPrivs"] == "1", "it can gain no privilege")
+    must(facts["Seccomp"] == "2", "its system calls are filtered")
+    for place in ("/etc", "/usr", "/opt/edgeemo", "/var/lib/edgeemo/assets"):
+        done = service.container.try_run(f"nsenter --target {service.pid} --mount touch {place}/x")
+        must("Read-only file system" in done.stderr, f"{place} is not read-only: {done.stderr}")
+    mode = service.container.run("stat -c '%a %U %G' /var/log/edgeemo/edgeemo.jsonl")
+    must(mode == "640 edgeemo edgeemo", f"the log is {mode}")
+    memory = int(service.show("MemoryCurrent")) / 1e6
+    print(f"user {user}, no capability, seccomp, read-only system, log 640, {memory:.0f} MB")
+
+
+def outer(service: Service) -> int:
+    """Return the service's process as this side of the namespaces counts."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                numbers = re.search(r"NSpid:\s+(\d+).*\s(\d+)\n", (entry / "status").read_text())
+                if (
+                    numbers
+                    and int(numbers[2]) == service.pid
+                    and b"edgeemo" in (entry / "cmdline").read_bytes()
+                ):
+                    return int(numbers[1])
+            except OSError:
+                continue
+    raise SceneError("no process of the service")
+
+
+def scene_security(service: Service) -> None:
+    """systemd-analyze judges the running unit."""
+    line = service.container.run("systemd-analyze security edgeemo --no-pager").splitlines()[-1]
+    figure = float(re.search(r"([\d.]+) \w+", line.split(":")[1])[1])
+    print(f"systemd-analyze security edgeemo: {figure} (limit {LIMIT_EXPOSURE})")
+    must(figure <= LIMIT_EXPOSURE, "the unit is too exposed")
+    must(service.show("StartLimitIntervalUSec") == "0", "it never gives up")
+
+
+def scene_kill(service: Service) -> None:
+    """SIGKILL, the last line torn: a new process, the log whole."""
+    for _ in range(3):
+        old = service.pid
+        service.container.run(f"kill -9 {old}; printf '{TORN}' >> /{LOG}")  # as if in mid-write
+        took = service.wait_until_back(old)
+        service.wait_for_more()
+        print(f"back after {took:.1f} s; {check_log(service)}")
+    starts = [r for r in service.records() if r["kind"] == "service_started"]
+    cut = [r["recovered_bytes"] for r in starts[-3:]]
+    must(cut == [len(TORN)] * 3, f"the torn lines are counted where they are cut off: {cut}")
+
+
+def scene_hang(service: Service) -> None:
+    """SIGSTOP: the watchdog ends it."""
+    since, old = service.now(), service.pid
+    service.container.run(f"kill -STOP {old}")
+    took = service.wait_until_back(old)
+    journal = service.journal(since)
+    must("Watchdog timeout" in journal, f"no word of the watchdog: {journal}")
+    must("Current thread" in journal or "Thread 0x" in journal, f"not told where: {journal}")
+    service.wait_for_more()
+    print(f"the watchdog ended it and it was back after {took:.1f} s; {check_log(service)}")
+
+
+def scene_reload(service: Service) -> None:
+    """SIGHUP: other names, another model; the camera goes on. What is wrong is refused."""
+    pid, sessions = service.pid, len({r["session"] for r in service.records()})
+    bundle = "/var/lib/edgeemo/models/mine"
+    packaged = "/opt/edgeemo/current/lib/python3*/site-packages/edge/models/default"
+    service.container.run(f"cp -r {packaged} {bundle}")
+    service.configure("second", bundle)
+    service.container.run("systemctl reload edgeemo")
+    must(service.is_running() and service.pid == pid, "the same process runs on")
+    service.wait_for_more()
+    started = [r for r in service.records() if r["kind"] == "service_started"][-1]
+    must(started["device"] == "second", "the new name is taken up")
+    must(len({r["session"] for r in service.records()}) == sessions + 1, "a session per reload")
+    # Frame numbers are the camera's own: one that was opened anew would count from 0.
+    before, after = _frames_around_the_last_start(service.records())
+    must(before < after, f"the camera's frames are counted on: {before}, {after}")
+    print(
+        f"reloaded in one process: frame {before} under the old model, frame {after} under the new"
+    )
+    since = service.now()
+    service.configure("third", "/var/lib/edgeemo/models/none")
+    service.container.run("systemctl reload edgeemo")
+    service.wait_for_more()
+    must(service.is_running() and service.pid == pid, "the old configuration runs on")
+    must("is refused" in service.journal(since), "the refusal is in the journal")
+    started = [r for r in service.records() if r["kind"] == "service_started"][-1]
+    must(started["device"] == "second", "a refused configuration changes nothing")
+    service.configure("second", bundle)
+    print("a model that is not there was refused, the old one ran on")
+
+
+def _frames_around_the_last_start(records: list[dict]) -> tuple[int, int]:
+    start = max(i for i, record in enumerate(records) if record["kind"] == "service_started")
+    old = [
+        r["frame"]
+        for r in records[:start]
+        if r["session"] == records[start - 1]["session"] and "latency_ms" in r
+    ]
+    new = [r["frame"] for r in records[start:] if "latency_ms" in r]
+    return old[-1], new[0]
+
+
+def scene_stop(service: Service) -> None:
+    """SIGTERM: a clean end, in time."""
+    for _ in range(3):
+        started = time.monotonic()
+        service.container.run("systemctl stop edgeemo")
+        took = time.monotonic() - started
+        must(service.show("Result") == "success", "a clean end")
+        last = service.records()[-1]
+        must((last["kind"], last["reason"]) == ("service_stopped", "signal"), f"last: {last}")
+        print(f"ended in {took:.2f} s (limit {LIMIT_STOP_S:.0f} s); last record: service_stopped")
+        must(took < LIMIT_STOP_S, "the end takes too long")
+        service.container.run("systemctl start edgeemo")
+        service.wait_for_more()
+
+
+def scene_wrong_configuration(service: Service) -> None:
+    """A start that fails is tried again until somebody has corrected what was wrong."""
+    since = service.now()
+    service.configure("second", "/var/lib/edgeemo/models/none")
+    service.container.run("systemctl restart edgeemo || true")
+    before = int(service.show("NRestarts"))
+    until(lambda: int(service.show("NRestarts")) >= before + 6, "six more attempts")
+    must("/var/lib/edgeemo/models/none" in service.journal(since), "the reason is in the journal")
+    service.configure("second")
+    until(service.is_running, "edgeemo comes back by itself")
+    service.wait_for_more()
+    print("after six failed starts the configuration was corrected, and it came back by itself")
+
+
+def scene_reboot(service: Service) -> None:
+    """A reboot: it comes up by itself."""
+    lines = service.lines()
+    took = service.container.reboot()
+    until(service.is_running, "edgeemo runs")
+    service.wait_for_more()
+    kinds = [r["kind"] for r in service.records()[lines - 1 :]]
+    must(kinds.index("service_stopped") < kinds.index("service_started"), "the shutdown was clean")
+    print(f"down and up again in {took:.1f} s, edgeemo by itself; {check_log(service)}")
+
+
+SCENES = (
+    scene_start, scene_security, scene_kill, scene_hang, scene_reload, scene_stop,
+    scene_wrong_configuration, scene_reboot,
+)  # fmt: skip
+
+
+def _last_words(container: Container) -> str:
+    try:
+        return container.try_run(
+            "systemctl status edgeemo; journalctl -u edgeemo | tail -n 40"
+        ).stdout
+    except SceneError as failure:
+        return str(failure)
+
+
+def _ended(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def main(debian: Path, payload: Path) -> int:
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, _ended)
+    with Container(debian) as container:
+        service = Service(container)
+        print(
+            f"== booted: {container.run('. /etc/os-release; echo $PRETTY_NAME')}, "
+            f"{container.run('systemctl --version | head -n 1')}"
+        )
+        try:
+            install(container, payload)
+            for scene in SCENES:
+                print(f"== {scene.__doc__}")
+                scene(service)
+        except SceneError as failure:
+            print(f"FAILED: {failure}")
+            print(_last_words(container))
+            return 1
+    print("service: all scenes as they should be")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)
+    sys.exit(main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()))

@@ -18,7 +18,7 @@ define pytest
 	  exit $$code; }
 endef
 
-.PHONY: help demo test test-device test-full test-arm64 test-bare test-camera fmt lint type schema framing clean
+.PHONY: help demo test test-device test-full soak test-arm64 test-bare test-camera fmt lint type schema framing clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,6 +38,9 @@ test-device: $(DEVICE)/.tested-with
 test-full: $(FULL)/.installed
 	@sh deploy/graphics-libraries.sh
 	$(call pytest,$(FULL),tests)
+
+soak: $(DEVICE)/.tested-with ## kill a writer 1,000 times (about ten minutes)
+	EDGEEMO_KILLS=1000 $(DEVICE)/bin/python -m pytest tests/edge/test_jsonl_faults.py -k killed
 
 test-arm64: $(DEVICE)/.installed ## run it in an emulated arm64 Debian, as root (needs debootstrap, qemu-user-static, binfmt-support)
 	tests/hosts/arm64_mesh.sh build $(DEVICE)/bin/python

@@ -11,13 +11,13 @@ import msgspec
 from edge import machine
 from edge._version import __version__
 from edge.assets import FACE_LANDMARKER, asset_path
-from edge.config import Config, MesherConfig, MesherKind, ModelConfig
+from edge.config import Config, LogConfig, MesherConfig, MesherKind, ModelConfig
 from edge.contract.bundle import Bundle, open_bundle
 from edge.errors import InferenceError
 from edge.interpreter import runtime_name
 from edge.pipeline import Pipeline
 from edge.protocols import FaceMesher, FrameSource
-from edge.sinks.jsonl import JsonlSink
+from edge.sinks.jsonl import FilePolicy, JsonlSink
 from edge.sources.opencv import without_secrets
 from edge.sources.select import SourceOptions, open_source, source_kind
 from edge.stages.classify import TfliteClassifier
@@ -51,7 +51,7 @@ def open_parts(config: Config, stack: ExitStack) -> Parts:
         EdgeEmoError: one of the parts can not be had; its own message tells.
     """
     bundle = open_model(config.model)
-    sink = JsonlSink(Path(config.log.dir), config.log.fsync)
+    sink = open_sink(config.log)
     stack.callback(sink.close)
     pipeline = open_pipeline(config, bundle)
     stack.callback(pipeline.close)
@@ -86,6 +86,19 @@ def _shown(spec: str) -> str:
 def open_model(config: ModelConfig) -> Bundle:
     """Open and verify the configured bundle, or the packaged one."""
     return open_bundle(Path(config.bundle) if config.bundle else DEFAULT_BUNDLE)
+
+
+def open_sink(config: LogConfig) -> JsonlSink:
+    """Open the log directory."""
+    policy = FilePolicy(
+        fsync=config.fsync,
+        rotate_bytes=round(config.rotate_mb * 1e6),
+        compress=config.compress == "gzip",
+        keep_bytes=round(config.keep_mb * 1e6),
+        keep_s=config.keep_days * 86_400,
+        min_free_bytes=round(config.min_free_mb * 1e6),
+    )
+    return JsonlSink(Path(config.dir), policy)
 
 
 def open_pipeline(config: Config, bundle: Bundle) -> Pipeline:

@@ -104,7 +104,7 @@ class Service:
             result = self._pipeline.process(frame)
             self._t_s = frame.t_s
             dropped = getattr(self._source, "dropped", 0)
-            self._write(self._reporter.frame(result, dropped, self._dropped_records))
+            self._write(self._reporter.frame(result, dropped, self._lost()))
             for listener in self._listeners:
                 if not listener(result):
                     self.stop("viewer")
@@ -127,15 +127,21 @@ class Service:
         reporter = self._reporter
         self._write(reporter.finish(self._pipeline.finish()))
         self._write([reporter.stopped(_now(), self._t_s, reason)])
+        self._sink.close()  # only then is it known what got to the disk
+        lost = self._lost()
         return RunSummary(
             reason=reason,
             frames=reporter.frames,
             tracks=reporter.tracks,
-            records=reporter.records - self._dropped_records,
-            dropped_records=self._dropped_records,
+            records=reporter.records - lost,
+            dropped_records=lost,
             seconds=dict(reporter.seconds),
             elapsed_s=elapsed_s,
         )
+
+    def _lost(self) -> int:
+        """Return how many records were refused by the sink, or dropped inside it."""
+        return self._dropped_records + int(getattr(self._sink, "dropped", 0))
 
     def _write(self, records: Iterable[LogRecord]) -> None:
         """Write records; one that the disk refuses is counted, and the camera goes on."""

@@ -17,13 +17,18 @@ from edge.service.clock import utc_text
 
 @dataclass(frozen=True, slots=True)
 class ReporterConfig:
-    """Who reports, and how often; see ``edge.config.LogConfig``."""
+    """Who reports, and how often; see ``edge.config.LogConfig``.
+
+    Attributes:
+        first_seq: the number of the first record, which continues those of earlier runs.
+    """
 
     session: str
     device: str
     per_frame: bool
     interval_s: float
     health_interval_s: float
+    first_seq: int = 0
 
 
 @dataclass(slots=True)
@@ -186,7 +191,7 @@ class Reporter:
         header = {
             "time": utc_text(moment),
             "monotonic_s": round(t_s, 4),
-            "seq": self.records,
+            "seq": self._config.first_seq + self.records,
             "session": self._config.session,
             "device": self._config.device,
         }

@@ -33,6 +33,7 @@ def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
             per_frame=log.emit == "frame",
             interval_s=log.interval_s,
             health_interval_s=log.health_interval_s,
+            first_seq=parts.sink.next_seq,
         )
     )
     if sys.stderr.isatty():

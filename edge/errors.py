@@ -12,6 +12,7 @@
     +-- CameraError         a frame source can not be opened or has failed
     +-- InferenceError      a runtime, mesher or model failed
     +-- SinkError           records can not be written
+    +-- LogError            written records can not be found or read
     +-- ConfigError         exit code 2: bad usage or configuration
 
 ``DataError`` and ``TrainingError`` live in ``host_training.errors``, ``ConversionError`` in
@@ -30,6 +31,7 @@ __all__ = [
     "EdgeEmoError",
     "InferenceError",
     "LabelError",
+    "LogError",
     "SinkError",
 ]
 
@@ -48,6 +50,10 @@ class InferenceError(EdgeEmoError):
 
 class SinkError(EdgeEmoError):
     """Records can not be written to where they should go."""
+
+
+class LogError(EdgeEmoError):
+    """Records that were written can not be found, read or queried."""
 
 
 class ConfigError(EdgeEmoError):

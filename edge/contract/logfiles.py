@@ -50,6 +50,13 @@ def closed_files(directory: Path) -> list[ClosedFile]:
     Raises:
         OSError: the directory can not be read.
     """
+    # A listing that runs while a file is compressed can pass over both of its names. It happens to
+    # a file once, so two listings miss none.
+    found = _listed(directory) | _listed(directory)
+    return [found[number] for number in sorted(found)]
+
+
+def _listed(directory: Path) -> dict[int, ClosedFile]:
     found: dict[int, ClosedFile] = {}
     for name in os.listdir(directory):  # noqa: PTH208 - names are all that is needed
         match = _CLOSED.fullmatch(name)
@@ -58,7 +65,7 @@ def closed_files(directory: Path) -> list[ClosedFile]:
         file = ClosedFile(directory / name, int(match[1]), match[2] is not None)
         if file.number not in found or not file.is_compressed:
             found[file.number] = file
-    return [found[number] for number in sorted(found)]
+    return found
 
 
 def log_directories(root: Path) -> Iterator[Path]:

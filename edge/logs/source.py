@@ -55,9 +55,13 @@ COLUMNS: Final = {
 """Every field of every kind of record, as SQL has it; tests hold it to the record classes."""
 
 HELD: Final = """
-SELECT *, CASE WHEN kind = 'emotion' THEN greatest(0, lead(monotonic_s) OVER (
-    PARTITION BY device, session, track ORDER BY seq) - monotonic_s) END AS held_s
-FROM records
+SELECT * EXCLUDE next_s, CASE
+    WHEN kind = 'emotion' AND next_s IS NOT NULL THEN greatest(0, next_s - monotonic_s)
+END AS held_s
+FROM (
+    SELECT *, lead(monotonic_s) OVER (PARTITION BY device, session, track ORDER BY seq) AS next_s
+    FROM records
+)
 """
 """The records with the seconds that each emotion lasted: until the next record of its track.
 
@@ -86,6 +90,10 @@ class Logs:
     def __enter__(self) -> Self:
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeemo-logs-"))
         self.scratch = Path(folder)
+        # DuckDB takes wild cards in names for patterns, so it is given names of our own.
+        self._names = [self.scratch / str(number) for number in range(len(self._directories))]
+        for directory, name in zip(self._directories, self._names, strict=True):
+            name.symlink_to(directory.absolute(), target_is_directory=True)
         settings = {
             "memory_limit": _MEMORY,
             "temp_directory": folder,
@@ -121,9 +129,15 @@ class Logs:
                 return self._attempt(sql)
             except self._duckdb.Error as error:
                 if attempt == _ATTEMPTS or not isinstance(error, self._duckdb.IOException):
-                    first = str(error).splitlines()[0]
-                    raise LogError(f"the logs can not be queried: {first}") from error
+                    raise LogError(f"the logs can not be queried: {self._told(error)}") from error
             attempt += 1
+
+    def _told(self, error: Exception) -> str:
+        """Return an error's first line, with the names that the user knows."""
+        text = str(error).splitlines()[0]
+        for directory, name in zip(self._directories, self._names, strict=True):
+            text = text.replace(f"{name}/", f"{directory}/")
+        return text
 
     def _attempt(self, sql: str) -> list[tuple[Any, ...]]:
         self._connection.execute(f"CREATE OR REPLACE TEMP VIEW records AS {self._source()}")
@@ -131,8 +145,11 @@ class Logs:
         return rows
 
     def _source(self) -> str:
-        files = [path for directory in self._directories for path in log_files(directory)]
-        names = ", ".join(_file_literal(path) for path in files)
+        names = ", ".join(
+            text_literal(str(name / path.name))
+            for directory, name in zip(self._directories, self._names, strict=True)
+            for path in log_files(directory)
+        )
         columns = ", ".join(f"{name}: '{kind}'" for name, kind in COLUMNS.items())
         text = (
             f"SELECT * FROM read_json([{names}], columns = {{{columns}}}, "
@@ -150,11 +167,6 @@ def text_literal(text: str) -> str:
     """Return ``text`` as a literal of SQL."""
     doubled = text.replace("'", "''")
     return f"'{doubled}'"
-
-
-def _file_literal(path: Path) -> str:
-    """Return a file's name as a literal that names it alone, wild cards or not."""
-    return text_literal("".join(f"[{char}]" if char in "[*?" else char for char in str(path)))
 
 
 def _import_duckdb() -> Any:

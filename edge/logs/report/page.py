@@ -1,7 +1,7 @@
 """The report as a page: no script, nothing from elsewhere, and a policy that forbids both."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -116,8 +116,10 @@ def _emotions(figures: Figures) -> Markup:
     rows = {name: seconds for name, seconds in rows.items() if sum(seconds.values()) > 0}
     if not rows:
         return _empty("Emotions", "No face was seen for a measurable time.")
+    rows = {name: _in_order(seconds) for name, seconds in rows.items()}
     picture = plots.share_bars(rows, "Share of the time of faces by emotion")
-    return tag("section", tag("h2", "Emotions"), _labels(), picture)
+    labels = {label for seconds in rows.values() for label in seconds}
+    return tag("section", tag("h2", "Emotions"), _legend(labels), picture)
 
 
 def _timeline(figures: Figures) -> Markup:
@@ -127,7 +129,8 @@ def _timeline(figures: Figures) -> Markup:
     shown = len(figures.tracks)
     which = f"The newest {shown} of {total:,} tracks." if total > MOST_TRACKS else ""
     picture = plots.timeline(figures.tracks, "Emotions of each track over time")
-    return tag("section", tag("h2", "Timeline"), tag("p", which), _labels(), picture)
+    labels = {segment.label for row in figures.tracks.values() for segment in row}
+    return tag("section", tag("h2", "Timeline"), tag("p", which), _legend(labels), picture)
 
 
 def _confidence(figures: Figures) -> Markup:
@@ -167,8 +170,15 @@ def _events(figures: Figures) -> Markup:
     return tag("section", tag("h2", "Starts, ends and cameras"), table)
 
 
-def _labels() -> Markup:
-    return plots.legend(_LABELS, [plots.label_class(label) for label in _LABELS])
+def _in_order(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return the labels in the order of every other row, unknown ones last."""
+    return {label: seconds[label] for label in (*_LABELS, *seconds) if label in seconds}
+
+
+def _legend(labels: Collection[str]) -> Markup:
+    known = [label for label in _LABELS if label in labels]
+    names = [*known, *(["other"] if set(labels) - set(_LABELS) else [])]
+    return plots.legend(names, [plots.label_class(name) for name in names])
 
 
 def _empty(title: str, text: str) -> Markup:

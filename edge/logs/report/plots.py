@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from edge.contract.labels import EMOTIONS
 from edge.logs.report.markup import Content, Markup, joined, tag
 from edge.logs.report.scales import Scale, marks, time_marks
 
@@ -110,7 +111,7 @@ def legend(names: Sequence[str], colors: Sequence[str]) -> Markup:
 
 def label_class(label: str) -> str:
     """Return the colour class of a label; unknown ones share one."""
-    return f"e-{label}" if label.isascii() and label.isalpha() else "e-other"
+    return f"e-{label}" if label in (*EMOTIONS, "uncertain") else "e-other"
 
 
 def _picture(title: str, height: float, parts: Sequence[Content]) -> Markup:

@@ -34,7 +34,8 @@ svg { width: 100%; height: auto; } svg text { font-size: 12px; fill: var(--ink);
 figure { margin: 1rem 0; } figcaption { font-weight: 600; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; }
 th, td { text-align: left; padding: 2px 10px 2px 0; border-bottom: 1px solid var(--grid);
-  overflow-wrap: anywhere; vertical-align: top; }
+  white-space: nowrap; vertical-align: top; }
+td:first-child, td:last-child { white-space: normal; overflow-wrap: anywhere; min-width: 8rem; }
 .legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 0 1rem; }
 .swatch { display: inline-block; width: .8em; height: .8em; margin-right: .4em; }
 .note { margin-top: 2rem; font-style: italic; }

@@ -31,7 +31,7 @@ test: test-device test-full ## run the tests: first with the device's packages o
 
 test-device: $(DEVICE)/.tested-with
 	@$(DEVICE)/bin/python -c "import importlib.util as u, sys; \
-	  sys.exit(any(map(u.find_spec, ('tensorflow', 'mediapipe', 'matplotlib'))))" \
+	  sys.exit(any(map(u.find_spec, ('tensorflow', 'mediapipe', 'matplotlib', 'duckdb'))))" \
 	  || { echo "the device environment holds more than a device's packages" >&2; exit 1; }
 	$(call pytest,$(DEVICE),tests/edge)
 
@@ -81,6 +81,6 @@ $(DEVICE)/.tested-with: $(DEVICE)/.installed
 
 $(FULL)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(FULL)
-	$(FULL)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[host,dev]' $(MEDIAPIPE_NEEDS)
+	$(FULL)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[analysis,host,dev]' $(MEDIAPIPE_NEEDS)
 	$(FULL)/bin/pip install $(PIP_FLAGS) --no-deps $(MEDIAPIPE)
 	@touch $@

@@ -16,7 +16,7 @@ from edge.contract.bundle import Bundle, open_bundle
 from edge.errors import InferenceError
 from edge.interpreter import runtime_name
 from edge.pipeline import Pipeline
-from edge.protocols import FaceMesher, FrameSource
+from edge.protocols import FaceMesher, FrameSource, Sink
 from edge.sinks.jsonl import FilePolicy, JsonlSink
 from edge.sources.opencv import without_secrets
 from edge.sources.select import SourceOptions, open_source, source_kind
@@ -31,11 +31,17 @@ DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """An opened source, pipeline and sink, and the facts that ``service_started`` tells."""
+    """An opened source, pipeline and sink, and the facts that ``service_started`` tells.
+
+    Attributes:
+        sink: takes the records, for the log and whatever else is configured.
+        log: the log directory by itself.
+    """
 
     source: FrameSource
     pipeline: Pipeline
-    sink: JsonlSink
+    sink: Sink
+    log: JsonlSink
     facts: dict[str, Any]
     session: str
     device: str
@@ -51,7 +57,9 @@ def open_parts(config: Config, stack: ExitStack) -> Parts:
         EdgeEmoError: one of the parts can not be had; its own message tells.
     """
     bundle = open_model(config.model)
-    sink = open_sink(config.log)
+    log = open_log(config.log)
+    stack.callback(log.close)
+    sink = open_sink(config.log, log)
     stack.callback(sink.close)
     pipeline = open_pipeline(config, bundle)
     stack.callback(pipeline.close)
@@ -72,10 +80,19 @@ def open_parts(config: Config, stack: ExitStack) -> Parts:
         "mesher": resolve_mesher(config.mesher.kind),
         "runtime": runtime_name(),
         "labels": bundle.metadata.labels,
-        "recovered_bytes": sink.recovered_bytes,
+        "recovered_bytes": log.recovered_bytes,
     }
     device = config.log.device or os.uname().nodename
-    return Parts(source, pipeline, sink, facts, os.urandom(6).hex(), device, bundle.metadata.labels)
+    return Parts(
+        source=source,
+        pipeline=pipeline,
+        sink=sink,
+        log=log,
+        facts=facts,
+        session=os.urandom(6).hex(),
+        device=device,
+        labels=bundle.metadata.labels,
+    )
 
 
 def _shown(spec: str) -> str:
@@ -88,7 +105,7 @@ def open_model(config: ModelConfig) -> Bundle:
     return open_bundle(Path(config.bundle) if config.bundle else DEFAULT_BUNDLE)
 
 
-def open_sink(config: LogConfig) -> JsonlSink:
+def open_log(config: LogConfig) -> JsonlSink:
     """Open the log directory."""
     policy = FilePolicy(
         fsync=config.fsync,
@@ -99,6 +116,40 @@ def open_sink(config: LogConfig) -> JsonlSink:
         min_free_bytes=round(config.min_free_mb * 1e6),
     )
     return JsonlSink(Path(config.dir), policy)
+
+
+def open_sink(config: LogConfig, log: JsonlSink) -> Sink:
+    """Return the log, or the log and the other sinks that are configured.
+
+    Raises:
+        SinkError: one of them can not be had.
+    """
+    if not config.also:
+        return log
+    from edge.sinks.tee import Tee
+
+    with ExitStack() as opened:
+        others: dict[str, Sink] = {}
+        for spec in dict.fromkeys(config.also):
+            others[spec] = _open_other(spec)
+            opened.callback(others[spec].close)
+        opened.pop_all()
+    return Tee(log, others)
+
+
+def _open_other(spec: str) -> Sink:
+    kind, _, path = spec.partition(":")
+    if kind == "journald":
+        from edge.sinks.journal import JournalSink
+
+        return JournalSink()
+    if kind == "unix":
+        from edge.sinks.unix_socket import UnixSocketSink
+
+        return UnixSocketSink(Path(path))
+    from edge.sinks.stream import FifoSink, StdoutSink
+
+    return FifoSink(Path(path)) if kind == "fifo" else StdoutSink()
 
 
 def open_pipeline(config: Config, bundle: Bundle) -> Pipeline:

@@ -15,6 +15,7 @@ Emit = Literal["change", "frame"]
 MesherKind = Literal["auto", "litert", "mediapipe"]
 Fsync = Literal["always", "interval", "never"]
 Compress = Literal["gzip", "none"]
+OtherSink = Annotated[str, msgspec.Meta(pattern=r"^(journald|stdout|(fifo|unix):.+)$")]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,6 +118,8 @@ class LogConfig(_Section, frozen=True):
         keep_mb: the oldest closed files are removed when all files together take more.
         keep_days: closed files are removed when their last record is older; 0 keeps them.
         min_free_mb: the oldest closed files are removed while the disk has less free.
+        also: where else each record goes: ``journald``, ``stdout``, ``fifo:PATH``, ``unix:PATH``.
+            They may miss records, which the files never do for their sake.
     """
 
     dir: str = "edgeemo-logs"
@@ -130,6 +133,7 @@ class LogConfig(_Section, frozen=True):
     keep_mb: Positive = 1000.0
     keep_days: NonNegative = 0.0
     min_free_mb: NonNegative = 200.0
+    also: tuple[OtherSink, ...] = ()
 
 
 class Config(_Section, frozen=True):

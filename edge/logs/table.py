@@ -18,11 +18,12 @@ def line_for_people(line: bytes) -> str:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return f"{'':23}  {'':14}  {'not a record':17}  {plain(line.decode('utf-8', 'replace'))}"
     time = plain(record.time.replace("T", " ").removesuffix("Z"), 23)
-    kind, detail = _what(record)
+    kind, detail = describe(record)
     return f"{time:23}  {plain(record.device, 14):14}  {kind:17}  {detail}".rstrip()
 
 
-def _what(record: LogRecord) -> tuple[str, str]:
+def describe(record: LogRecord) -> tuple[str, str]:
+    """Return what a record is about, and what it says."""
     match record:
         case logrecord.Emotion():
             name = f" in {plain(record.file, 40)}" if record.file else ""

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TextIO
 
 from edge.build import Parts, open_parts
 from edge.records import FrameResult
@@ -33,7 +34,7 @@ def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
             per_frame=log.emit == "frame",
             interval_s=log.interval_s,
             health_interval_s=log.health_interval_s,
-            first_seq=parts.sink.next_seq,
+            first_seq=parts.log.next_seq,
         )
     )
     if sys.stderr.isatty():
@@ -45,7 +46,9 @@ def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
     with stop_on_signals(service):
         summary = service.run(parts.facts, request.max_frames)
     stack.close()  # finishes the video and the snapshot before their paths are printed
-    _print_summary(summary, parts, request)
+    # Where records go to the standard output, its reader gets nothing else.
+    screen = sys.stderr if "stdout" in log.also else sys.stdout
+    _print_summary(summary, parts, request, screen)
     return summary
 
 
@@ -100,7 +103,7 @@ def _status(stack: ExitStack) -> Listener:
     return listener
 
 
-def _print_summary(summary: RunSummary, parts: Parts, request: RunRequest) -> None:
+def _print_summary(summary: RunSummary, parts: Parts, request: RunRequest, screen: TextIO) -> None:
     rows = {
         "frames": str(summary.frames),
         "tracks": str(summary.tracks),
@@ -109,13 +112,13 @@ def _print_summary(summary: RunSummary, parts: Parts, request: RunRequest) -> No
         "records": str(summary.records),
         "lost records": str(summary.dropped_records or ""),
         "ended by": summary.reason,
-        "log": str(parts.sink.path),
+        "log": str(parts.log.path),
         "video": _if_written(request.save_video),
         "picture": _if_written(request.snapshot),
     }
     for name, text in rows.items():
         if text:
-            sys.stdout.write(f"{name:13} {text}\n")
+            screen.write(f"{name:13} {text}\n")
 
 
 def _shares(seconds: Mapping[str, float]) -> str:

@@ -79,7 +79,7 @@ def test_a_line_longer_than_the_size_has_a_file_of_its_own(tmp_path):
     [
         ([0, 13], 2),  # over midnight
         ([0, 1, 2], 1),
-        ([11, 13, 11, 13, 11], 2),  # stepping to and fro over midnight
+        ([11, 13, 11, 13, 11], 2),  # stepping back and forth over midnight
         ([0, -24 * 400, -24 * 400 + 1], 2),  # a false future is left behind, once
         ([0, 24 * 10_000, 24 * 10_000 + 1, 0, 1], 3),
     ],

@@ -107,9 +107,10 @@ def test_an_empty_file_is_of_no_day(tmp_path):
     assert [path.name for path in log_files(tmp_path)] == [FILE_NAME]
 
 
-def test_a_file_of_yesterday_is_closed_at_the_start(tmp_path):
-    """The day is that of the file's last write; the numbers go on all the same."""
-    (tmp_path / FILE_NAME).write_bytes(line(0) + line(1))
+@pytest.mark.parametrize("torn", [b"", b'{"seq":'])
+def test_a_file_of_yesterday_is_closed_at_the_start(tmp_path, torn):
+    """The day is that of the file's last write, not of its repair; the numbers go on."""
+    (tmp_path / FILE_NAME).write_bytes(line(0) + line(1) + torn)
     dated(tmp_path / FILE_NAME, NOON_S - DAY_S)
     appender = opened(tmp_path, Clock())
     assert appender.next_seq == 2

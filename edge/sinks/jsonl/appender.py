@@ -56,16 +56,17 @@ class Appender:
         self._lock.acquire()
         self._number = max((file.number for file in closed_files(self._directory)), default=0) + 1
         self._fd = self._create()
+        written_s = os.fstat(self._fd).st_mtime  # before the repair changes it
         torn = cut_torn_line(self._fd)
         if torn:
             self.recovered_bytes += torn
             _log.warning("%s: cut %d bytes of a torn line", self.path, torn)
-        status = os.fstat(self._fd)
-        last = last_seq(self._fd) if status.st_size else last_closed_seq(self._directory)
+        size = os.fstat(self._fd).st_size
+        last = last_seq(self._fd) if size else last_closed_seq(self._directory)
         self.next_seq = max(self.next_seq, last + 1)
         # Its last write tells the day, also to a process that was started later.
-        self._day = _utc_day(status.st_mtime)
-        if self._is_due(status.st_size, 0):
+        self._day = _utc_day(written_s)
+        if self._is_due(size, 0):
             self._rotate()
 
     def append(self, line: bytes) -> bool:

@@ -18,6 +18,8 @@ _KEYS: Final[dict[By, tuple[str, ...]]] = {
 }
 
 
+_TRACKS: Final = "count(DISTINCT CASE WHEN track IS NOT NULL THEN hash(run, track) END)"
+_LATENCY: Final = "approx_quantile(latency_ms, [0.5, 0.95])"
 _WITH_LOST: Final = frozenset({"total", "device"})
 
 
@@ -30,7 +32,8 @@ class Summary(msgspec.Struct, frozen=True):
         tracks: tracks that were seen.
         seconds: how long faces were seen, by label; those of several faces add up.
         confidence: the mean of the emotion records.
-        latency_ms: the median and the 95th percentile of the emotion records, about.
+        latency_ms: the median and the 95th percentile of the emotion records, about; None for a
+            track, of which there may be more than such sketches fit into memory.
         fps: the mean of the health records.
         lost: records missing from the sequence numbers; None for a track and an hour, whose records
             need not follow each other.
@@ -89,6 +92,7 @@ def _sql(by: By, source: str) -> str:
     keys = ", ".join(f"{key} AS {name}" for key, name in zip(_KEYS[by], names, strict=True))
     group = ", ".join(names)
     has_lost = by in _WITH_LOST
+    count, latency = ("1", "NULL") if by == "track" else (_TRACKS, _LATENCY)
     by_run, of_run = (f", ({group}, run)", "grouping(run) = 0") if has_lost else ("", "false")
     return f"""
         WITH keyed AS (SELECT {keys}, hash(device, session) AS run, * FROM ({source}))
@@ -96,8 +100,7 @@ def _sql(by: By, source: str) -> str:
             {group}, grouping(label) = 0, {of_run}, label, sum(held_s),
             max(seq) - min(seq) + 1 - count(seq),
             count(kind), count(*) - count(kind), min(time), max(time),
-            count(DISTINCT CASE WHEN track IS NOT NULL THEN hash(run, track) END),
-            avg(confidence), approx_quantile(latency_ms, [0.5, 0.95]), avg(fps)
+            {count}, avg(confidence), {latency}, avg(fps)
         FROM keyed GROUP BY GROUPING SETS (({group}), ({group}, label){by_run}) ORDER BY {group}
     """
 

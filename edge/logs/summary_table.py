@@ -21,7 +21,7 @@ _HEADINGS: Final[dict[By, tuple[str, ...]]] = {
 _NOT_TOLD: Final[dict[By, tuple[str, ...]]] = {
     "total": (),
     "hour": ("lost",),
-    "track": ("lost", "tracks", "frames/s"),
+    "track": ("lost", "tracks", "frames/s", "ms 50/95 %"),
     "device": (),
 }
 
@@ -81,8 +81,7 @@ def _cells(group: Summary, by: By) -> Sequence[str]:
         *(() if is_track else (f"{group.tracks:,}",)),
         duration(sum(group.seconds.values())),
         _percent(group.confidence),
-        *(() if is_track else (_figure(group.fps),)),
-        _latency(group, "{:.1f}/{:.1f}"),
+        *(() if is_track else (_figure(group.fps), _latency(group, "{:.1f}/{:.1f}"))),
         shares(group.seconds),
     )
 

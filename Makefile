@@ -20,7 +20,7 @@ define pytest
 	  exit $$code; }
 endef
 
-.PHONY: help demo test test-device test-full test-arm64 test-bare test-camera test-runtimes service-test fmt lint type schema framing clean
+.PHONY: help demo test test-device test-full soak test-arm64 test-bare test-camera test-runtimes service-test fmt lint type schema framing clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,13 +33,16 @@ test: test-device test-full ## run the tests: first with the device's packages o
 
 test-device: $(DEVICE)/.tested-with
 	@$(DEVICE)/bin/python -c "import importlib.util as u, sys; \
-	  sys.exit(any(map(u.find_spec, ('tensorflow', 'mediapipe', 'matplotlib'))))" \
+	  sys.exit(any(map(u.find_spec, ('tensorflow', 'mediapipe', 'matplotlib', 'duckdb'))))" \
 	  || { echo "the device environment holds more than a device's packages" >&2; exit 1; }
 	$(call pytest,$(DEVICE),tests/edge)
 
 test-full: $(FULL)/.installed
 	@sh deploy/graphics-libraries.sh
 	$(call pytest,$(FULL),tests)
+
+soak: $(DEVICE)/.tested-with ## kill a writer 1,000 times (about ten minutes)
+	EDGEEMO_KILLS=1000 $(DEVICE)/bin/python -m pytest tests/edge/test_jsonl_faults.py -k killed
 
 test-arm64: $(DEVICE)/.installed ## run it in an emulated arm64 Debian, as root (needs debootstrap, qemu-user-static, binfmt-support)
 	tests/hosts/arm64_mesh.sh build $(DEVICE)/bin/python
@@ -95,6 +98,6 @@ $(DEVICE)/.tested-with: $(DEVICE)/.installed
 
 $(FULL)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(FULL)
-	$(FULL)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[host,quantize,dev]' $(MEDIAPIPE_NEEDS)
+	$(FULL)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[analysis,host,quantize,dev]' $(MEDIAPIPE_NEEDS)
 	$(FULL)/bin/pip install $(PIP_FLAGS) --no-deps $(MEDIAPIPE)
 	@touch $@

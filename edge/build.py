@@ -12,13 +12,13 @@ import msgspec
 from edge import machine
 from edge._version import __version__
 from edge.assets import FACE_LANDMARKER, asset_path
-from edge.config import Config, MesherConfig, MesherKind, ModelConfig, SourceConfig
+from edge.config import Config, LogConfig, MesherConfig, MesherKind, ModelConfig, SourceConfig
 from edge.contract.bundle import Bundle, open_bundle
 from edge.errors import InferenceError
 from edge.interpreter import runtime_name
 from edge.pipeline import Pipeline
-from edge.protocols import FaceMesher, FrameSource
-from edge.sinks.jsonl import JsonlSink
+from edge.protocols import FaceMesher, FrameSource, Sink
+from edge.sinks.jsonl import FilePolicy, JsonlSink
 from edge.sources.opencv import without_secrets
 from edge.sources.picture_watch import WatchLimits
 from edge.sources.select import SourceOptions, open_source, source_kind
@@ -39,6 +39,10 @@ class Parts:
     """An opened source, pipeline and sink, and the facts that ``service_started`` tells.
 
     Attributes:
+        sink: takes the records, for the log and whatever else is configured.
+        log: the log directory by itself.
+
+    Attributes:
         config: what they were made from.
         held: closes the pipeline, and holds the only other reference to it.
     """
@@ -46,7 +50,8 @@ class Parts:
     config: Config
     source: FrameSource
     pipeline: Pipeline
-    sink: JsonlSink
+    sink: Sink
+    log: JsonlSink
     facts: dict[str, Any]
     session: str
     device: str
@@ -68,7 +73,9 @@ def open_parts(config: Config, stack: ExitStack, *, is_managed: bool = False) ->
         EdgeEmoError: one of the parts can not be had; its own message tells.
     """
     bundle = open_model(config.model)
-    sink = JsonlSink(Path(config.log.dir), config.log.fsync)
+    log = open_log(config.log)
+    stack.callback(log.close)
+    sink = open_sink(config.log, log)
     stack.callback(sink.close)
     pipeline = open_pipeline(config, bundle)
     held = stack.enter_context(ExitStack())
@@ -89,7 +96,8 @@ def open_parts(config: Config, stack: ExitStack, *, is_managed: bool = False) ->
         source=source,
         pipeline=pipeline,
         sink=sink,
-        facts=_facts(config, bundle, sink.recovered_bytes),
+        log=log,
+        facts=_facts(config, bundle, log.recovered_bytes),
         session=_new_session(),
         device=_device(config),
         labels=bundle.metadata.labels,
@@ -174,6 +182,53 @@ def _shown(spec: str) -> str:
 def open_model(config: ModelConfig) -> Bundle:
     """Open and verify the configured bundle, or the packaged one."""
     return open_bundle(Path(config.bundle) if config.bundle else DEFAULT_BUNDLE)
+
+
+def open_log(config: LogConfig) -> JsonlSink:
+    """Open the log directory."""
+    policy = FilePolicy(
+        fsync=config.fsync,
+        rotate_bytes=round(config.rotate_mb * 1e6),
+        compress=config.compress == "gzip",
+        keep_bytes=round(config.keep_mb * 1e6),
+        keep_s=config.keep_days * 86_400,
+        min_free_bytes=round(config.min_free_mb * 1e6),
+    )
+    return JsonlSink(Path(config.dir), policy)
+
+
+def open_sink(config: LogConfig, log: JsonlSink) -> Sink:
+    """Return the log, or the log and the other sinks that are configured.
+
+    Raises:
+        SinkError: one of them can not be had.
+    """
+    if not config.also:
+        return log
+    from edge.sinks.tee import Tee
+
+    with ExitStack() as opened:
+        others: dict[str, Sink] = {}
+        for spec in dict.fromkeys(config.also):
+            others[spec] = _open_other(spec)
+            opened.callback(others[spec].close)
+        opened.pop_all()
+    return Tee(log, others)
+
+
+def _open_other(spec: str) -> Sink:
+    kind, _, path = spec.partition(":")
+    if kind == "journald":
+        from edge.sinks.journal import JournalSink
+
+        return JournalSink()
+    if kind == "unix":
+        from edge.sinks.unix_socket import UnixSocketSink
+
+        return UnixSocketSink(Path(path))
+    from edge.sinks.stream import FifoSink, StdoutSink
+
+    return FifoSink(Path(path)) if kind == "fifo" else StdoutSink()
 
 
 def open_pipeline(config: Config, bundle: Bundle) -> Pipeline:

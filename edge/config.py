@@ -17,6 +17,8 @@ MesherKind = Literal["auto", "litert", "mediapipe"]
 Fsync = Literal["always", "interval", "never"]
 Detail = Literal["eyes", "blendshapes", "mesh"]
 Reconnect = Literal["auto", "always", "never"]
+Compress = Literal["gzip", "none"]
+OtherSink = Annotated[str, msgspec.Meta(pattern=r"^(journald|stdout|(fifo|unix):.+)$")]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,14 +134,23 @@ class LogConfig(_Section, frozen=True):
     """``[log]``: what is written where.
 
     Attributes:
-        dir: the directory of ``edgeemo.jsonl``.
+        dir: the directory of ``edgeemo.jsonl`` and of the files before it.
         device: the name in every record; empty means the host name.
         emit: ``change`` writes an emotion when it changes and every ``interval_s``; ``frame``
             writes every frame's.
         health_interval_s: how often a ``health`` record is written.
         details: what else an emotion tells: ``eyes``, ``blendshapes``, ``mesh``. A mesh takes
             about 9 KB a record.
-        fsync: ``always`` after every record, ``interval`` at most once a second, or ``never``.
+        fsync: ``always`` (records that come during a sync share the next one), ``interval`` (a
+            record is on the disk within a second) or ``never`` (when the kernel likes).
+        rotate_mb: a file is closed before it grows beyond this, and at midnight UTC. MB here and
+            below are 10**6 bytes.
+        compress: closed files are compressed, ``gzip`` or ``none``.
+        keep_mb: the oldest closed files are removed when all files together take more.
+        keep_days: closed files are removed when their last record is older; 0 keeps them.
+        min_free_mb: the oldest closed files are removed while the disk has less free.
+        also: where else each record goes: ``journald``, ``stdout``, ``fifo:PATH``, ``unix:PATH``.
+            They may miss records, which the files never do for their sake.
     """
 
     dir: str = "edgeemo-logs"
@@ -149,6 +160,12 @@ class LogConfig(_Section, frozen=True):
     health_interval_s: Positive = 60.0
     fsync: Fsync = "interval"
     details: tuple[Detail, ...] = ()
+    rotate_mb: Positive = 16.0
+    compress: Compress = "gzip"
+    keep_mb: Positive = 1000.0
+    keep_days: NonNegative = 0.0
+    min_free_mb: NonNegative = 200.0
+    also: tuple[OtherSink, ...] = ()
 
 
 class Config(_Section, frozen=True):

@@ -13,6 +13,7 @@
     |   +-- CameraStuckError  and only a new process can have it again
     +-- InferenceError      a runtime, mesher or model failed
     +-- SinkError           records can not be written
+    +-- LogError            written records can not be found or read
     +-- ConfigError         exit code 2: bad usage or configuration
 
 ``DataError`` and ``TrainingError`` live in ``host_training.errors``, ``ConversionError`` in
@@ -32,6 +33,7 @@ __all__ = [
     "EdgeEmoError",
     "InferenceError",
     "LabelError",
+    "LogError",
     "SinkError",
 ]
 
@@ -54,6 +56,10 @@ class InferenceError(EdgeEmoError):
 
 class SinkError(EdgeEmoError):
     """Records can not be written to where they should go."""
+
+
+class LogError(EdgeEmoError):
+    """Records that were written can not be found, read or queried."""
 
 
 class ConfigError(EdgeEmoError):

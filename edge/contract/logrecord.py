@@ -27,7 +27,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
         time: UTC, ISO 8601 with milliseconds: when the frame was taken, or the event happened.
         monotonic_s: the source's monotonic clock, unaffected by clock changes; a recording's own
             time for a recording, 0 before the first frame.
-        seq: rises by one per record within a session; a gap is a lost record.
+        seq: rises by one per record, over all sessions in one log directory, whatever the clock
+            does; a gap is a lost record.
         session: random id of this run of edgeemo.
         device: the name of the device.
     """

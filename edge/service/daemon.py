@@ -157,7 +157,7 @@ class Service:
             result = self._pipeline.process(frame)
             self._t_s = frame.t_s
             dropped = getattr(self._source, "dropped", 0)
-            self._write(self._reporter.frame(result, dropped, self._dropped_records))
+            self._write(self._reporter.frame(result, dropped, self._lost()))
             for listener in self._listeners:
                 if not listener(result):
                     self.stop("viewer")
@@ -210,6 +210,7 @@ class Service:
             return
         self._end_session("reload")
         self._totals.add(self._reporter)
+        renewal.reporter.continue_from(self._reporter)
         self._pipeline.close()
         self._pipeline, self._reporter = renewal.pipeline, renewal.reporter
         self._write([self._reporter.started(_now(), self._t_s, renewal.facts)])
@@ -224,7 +225,7 @@ class Service:
         frames = self._frames_seen
         rate = (frames - self._told_frames) / pause_s
         self._told_frames = frames
-        lost = f", {self._dropped_records} records lost" if self._dropped_records else ""
+        lost = f", {count} records lost" if (count := self._lost()) else ""
         if self._lost_s is not None:
             return f"waiting for the camera, {frames} frames so far{lost}"
         return f"{frames} frames, {rate:.1f} a second, {self._faces_now} faces now{lost}"
@@ -239,17 +240,22 @@ class Service:
             time.perf_counter() - self._first_frame_s if self._first_frame_s is not None else 0.0
         )
         self._end_session(reason)
-        totals = self._totals
+        self._sink.close()  # only then is it known what got to the disk
+        totals, lost = self._totals, self._lost()
         totals.add(self._reporter)
         return RunSummary(
             reason=reason,
             frames=totals.frames,
             tracks=totals.tracks,
-            records=totals.records - self._dropped_records,
-            dropped_records=self._dropped_records,
+            records=totals.records - lost,
+            dropped_records=lost,
             seconds=dict(totals.seconds),
             elapsed_s=elapsed_s,
         )
+
+    def _lost(self) -> int:
+        """Return how many records were refused by the sink, or dropped inside it."""
+        return self._dropped_records + int(getattr(self._sink, "dropped", 0))
 
     def _write(self, records: Iterable[LogRecord]) -> None:
         """Write records; one that the disk refuses is counted, and the camera goes on."""

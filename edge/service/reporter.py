@@ -20,7 +20,11 @@ from edge.stages.eyes import eye_openness
 
 @dataclass(frozen=True, slots=True)
 class ReporterConfig:
-    """Who reports, and how often; see ``edge.config.LogConfig``."""
+    """Who reports, and how often; see ``edge.config.LogConfig``.
+
+    Attributes:
+        first_seq: the number of the first record, which continues those of earlier runs.
+    """
 
     session: str
     device: str
@@ -28,6 +32,7 @@ class ReporterConfig:
     interval_s: float
     health_interval_s: float
     details: tuple[Detail, ...] = ()
+    first_seq: int = 0
 
 
 @dataclass(slots=True)
@@ -55,6 +60,7 @@ class Reporter:
 
     def __init__(self, config: ReporterConfig) -> None:
         self._config = config
+        self._first_seq = config.first_seq
         self._diaries: dict[int, _TrackDiary] = {}
         self._last: tuple[datetime, float] | None = None
         self._health_s: float | None = None
@@ -64,6 +70,15 @@ class Reporter:
         self.tracks = 0
         self.records = 0
         self.seconds: Counter[str] = Counter()
+
+    @property
+    def next_seq(self) -> int:
+        """The number of the next record."""
+        return self._first_seq + self.records
+
+    def continue_from(self, earlier: "Reporter") -> None:
+        """Number the records on from those of an earlier session of the same log."""
+        self._first_seq = earlier.next_seq
 
     def started(self, moment: datetime, t_s: float, facts: Mapping[str, Any]) -> LogRecord:
         """Return the ``service_started`` record."""
@@ -200,7 +215,7 @@ class Reporter:
         header = {
             "time": utc_text(moment),
             "monotonic_s": round(t_s, 4),
-            "seq": self.records,
+            "seq": self.next_seq,
             "session": self._config.session,
             "device": self._config.device,
         }

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TextIO
 
 from edge.build import Parts, open_parts, renewed
 from edge.records import FrameResult
@@ -33,7 +34,9 @@ def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
     service = Service(
         parts.source, parts.pipeline, parts.sink, _reporter(parts), listeners, supervision
     )
-    facts, log_path = parts.facts, parts.sink.path
+    facts, log_path = parts.facts, parts.log.path
+    # Where records go to the standard output, its reader gets nothing else.
+    screen = sys.stderr if "stdout" in parts.config.log.also else sys.stdout
     del parts  # or its models would stay in memory after a reload
     # All that is here now is here to stay: later collections need not look at it.
     gc.freeze()
@@ -41,7 +44,7 @@ def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
     with signals_heeded(service):
         summary = service.run(facts, request.max_frames)
     stack.close()  # finishes the video and the snapshot before their paths are printed
-    _print_summary(summary, log_path, request)
+    _print_summary(summary, log_path, request, screen)
     return summary
 
 
@@ -67,6 +70,7 @@ def _reporter(parts: Parts) -> Reporter:
             interval_s=log.interval_s,
             health_interval_s=log.health_interval_s,
             details=log.details,
+            first_seq=parts.log.next_seq,
         )
     )
 
@@ -119,7 +123,9 @@ def _status(stack: ExitStack) -> Listener:
     return listener
 
 
-def _print_summary(summary: RunSummary, log_path: Path, request: RunRequest) -> None:
+def _print_summary(
+    summary: RunSummary, log_path: Path, request: RunRequest, screen: TextIO
+) -> None:
     rows = {
         "frames": str(summary.frames),
         "tracks": str(summary.tracks),
@@ -134,7 +140,7 @@ def _print_summary(summary: RunSummary, log_path: Path, request: RunRequest) -> 
     }
     for name, text in rows.items():
         if text:
-            sys.stdout.write(f"{name:13} {text}\n")
+            screen.write(f"{name:13} {text}\n")
 
 
 def _shares(seconds: Mapping[str, float]) -> str:

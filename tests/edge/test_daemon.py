@@ -170,7 +170,7 @@ def test_a_reload_takes_over_between_two_frames():
         "neutral"
     ] * 2
     assert [r.session for r in sink.records] == ["session"] * 6 + ["renewed"] * 6
-    assert [r.seq for r in sink.records] == [*range(6), *range(6)]
+    assert [r.seq for r in sink.records] == [*range(12)]
     assert (sink.records[5].reason, sink.records[6].model) == ("reload", "calm")
     assert (summary.frames, summary.tracks, summary.records) == (4, 2, 12)
 

@@ -42,7 +42,16 @@ def blocks(language: str) -> list[str]:
 def test_every_command_is_in_the_readme_and_has_help():
     """Nothing is offered that is not explained, and nothing explained that is not offered."""
     offered = commands_of()
-    assert set(offered) >= {"run", "doctor", "train", "evaluate", "convert", "inspect", "data"}
+    assert set(offered) >= {
+        "run",
+        "doctor",
+        "train",
+        "evaluate",
+        "convert",
+        "inspect",
+        "data",
+        "logs",
+    }
     assert all(offered.values())
     shown = set(re.findall(r"^\$ edgeemo ([a-z]+)", "".join(blocks("console")), re.MULTILINE))
     assert shown == set(offered)
@@ -52,7 +61,7 @@ def test_options_in_the_readme_exist():
     """Every option of every command line shown is one of that command's."""
     for line in re.findall(r"^\$ edgeemo (.*?)(?:#.*)?$", "".join(blocks("console")), re.MULTILINE):
         words = line.split()
-        command = words[:2] if words[0] in ("data", "runs") else words[:1]
+        command = words[:2] if words[0] in ("data", "logs", "runs") else words[:1]
         known = help_of(*command)
         for option in re.findall(r"--[a-z0-9-]+", line):
             assert option in known, f"edgeemo {line}"

@@ -1,19 +1,25 @@
-"""The JSON Lines sink: whole lines only, whatever happens."""
+"""The JSON Lines sink: whole lines only, in order, and the camera never waits."""
 
 import json
-import multiprocessing
+import logging
 import os
-import resource
 import stat
+import subprocess
+import sys
+import threading
 import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge.contract.logfiles import FILE_NAME, LOCK_NAME
 from edge.contract.logrecord import CameraLost, encode_record
 from edge.errors import SinkError
-from edge.sinks.jsonl import FILE_NAME, JsonlSink
+from edge.sinks.jsonl import FilePolicy, JsonlSink
+from edge.sinks.jsonl import sink as sink_module
+
+ALWAYS, INTERVAL, NEVER = (FilePolicy(fsync=how) for how in ("always", "interval", "never"))
 
 
 def record(seq: int, reason: str = "gone") -> CameraLost:
@@ -32,32 +38,54 @@ def lines(directory) -> list[dict]:
 
 
 def test_records_are_appended_in_order_over_sessions(tmp_path):
-    """A second session continues the file of the first."""
+    """A second session continues the file and the numbers of the first."""
     for start in (0, 3):
         sink = JsonlSink(tmp_path)
-        for seq in range(start, start + 3):
+        assert sink.next_seq == start
+        for seq in range(sink.next_seq, sink.next_seq + 3):
             sink.write(record(seq))
         sink.close()
         sink.close()
     assert [line["seq"] for line in lines(tmp_path)] == [0, 1, 2, 3, 4, 5]
 
 
-def test_the_file_is_not_for_everybody(tmp_path):
-    """Logs about people are 0640 at most."""
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", 0),
+        (b'{"seq":7}\n', 8),
+        (b'{"seq":7}\nno record\n\n', 8),
+        (b'{"seq":7}\n{"seq":8,"to', 8),
+        (b'no record\n{"seq":"7"}\n', 0),
+        (b"\n", 0),
+    ],
+)
+def test_numbers_go_on_after_the_last_record(tmp_path, content, expected):
+    """Torn and foreign lines are passed over in the search for the last number."""
+    (tmp_path / FILE_NAME).write_bytes(content)
+    sink = JsonlSink(tmp_path)
+    sink.close()
+    assert sink.next_seq == expected
+
+
+def test_the_files_are_not_for_everybody(tmp_path):
+    """Logs about people are 0640 at most, and so is the lock."""
     JsonlSink(tmp_path / "deep" / "er").close()
-    mode = stat.S_IMODE((tmp_path / "deep" / "er" / FILE_NAME).stat().st_mode)
-    assert mode & ~0o640 == 0
+    for name in (FILE_NAME, LOCK_NAME):
+        mode = stat.S_IMODE((tmp_path / "deep" / "er" / name).stat().st_mode)
+        assert mode & ~0o640 == 0
 
 
 @given(whole=st.integers(0, 5), torn=st.binary(max_size=200).map(lambda b: b.replace(b"\n", b"")))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 def test_a_torn_last_line_is_cut_off(tmp_path, whole, torn):
     """Whatever bytes follow the last newline go, and nothing else does."""
     path = tmp_path / FILE_NAME
     kept = b"".join(encode_record(record(seq)) for seq in range(whole))
     path.write_bytes(kept + torn)
-    sink = JsonlSink(tmp_path)
+    sink = JsonlSink(tmp_path, NEVER)
     assert sink.recovered_bytes == len(torn)
+    assert sink.next_seq == whole
     sink.write(record(99))
     sink.close()
     assert path.read_bytes() == kept + encode_record(record(99))
@@ -71,25 +99,79 @@ def test_a_torn_line_longer_than_the_search_block_is_cut_off(tmp_path):
     assert (tmp_path / FILE_NAME).read_bytes() == kept
 
 
-def test_a_second_writer_is_refused(tmp_path):
-    """Two processes can not interleave their records."""
+_SECOND = """
+import sys
+from pathlib import Path
+from edge.errors import SinkError
+from edge.sinks.jsonl import JsonlSink
+try:
+    JsonlSink(Path(sys.argv[1])).close()
+except SinkError as error:
+    print(error)
+"""
+
+
+def test_a_second_writer_is_refused_with_the_name_of_the_first(tmp_path):
+    """Two processes can not interleave their records, nor two sinks of one process."""
     first = JsonlSink(tmp_path)
     with pytest.raises(SinkError, match="another edgeemo writes there"):
         JsonlSink(tmp_path)
+    second = [sys.executable, "-c", _SECOND, str(tmp_path)]
+    refused = subprocess.run(second, capture_output=True, text=True, check=True).stdout
+    assert f"process {os.getpid()}" in refused
+    assert "--log-dir" in refused
     first.close()
+    assert subprocess.run(second, capture_output=True, text=True, check=True).stdout == ""
+
+
+def test_the_lock_of_a_killed_process_is_no_obstacle(tmp_path):
+    """A lock file that names a process which is gone refuses nobody."""
+    (tmp_path / LOCK_NAME).write_text("999999999\n")
     JsonlSink(tmp_path).close()
+    assert (tmp_path / LOCK_NAME).read_text() == f"{os.getpid()}\n"
 
 
-@pytest.mark.parametrize("fsync", ["always", "interval", "never"])
-def test_each_record_is_one_write(tmp_path, monkeypatch, fsync):
+@pytest.mark.parametrize("policy", [ALWAYS, INTERVAL, NEVER], ids=lambda policy: policy.fsync)
+def test_each_record_is_one_write(tmp_path, monkeypatch, policy):
     """Another process reading along never sees half a line."""
-    sink = JsonlSink(tmp_path, fsync)
+    sink = JsonlSink(tmp_path, policy)
     calls = []
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: calls.append(data) or write(fd, data))
     sink.write(record(0))
     sink.write(record(1))
+    sink.close()
     assert calls == [encode_record(record(0)), encode_record(record(1))]
+
+
+def _synced_after_a_second(tmp_path, monkeypatch, policy) -> bool:
+    sink = JsonlSink(tmp_path, policy)
+    synced = threading.Event()
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.set() or fsync(fd))
+    sink.write(record(0))
+    happened = synced.wait(3.0)
+    sink.close()
+    return happened
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [(ALWAYS, True), (INTERVAL, True), (NEVER, False)],
+    ids=["always", "interval", "never"],
+)
+def test_the_last_record_is_synced_without_another_one(tmp_path, monkeypatch, policy, expected):
+    """A record of a quiet hour is on the disk within the interval, unless syncing is off."""
+    assert _synced_after_a_second(tmp_path, monkeypatch, policy) is expected
+
+
+def test_flush_waits_for_the_disk(tmp_path):
+    """What was written before is in the file when it returns."""
+    sink = JsonlSink(tmp_path)
+    for seq in range(500):
+        sink.write(record(seq))
+    assert sink.flush()
+    assert len(lines(tmp_path)) == 500
     sink.close()
 
 
@@ -103,54 +185,91 @@ def test_an_unusable_directory_is_one_clear_error(tmp_path, name):
         JsonlSink(directory)
 
 
-def _fill_until_refused(directory, limit, results):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    # A file at its limit gives EFBIG, after SIGXFSZ, which Python ignores: a full disk's twin.
-    sink = JsonlSink(directory)
-    refused = 0
-    for seq in range(100):
-        try:
-            sink.write(record(seq, "x" * 100))
-        except SinkError:
-            refused += 1
-    sink.close()
-    results.put(refused)
-
-
-def test_a_disk_that_refuses_in_mid_line_leaves_whole_lines(tmp_path):
-    """A line that does not fit is taken back, and the sink keeps trying without damage."""
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    child = context.Process(target=_fill_until_refused, args=(tmp_path, 5_000, results))
-    child.start()
-    refused = results.get(timeout=60)
-    child.join()
-    written = lines(tmp_path)
-    assert refused > 0
-    assert len(written) + refused == 100
-    assert [line["seq"] for line in written] == list(range(len(written)))
-
-
-def _write_forever(directory):
-    sink = JsonlSink(directory, "never")
-    seq = 0
-    while True:
-        sink.write(record(seq))
-        seq += 1
-
-
-def test_a_killed_writer_leaves_a_file_that_goes_on(tmp_path):
-    """After SIGKILL the next session finds whole lines and continues."""
-    context = multiprocessing.get_context("spawn")
-    child = context.Process(target=_write_forever, args=(tmp_path,))
-    child.start()
-    path = tmp_path / FILE_NAME
-    while not path.exists() or path.stat().st_size < 100_000:
-        time.sleep(0.01)
-    child.kill()
-    child.join()
+def test_nothing_is_taken_after_the_end(tmp_path):
+    """A closed sink says so instead of losing records in silence."""
     sink = JsonlSink(tmp_path)
-    sink.write(record(0))
     sink.close()
-    seqs = [line["seq"] for line in lines(tmp_path)]
-    assert seqs[:-1] == list(range(len(seqs) - 1))
+    with pytest.raises(SinkError, match="closed"):
+        sink.write(record(0))
+
+
+def test_a_disk_that_hangs_keeps_nobody_waiting(tmp_path, monkeypatch, caplog):
+    """The camera goes on; what the queue can not hold is counted, the rest is written later."""
+    monkeypatch.setattr(sink_module, "_QUEUE_RECORDS", 10)
+    sink = JsonlSink(tmp_path)
+    goes_on = threading.Event()
+    write = os.write
+
+    def hanging(fd, data):
+        goes_on.wait(60)
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", hanging)
+    sink.write(record(0))
+    while sink._queue.qsize():  # until the writer hangs with the first record
+        time.sleep(0.001)
+    for seq in range(1, 31):
+        sink.write(record(seq))
+    assert sink.dropped == 20
+    goes_on.set()
+    sink.close()
+    assert [line["seq"] for line in lines(tmp_path)] == list(range(11))
+    assert "20 were lost" in caplog.text
+
+
+def test_a_disk_that_never_answers_does_not_keep_the_service_from_ending(
+    tmp_path, monkeypatch, caplog
+):
+    """The end waits for a while, then counts what is still in the queue as lost."""
+    monkeypatch.setattr(sink_module, "_GRACE_S", 0.2)
+    sink = JsonlSink(tmp_path)
+    goes_on = threading.Event()
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: goes_on.wait(60) and write(fd, data))
+    for seq in range(6):
+        sink.write(record(seq))
+    while sink._queue.qsize() == 6:
+        time.sleep(0.001)
+    sink.close()
+    assert sink.dropped >= 5
+    assert "hangs" in caplog.text
+    goes_on.set()
+    sink._thread.join()
+
+
+def test_a_writer_that_dies_ends_the_service(tmp_path, monkeypatch):
+    """A defect in the thread is not an "active" unit that writes nothing."""
+    failures = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    sink = JsonlSink(tmp_path)
+    monkeypatch.setattr(sink._appender, "append", lambda _: 1 / 0)
+    sink.write(record(0))
+    sink._thread.join()
+    with pytest.raises(RuntimeError, match="the writer died"):
+        sink.write(record(1))
+    sink.close()
+    assert failures[0].exc_type is ZeroDivisionError
+
+
+def test_an_outage_is_told_twice_not_for_each_record(tmp_path, caplog):
+    """Once when records begin to be lost, once with their number when they are written again."""
+    caplog.set_level(logging.WARNING)
+    directory = tmp_path / "log"
+    sink = JsonlSink(directory)
+    sink.write(record(0))
+    assert sink.flush()
+    (directory / FILE_NAME).unlink()
+    (directory / LOCK_NAME).unlink()
+    directory.rmdir()
+    directory.write_text("a file in the way")
+    for seq in range(1, 51):
+        sink.write(record(seq))
+    assert sink.flush()
+    assert sink.dropped == 50
+    directory.unlink()
+    sink.write(record(51))
+    sink.close()
+    assert [line["seq"] for line in lines(directory)] == [51]
+    told = [entry.getMessage() for entry in caplog.records if "lost" in entry.getMessage()]
+    assert len(told) == 2
+    assert "50 were lost" in told[1]

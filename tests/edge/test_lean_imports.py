@@ -41,7 +41,9 @@ def test_help_loads_nothing_heavy():
     assert not loaded & {*HEAVY, *HOST_ONLY, "cv2", "ai_edge_litert"}
 
 
-@pytest.mark.parametrize("command", ["run", "doctor", "train", "evaluate", "convert", "inspect"])
+@pytest.mark.parametrize(
+    "command", ["run", "doctor", "train", "evaluate", "convert", "inspect", "logs"]
+)
 def test_a_commands_help_loads_nothing_heavy(command):
     """Nor does the help of a command, those of the workstation included."""
     loaded = loaded_by(command, "--help")

@@ -303,7 +303,7 @@ def test_bad_input_is_one_line_and_the_right_code(tmp_path, case):
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     assert_refused(edgeemo("run", *arguments), code, *map(str, parts))
     made = {path for path in tmp_path.rglob("*") if path.is_file()} - before
-    assert made <= {tmp_path / "log" / "edgeemo.jsonl"}
+    assert made <= {tmp_path / "log" / name for name in ("edgeemo.jsonl", "edgeemo.lock")}
     for path in made:
         content = path.read_bytes()
         assert not content or content.endswith(b"\n")

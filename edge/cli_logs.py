@@ -1,0 +1,152 @@
+"""`edgeemo logs ...`. What it needs is imported inside: `edgeemo --help` stays light."""
+
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from edge.cli_options import JsonFile
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edge.logs.source import Logs
+
+logs_app = typer.Typer(
+    help="Read what `edgeemo run` wrote: one log directory, or a folder of many.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Root = Annotated[Path, typer.Argument(help="A --log-dir, or a folder that holds several.")]
+Since = Annotated[
+    str | None, typer.Option(help="From then on: 2026-01-31, 2026-01-31T12:00 (UTC), or 24h ago.")
+]
+Until = Annotated[str | None, typer.Option(help="Before then; the same forms.")]
+DEFAULT_ROOT = Path("edgeemo-logs")
+_FILE_COLUMNS = 200
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.add_typer(logs_app, name="logs")
+
+
+@logs_app.command()
+def tail(
+    root: Root = DEFAULT_ROOT,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, help="How many to begin with.")
+    ] = 20,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what comes, over rotations.")
+    ] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Print the JSON as it is.")] = False,
+) -> None:
+    """Show the last records, one a line. Works on a device without more packages."""
+    from edge.logs.table import HEADING, line_for_people
+    from edge.logs.tail import directories_in, last_lines
+
+    found = directories_in(root)
+    if not raw:
+        print(HEADING)
+    with suppress(KeyboardInterrupt):
+        for line in last_lines(found, lines, follow=follow):
+            if raw:
+                sys.stdout.buffer.write(line + b"\n")
+                sys.stdout.buffer.flush()
+            else:
+                print(line_for_people(line), flush=follow)
+
+
+@logs_app.command()
+def summary(
+    root: Root = DEFAULT_ROOT,
+    since: Since = None,
+    until: Until = None,
+    by: Annotated[
+        Literal["total", "hour", "track", "device"], typer.Option(help="What a row is.")
+    ] = "total",
+    rows: Annotated[int, typer.Option(min=1, help="The most rows to show.")] = 50,
+    json_file: JsonFile = None,
+) -> None:
+    """Show times, tracks, emotions, speed and losses."""
+    from edge.logs.summary import summarise
+    from edge.logs.summary_table import remarks, summary_table, total_lines
+
+    with _logs(root, since, until) as logs:
+        summaries = summarise(logs, by)
+    if by == "total":
+        print("\n".join(total_lines(summaries)))
+    else:
+        _screen().print(summary_table(summaries, by, rows))
+    for remark in remarks(summaries, rows):
+        print(remark)
+    if json_file is not None:
+        _write(json_file, summaries)
+
+
+@logs_app.command()
+def export(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
+    root: Root = DEFAULT_ROOT,
+    form: Annotated[
+        Literal["csv", "parquet", "json"], typer.Option("--format", help="json: one object a line.")
+    ] = "csv",
+    kind: Annotated[
+        Literal["emotion", "track_ended", "health", "service_started", "service_stopped"],
+        typer.Option(help="Which records."),
+    ] = "emotion",
+    since: Since = None,
+    until: Until = None,
+) -> None:
+    """Write records of one kind as a flat table, for a spreadsheet, pandas or R."""
+    from edge.logs.export import export as write
+
+    with _logs(root, since, until) as logs:
+        count = write(logs, kind, form, out)
+    print(f"{out}: {count:,} records")
+
+
+@logs_app.command()
+def report(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")],
+    root: Root = DEFAULT_ROOT,
+    since: Since = None,
+    until: Until = None,
+) -> None:
+    """Write one HTML file with plots, which opens anywhere and fetches nothing."""
+    from edge.logs.report import write_report
+
+    with _logs(root, since, until) as logs:
+        write_report(logs, out, str(root))
+    print(f"report: {out}")
+
+
+def _logs(root: Path, since: str | None, until: str | None) -> "Logs":
+    from edge.logs.moments import parse_span
+    from edge.logs.source import Logs
+
+    return Logs(root, parse_span(since, until, datetime.now(UTC)))
+
+
+def _screen() -> "Console":
+    """Return a screen that cuts nothing off where no terminal sets a width."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
+
+
+def _write(path: Path, value: object) -> None:
+    import msgspec
+
+    from edge.errors import LogError
+
+    try:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    except OSError as error:
+        raise LogError(f"{path}: can not be written ({error.strerror})") from error

@@ -1,0 +1,83 @@
+"""The files of a log directory and their order, for who writes, reads and collects them.
+
+::
+
+    edgeemo.jsonl                              being written
+    edgeemo-000042-20260131T235959Z.jsonl.gz   closed: number, UTC time of closing
+    edgeemo-000043-20260201T101500Z.jsonl      closed, not compressed yet
+    edgeemo.lock                               locked by the writer, with its process id
+
+The numbers give the order, whatever the clock did; they only ever rise. The file that is being
+written will get the number after the highest one.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+FILE_NAME: Final = "edgeemo.jsonl"
+LOCK_NAME: Final = "edgeemo.lock"
+PART_SUFFIX: Final = ".part"
+"""Of a compressed file that is not finished."""
+
+_CLOSED = re.compile(r"edgeemo-(\d{6,})-\d{8}T\d{6}Z\.jsonl(\.gz)?")
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedFile:
+    """A file that is not written any more."""
+
+    path: Path
+    number: int
+    is_compressed: bool
+
+
+def closed_name(number: int, closed_s: float) -> str:
+    """Return the name of a file closed at ``closed_s`` (seconds since 1970)."""
+    return f"edgeemo-{number:06}-{datetime.fromtimestamp(closed_s, UTC):%Y%m%dT%H%M%SZ}.jsonl"
+
+
+def closed_files(directory: Path) -> list[ClosedFile]:
+    """Return the closed files, oldest first.
+
+    A file that is there twice, because its compression was interrupted before the plain one went,
+    is given once, plain.
+
+    Raises:
+        OSError: the directory can not be read.
+    """
+    # A listing that runs while a file is compressed can pass over both of its names. It happens to
+    # a file once, so two listings miss none.
+    found = _listed(directory) | _listed(directory)
+    return [found[number] for number in sorted(found)]
+
+
+def _listed(directory: Path) -> dict[int, ClosedFile]:
+    found: dict[int, ClosedFile] = {}
+    for name in os.listdir(directory):  # noqa: PTH208 - names are all that is needed
+        match = _CLOSED.fullmatch(name)
+        if match is None:
+            continue
+        file = ClosedFile(directory / name, int(match[1]), match[2] is not None)
+        if file.number not in found or not file.is_compressed:
+            found[file.number] = file
+    return found
+
+
+def log_directories(root: Path) -> Iterator[Path]:
+    """Yield the log directories at and below ``root``, in the order of their names."""
+    for folder, subfolders, names in os.walk(root):
+        subfolders.sort()
+        if any(name == FILE_NAME or _CLOSED.fullmatch(name) for name in names):
+            yield Path(folder)
+
+
+def log_files(directory: Path) -> list[Path]:
+    """Return the files of one log directory, oldest first, the one being written last."""
+    current = directory / FILE_NAME
+    closed = [file.path for file in closed_files(directory)]
+    return [*closed, current] if current.is_file() else closed

@@ -1,0 +1,1 @@
+"""Reading what was written: `edgeemo logs`. Only `tail` works without DuckDB, on a lean device."""

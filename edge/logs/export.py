@@ -1,0 +1,68 @@
+"""`edgeemo logs export`: records of one kind as a flat table in a file."""
+
+import os
+from pathlib import Path
+from typing import Final, Literal
+
+from edge.contract.labels import EMOTIONS
+from edge.errors import LogError
+from edge.logs.source import HELD, Logs, text_literal
+
+Format = Literal["csv", "parquet", "json"]
+Kind = Literal["emotion", "track_ended", "health", "service_started", "service_stopped"]
+
+_HEAD: Final = ("device", "session", "seq", "monotonic_s")
+_BOX: Final = tuple(f"box[{n + 1}] AS {name}" for n, name in enumerate(("x1", "y1", "x2", "y2")))
+_POSE: Final = tuple(f"head_pose.{name} AS {name}" for name in ("yaw", "pitch", "roll"))
+_COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
+    "emotion": (
+        "track", "frame", "file", "label", "confidence", "held_s",
+        *(f"scores.{name} AS score_{name}" for name in EMOTIONS), *_BOX, *_POSE, "latency_ms",
+        "quality", *(f'eyes."{side}" AS eye_{side}' for side in ("right", "left")),
+    ),
+    "track_ended": (
+        "track", "duration_s",
+        *(f"shares.{name} AS share_{name}" for name in (*EMOTIONS, "uncertain")),
+    ),
+    "health": (
+        "fps", "frames", "dropped_frames", "dropped_records", "rss_mb", "temperature_c",
+        "throttled",
+    ),
+    "service_started": (
+        "version", "source", "model", "mesher", "runtime", "recovered_bytes",
+    ),
+    "service_stopped": ("reason", "frames", "tracks", "records"),
+}  # fmt: skip
+_TEXT_TIME: Final = "strftime(time, '%Y-%m-%dT%H:%M:%S.%gZ') AS time"
+_WRITERS: Final[dict[Format, tuple[str, str]]] = {
+    "csv": (_TEXT_TIME, "FORMAT csv, HEADER true"),
+    "parquet": ("time AT TIME ZONE 'UTC' AS time", "FORMAT parquet, COMPRESSION zstd"),
+    "json": (_TEXT_TIME, "FORMAT json"),
+}
+"""By format: the time as others read it, and what DuckDB's COPY is told."""
+
+
+def export(logs: Logs, kind: Kind, form: Format, target: Path) -> int:
+    """Write all records of ``kind``, ordered within each session; return how many there are.
+
+    The file appears whole or not at all.
+
+    Raises:
+        LogError: the logs can not be read or the file can not be written.
+    """
+    part = target.with_name(f".{target.name}.part")
+    time, options = _WRITERS[form]
+    columns = ", ".join((time, *_HEAD, *_COLUMNS[kind]))
+    source = f"({HELD})" if kind == "emotion" else "records"
+    query = f"SELECT {columns} FROM {source} WHERE kind = {text_literal(kind)}"
+    try:
+        # The file keeps the order of the query, whose memory is bounded by spilling.
+        ((count,),) = logs.rows(
+            f"COPY ({query} ORDER BY device, session, seq) TO {text_literal(str(part))} ({options})"
+        )
+        os.replace(part, target)  # noqa: PTH105 - over an earlier export
+    except OSError as error:
+        raise LogError(f"{target}: can not be written ({error.strerror})") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return int(count)

@@ -1,0 +1,47 @@
+"""Points in time as people give them."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from edge.errors import ConfigError
+
+_AGO = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(min|h|d)")
+_UNITS: Final = {"min": "minutes", "h": "hours", "d": "days"}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From ``since`` on, and before ``until``; None is open. Both carry a time zone."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def parse_span(since: str | None, until: str | None, now: datetime) -> Span:
+    """Read ``--since`` and ``--until``.
+
+    Raises:
+        ConfigError: one is no point in time, or they are in the wrong order.
+    """
+    span = Span(_moment("--since", since, now), _moment("--until", until, now))
+    if span.since and span.until and span.since >= span.until:
+        raise ConfigError(f"--since {since} is not before --until {until}")
+    return span
+
+
+def _moment(option: str, text: str | None, now: datetime) -> datetime | None:
+    """Return a point in time, in UTC unless the text says otherwise."""
+    if text is None:
+        return None
+    try:
+        if match := _AGO.fullmatch(text):
+            return now - timedelta(**{_UNITS[match[2]]: float(match[1])})
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"{option} {text!r} is no point in time; give a date (2026-01-31), a date and time in "
+            "UTC (2026-01-31T12:00), or how long ago (90min, 24h, 7d)"
+        ) from error

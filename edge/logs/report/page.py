@@ -1,0 +1,191 @@
+"""The report as a page: no script, nothing from elsewhere, and a policy that forbids both."""
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from edge._version import __version__
+from edge.contract.labels import EMOTIONS
+from edge.errors import LogError
+from edge.logs.report import plots
+from edge.logs.report.figures import MOST_DEVICES, MOST_TRACKS, SERIES, Figures, collect
+from edge.logs.report.markup import Content, Markup, joined, tag
+from edge.logs.report.style import STYLE
+from edge.logs.source import Logs
+from edge.logs.summary import Summary
+from edge.logs.summary_table import duration, shares
+
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
+_LABELS: Final = (*EMOTIONS, "uncertain")
+
+
+def write_report(logs: Logs, target: Path, name: str) -> None:
+    """Write the report of ``logs`` as one file, whole or not at all.
+
+    Args:
+        logs: what to report on.
+        target: the file.
+        name: what the report calls the logs.
+
+    Raises:
+        LogError: the logs can not be read, or the file can not be written.
+    """
+    page = report_page(collect(logs), name, datetime.now(UTC))
+    part = target.with_name(f".{target.name}.part")
+    try:
+        part.write_text(page, "utf-8")
+        os.replace(part, target)  # noqa: PTH105 - over an earlier report
+    except OSError as error:
+        raise LogError(f"{target}: can not be written ({error.strerror})") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def report_page(figures: Figures, name: str, made: datetime) -> str:
+    """Return the HTML of a report."""
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", f"edgeemo: {name}"),
+        tag("style", STYLE),
+    )
+    made_by = f"Made by edgeemo {__version__} on {made:%Y-%m-%d %H:%M} UTC from {name}."
+    body = tag(
+        "body",
+        tag("h1", "What edgeemo saw"),
+        tag("p", made_by, " All times are UTC."),
+        *_sections(figures),
+        tag(
+            "p",
+            "An emotion here is what a face looked like to the model, not what a person felt.",
+            class_="note",
+        ),
+    )
+    return joined(Markup("<!doctype html>\n"), tag("html", head, body, lang="en"), "\n")
+
+
+def _sections(figures: Figures) -> Iterable[Markup]:
+    yield _numbers(figures)
+    yield _emotions(figures)
+    yield _timeline(figures)
+    yield _confidence(figures)
+    yield _health(figures)
+    yield _events(figures)
+
+
+def _numbers(figures: Figures) -> Markup:
+    groups = [*figures.total.groups]
+    if len(figures.devices.groups) > 1:
+        groups += figures.devices.groups
+    rows = [_row(group) for group in groups]
+    headings = (
+        "", "from", "to", "records", "lost", "tracks", "face time", "sure", "frames/s",
+        "ms 50/95 %", "emotions",
+    )  # fmt: skip
+    note = ""
+    if figures.total.unreadable:
+        note = f"{figures.total.unreadable:,} lines are no records of edgeemo."
+    return tag("section", tag("h2", "In numbers"), _table(headings, rows), tag("p", note))
+
+
+def _row(group: Summary) -> Sequence[str]:
+    latency = group.latency_ms
+    return (
+        group.key[0],
+        "" if group.first is None else f"{group.first:%Y-%m-%d %H:%M:%S}",
+        "" if group.last is None else f"{group.last:%Y-%m-%d %H:%M:%S}",
+        f"{group.records:,}",
+        f"{group.lost:,}",
+        f"{group.tracks:,}",
+        duration(sum(group.seconds.values())),
+        "" if group.confidence is None else f"{group.confidence:.0%}",
+        "" if group.fps is None else f"{group.fps:.1f}",
+        "" if latency is None else f"{latency[0]:.1f}/{latency[1]:.1f}",
+        shares(group.seconds, len(_LABELS)),
+    )
+
+
+def _emotions(figures: Figures) -> Markup:
+    rows = {"all": figures.total.groups[0].seconds} if figures.total.groups else {}
+    if len(figures.devices.groups) > 1:
+        rows |= {group.key[0]: group.seconds for group in figures.devices.groups}
+    rows = {name: seconds for name, seconds in rows.items() if sum(seconds.values()) > 0}
+    if not rows:
+        return _empty("Emotions", "No face was seen for a measurable time.")
+    rows = {name: _in_order(seconds) for name, seconds in rows.items()}
+    picture = plots.share_bars(rows, "Share of the time of faces by emotion")
+    labels = {label for seconds in rows.values() for label in seconds}
+    return tag("section", tag("h2", "Emotions"), _legend(labels), picture)
+
+
+def _timeline(figures: Figures) -> Markup:
+    if not figures.tracks:
+        return _empty("Timeline", "No track.")
+    total = sum(group.tracks for group in figures.total.groups)
+    shown = len(figures.tracks)
+    which = f"The newest {shown} of {total:,} tracks." if total > MOST_TRACKS else ""
+    picture = plots.timeline(figures.tracks, "Emotions of each track over time")
+    labels = {segment.label for row in figures.tracks.values() for segment in row}
+    return tag("section", tag("h2", "Timeline"), tag("p", which), _legend(labels), picture)
+
+
+def _confidence(figures: Figures) -> Markup:
+    if not any(figures.confidence):
+        return _empty("Confidence", "No emotion record.")
+    picture = plots.histogram(figures.confidence, "Emotion records by confidence")
+    return tag("section", tag("h2", "Confidence"), picture)
+
+
+def _health(figures: Figures) -> Markup:
+    if not figures.health:
+        return _empty("Health", "No health record.")
+    pictures = [
+        tag("figure", tag("figcaption", title), plots.lines(drawn, title, SERIES[title][0]))
+        for title, drawn in figures.health.items()
+    ]
+    numbers = {line.name: line.number for drawn in figures.health.values() for line in drawn}
+    colors = [f"s{number}" for number in numbers.values()]
+    which = ""
+    if len(figures.devices.groups) > MOST_DEVICES:
+        which = f"The {MOST_DEVICES} devices with the most records."
+    names = plots.legend(list(numbers), colors)
+    return tag("section", tag("h2", "Health"), tag("p", which), names, *pictures)
+
+
+def _events(figures: Figures) -> Markup:
+    rows = [
+        (
+            "" if event.time is None else f"{event.time:%Y-%m-%d %H:%M:%S}",
+            event.device,
+            event.what,
+            event.detail,
+        )
+        for event in figures.events
+    ]
+    table = _table(("time", "device", "event", ""), rows)
+    return tag("section", tag("h2", "Starts, ends and cameras"), table)
+
+
+def _in_order(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return the labels in the order of every other row, unknown ones last."""
+    return {label: seconds[label] for label in (*_LABELS, *seconds) if label in seconds}
+
+
+def _legend(labels: Collection[str]) -> Markup:
+    known = [label for label in _LABELS if label in labels]
+    names = [*known, *(["other"] if set(labels) - set(_LABELS) else [])]
+    return plots.legend(names, [plots.label_class(name) for name in names])
+
+
+def _empty(title: str, text: str) -> Markup:
+    return tag("section", tag("h2", title), tag("p", text))
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[Content]]) -> Markup:
+    head = tag("tr", *(tag("th", heading, scope="col") for heading in headings))
+    body = (tag("tr", *(tag("td", cell) for cell in row)) for row in rows)
+    return tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="wide")

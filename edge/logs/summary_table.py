@@ -1,0 +1,119 @@
+"""A summary as a table for people."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from rich.table import Table
+from rich.text import Text
+
+from edge.logs.plain import plain
+from edge.logs.summary import By, Summaries, Summary
+
+_HEADINGS: Final[dict[By, tuple[str, ...]]] = {
+    "total": (),
+    "hour": ("hour (UTC)",),
+    "track": ("device", "session", "track", "from (UTC)"),
+    "device": ("device", "from (UTC)", "to (UTC)"),
+}
+
+
+_NOT_TOLD: Final[dict[By, tuple[str, ...]]] = {
+    "total": (),
+    "hour": ("lost",),
+    "track": ("lost", "tracks", "frames/s", "ms 50/95 %"),
+    "device": (),
+}
+
+
+def total_lines(summaries: Summaries) -> list[str]:
+    """Return the summary of everything, a line a figure."""
+    if not summaries.groups:
+        return ["no record in this time"]
+    group = summaries.groups[0]
+    rows = {
+        "from": _moment(group.first),
+        "to": _moment(group.last),
+        "records": f"{group.records:,}",
+        "lost records": f"{group.lost:,}",
+        "tracks": f"{group.tracks:,}",
+        "face time": duration(sum(group.seconds.values())),
+        "emotions": shares(group.seconds, most=9),
+        "confidence": _percent(group.confidence),
+        "frames/s": _figure(group.fps),
+        "latency": _latency(group, "{:.1f} ms, 95 % within {:.1f} ms"),
+    }
+    return [f"{name:13} {text}" for name, text in rows.items() if text]
+
+
+def summary_table(summaries: Summaries, by: By, most: int) -> Table:
+    """Return the table of the first ``most`` groups."""
+    table = Table(box=None, pad_edge=False)
+    for heading in _HEADINGS[by]:
+        table.add_column(heading, no_wrap=True)
+    for heading in ("records", "lost", "tracks", "face time", "sure", "frames/s", "ms 50/95 %"):
+        if heading not in _NOT_TOLD[by]:
+            table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("emotions")
+    for group in summaries.groups[:most]:
+        # Text, for what a log holds must not be taken for rich's own markup.
+        table.add_row(*map(Text, _cells(group, by)))
+    return table
+
+
+def remarks(summaries: Summaries, most: int) -> list[str]:
+    """Return what the table does not show."""
+    left_out = len(summaries.groups) - most
+    told = [f"{left_out} more; --rows {len(summaries.groups)} shows all"] if left_out > 0 else []
+    if summaries.unreadable:
+        told.append(f"{summaries.unreadable} lines are no records of edgeemo")
+    return told
+
+
+def _cells(group: Summary, by: By) -> Sequence[str]:
+    key = tuple(plain(part, 24) for part in group.key)
+    first, last = _moment(group.first), _moment(group.last)
+    is_track = by == "track"
+    return (
+        *{"hour": (key[0][:16],), "track": (*key, first), "device": (*key, first, last)}[by],
+        f"{group.records:,}",
+        *(() if group.lost is None else (f"{group.lost:,}",)),
+        *(() if is_track else (f"{group.tracks:,}",)),
+        duration(sum(group.seconds.values())),
+        _percent(group.confidence),
+        *(() if is_track else (_figure(group.fps), _latency(group, "{:.1f}/{:.1f}"))),
+        shares(group.seconds),
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _latency(group: Summary, form: str) -> str:
+    return "" if group.latency_ms is None else form.format(*group.latency_ms)
+
+
+def _moment(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in two units."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def shares(seconds: Mapping[str, float], most: int = 4) -> str:
+    """Return the share of time of the leading labels."""
+    total_s = sum(seconds.values())
+    ranked = sorted(seconds.items(), key=lambda item: -item[1])[:most]
+    return ", ".join(f"{plain(label, 12)} {s / total_s:.0%}" for label, s in ranked if s) or "-"

@@ -1,0 +1,66 @@
+"""One writer a directory: a locked file that names its holder."""
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+from edge.contract.logfiles import LOCK_NAME
+from edge.errors import SinkError
+
+
+class DirectoryLock:
+    """An exclusive lock on a log directory, held until ``release`` or the end of the process.
+
+    The kernel releases it whatever happens to the holder, so a lock can not be stale. The file
+    stays: removing it would let two processes hold a lock on two files of the same name.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / LOCK_NAME
+        self._fd = -1
+
+    def acquire(self) -> None:
+        """Take the lock, unless it is held already and its file is still in place.
+
+        Raises:
+            OSError: the lock file can not be made.
+            SinkError: another process holds it.
+        """
+        if self._fd >= 0 and self._is_in_place():
+            return
+        self.release()
+        # Made through a descriptor of its own: one that could write, held for months, would keep
+        # an administrator from remounting the disk read-only.
+        os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640))
+        fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            raise SinkError(
+                f"{self._path.parent}: another edgeemo writes there ({self._holder()}); stop it or "
+                "choose another --log-dir"
+            ) from error
+        self._fd = fd
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without a name, too
+            self._path.write_text(f"{os.getpid()}\n", "ascii")
+
+    def release(self) -> None:
+        """Give the lock back; harmless when repeated."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._fd))
+        except OSError:
+            return False
+
+    def _holder(self) -> str:
+        try:
+            pid = int(self._path.read_text("ascii"))
+        except (OSError, ValueError):
+            return "process unknown"
+        return f"process {pid}"

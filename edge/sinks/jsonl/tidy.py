@@ -1,0 +1,136 @@
+"""Closed files: compressed, and removed when there are too many or they are too old."""
+
+import contextlib
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from edge.contract.logfiles import FILE_NAME, PART_SUFFIX, ClosedFile, closed_files
+from edge.sinks.jsonl.policy import FilePolicy
+
+_BLOCK_BYTES: Final = 1 << 18
+_LEVEL: Final = 6
+_GZIP_BITS: Final = 31
+"""zlib's way to ask for a gzip header around the largest window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the removal plan must know of a closed file; ``written_s`` is its last write."""
+
+    path: Path
+    size: int
+    written_s: float
+
+
+def tidy(
+    directory: Path,
+    policy: FilePolicy,
+    now_s: float | None,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> list[Path]:
+    """Compress closed files, remove what the policy does not keep, and return what was removed.
+
+    Leftovers of an interrupted compression are cleared. Removal comes first, for compression
+    needs space.
+
+    Args:
+        directory: the log directory.
+        policy: what to keep.
+        now_s: the time, in seconds since 1970; None leaves age out of account.
+        is_stopped: asked now and then; compression ends early when it says so.
+
+    Raises:
+        OSError: the disk failed, is full, or the directory is gone.
+    """
+    for leftover in directory.glob(f"edgeemo-*.jsonl.gz{PART_SUFFIX}"):
+        leftover.unlink(missing_ok=True)
+    removed = _remove(directory, policy, now_s)
+    if policy.compress:
+        for file in closed_files(directory):
+            if not file.is_compressed and not is_stopped():
+                _compress(file.path, is_stopped)
+    return removed
+
+
+def removal_plan(
+    files: Sequence[Kept], policy: FilePolicy, now_s: float | None, *, other: int, free: int
+) -> list[Kept]:
+    """Return the closed files to remove, oldest first; the newest one always stays.
+
+    It stays because its number must not be given again.
+
+    Args:
+        files: all closed files, oldest first.
+        policy: what to keep.
+        now_s: seconds since 1970, or None.
+        other: bytes of the file that is being written.
+        free: bytes free on the disk.
+    """
+    total = other + sum(file.size for file in files)
+    plan: list[Kept] = []
+    for file in files[:-1]:
+        is_old = now_s is not None and 0 < policy.keep_s < now_s - file.written_s
+        if not (is_old or total > policy.keep_bytes or free < policy.min_free_bytes):
+            break
+        plan.append(file)
+        total -= file.size
+        free += file.size
+    return plan
+
+
+def _remove(directory: Path, policy: FilePolicy, now_s: float | None) -> list[Path]:
+    files = [_kept(file) for file in closed_files(directory)]
+    current = directory / FILE_NAME
+    other = current.stat().st_size if current.exists() else 0
+    disk = os.statvfs(directory)
+    free = disk.f_bavail * disk.f_frsize
+    plan = removal_plan(files, policy, now_s, other=other, free=free)
+    for file in plan:
+        file.path.unlink(missing_ok=True)
+        _compressed(file.path).unlink(missing_ok=True)
+    return [file.path for file in plan]
+
+
+def _kept(file: ClosedFile) -> Kept:
+    status = file.path.stat()
+    return Kept(file.path, status.st_size, status.st_mtime)
+
+
+def _compressed(path: Path) -> Path:
+    return path if path.suffix == ".gz" else path.with_name(f"{path.name}.gz")
+
+
+def _compress(path: Path, is_stopped: Callable[[], bool]) -> None:
+    """Replace a file by its compressed form, whole or not at all, with the same time."""
+    target = _compressed(path)
+    if not target.exists():  # else: interrupted after it was complete
+        part = target.with_name(f"{target.name}{PART_SUFFIX}")
+        try:
+            if not _write_gzip(path, part, is_stopped):
+                return
+            status = path.stat()
+            os.utime(part, ns=(status.st_atime_ns, status.st_mtime_ns))
+            part.rename(target)
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+    path.unlink()
+
+
+def _write_gzip(source: Path, target: Path, is_stopped: Callable[[], bool]) -> bool:
+    """Compress; True when done, False when stopped. zlib works without Python's lock."""
+    packer = zlib.compressobj(_LEVEL, wbits=_GZIP_BITS)
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    with source.open("rb") as plain, os.fdopen(fd, "wb") as packed:
+        while block := plain.read(_BLOCK_BYTES):
+            if is_stopped():
+                return False
+            packed.write(packer.compress(block))
+        packed.write(packer.flush())
+        packed.flush()
+        os.fsync(packed.fileno())
+    return True

@@ -11,15 +11,17 @@ import msgspec
 from edge import machine
 from edge._version import __version__
 from edge.assets import FACE_LANDMARKER, asset_path
-from edge.config import Config, MesherConfig, MesherKind, ModelConfig
+from edge.config import Config, MesherConfig, MesherKind, ModelConfig, SourceConfig
 from edge.contract.bundle import Bundle, open_bundle
 from edge.errors import InferenceError
 from edge.interpreter import runtime_name
 from edge.pipeline import Pipeline
 from edge.protocols import FaceMesher, FrameSource
 from edge.sinks.jsonl import JsonlSink
+from edge.sinks.nowhere import Nowhere
 from edge.sources.opencv import without_secrets
-from edge.sources.select import SourceOptions, open_source, source_kind
+from edge.sources.paced import Paced
+from edge.sources.select import LIVE, SourceOptions, open_source, source_kind
 from edge.stages.classify import TfliteClassifier
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.smooth import EmotionSmoother
@@ -35,34 +37,35 @@ class Parts:
 
     source: FrameSource
     pipeline: Pipeline
-    sink: JsonlSink
+    sink: JsonlSink | Nowhere
     facts: dict[str, Any]
     session: str
     device: str
     labels: tuple[str, ...]
 
 
-def open_parts(config: Config, stack: ExitStack) -> Parts:
+def open_parts(
+    config: Config, stack: ExitStack, *, to_watch: bool = False, keep_records: bool = True
+) -> Parts:
     """Open everything a run needs; ``stack`` closes it, also when this fails half-way.
 
     What fails fast and needs no hardware comes first, the camera last.
+
+    Args:
+        config: what to open.
+        stack: closes it.
+        to_watch: somebody looks on: recordings play at their own speed, the demo does not end.
+        keep_records: without, nothing is written.
 
     Raises:
         EdgeEmoError: one of the parts can not be had; its own message tells.
     """
     bundle = open_model(config.model)
-    sink = JsonlSink(Path(config.log.dir), config.log.fsync)
+    sink = JsonlSink(Path(config.log.dir), config.log.fsync) if keep_records else Nowhere()
     stack.callback(sink.close)
     pipeline = open_pipeline(config, bundle)
     stack.callback(pipeline.close)
-    source = open_source(
-        config.source.spec,
-        SourceOptions(
-            size_hw=(config.source.height, config.source.width),
-            fps=config.source.fps,
-            image_fps=config.source.image_fps,
-        ),
-    )
+    source = _open_source(config.source, to_watch=to_watch)
     stack.callback(source.close)
     facts = {
         "version": __version__,
@@ -76,6 +79,17 @@ def open_parts(config: Config, stack: ExitStack) -> Parts:
     }
     device = config.log.device or os.uname().nodename
     return Parts(source, pipeline, sink, facts, os.urandom(6).hex(), device, bundle.metadata.labels)
+
+
+def _open_source(config: SourceConfig, *, to_watch: bool) -> FrameSource:
+    options = SourceOptions(
+        size_hw=(config.height, config.width),
+        fps=config.fps,
+        image_fps=config.image_fps,
+        endless=to_watch,
+    )
+    source = open_source(config.spec, options)
+    return Paced(source) if to_watch and source_kind(config.spec) not in LIVE else source
 
 
 def _shown(spec: str) -> str:

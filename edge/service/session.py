@@ -2,11 +2,12 @@
 
 import gc
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from edge.build import Parts, open_parts
+from edge.config import Config
 from edge.records import FrameResult
 from edge.run_request import RunRequest
 from edge.service.daemon import Listener, RunSummary, Service, stop_on_signals
@@ -23,8 +24,22 @@ def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
         EdgeEmoError: a part can not be opened, or the camera or a model failed on the way.
     """
     config = request.settings()
-    parts = open_parts(config, stack)
-    listeners = _open_outputs(parts, request, stack)
+    return run_parts(open_parts(config, stack), config, request, stack)
+
+
+def run_parts(
+    parts: Parts,
+    config: Config,
+    request: RunRequest,
+    stack: ExitStack,
+    extra: Sequence[Listener] = (),
+) -> RunSummary:
+    """Run opened parts as ``run_session`` does, with ``extra`` listeners beside those asked for.
+
+    Raises:
+        EdgeEmoError: a part failed on the way, or an output can not be opened.
+    """
+    listeners = [*_open_outputs(parts, request, stack), *extra]
     log = config.log
     reporter = Reporter(
         ReporterConfig(
@@ -108,7 +123,7 @@ def _print_summary(summary: RunSummary, parts: Parts, request: RunRequest) -> No
         "records": str(summary.records),
         "lost records": str(summary.dropped_records or ""),
         "ended by": summary.reason,
-        "log": str(parts.sink.path),
+        "log": str(parts.sink.path or ""),
         "video": _if_written(request.save_video),
         "picture": _if_written(request.snapshot),
     }

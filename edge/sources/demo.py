@@ -21,6 +21,9 @@ from edge.sources.choreography import FACE_CENTRE, SOLO, Choreography
 EPOCH: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """When the demo was "captured": fixed, so that two runs give equal records."""
 
+DEMO_FRAMES: Final = 300
+"""The choreography, once."""
+
 _MARGIN: Final = 64
 """Pixels added above the photo, whose upper edge is close to the hair."""
 _RADII: Final = np.array((150.0, 178.0))
@@ -49,7 +52,7 @@ class DemoSource:
 
     def __init__(
         self,
-        frames: int = 300,
+        frames: int = DEMO_FRAMES,
         fps: float = 25.0,
         size_hw: tuple[int, int] = (480, 640),
         photo: Path | None = None,

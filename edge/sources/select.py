@@ -1,6 +1,7 @@
 """From what a user calls a source to the source."""
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -8,7 +9,7 @@ from urllib.parse import urlsplit
 
 from edge.errors import CameraError, ConfigError
 from edge.protocols import FrameSource
-from edge.sources.demo import DemoSource
+from edge.sources.demo import DEMO_FRAMES, DemoSource
 from edge.sources.latest import LatestFrame
 from edge.sources.opencv import OpenCvCamera, OpenCvFile, OpenCvStream
 from edge.sources.replay import SUFFIXES, ReplaySource
@@ -33,11 +34,13 @@ class SourceOptions:
         size_hw: wanted of a camera, in pixels; the demo's own size.
         fps: wanted of a camera, in frames per second; the demo keeps its own.
         image_fps: a folder's pictures are a sequence at this rate; None, each stands alone.
+        endless: the demo repeats until it is closed.
     """
 
     size_hw: tuple[int, int] = (480, 640)
     fps: float = 30.0
     image_fps: float | None = None
+    endless: bool = False
 
 
 def source_kind(spec: str) -> Kind:
@@ -70,7 +73,8 @@ def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:
     options = options or SourceOptions()
     kind = source_kind(spec)
     if kind == "demo":
-        return DemoSource(size_hw=options.size_hw)
+        frames = sys.maxsize if options.endless else DEMO_FRAMES
+        return DemoSource(frames, size_hw=options.size_hw)
     path = _path(spec)
     if kind == "pictures":
         return ReplaySource(path, options.image_fps)

@@ -19,6 +19,7 @@ from edge.interpreter import runtime_name
 from edge.pipeline import Pipeline
 from edge.protocols import FaceMesher, FrameSource, Sink
 from edge.sinks.jsonl import FilePolicy, JsonlSink
+from edge.sinks.nowhere import Nowhere
 from edge.sources.opencv import without_secrets
 from edge.sources.picture_watch import WatchLimits
 from edge.sources.select import SourceOptions, open_source, source_kind
@@ -51,7 +52,7 @@ class Parts:
     source: FrameSource
     pipeline: Pipeline
     sink: Sink
-    log: JsonlSink
+    log: JsonlSink | None
     facts: dict[str, Any]
     session: str
     device: str
@@ -59,7 +60,9 @@ class Parts:
     held: ExitStack
 
 
-def open_parts(config: Config, stack: ExitStack, *, is_managed: bool = False) -> Parts:
+def open_parts(
+    config: Config, stack: ExitStack, *, is_managed: bool = False, keep_records: bool = True
+) -> Parts:
     """Open everything a run needs; ``stack`` closes it, also when this fails half-way.
 
     What fails fast and needs no hardware comes first, the camera last.
@@ -68,28 +71,21 @@ def open_parts(config: Config, stack: ExitStack, *, is_managed: bool = False) ->
         config: what to open.
         stack: closes it.
         is_managed: a service manager started us.
+        keep_records: without, nothing is written.
 
     Raises:
         EdgeEmoError: one of the parts can not be had; its own message tells.
     """
     bundle = open_model(config.model)
-    log = open_log(config.log)
-    stack.callback(log.close)
-    sink = open_sink(config.log, log)
+    log = open_log(config.log) if keep_records else None
+    if log is not None:
+        stack.callback(log.close)
+    sink = open_sink(config.log, log) if log is not None else Nowhere()
     stack.callback(sink.close)
     pipeline = open_pipeline(config, bundle)
     held = stack.enter_context(ExitStack())
     held.callback(pipeline.close)
-    source = open_source(
-        config.source.spec,
-        SourceOptions(
-            size_hw=(config.source.height, config.source.width),
-            fps=config.source.fps,
-            image_fps=config.source.image_fps,
-            reconnect=is_reconnecting(config.source, is_managed=is_managed),
-            limits=WatchLimits(config.source.frozen_s, config.source.black_s),
-        ),
-    )
+    source = _open_source(config.source, is_managed=is_managed)
     stack.callback(source.close)
     return Parts(
         config=config,
@@ -97,7 +93,7 @@ def open_parts(config: Config, stack: ExitStack, *, is_managed: bool = False) ->
         pipeline=pipeline,
         sink=sink,
         log=log,
-        facts=_facts(config, bundle, log.recovered_bytes),
+        facts=_facts(config, bundle, log.recovered_bytes if log is not None else 0),
         session=_new_session(),
         device=_device(config),
         labels=bundle.metadata.labels,
@@ -172,6 +168,19 @@ def _device(config: Config) -> str:
 def is_reconnecting(config: SourceConfig, *, is_managed: bool) -> bool:
     """Tell whether a lost camera is tried again; ``auto``: when a service manager started us."""
     return config.reconnect == "always" or (config.reconnect == "auto" and is_managed)
+
+
+def _open_source(config: SourceConfig, *, is_managed: bool) -> FrameSource:
+    options = SourceOptions(
+        size_hw=(config.height, config.width),
+        fps=config.fps,
+        image_fps=config.image_fps,
+        every_n=config.every_n,
+        realtime=config.realtime,
+        reconnect=is_reconnecting(config, is_managed=is_managed),
+        limits=WatchLimits(config.frozen_s, config.black_s),
+    )
+    return open_source(config.spec, options)
 
 
 def _shown(spec: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edge import cli_convert, cli_data, cli_evaluate, cli_logs, cli_runs, cli_train
+from edge import cli_convert, cli_data, cli_evaluate, cli_logs, cli_runs, cli_train, cli_view
 from edge._version import __version__
 from edge.config import Config, Emit, MesherKind, load_config
 from edge.diagnostics import set_up_logging
@@ -20,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for commands in (cli_data, cli_train, cli_runs, cli_evaluate, cli_convert, cli_logs):
+for commands in (cli_view, cli_logs, cli_data, cli_train, cli_runs, cli_evaluate, cli_convert):
     commands.register(app)
 
 
@@ -68,6 +68,16 @@ def run(
     snapshot: Annotated[
         Path | None, typer.Option(help="Write the most telling annotated frame to this .png.")
     ] = None,
+    every_n: Annotated[
+        int | None, typer.Option(min=1, help="Look at every n-th frame only.")
+    ] = None,
+    idle_fps: Annotated[
+        float | None,
+        typer.Option(min=0, help="Look so often a second while nobody is there; 0: always."),
+    ] = None,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Play a recording at its own speed, as a camera.")
+    ] = False,
 ) -> None:
     """Watch a source and log the emotions of the faces in it."""
     from edge.service.session import run_session
@@ -83,6 +93,9 @@ def run(
         display=display,
         save_video=save_video,
         snapshot=snapshot,
+        every_n=every_n,
+        idle_fps=idle_fps,
+        realtime=realtime,
     )
     with ExitStack() as stack:
         run_session(request, stack)

@@ -30,9 +30,12 @@ class SourceConfig(_Section, frozen=True):
 
     Attributes:
         spec: an index, a device path, ``picamera``, ``auto`` (CSI first), a video file, a folder
-            of pictures, a stream's URL or ``demo``.
+            of pictures, a stream's URL, ``demo``, or ``demo:live`` (endless, in real time).
         width, height, fps: asked of a camera, which may give something else (it is logged).
         image_fps: a folder's pictures are a sequence at this rate; unset, each one stands alone.
+        every_n: only every n-th frame is looked at.
+        realtime: a recording is given at the speed at which it was made, as a camera would: frames
+            that come while another one is worked on are dropped. Otherwise as fast as it goes.
         reconnect: whether a camera or stream that is absent or fails is tried again for ever;
             ``auto`` does so when a service manager started edgeemo.
         frozen_s: a camera that gives one and the same picture for so long has failed; 0: never.
@@ -44,6 +47,8 @@ class SourceConfig(_Section, frozen=True):
     height: Natural = 480
     fps: Positive = 30.0
     image_fps: Positive | None = None
+    every_n: Natural = 1
+    realtime: bool = False
     reconnect: Reconnect = "auto"
     frozen_s: NonNegative = 30.0
     black_s: NonNegative = 30.0

@@ -26,6 +26,9 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     display: bool = False
     save_video: Path | None = None
     snapshot: Path | None = None
+    every_n: int | None = None
+    idle_fps: float | None = None
+    realtime: bool = False
 
     def settings(self) -> Config:
         """Return the configuration: that of the file, or the default, with what was asked for.
@@ -36,10 +39,15 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         config = load_config(self.config) if self.config else Config()
         return override(
             config,
-            source=override(config.source, spec=self.source),
+            source=override(
+                config.source,
+                spec=self.source,
+                every_n=self.every_n,
+                realtime=self.realtime or None,
+            ),
             model=override(config.model, bundle=self.model and str(self.model)),
             log=override(config.log, dir=self.log_dir and str(self.log_dir), emit=self.emit),
-            mesher=override(config.mesher, kind=self.mesher),
+            mesher=override(config.mesher, kind=self.mesher, idle_fps=self.idle_fps),
         )
 
 
@@ -77,6 +85,12 @@ def _count(text: str) -> int | None:
     return int(text) if is_plain else None
 
 
+def _rate(text: str) -> float | None:
+    """Return a number of at least 0, written as most do."""
+    whole, _, rest = text.partition(".")
+    return float(text) if f"{whole}{rest}".isascii() and f"{whole}{rest}".isdecimal() else None
+
+
 def _one_of(choices: Any) -> Callable[[str], str | None]:
     known = get_args(choices)
     return lambda text: text if text in known else None
@@ -92,6 +106,8 @@ READERS: Final[dict[str, Callable[[str], Any]]] = {
     "--emit": _one_of(Emit),
     "--save-video": Path,
     "--snapshot": Path,
+    "--every-n": _count,
+    "--idle-fps": _rate,
 }
 """The options with a value; each reader returns None for what Typer shall judge."""
-FLAGS: Final = frozenset({"--display"})
+FLAGS: Final = frozenset({"--display", "--realtime"})

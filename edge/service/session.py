@@ -2,7 +2,7 @@
 
 import gc
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
@@ -27,17 +27,41 @@ def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
     """
     notifier = Notifier.from_environment()
     parts = open_parts(request.settings(), stack, is_managed=notifier.is_managed)
-    listeners = _open_outputs(parts, request, stack)
+    return run_parts([parts], request, stack, notifier)
+
+
+def run_parts(
+    opened: list[Parts],
+    request: RunRequest,
+    stack: ExitStack,
+    notifier: Notifier,
+    extra: Sequence[Listener] = (),
+) -> RunSummary:
+    """Run opened parts as ``run_session`` does, with ``extra`` listeners beside those asked for.
+
+    Args:
+        opened: the parts, in a list that is emptied: whoever keeps them keeps their models in
+            memory after a reload.
+        request: the command line.
+        stack: closes what is opened here.
+        notifier: for the service manager.
+        extra: see every result.
+
+    Raises:
+        EdgeEmoError: a part failed on the way, or an output can not be opened.
+    """
+    parts = opened.pop()
+    listeners = [*_open_outputs(parts, request, stack), *extra]
     if sys.stderr.isatty():
         listeners.append(_status(stack))
     supervision = Supervision(notifier, _Reload(request, parts))
     service = Service(
         parts.source, parts.pipeline, parts.sink, _reporter(parts), listeners, supervision
     )
-    facts, log_path = parts.facts, parts.log.path
+    facts, log_path = parts.facts, parts.log.path if parts.log else None
     # Where records go to the standard output, its reader gets nothing else.
     screen = sys.stderr if "stdout" in parts.config.log.also else sys.stdout
-    del parts  # or its models would stay in memory after a reload
+    del parts
     # All that is here now is here to stay: later collections need not look at it.
     gc.freeze()
     gc.enable()
@@ -70,7 +94,7 @@ def _reporter(parts: Parts) -> Reporter:
             interval_s=log.interval_s,
             health_interval_s=log.health_interval_s,
             details=log.details,
-            first_seq=parts.log.next_seq,
+            first_seq=parts.log.next_seq if parts.log else 0,
         )
     )
 
@@ -124,7 +148,7 @@ def _status(stack: ExitStack) -> Listener:
 
 
 def _print_summary(
-    summary: RunSummary, log_path: Path, request: RunRequest, screen: TextIO
+    summary: RunSummary, log_path: Path | None, request: RunRequest, screen: TextIO
 ) -> None:
     rows = {
         "frames": str(summary.frames),
@@ -134,7 +158,7 @@ def _print_summary(
         "records": str(summary.records),
         "lost records": str(summary.dropped_records or ""),
         "ended by": summary.reason,
-        "log": str(log_path),
+        "log": str(log_path or ""),
         "video": _if_written(request.save_video),
         "picture": _if_written(request.snapshot),
     }

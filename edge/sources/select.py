@@ -15,9 +15,11 @@ from edge.sources.demo import DemoSource
 from edge.sources.demo_camera import DemoCamera
 from edge.sources.latest import LatestFrame
 from edge.sources.opencv import OpenCvCamera, OpenCvFile, OpenCvStream
+from edge.sources.paced import Paced
 from edge.sources.picture_watch import WatchedSource, WatchLimits
 from edge.sources.reconnect import ReconnectingSource
 from edge.sources.replay import SUFFIXES, ReplaySource
+from edge.sources.thinned import EveryNth
 
 Kind = Literal["auto", "camera", "picamera", "stream", "file", "pictures", "demo"]
 
@@ -47,6 +49,8 @@ class SourceOptions:
         size_hw: wanted of a camera, in pixels; the demo's own size.
         fps: wanted of a camera, in frames per second; the demo keeps its own.
         image_fps: a folder's pictures are a sequence at this rate; None, each stands alone.
+        every_n: only every n-th frame is given.
+        realtime: a recording's frames come when a camera's would.
         reconnect: a live source that is absent or fails is opened again, for ever.
         limits: how long a live source's pictures may be frozen or black.
     """
@@ -54,6 +58,8 @@ class SourceOptions:
     size_hw: tuple[int, int] = (480, 640)
     fps: float = 30.0
     image_fps: float | None = None
+    every_n: int = 1
+    realtime: bool = False
     reconnect: bool = False
     limits: WatchLimits = field(default_factory=WatchLimits)
 
@@ -87,18 +93,36 @@ def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:
     """
     options = options or SourceOptions()
     kind = source_kind(spec)
+    if kind in LIVE:
+        return _open_live(kind, spec, options)
+    if spec == _LIVE_DEMO:
+        demo = DemoCamera(DemoSource(size_hw=options.size_hw))
+        return LatestFrame(_thinned(demo, options))
+    recording = _thinned(_open_recording(kind, spec, options), options)
+    return LatestFrame(Paced(recording)) if options.realtime else recording
+
+
+def _open_recording(kind: Kind, spec: str, options: SourceOptions) -> FrameSource:
     if kind == "demo":
-        demo = DemoSource(size_hw=options.size_hw)
-        return LatestFrame(DemoCamera(demo)) if spec == _LIVE_DEMO else demo
-    path = _path(spec)
+        return DemoSource(size_hw=options.size_hw)
     if kind == "pictures":
-        return ReplaySource(path, options.image_fps)
-    if kind == "file":
-        return OpenCvFile(path)
-    open_camera = _opener(kind, spec, options)
+        return ReplaySource(_path(spec), options.image_fps)
+    return OpenCvFile(_path(spec))
+
+
+def _open_live(kind: Kind, spec: str, options: SourceOptions) -> FrameSource:
+    opener = _opener(kind, spec, options)
+
+    def open_camera() -> FrameSource:
+        return _thinned(opener(), options)
+
     if options.reconnect:
         return LatestFrame(ReconnectingSource(open_camera, options.limits))
     return LatestFrame(WatchedSource(open_camera(), options.limits))
+
+
+def _thinned(source: FrameSource, options: SourceOptions) -> FrameSource:
+    return EveryNth(source, options.every_n) if options.every_n > 1 else source
 
 
 def _opener(kind: Kind, spec: str, options: SourceOptions) -> Callable[[], FrameSource]:

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 HEAVY = ("tensorflow", "keras", "sklearn", "matplotlib", "mediapipe", "duckdb", "pyinfra")
+SERVER = ("starlette", "uvicorn", "anyio")
 HOST_ONLY = ("host_training", "converters", "deploy")
 
 PROBE = """
@@ -38,22 +39,22 @@ def loaded_by(*arguments: str) -> set[str]:
 def test_help_loads_nothing_heavy():
     """`edgeemo --help` lists every command without one heavy library, OpenCV included."""
     loaded = loaded_by("--help")
-    assert not loaded & {*HEAVY, *HOST_ONLY, "cv2", "ai_edge_litert"}
+    assert not loaded & {*HEAVY, *HOST_ONLY, *SERVER, "cv2", "ai_edge_litert"}
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "doctor", "train", "evaluate", "convert", "inspect", "logs"]
+    "command", ["run", "doctor", "train", "evaluate", "convert", "inspect", "logs", "view"]
 )
 def test_a_commands_help_loads_nothing_heavy(command):
     """Nor does the help of a command, those of the workstation included."""
     loaded = loaded_by(command, "--help")
-    assert not loaded & {*HEAVY, *HOST_ONLY}
+    assert not loaded & {*HEAVY, *HOST_ONLY, *SERVER}
 
 
 def test_run_needs_nothing_of_the_workstation(tmp_path):
     """A run on the demo loads neither a training library nor mediapipe, installed or not."""
     loaded = loaded_by("run", "--source", "demo", "--max-frames", "2", "--log-dir", str(tmp_path))
-    assert not loaded & {*HEAVY, *HOST_ONLY, "pydantic"}
+    assert not loaded & {*HEAVY, *HOST_ONLY, *SERVER, "pydantic"}
 
 
 def test_a_plain_run_loads_no_more_than_it_needs(tmp_path):
@@ -104,3 +105,19 @@ main(["run", "--source", "demo", "--max-frames", "2", "--log-dir", {str(tmp_path
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("enabled True")
+
+
+@pytest.mark.parametrize("package", ["starlette", "uvicorn"])
+def test_a_page_without_its_extra_is_one_clear_line(package, tmp_path):
+    """`edgeemo view` on a device that has no server says what to install."""
+    code = f"""
+import sys
+sys.modules[{package!r}] = None  # as if it were not installed
+from edge.cli import main
+main(["view", "--source", "demo", "--log-dir", {str(tmp_path / "logs")!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "pip install 'edgeemo[view]'" in line
+    assert not (tmp_path / "logs").exists()

@@ -1,0 +1,65 @@
+"""`edgeemo view`. The server is imported inside: a device that shows no page needs none."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.config import MesherKind
+from edge.errors import ConfigError
+from edge.run_request import RunRequest
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(view)
+
+
+def view(
+    source: Annotated[str | None, typer.Option(help="What `edgeemo run` takes.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Model bundle; the packaged one by default.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
+    log_dir: Annotated[
+        Path | None, typer.Option(help="Write the log, too, into this directory.")
+    ] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
+    mesher: Annotated[MesherKind | None, typer.Option(help="What finds the faces.")] = None,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="Show the pictures; without, the drawn mesh alone.")
+    ] = False,
+    bind: Annotated[
+        str, typer.Option(help="Address to listen at; any but the loopback one asks for a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8765,
+    token_file: Annotated[
+        Path | None, typer.Option(help="Ask for the token in this file, made if there is none.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A further name by which the page may be opened.")
+    ] = None,
+) -> None:
+    """Watch a source and show what is seen as a live page."""
+    try:
+        from edge.view.session import ViewRequest, run_view
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"starlette", "uvicorn"}:
+            raise
+        raise ConfigError(
+            f"`edgeemo view` needs {error.name}, which is not installed; "
+            "install its extra: pip install 'edgeemo[view]'"
+        ) from error
+
+    request = RunRequest(
+        source=source,
+        model=model,
+        config=config,
+        log_dir=log_dir,
+        max_frames=max_frames,
+        mesher=mesher,
+    )
+    page = ViewRequest(bind, port, token_file, tuple(allow_host or ()), frames)
+    with ExitStack() as stack:
+        run_view(request, page, stack)

@@ -1,0 +1,13 @@
+"""The sink of a run that shall leave nothing behind."""
+
+from edge.contract.logrecord import LogRecord
+
+
+class Nowhere:
+    """Takes every record and keeps none."""
+
+    def write(self, record: LogRecord) -> None:
+        """Forget ``record``."""
+
+    def close(self) -> None:
+        """Do nothing."""

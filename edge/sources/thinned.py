@@ -1,0 +1,53 @@
+"""Every n-th frame of a source, for boards that can not keep up and questions that need no more."""
+
+import dataclasses
+from typing import Any
+
+from edge.protocols import FrameSource
+from edge.records import Frame
+
+
+class EveryNth:
+    """Gives the first frame of a source and then every n-th; their numbers and times stay.
+
+    Args:
+        source: what is thinned; its other attributes show through.
+        n: 2 or more; one frame of so many is given.
+    """
+
+    def __init__(self, source: FrameSource, n: int) -> None:
+        self._source = source
+        self._n = n
+        self._has_begun = False
+
+    @property
+    def fps(self) -> float:
+        """Frames given per second, where the source tells its own rate."""
+        return float(self._source.fps) / self._n  # type: ignore[attr-defined]
+
+    def read(self) -> Frame | None:
+        """Return the next frame that is not left out; None at the end.
+
+        A cut among those left out is one for the frame that follows.
+
+        Raises:
+            CameraError: the source failed.
+        """
+        is_cut = False
+        for _ in range(self._n - 1 if self._has_begun else 0):
+            skipped = self._source.read()
+            if skipped is None:
+                return None
+            is_cut = is_cut or skipped.cut
+        self._has_begun = True
+        frame = self._source.read()
+        if frame is not None and is_cut and not frame.cut:
+            return dataclasses.replace(frame, cut=True)
+        return frame
+
+    def close(self) -> None:
+        """Release the source."""
+        self._source.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)

@@ -1,0 +1,93 @@
+"""The page's routes: a few files that never change, and a stream of events."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from edge.view.access import Access
+from edge.view.guard import Guard
+from edge.view.hub import Hub
+
+STATIC: Final = Path(__file__).parent / "static"
+_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_ASKING: Final = "token.html"
+_STALL_S: Final = 20.0
+"""A viewer that takes nothing for so long is let go; a browser that still lives comes back."""
+
+
+def page(hub: Hub, access: Access) -> ASGIApp:
+    """Return the whole page as an ASGI application."""
+    files = {path.name: path for path in sorted(STATIC.iterdir()) if path.suffix in _TYPES}
+    asking = files.pop(_ASKING).read_bytes()
+    routes = [_file_route(name, path) for name, path in files.items()]
+
+    async def events(_: Request) -> Response:
+        if hub.is_full:
+            return PlainTextResponse("edgeemo: too many viewers\n", 503, {"retry-after": "10"})
+        return EventStream(hub)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with hub.running():
+            yield
+
+    app = Starlette(routes=[*routes, Route("/events", events)], lifespan=lifespan)
+    return Guard(app, access, asking)
+
+
+class EventStream(Response):
+    """Sends one viewer its events until it goes, stalls, or the run ends."""
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(media_type="text/event-stream")
+        del self.headers["content-length"]
+        self._hub = hub
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream."""
+        sending = asyncio.create_task(self._send_all(scope, send))
+        leaving = asyncio.create_task(_until_gone(receive))
+        try:
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sending.cancel()
+            leaving.cancel()
+            await asyncio.gather(sending, leaving, return_exceptions=True)
+
+    async def _send_all(self, scope: Scope, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        more = scope["method"] != "HEAD"
+        if more:
+            async with contextlib.aclosing(self._hub.events()) as events:
+                async for event in events:
+                    async with asyncio.timeout(_STALL_S):  # the server waits for a full buffer
+                        await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _file_route(name: str, path: Path) -> Route:
+    content, media_type = path.read_bytes(), _TYPES[path.suffix]
+
+    async def answer(_: Request) -> Response:
+        return Response(content, media_type=media_type)
+
+    return Route("/" if name == "index.html" else f"/{name}", answer)

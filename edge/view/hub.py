@@ -1,0 +1,183 @@
+"""Between the pipeline's thread and the server's: the newest result, and nothing older.
+
+The pipeline hands a reference over and goes on; all work for viewers is done in the server's
+thread, once for all of them. There is no queue: a viewer is given the newest event when it is
+ready for one, so a slow one misses events and a vanished one costs nothing.
+"""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from typing import Any, Final
+
+from edge import machine
+from edge.records import FrameResult
+from edge.view import messages
+
+MAX_VIEWERS: Final = 64
+HISTORY_S: Final = 60.0
+
+_EVENTS_PER_S: Final = 10.0
+_HISTORY_STEP_S: Final = 0.25
+_KEEP_ALIVE_S: Final = 10.0
+_VITALS_S: Final = 1.0
+
+
+class Hub:
+    """Gives what the pipeline sees to any number of viewers.
+
+    Args:
+        about: facts for the page: device, session, source, model and so on.
+        frames: send the pictures, too.
+        dropped: tells how many frames the source has dropped.
+
+    Attributes:
+        error: what ended the work for the viewers, if anything did.
+    """
+
+    def __init__(
+        self, about: Mapping[str, Any], *, frames: bool, dropped: Callable[[], int] = lambda: 0
+    ) -> None:
+        self._about = about
+        self._frames = frames
+        self._vitals = _Vitals(dropped)
+        self._lock = threading.Lock()
+        self._history: deque[messages.Moment] = deque(maxlen=round(HISTORY_S / _HISTORY_STEP_S))
+        self._newest: FrameResult | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # Below is the server thread's own.
+        self._viewers = 0
+        self._number = 0
+        self._event = b""
+        self._ended = False
+        self.error: BaseException | None = None
+
+    @property
+    def viewers(self) -> int:
+        """How many are watching."""
+        return self._viewers
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether one more viewer is one too many."""
+        return self._viewers >= MAX_VIEWERS
+
+    # In the pipeline's thread.
+
+    def publish(self, result: FrameResult) -> None:
+        """Take a result; never waits for a viewer or for the server."""
+        self._vitals.frames += 1
+        with self._lock:
+            last_s = self._history[-1][0] if self._history else -_HISTORY_STEP_S
+            if result.frame.t_s - last_s >= _HISTORY_STEP_S:
+                self._history.append(messages.moment(result))
+            # A picture is kept for as long as it takes to send it, and only while someone watches.
+            self._newest = result if self._viewers else None
+        if self._viewers:
+            self._call(self._wake.set)
+
+    def end(self, reason: str) -> None:
+        """Tell the viewers that there will be no more: ``reason`` is an error, or nothing."""
+        self._call(lambda: self._finish(reason))
+
+    def _call(self, action: Callable[[], None]) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the server has ended meanwhile
+                self._loop.call_soon_threadsafe(action)
+
+    # In the server's thread.
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Make events of results inside the block."""
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._loop = asyncio.get_running_loop()
+        pump = asyncio.create_task(self._pump())
+        try:
+            yield
+        finally:
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """Yield the events of one viewer: hello, then always the newest, until the run ends."""
+        self._viewers += 1
+        try:
+            with self._lock:
+                history = list(self._history)
+            number = self._number
+            yield messages.hello(self._about, frames=self._frames, history=history)
+            while not (self._ended and number == self._number):
+                try:
+                    async with asyncio.timeout(_KEEP_ALIVE_S), self._changed:
+                        while self._number == number:
+                            await self._changed.wait()
+                except TimeoutError:
+                    yield messages.KEEP_ALIVE
+                    continue
+                number = self._number
+                yield self._event
+        finally:
+            self._viewers -= 1
+
+    async def _pump(self) -> None:
+        try:
+            await self._serve_newest()
+        except Exception as error:
+            self.error = error
+
+    async def _serve_newest(self) -> None:
+        while not self._ended:
+            await self._wake.wait()
+            self._wake.clear()
+            with self._lock:
+                result, self._newest = self._newest, None
+            if result is not None:
+                health = self._vitals.read(self._viewers)
+                await self._post(messages.seen(result, health, frames=self._frames))
+                del result  # or its picture would be kept for as long as nobody watches
+                await asyncio.sleep(1 / _EVENTS_PER_S)
+
+    async def _post(self, event: bytes, *, is_last: bool = False) -> None:
+        async with self._changed:
+            if not self._ended:  # a frame that was on its way does not hide the end
+                self._number += 1
+                self._event = event
+                self._ended = is_last
+                self._changed.notify_all()
+
+    def _finish(self, reason: str) -> None:
+        self._last = asyncio.ensure_future(self._post(messages.ended(reason), is_last=True))
+
+
+class _Vitals:
+    """Measures the service, at most once a second, and only when asked."""
+
+    def __init__(self, dropped: Callable[[], int]) -> None:
+        self.frames = 0
+        self._dropped = dropped
+        self._measured_s = time.monotonic()
+        self._measured_frames = 0
+        self._fps = 0.0
+        self._machine: tuple[float, float | None] = (0.0, None)
+
+    def read(self, viewers: int) -> messages.Health:
+        """Return the health since the last measurement."""
+        now_s = time.monotonic()
+        elapsed_s = now_s - self._measured_s
+        if elapsed_s >= _VITALS_S or self._machine[0] == 0:
+            self._fps = (self.frames - self._measured_frames) / elapsed_s if elapsed_s > 0 else 0.0
+            self._measured_s, self._measured_frames = now_s, self.frames
+            self._machine = machine.rss_mb(), machine.temperature_c()
+        rss_mb, temperature_c = self._machine
+        return messages.Health(
+            fps=round(self._fps, 1),
+            dropped_frames=self._dropped(),
+            rss_mb=round(rss_mb, 1),
+            temperature_c=temperature_c,
+            viewers=viewers,
+        )

@@ -1,0 +1,142 @@
+"""What the page is told: server-sent events with JSON, which escapes every line break.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import InferenceError
+from edge.preview.topology import CONTOURS, LINES
+from edge.records import FaceResult, FrameResult
+
+KEEP_ALIVE: Final = b": still here\n\n"
+"""A comment: it shows both ends that the other is there."""
+
+_RETRY_MS: Final = 1000
+"""How long a browser waits before it connects again."""
+_STEPS: Final = 4
+"""Mesh points travel as whole quarters of a pixel."""
+_LONGEST_PX: Final = 960
+_QUALITY: Final = 75
+
+Moment = tuple[float, tuple[tuple[int, str, float], ...]]
+"""A point of the timeline: ``t_s``, and track, label and confidence of each face."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the service is doing, as the page shows it.
+
+    Attributes:
+        fps: frames processed per second of wall-clock time.
+        dropped_frames: frames that the camera gave and nobody had time for.
+        rss_mb: resident memory, in MB of 10**6 bytes.
+        temperature_c: SoC temperature, where the machine tells.
+        viewers: open pages.
+    """
+
+    fps: float
+    dropped_frames: int
+    rss_mb: float
+    temperature_c: float | None
+    viewers: int
+
+
+def hello(about: Mapping[str, Any], *, frames: bool, history: Sequence[Moment]) -> bytes:
+    """Return the first event of a connection: who speaks, how a mesh is drawn, the last minute."""
+    return _event(
+        "hello",
+        {
+            "about": about,
+            "frames": frames,
+            "contours": CONTOURS,
+            "lines": LINES,
+            "steps": _STEPS,
+            "history": history,
+        },
+        retry=True,
+    )
+
+
+def seen(result: FrameResult, health: Health, *, frames: bool) -> bytes:
+    """Return the event of a frame: its faces, and its picture only if ``frames``."""
+    height, width = result.frame.size_hw
+    content = {
+        "index": result.frame.index,
+        "t_s": round(result.frame.t_s, 3),
+        "size": (width, height),
+        "faces": [_face(face) for face in result.faces],
+        "latency_ms": round(result.latency_ms, 1),
+        "stage_ms": {stage: round(ms, 1) for stage, ms in result.stage_ms.items()},
+        "health": health,
+    }
+    if frames:
+        content["jpeg"] = base64.b64encode(jpeg(result.frame.image)).decode("ascii")
+    return _event("seen", content)
+
+
+def ended(reason: str) -> bytes:
+    """Return the last event of a run."""
+    return _event("ended", {"reason": reason})
+
+
+def moment(result: FrameResult) -> Moment:
+    """Return what the timeline keeps of a frame."""
+    faces = tuple(
+        (face.track.track_id, face.state.label, round(face.state.confidence, 3))
+        for face in result.faces
+    )
+    return round(result.frame.t_s, 3), faces
+
+
+def jpeg(image: NDArray[np.uint8]) -> bytes:
+    """Return a picture, BGR uint8, as a JPEG whose longer side has at most 960 pixels.
+
+    Raises:
+        InferenceError: OpenCV can not encode it.
+    """
+    scale = _LONGEST_PX / max(image.shape[:2])
+    small = (
+        cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        if scale < 1
+        else image
+    )
+    done, encoded = cv2.imencode(".jpg", small, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
+    if not done:
+        raise InferenceError(f"OpenCV can not encode a picture of shape {image.shape} as JPEG")
+    return encoded.tobytes()
+
+
+def _face(face: FaceResult) -> dict[str, Any]:
+    state = face.state
+    return {
+        "id": face.track.track_id,
+        "label": state.label,
+        "confidence": round(state.confidence, 3),
+        "scores": [
+            (label, round(float(score), 3))
+            for label, score in zip(state.labels, state.scores, strict=True)
+        ],
+        "box": _whole(face.track.face.box_xyxy),
+        "points": _whole(face.track.face.points[:, :2]),
+    }
+
+
+def _whole(values: NDArray[np.float32]) -> list[int]:
+    """Return coordinates as whole steps, in one list, all of them finite and near."""
+    near = np.clip(np.nan_to_num(values.astype(np.float64)), -1e5, 1e5)
+    steps: list[int] = np.rint(near * _STEPS).astype(np.int64).ravel().tolist()
+    return steps
+
+
+def _event(kind: str, content: Mapping[str, Any], *, retry: bool = False) -> bytes:
+    first = b"retry: %d\n" % _RETRY_MS if retry else b""
+    return b"%sevent: %s\ndata: %s\n\n" % (first, kind.encode(), msgspec.json.encode(content))

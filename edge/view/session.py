@@ -1,0 +1,95 @@
+"""`edgeemo view`: the run of `edgeemo run`, with the page's server beside it."""
+
+import logging
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edge.build import Parts, open_parts
+from edge.run_request import RunRequest
+from edge.service.daemon import RunSummary
+from edge.service.notify import Notifier
+from edge.service.session import run_parts
+from edge.view.access import Access, read_token, rules
+from edge.view.app import page
+from edge.view.hub import Hub
+from edge.view.server import PageServer, listen
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRequest:
+    """How the page is served.
+
+    Attributes:
+        address, port: where to listen; port 0 is any free one.
+        token_file: holds the token, or will; None asks for none.
+        hosts: further names by which the page may be opened.
+        frames: send the pictures, too.
+    """
+
+    address: str = "127.0.0.1"
+    port: int = 8765
+    token_file: Path | None = None
+    hosts: tuple[str, ...] = ()
+    frames: bool = False
+
+
+def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> RunSummary:
+    """Serve the page until the source ends or a signal comes.
+
+    Records are written where ``request`` names a directory, else nowhere.
+
+    Raises:
+        EdgeEmoError: the page can not be served, a part can not be opened, or one failed.
+    """
+    sock = listen(view.address, view.port)
+    stack.callback(sock.close)
+    address, port = sock.getsockname()[:2]
+    token = read_token(view.token_file) if view.token_file else None
+    access = rules(address, port, token, view.hosts)
+    request = _to_watch(request)
+    notifier = Notifier.from_environment()
+    parts = open_parts(
+        request.settings(),
+        stack,
+        is_managed=notifier.is_managed,
+        keep_records=request.log_dir is not None,
+    )
+    source = parts.source
+    hub = Hub(_about(parts), frames=view.frames, dropped=lambda: getattr(source, "dropped", 0))
+    server = stack.enter_context(PageServer(page(hub, access), hub, sock))
+    _log.info("watch at %s", _link(view.address, port, access))
+    opened = [parts]
+    del parts
+    return run_parts(opened, request, stack, notifier, [server.show])
+
+
+def _to_watch(request: RunRequest) -> RunRequest:
+    """Have a recording play at its own speed, and the demo without end."""
+    spec = request.settings().source.spec
+    return msgspec.structs.replace(
+        request, realtime=True, source="demo:live" if spec == "demo" else request.source
+    )
+
+
+def _about(parts: Parts) -> dict[str, object]:
+    told = ("version", "source", "model", "mesher", "runtime", "labels")
+    return {
+        "device": parts.device,
+        "session": parts.session,
+        **{name: parts.facts[name] for name in told},
+    }
+
+
+def _link(address: str, port: int, access: Access) -> str:
+    """Return the page's address; with the token for a person only, not for a journal."""
+    host = f"[{address}]" if ":" in address else address
+    url = f"http://{host}:{port}/"
+    if access.token is None:
+        return url
+    return f"{url}?token={access.token}" if sys.stderr.isatty() else f"{url} (asks for the token)"

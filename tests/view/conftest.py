@@ -1,0 +1,122 @@
+"""A real server on a free port of the loopback address, and what talks to it."""
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.records import EmotionEstimate, EmotionState, FaceResult, FaceTrack, FrameResult
+from edge.testing import make_face, make_frame
+from edge.view.access import rules
+from edge.view.app import page
+from edge.view.hub import Hub
+from edge.view.server import PageServer, listen
+
+LABELS = ("neutral", "happiness")
+ABOUT = {"device": "pi", "session": "s", "source": "demo", "model": "m", "runtime": "r"}
+
+
+def make_result(index: int, label: str = "happiness", image: Any = None) -> FrameResult:
+    """Return a frame with one face that shows ``label``."""
+    scores = np.array([label == name for name in LABELS], np.float32)
+    face = FaceResult(
+        FaceTrack(1, make_face((100, 80, 220, 240)), 0.0, index == 0),
+        EmotionEstimate(LABELS, scores),
+        EmotionState(LABELS, scores, label, 1.0, False, 0.0),
+    )
+    return FrameResult(make_frame(index, image), (face,), (), {"mesh": 5.0})
+
+
+class Viewer:
+    """One open stream; iterating gives ``(kind, content)`` of its events."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self.connection.request("GET", "/events")
+        self.response = self.connection.getresponse()
+        assert self.response.status == 200, self.response.read()
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        kind = ""
+        while line := self.response.readline():
+            name, _, value = line.rstrip(b"\n").partition(b": ")
+            if name == b"event":
+                kind = value.decode()
+            elif name == b"data":
+                yield kind, json.loads(value)
+
+    def next(self, wanted: str) -> Any:
+        """Return the content of the next event of a kind."""
+        return next(content for kind, content in self if kind == wanted)
+
+    def close(self) -> None:
+        """Go."""
+        self.response.close()
+        self.connection.close()
+
+
+class Served:
+    """A running server with its hub."""
+
+    def __init__(self, stack: ExitStack, hub: Hub, address: str, token: str | None) -> None:
+        self.hub = hub
+        sock = listen(address, 0)
+        stack.callback(sock.close)
+        self.port: int = sock.getsockname()[1]
+        self.access = rules(sock.getsockname()[0], self.port, token)
+        self.server = stack.enter_context(PageServer(page(hub, self.access), hub, sock))
+        self._stack = stack
+
+    def get(self, path: str = "/", method: str = "GET", **headers: str) -> tuple[int, Any, bytes]:
+        """Return status, headers and body of one request; ``host="..."`` replaces the Host."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        given.setdefault("host", f"127.0.0.1:{self.port}")
+        connection.putrequest(method, path, skip_host=True)
+        for name, value in given.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        response = connection.getresponse()
+        body = b"" if response.headers.get_content_type() == "text/event-stream" else None
+        answer = response.status, response.headers, response.read() if body is None else body
+        response.close()
+        connection.close()
+        return answer
+
+    def watch(self) -> Viewer:
+        """Open a stream."""
+        viewer = Viewer(self.port)
+        self._stack.callback(viewer.close)
+        return viewer
+
+
+@pytest.fixture
+def serve():
+    """Start servers; they end, and their viewers before them, with the test."""
+    with ExitStack() as stack:
+
+        def start(
+            about: Any = ABOUT, *, address: str = "127.0.0.1", token: str | None = None, **options
+        ) -> Served:
+            options.setdefault("frames", False)
+            return Served(stack, Hub({**ABOUT, **about}, **options), address, token)
+
+        yield start
+
+
+@pytest.fixture
+def result():
+    """Make results: ``result(index, label, image)``."""
+    return make_result
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])

@@ -1,0 +1,296 @@
+"""The page in a real headless Chromium, driven through its own protocol over two pipes."""
+
+import base64
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium here; apt-get install chromium"
+)
+
+
+ON_3_AND_4 = """
+import fcntl, os, sys
+commands, answers = (fcntl.fcntl(int(fd), fcntl.F_DUPFD, 10) for fd in sys.argv[1:3])
+os.dup2(commands, 3)
+os.dup2(answers, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Starts a program as Chromium wants it: commands on descriptor 3, answers on 4."""
+
+
+class Browser:
+    """One page of a Chromium; https://chromedevtools.github.io/devtools-protocol/."""
+
+    def __init__(self, profile: Path) -> None:
+        from_us, to_it = os.pipe()
+        from_it, to_us = os.pipe()
+        flags = [
+            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+            "--no-first-run", "--disable-background-networking", "--disable-component-update",
+            "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank",
+        ]  # fmt: skip
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", ON_3_AND_4, str(from_us), str(to_us), CHROMIUM, *flags],
+            pass_fds=(from_us, to_us),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(from_us)
+        os.close(to_us)
+        self._to_it = to_it
+        self._from_it = open(from_it, "rb", buffering=0)  # noqa: PTH123, SIM115 - a descriptor
+        self._rest = b""
+        self._ids = itertools.count(1)
+        self._session: str | None = None
+        self.problems: list[str] = []
+
+    def attach(self) -> None:
+        """Take its one page."""
+        (page,) = [
+            target
+            for target in self.call("Target.getTargets")["targetInfos"]
+            if target["type"] == "page"
+        ]
+        attached = self.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params: Any) -> Any:
+        """Send one command and return its answer; what the page complains about is kept."""
+        number = next(self._ids)
+        message = {"id": number, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._to_it, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._read()
+            if answer.get("id") == number:
+                assert "error" not in answer, answer
+                return answer["result"]
+            self._note(answer)
+
+    def evaluate(self, script: str) -> Any:
+        """Return what an expression of the page is."""
+        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def text(self, selector: str) -> str:
+        """Return the text of an element, or nothing."""
+        return self.evaluate(f"document.querySelector({selector!r})?.textContent ?? ''")
+
+    def wait(self, script: str) -> Any:
+        """Wait until an expression is true, and return it."""
+        give_up_s = time.monotonic() + 60
+        while not (value := self.evaluate(script)):
+            assert time.monotonic() < give_up_s, (script, self.text("body"))
+            time.sleep(0.05)
+        return value
+
+    def shape(self, width: int, height: int, scheme: str, scale: float = 1) -> None:
+        """Be a screen of that size, light or dark."""
+        size = {"width": width, "height": height, "deviceScaleFactor": scale}
+        self.call("Emulation.setDeviceMetricsOverride", **size, mobile=width < 600)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.call("Emulation.setEmulatedMedia", features=features)
+
+    def picture(self) -> bytes:
+        """Return the whole page as a PNG."""
+        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        return base64.b64decode(shot["data"])
+
+    def close(self) -> None:
+        """End it."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._to_it, b'{"id":0,"method":"Browser.close"}\0')
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._to_it)
+        self._from_it.close()
+
+    def _read(self) -> Any:
+        while b"\0" not in self._rest:
+            more = self._from_it.read(1 << 20)
+            assert more, "chromium has ended"
+            self._rest += more
+        message, _, self._rest = self._rest.partition(b"\0")
+        return json.loads(message)
+
+    def _note(self, message: Any) -> None:
+        params = message.get("params", {})
+        if message.get("method") == "Runtime.exceptionThrown":
+            self.problems.append(json.dumps(params))
+        elif message.get("method") == "Log.entryAdded":
+            entry = params["entry"]
+            if entry["level"] == "error" and "ERR_" not in entry["text"]:  # a server that restarts
+                self.problems.append(entry["text"])
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """A browser that must have nothing to complain about in the end."""
+    chromium = Browser(tmp_path / "profile")
+    try:
+        chromium.attach()
+        yield chromium
+    finally:
+        chromium.close()
+    assert chromium.problems == []
+
+
+@contextlib.contextmanager
+def viewing(port: int, *arguments: str):
+    """Run `edgeemo view` on the demo."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge.cli", "view", "--source", "demo", "--port", str(port),
+         *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+
+
+def opened(browser: Browser, port: int) -> None:
+    """Open the page, as soon as it is served."""
+    give_up_s = time.monotonic() + 60
+    while "errorText" in browser.call("Page.navigate", url=f"http://localhost:{port}/"):
+        assert time.monotonic() < give_up_s
+        time.sleep(0.1)
+    browser.wait(f"location.port === '{port}' && document.readyState === 'complete'")
+
+
+STATE = "document.querySelector('#status').dataset.state"
+LIVE = f"{STATE} === 'live'"
+CAPTION = "(document.querySelector('#faces caption')?.textContent ?? '')"
+
+
+def test_the_demo_live_and_after_a_restart(browser, free_port):
+    """The demo's face is happy, leaves and comes back as another; a restart is survived."""
+    with viewing(free_port):
+        opened(browser, free_port)
+        browser.wait(f"{LIVE} && {CAPTION}.includes('happiness')")
+        first = browser.text("#faces caption")
+        browser.wait("!document.querySelector('#nobody').hidden")
+        assert browser.evaluate("document.querySelectorAll('#faces table').length") == 0
+        browser.wait("document.querySelector('#spoken').textContent === 'No face in view'")
+        second = browser.wait(CAPTION)
+        assert second.split(":")[0] != first.split(":")[0]
+        assert browser.text("#privacy").startswith("No picture leaves")
+    browser.wait(f"{STATE} === 'lost'")
+    with viewing(free_port, "--frames"):
+        browser.wait(f"{LIVE} && {CAPTION}.startsWith('Face 1:')")
+        assert browser.text("#privacy").startswith("Pictures are shown")
+
+
+def test_a_changing_emotion(browser, serve, result):
+    """Label, bars, colours, timeline and what a screen reader hears follow the face."""
+    served = serve({"labels": ["neutral", "happiness"], "device": "<b>pi</b>\n'\""})
+    label, stop = ["happiness"], threading.Event()
+
+    def pipeline() -> None:
+        for index in itertools.count():
+            if stop.wait(0.04):
+                return
+            served.hub.publish(result(index, label[0]))
+
+    thread = threading.Thread(target=pipeline)
+    thread.start()
+    try:
+        opened(browser, served.port)
+        for emotion in ("happiness", "neutral", "happiness"):
+            label[0] = emotion
+            browser.wait(f"{CAPTION} === 'Face 1: {emotion} 100 %'")
+            leading = "document.querySelector('tr[data-leading]')"
+            browser.wait(f"{leading}.cells[0].textContent === '{emotion}'")
+            assert browser.evaluate(f"{leading}.querySelector('.bar span').style.width") == "100%"
+            browser.wait(f"document.querySelector('#spoken').textContent === 'Face 1: {emotion}'")
+        browser.wait("document.querySelector('#timeline').ariaLabel?.includes('neutral')")
+        browser.evaluate("document.querySelector('#pause').click()")
+        browser.wait("document.querySelector('#status').textContent === 'Paused'")
+        give_up_s = time.monotonic() + 60
+        while served.hub.viewers:  # a paused page costs the device nothing
+            assert time.monotonic() < give_up_s
+            time.sleep(0.02)
+        browser.evaluate("document.querySelector('#pause').click()")
+        browser.wait(LIVE)
+    finally:
+        stop.set()
+        thread.join()
+    assert browser.text("#device") == "<b>pi</b>\n'\""
+    assert browser.evaluate("document.querySelector('#device').children.length") == 0
+
+
+def test_a_screen_reader_finds_names_for_everything(browser, serve, result):
+    """Each graphic, table, button and region in the accessibility tree has a name."""
+    served = serve({"labels": ["neutral", "happiness"]})
+    opened(browser, served.port)
+    browser.wait("document.querySelector('#device').textContent === 'pi'")
+    served.hub.publish(result(0))
+    browser.wait(CAPTION)
+    nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
+    named = {"img", "image", "table", "button", "region", "heading"}
+    found = [node for node in nodes if node.get("role", {}).get("value") in named]
+    assert {node["role"]["value"] for node in found} >= {"table", "button", "heading", "region"}
+    assert all(node["name"]["value"].strip() for node in found), found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_in_light_and_dark(browser, serve, result, scheme):
+    """At 320 pixels nothing scrolls sideways, buttons can be touched, and contrast is WCAG's."""
+    browser.shape(320, 640, scheme)
+    served = serve({"labels": ["neutral", "happiness"], "device": "a-very-long-name" * 4})
+    opened(browser, served.port)
+    browser.wait("document.querySelector('#device').textContent !== ''")
+    served.hub.publish(result(0))
+    browser.wait(CAPTION)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 320
+    assert browser.evaluate("document.querySelector('#pause').offsetHeight") >= 44
+    shot = cv2.imdecode(np.frombuffer(browser.picture(), np.uint8), cv2.IMREAD_COLOR)
+    assert (shot[2, 2].mean() > 128) == (scheme == "light")
+    style = "getComputedStyle(document.documentElement).getPropertyValue('--{}').trim()"
+    color = {
+        name: browser.evaluate(style.format(name))
+        for name in ("text", "soft", "card", "ground", "happiness", "neutral", "contempt", "mesh")
+    }
+    for text in ("text", "soft"):
+        assert min(contrast(color[text], color[on]) for on in ("card", "ground")) >= 4.5
+    for drawn in ("happiness", "neutral", "contempt", "mesh"):  # and the labels on them
+        assert contrast(color[drawn], color["card"]) >= 3
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast ratio of two colours, ``#rrggbb``; https://www.w3.org/TR/WCAG22/."""
+
+    def luminance(text: str) -> float:
+        channels = np.array([int(text[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        linear = np.where(
+            channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4
+        )
+        return float(linear @ (0.2126, 0.7152, 0.0722))
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)

@@ -1,0 +1,104 @@
+"""`edgeemo view` as users start it: a process, a real model, the demo."""
+
+import contextlib
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.contract.logrecord import Emotion, ServiceStopped, decode_record
+
+
+def view(*arguments: str, cwd) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "edge.cli", "view", "--source", "demo", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+@contextlib.contextmanager
+def answer(port: int, path: str) -> Iterator[http.client.HTTPResponse]:
+    """Ask until somebody is there to answer."""
+    give_up_s = time.monotonic() + 60
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with contextlib.closing(connection):
+        while True:
+            try:
+                connection.connect()
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < give_up_s
+                time.sleep(0.05)
+        connection.request("GET", path)
+        with connection.getresponse() as response:
+            yield response
+
+
+def test_a_run_with_a_page(tmp_path, free_port):
+    """It shows the demo's face as the model reads it; a signal ends it, the log is whole."""
+    logs = tmp_path / "logs"
+    process = view("--port", str(free_port), "--log-dir", str(logs), cwd=tmp_path)
+    try:
+        with answer(free_port, "/events") as response:
+            while b'"label":"happiness"' not in (line := response.readline()):
+                assert line, "the stream ended"
+        process.send_signal(signal.SIGTERM)
+        code, out, err = ended(process)
+    finally:
+        process.kill()
+    assert code == 0, err
+    assert f"watch at http://127.0.0.1:{free_port}/" in err
+    assert "signal" in out
+    lines = (logs / "edgeemo.jsonl").read_bytes().splitlines()
+    records = [decode_record(line) for line in lines]
+    assert any(isinstance(record, Emotion) for record in records)
+    assert isinstance(records[-1], ServiceStopped)
+
+
+def test_nothing_is_written_unless_asked(tmp_path):
+    """Without --log-dir a page leaves no file behind."""
+    code, out, err = ended(view("--port", "0", "--max-frames", "3", cwd=tmp_path))
+    assert code == 0, err
+    assert "frame limit" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_token_is_no_journals_business(tmp_path):
+    """A bind to every address works with a token file; the token itself is not printed."""
+    arguments = ["--bind", "0.0.0.0", "--port", "0", "--token-file", "token", "--max-frames", "1"]
+    code, out, err = ended(view(*arguments, cwd=tmp_path))
+    assert code == 0, err
+    token = (tmp_path / "token").read_text().strip()
+    assert "asks for the token" in err
+    assert token not in out + err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--bind", "0.0.0.0", "--port", "0"], "--token-file"),
+        (["--bind", "no.such.host.invalid"], "--bind no.such.host.invalid"),
+    ],
+)
+def test_a_page_that_can_not_be_served_is_told(tmp_path, arguments, told):
+    """One line, exit code 2, and nothing is opened or written."""
+    code, _, err = ended(view(*arguments, cwd=tmp_path))
+    assert code == 2
+    (line,) = err.splitlines()
+    assert told in line
+    assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edge import cli_convert, cli_data, cli_evaluate, cli_runs, cli_train
+from edge import cli_convert, cli_data, cli_deploy, cli_evaluate, cli_runs, cli_train
 from edge._version import __version__
 from edge.config import Config, Emit, MesherKind, load_config
 from edge.diagnostics import set_up_logging
@@ -20,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for commands in (cli_data, cli_train, cli_runs, cli_evaluate, cli_convert):
+for commands in (cli_data, cli_train, cli_runs, cli_evaluate, cli_convert, cli_deploy):
     commands.register(app)
 
 

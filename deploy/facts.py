@@ -23,6 +23,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         writable: the prefix can be written without sudo.
         sudo: commands can be run as root without a password.
         staged: sizes of files that were sent before, by SHA-256.
+        present: something is at the prefix.
         wheels: SHA-256 of those that the device kept.
         current: the release that ``current`` points to.
         release: its manifest.
@@ -48,6 +49,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     picamera2: bool
     staging: str
     staged: dict[str, int]
+    present: bool
     wheels: list[str]
     releases: list[str]
     current: str | None

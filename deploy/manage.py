@@ -73,7 +73,7 @@ def remove(target: Target, options: Options, *, purge: bool) -> Outcome:
     """
     with options.connect(target) as device:
         facts = read_facts(device, options.prefix)
-        if not facts.state and not facts.releases and facts.current is None:
+        if not facts.present:
             return Outcome(str(target), "unchanged", "edgeemo is not there")
         removed = _agent(
             device, facts, options.prefix, "remove", ["--purge"] if purge else []

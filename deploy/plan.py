@@ -54,13 +54,14 @@ def make_plan(facts: Facts, release: Release, *, with_service: bool, window_s: f
         with_service: whether it shall run as a service.
         window_s: how long the device watches the release before it counts as good.
     """
-    kept = set(facts.wheels)
+    kept = {*facts.wheels, *(str(entry["sha256"]) for entry in facts.release.get("files", []))}
     is_whole = release.name in facts.releases
-    wanted = {item.sha256: item for item in release.items if item.path.startswith("wheels/")}
-    send = [item for sha256, item in wanted.items() if sha256 not in kept]
-    send += [item for item in release.items if not item.path.startswith("wheels/")]
-    if is_whole:  # the program that switches is all that is needed
-        send = [item for item in release.items if item.sha256 == release.agent]
+    # The program that installs and switches is always sent; of the rest, what is not there yet.
+    send = [
+        item
+        for item in {item.sha256: item for item in release.items}.values()
+        if item.sha256 == release.agent or (item.sha256 not in kept and not is_whole)
+    ]
     send = [item for item in send if facts.staged.get(item.sha256) != item.size]
     plan = Plan(
         refusal=_refusal(facts, release, is_whole=is_whole, with_service=with_service),

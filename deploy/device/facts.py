@@ -99,6 +99,7 @@ def gather(prefix: Path) -> dict[str, Any]:
         "picamera2": importlib.util.find_spec("picamera2") is not None,
         "staging": str(staging),
         "staged": {path.name: path.stat().st_size for path in staging.glob("?" * 64)},
+        "present": prefix.is_dir(),
         "wheels": _names(prefix / "wheels"),
         "releases": [
             name for name in _names(releases) if (releases / name / "release.json").is_file()

@@ -45,10 +45,16 @@ def install(layout: Layout, digest: str, staging: Path) -> str:
     environment = _environment(layout, manifest)
     for entry in manifest["files"]:
         if not entry["path"].startswith("wheels/"):
-            _place(release, entry, staging)
+            _place(layout, release, entry, staging)
     switch(release / "env", f"../../envs/{environment.name}")
-    switch(release / "bin", "env/bin")
-    preflight(release)
+    # The one program of it only: a Python reached through this folder would not find its packages.
+    (release / "bin").mkdir()
+    switch(release / "bin" / "edgeemo", "../env/bin/edgeemo")
+    try:
+        preflight(release)
+    except DeviceError:
+        shutil.rmtree(release)
+        raise
     os.sync()  # thousands of files: all of them are on the disk before the one that says so
     with (release / "release.json").open("w", encoding="utf-8") as file:
         json.dump(manifest, file, indent=1, sort_keys=True)
@@ -126,10 +132,15 @@ def _run(command: list[str], problem: str) -> None:
         raise DeviceError(f"{problem}: over {_PIP_TIMEOUT_S} s") from error
 
 
-def _place(release: Path, entry: dict[str, Any], staging: Path) -> None:
+def _place(layout: Layout, release: Path, entry: dict[str, Any], staging: Path) -> None:
+    """Write a file of the release: as it was sent, or as the current release has it."""
     relative = Path(entry["path"])
     if relative.is_absolute() or ".." in relative.parts:
         raise DeviceError(f"{entry['path']!r} leads out of the release; nothing was installed")
+    known = layout.current / relative
+    if known.is_file() and _sha256(known) == entry["sha256"]:
+        _write(release / relative, known.read_bytes())
+        return
     _write(release / relative, _read(staging / entry["sha256"], entry["sha256"]))
 
 

@@ -3,7 +3,7 @@
 ::
 
     /opt/edgeemo/current -> releases/<id>     the one switch, an atomic rename
-    /opt/edgeemo/releases/<id>/               bin -> env/bin, env -> ../../envs/<key>, model/,
+    /opt/edgeemo/releases/<id>/               bin/edgeemo, env -> ../../envs/<key>, model/,
                                               assets/, units/; release.json, written last, says
                                               that it is whole
     /opt/edgeemo/envs/<key>/                  a virtual environment; releases that differ in the

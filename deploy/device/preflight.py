@@ -61,7 +61,7 @@ def run_demo(release: Path, folder: Path, user: str | None = None) -> None:
 
 
 def _golden(release: Path, folder: Path, user: str | None) -> None:
-    command = [str(release / "bin" / "python"), "-I", "-c", _GOLDEN, str(release / "model")]
+    command = [str(release / "env" / "bin" / "python"), "-I", "-c", _GOLDEN, str(release / "model")]
     steps = float(_child(command, release, folder, user, "the model's golden outputs"))
     if steps > MOST_STEPS:
         raise DeviceError(

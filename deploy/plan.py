@@ -54,13 +54,14 @@ def make_plan(facts: Facts, release: Release, *, with_service: bool, window_s: f
         with_service: whether it shall run as a service.
         window_s: how long the device watches the release before it counts as good.
     """
-    kept = {*facts.wheels, *(str(entry["sha256"]) for entry in facts.release.get("files", []))}
+    kept = {(entry["path"], entry["sha256"]) for entry in facts.release.get("files", [])}
     is_whole = release.name in facts.releases
     # The program that installs and switches is always sent; of the rest, what is not there yet.
     send = [
         item
         for item in {item.sha256: item for item in release.items}.values()
-        if item.sha256 == release.agent or (item.sha256 not in kept and not is_whole)
+        if item.sha256 == release.agent
+        or not (is_whole or item.sha256 in facts.wheels or (item.path, item.sha256) in kept)
     ]
     send = [item for item in send if facts.staged.get(item.sha256) != item.size]
     plan = Plan(

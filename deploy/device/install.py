@@ -79,6 +79,7 @@ def _take_wheels(layout: Layout, manifest: dict[str, Any], staging: Path) -> Non
     for entry in _wheels(manifest):
         path = layout.wheels / entry["sha256"] / Path(entry["path"]).name
         if not path.is_file() or _sha256(path) != entry["sha256"]:
+            shutil.rmtree(path.parent, ignore_errors=True)  # else it would not be sent again
             _write(path, _read(staging / entry["sha256"], entry["sha256"]))
 
 

@@ -115,7 +115,7 @@ class Device:
             raise DeployError(f"the connection was lost ({_one_line(error)})") from error
         if not done:
             lines = [line for line in output.stderr_lines if line.strip()]
-            raise DeployError(lines[-1] if lines else "the command failed without a word")
+            raise DeployError(lines[-1] if lines else "the command or its connection was ended")
         return str(output.stdout)
 
     def put(self, content: bytes, path: str) -> None:

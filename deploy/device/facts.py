@@ -74,6 +74,8 @@ def _libc() -> list[str]:
 
 def gather(prefix: Path) -> dict[str, Any]:
     """Return the facts; ``deploy.facts.Facts`` says what each one means."""
+    # First: what is said to be tried no more must be seen with its outcome.
+    pending = _json(prefix / "pending.json")
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     staging = Path(cache) / "edgeemo-deploy"
     place = _existing(prefix)
@@ -107,7 +109,7 @@ def gather(prefix: Path) -> dict[str, Any]:
         "current": name,
         "release": _json(current / "release.json") or {},
         "state": _json(prefix / "state.json") or {},
-        "pending": _json(prefix / "pending.json"),
+        "pending": pending,
         "service": _service() if has_systemd else {},
     }
 

@@ -78,6 +78,6 @@ $(DEVICE)/.tested-with: $(DEVICE)/.installed
 
 $(FULL)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(FULL)
-	$(FULL)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[host,dev]' $(MEDIAPIPE_NEEDS)
+	$(FULL)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[host,dev,deploy]' $(MEDIAPIPE_NEEDS)
 	$(FULL)/bin/pip install $(PIP_FLAGS) --no-deps $(MEDIAPIPE)
 	@touch $@

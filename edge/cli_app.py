@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from edge import cli_convert, cli_data, cli_evaluate, cli_logs, cli_runs, cli_train, cli_view
+from edge import (
+    cli_convert,
+    cli_data,
+    cli_deploy,
+    cli_evaluate,
+    cli_logs,
+    cli_runs,
+    cli_train,
+    cli_view,
+)
 from edge._version import __version__
 from edge.config import Config, Emit, MesherKind, load_config
 from edge.diagnostics import set_up_logging
@@ -20,7 +29,16 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for commands in (cli_view, cli_logs, cli_data, cli_train, cli_runs, cli_evaluate, cli_convert):
+for commands in (
+    cli_view,
+    cli_logs,
+    cli_data,
+    cli_train,
+    cli_runs,
+    cli_evaluate,
+    cli_convert,
+    cli_deploy,
+):
     commands.register(app)
 
 

@@ -8,6 +8,7 @@
     +-- DataError           a data set's file is not what it should be (host)
     +-- TrainingError       a training run can not go on (host)
     +-- ConversionError     a model does not convert, or the gate was not met (host)
+    +-- DeployError         a device can not be reached, or did not take a release (deploy)
     +-- AssetError          a downloaded file could not be had, or its hash is wrong
     +-- CameraError         a frame source can not be opened or has failed
     |   +-- CameraStuckError  and only a new process can have it again
@@ -17,7 +18,7 @@
     +-- ConfigError         exit code 2: bad usage or configuration
 
 ``DataError`` and ``TrainingError`` live in ``host_training.errors``, ``ConversionError`` in
-``converters.errors``.
+``converters.errors``, ``DeployError`` in ``deploy.errors``.
 """
 
 from typing import ClassVar

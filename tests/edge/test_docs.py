@@ -61,7 +61,7 @@ def test_options_in_the_readme_exist():
     """Every option of every command line shown is one of that command's."""
     for line in re.findall(r"^\$ edgeemo (.*?)(?:#.*)?$", "".join(blocks("console")), re.MULTILINE):
         words = line.split()
-        command = words[:2] if words[0] in ("data", "logs", "runs") else words[:1]
+        command = words[:2] if words[0] in ("data", "deploy", "logs", "runs") else words[:1]
         known = help_of(*command)
         for option in re.findall(r"--[a-z0-9-]+", line):
             assert option in known, f"edgeemo {line}"

@@ -1,0 +1,80 @@
+"""The device's own wheel: ``edge`` as it is here, and nothing of the workstation.
+
+Made by zipping, without a build tool or the network, and the same bytes for the same files, so
+that a second push of the same thing is seen to be the same.
+"""
+
+import base64
+import hashlib
+import io
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from deploy.errors import DeployError
+from edge.contract import bundle
+
+_DISTRIBUTION: Final = "edgeemo"
+_TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)
+_WHEEL: Final = "Wheel-Version: 1.0\nGenerator: edgeemo\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+_ENTRY_POINTS: Final = "[console_scripts]\nedgeemo = edge.cli:entry\n"
+_SKIPPED: Final = frozenset({"__pycache__"})
+
+
+def build_edge_wheel() -> tuple[str, bytes]:
+    """Return file name and content of the wheel.
+
+    Raises:
+        DeployError: edgeemo is not installed, so that its version and needs are unknown.
+    """
+    try:
+        about = metadata.distribution(_DISTRIBUTION)
+    except metadata.PackageNotFoundError as error:
+        raise DeployError("edgeemo is not installed in this Python; `pip install -e .`") from error
+    folder = f"{_DISTRIBUTION}-{about.version}.dist-info"
+    files = _package_files()
+    files[f"{folder}/METADATA"] = _metadata(about)
+    files[f"{folder}/WHEEL"] = _WHEEL.encode()
+    files[f"{folder}/entry_points.txt"] = _ENTRY_POINTS.encode()
+    files[f"{folder}/RECORD"] = _record(files, f"{folder}/RECORD")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, _TIMESTAMP)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED, compresslevel=9)
+    return f"{_DISTRIBUTION}-{about.version}-py3-none-any.whl", buffer.getvalue()
+
+
+def requirements() -> list[str]:
+    """Return what a device needs besides edgeemo itself, as requirement lines."""
+    try:
+        lines = metadata.requires(_DISTRIBUTION) or []
+    except metadata.PackageNotFoundError as error:
+        raise DeployError("edgeemo is not installed in this Python; `pip install -e .`") from error
+    return sorted(line for line in lines if "extra ==" not in line)
+
+
+def _metadata(about: metadata.Distribution) -> bytes:
+    """Name, version and needs; the long description and the extras are of no use there."""
+    lines = ["Metadata-Version: 2.1", f"Name: {_DISTRIBUTION}", f"Version: {about.version}"]
+    lines += [f"Requires-Dist: {line}" for line in requirements()]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _package_files() -> dict[str, bytes]:
+    top = Path(bundle.__file__).parents[1]
+    return {
+        f"edge/{path.relative_to(top).as_posix()}": path.read_bytes()
+        for path in sorted(top.rglob("*"))
+        if path.is_file() and not _SKIPPED & set(path.parts)
+    }
+
+
+def _record(files: dict[str, bytes], own: str) -> bytes:
+    lines = []
+    for name, content in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        lines.append(f"{name},sha256={digest},{len(content)}")
+    return ("\n".join([*lines, f"{own},,"]) + "\n").encode()

@@ -1,0 +1,7 @@
+"""What can go wrong on the way to a device; ``edge.errors`` draws the whole tree."""
+
+from edge.contract.errors import EdgeEmoError
+
+
+class DeployError(EdgeEmoError):
+    """A device can not be reached, does not suit, or did not take a release."""

@@ -1,0 +1,172 @@
+"""One device: facts, plan, files, install, switch, and the verdict that the device comes to."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from deploy.edge_wheel import requirements
+from deploy.errors import DeployError
+from deploy.facts import Facts, decode, probe
+from deploy.plan import Plan, make_plan, render
+from deploy.release import Contents, Release, build_release
+from deploy.targets import Target
+from deploy.transport import Device
+from deploy.wheelhouse import kind_of, wheelhouse
+
+Status = Literal["done", "unchanged", "planned", "rolled back", "failed", "not tried"]
+Say = Callable[[str], object]
+
+_INSTALL_TIMEOUT_S: Final = 2400
+_POLL_S: Final = 1.0
+_PATIENCE_S: Final = 300.0
+"""How much longer than the window a device may take to decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How devices are reached and what is wanted of them.
+
+    Attributes:
+        prefix: where edgeemo is on the device.
+        with_service: install and restart the systemd service.
+        window_s: how long a device watches a new release.
+        dry_run: only say what would be done.
+        constraints: tested versions of the wheels.
+        ssh_config: instead of the user's own.
+        accept_new: accept host keys that are not known yet (a changed one, never).
+    """
+
+    prefix: str = "/opt/edgeemo"
+    with_service: bool = True
+    window_s: float = 60.0
+    dry_run: bool = False
+    constraints: Path | None = None
+    ssh_config: Path | None = None
+    accept_new: bool = False
+
+    def connect(self, target: Target) -> Device:
+        """Return the way to a device."""
+        return Device(target, ssh_config=self.ssh_config, accept_new=self.accept_new)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What happened to one device."""
+
+    target: str
+    status: Status
+    detail: str
+
+    @property
+    def is_good(self) -> bool:
+        """Tell whether the device is as it was asked to be."""
+        return self.status in {"done", "unchanged", "planned"}
+
+
+def read_facts(device: Device, prefix: str) -> Facts:
+    """Ask a device what it is; nothing is written there.
+
+    Raises:
+        DeployError: it has no python3, or did not answer.
+    """
+    return decode(device.run(["python3", "-", prefix], stdin=probe()))
+
+
+def push(target: Target, contents: Contents, options: Options, say: Say) -> Outcome:
+    """Bring a release to one device.
+
+    Raises:
+        DeployError: it could not be done; what ran before runs still.
+        BundleError: the model's bundle is damaged.
+    """
+    with options.connect(target) as device:
+        facts = read_facts(device, options.prefix)
+        release, plan = _prepare(contents, facts, options, say)
+        if plan.refusal:
+            raise DeployError(plan.refusal)
+        if plan.is_nothing:
+            return Outcome(str(target), "unchanged", f"release {release.name} is there and good")
+        for line in render(plan, facts, release):
+            say(line)
+        if options.dry_run:
+            return Outcome(str(target), "planned", f"release {release.name}")
+        _send(device, facts, release, plan)
+        _install(device, facts, release, plan, options.prefix)
+        return _verdict(device, target, release.name, options)
+
+
+def agent_command(facts: Facts, agent: str, verb: str, prefix: str) -> list[str]:
+    """Return the words that let the device's program, sent before, do something."""
+    return ["python3", f"{facts.staging}/{agent}", verb, "--prefix", prefix]
+
+
+def clear_staging(device: Device, facts: Facts) -> None:
+    """Delete what was sent, once it is in its place."""
+    device.run(["rm", "-rf", "--", facts.staging])
+
+
+def send_files(device: Device, facts: Facts, files: dict[str, bytes]) -> None:
+    """Send contents by their SHA-256 to the user's own folder on the device."""
+    device.run(["mkdir", "-p", "-m", "700", "--", facts.staging])
+    for sha256, content in files.items():
+        device.put(content, f"{facts.staging}/{sha256}")
+
+
+def wait_for_verdict(device: Device, prefix: str, window_s: float) -> Facts:
+    """Return the facts when nothing is being tried any more.
+
+    Raises:
+        DeployError: the device can not be asked, or takes far too long.
+    """
+    deadline = time.monotonic() + window_s + _PATIENCE_S
+    while (facts := read_facts(device, prefix)).pending is not None:
+        if time.monotonic() > deadline:
+            raise DeployError("no verdict in time; the device goes on, ask `edgeemo deploy status`")
+        time.sleep(_POLL_S)
+    return facts
+
+
+def _prepare(contents: Contents, facts: Facts, options: Options, say: Say) -> tuple[Release, Plan]:
+    from deploy.facts import refusal
+
+    if reason := refusal(facts):  # before wheels are looked for that do not exist
+        raise DeployError(reason)
+    wheels = wheelhouse(kind_of(facts), requirements(), options.constraints, say)
+    release = build_release(contents, wheels, facts)
+    plan = make_plan(facts, release, with_service=options.with_service, window_s=options.window_s)
+    return release, plan
+
+
+def _send(device: Device, facts: Facts, release: Release, plan: Plan) -> None:
+    files = {item.sha256: item.content() for item in plan.send}
+    if plan.install:
+        files[release.digest] = release.manifest
+    send_files(device, facts, files)
+
+
+def _install(device: Device, facts: Facts, release: Release, plan: Plan, prefix: str) -> None:
+    if plan.install:
+        words = agent_command(facts, release.agent, "install", prefix)
+        words += ["--digest", release.digest, "--staging", facts.staging]
+        device.run(words, sudo=plan.sudo, timeout_s=_INSTALL_TIMEOUT_S)
+    words = agent_command(facts, release.agent, "activate", prefix)
+    words += ["--release", release.name, "--service", plan.service]
+    words += ["--window", str(plan.window_s)]
+    device.run(words, sudo=plan.sudo)
+    clear_staging(device, facts)
+
+
+def _verdict(device: Device, target: Target, name: str, options: Options) -> Outcome:
+    try:
+        facts = wait_for_verdict(device, options.prefix, options.window_s)
+    except DeployError as error:
+        raise DeployError(
+            f"{error}; release {name} is being tried, and the device goes on by itself"
+        ) from error
+    if facts.state.get("good", [])[-1:] == [name] and facts.current == name:
+        return Outcome(str(target), "done", f"release {name} runs and is good")
+    problem = facts.state.get("failed", {}).get(name, {}).get("problem", "no reason was noted")
+    back = f"went back to {facts.current}" if facts.current else "nothing to go back to, stopped"
+    return Outcome(str(target), "rolled back", f"release {name}: {problem}; {back}")

@@ -1,0 +1,185 @@
+"""The way to a device: pyinfra's connectors, over ssh or on this machine itself.
+
+The user's ssh configuration, keys and agent are used as they are. Commands are lists of words,
+quoted here and nowhere else; files go to a folder of the user's own, named by their hashes.
+"""
+
+import io
+import logging
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from deploy.errors import DeployError
+from deploy.targets import Target
+
+_CONNECT_TIMEOUT_S: Final = 15
+_TRANSFER_TIMEOUT_S: Final = 60
+_KEEPALIVE_S: Final = 15
+
+
+def prepare() -> None:
+    """Let pyinfra's way of waiting hold for the whole process; called before all else.
+
+    Raises:
+        DeployError: pyinfra is not installed.
+    """
+    try:
+        from gevent import monkey
+    except ImportError as error:
+        raise DeployError("pyinfra is not installed; `pip install 'edgeemo[deploy]'`") from error
+    # Signals stay Python's own, so that Ctrl-C ends a push as it ends everything.
+    monkey.patch_all(signal=False)
+    logger = logging.getLogger("pyinfra")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False  # what matters is in the errors, once and in our words
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
+    logging.getLogger("paramiko").propagate = False
+
+
+class Device:
+    """One connected device, to be used in a ``with`` block."""
+
+    def __init__(self, target: Target, *, ssh_config: Path | None, accept_new: bool) -> None:
+        self._target = target
+        self._ssh_config = ssh_config
+        self._accept_new = accept_new
+        self._host: Any = None
+
+    def __enter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            DeployError: unreachable, unknown or changed host key, or no key is accepted.
+        """
+        from pyinfra.api import Config, Inventory, State
+        from pyinfra.api.exceptions import ConnectError
+
+        name = self._target.host
+        data = {} if self._target.is_local else self._ssh_data()
+        inventory = Inventory(([(name, data)], {}))
+        state = State(inventory, Config(CONNECT_TIMEOUT=_CONNECT_TIMEOUT_S))
+        self._host = inventory.get_host(name)
+        try:
+            self._host.connect(show_errors=False, raise_exceptions=True)
+        except ConnectError as error:
+            raise DeployError(_explain(str(error), self._target)) from error
+        except Exception as error:  # a key file that can not be read, a proxy that ends, ...
+            raise DeployError(f"can not be connected ({_one_line(error)})") from error
+        state.activate_host(self._host)
+        transport = self._transport()
+        if transport is not None:
+            transport.set_keepalive(_KEEPALIVE_S)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connection."""
+        client = getattr(self._host.connector, "client", None)
+        if client is not None:
+            client.close()
+
+    def run(
+        self, words: Sequence[str], *, stdin: str = "", sudo: bool = False, timeout_s: int = 60
+    ) -> str:
+        """Run a command and return what it printed.
+
+        Args:
+            words: the command; every word is quoted.
+            stdin: text for it.
+            sudo: run it as root, which must not need a password.
+            timeout_s: give up after so long.
+
+        Raises:
+            DeployError: it failed (its last line on stderr), or the connection did.
+        """
+        from pyinfra.api import StringCommand
+
+        command = ["sudo", "-n", "--", *words] if sudo else list(words)
+        options: dict[str, Any] = {"_timeout": timeout_s}
+        if stdin:
+            options["_stdin"] = stdin
+        try:
+            done, output = self._host.run_shell_command(
+                StringCommand(shlex.join(command)), **options
+            )
+        except TimeoutError as error:
+            raise DeployError(f"no answer within {timeout_s} s") from error
+        except Exception as error:  # paramiko and sockets have a dozen of their own
+            raise DeployError(f"the connection was lost ({_one_line(error)})") from error
+        if not done:
+            lines = [line for line in output.stderr_lines if line.strip()]
+            raise DeployError(lines[-1] if lines else "the command or its connection was ended")
+        return str(output.stdout)
+
+    def put(self, content: bytes, path: str) -> None:
+        """Send a file; it appears under its name when it is whole.
+
+        Raises:
+            DeployError: the disk is full, or the connection was lost.
+        """
+        partial = f"{path}.part"
+        try:
+            if not self._target.is_local:
+                sftp = self._host.connector.get_file_transfer_connection()
+                sftp.get_channel().settimeout(_TRANSFER_TIMEOUT_S)
+            sent = self._host.put_file(io.BytesIO(content), partial)
+        except Exception as error:
+            raise DeployError(f"a file could not be sent ({_one_line(error)})") from error
+        if not sent:
+            raise DeployError("a file could not be sent; see whether the disk is full")
+        self.run(["mv", "--", partial, path])
+
+    def _ssh_data(self) -> dict[str, Any]:
+        from pyinfra.connectors.sshuserclient.client import get_ssh_config
+
+        path = str(self._ssh_config) if self._ssh_config else None
+        config = get_ssh_config(path)
+        known = config.lookup(self._target.host) if config else {}
+        # What the user's configuration says holds, except that nobody is there to be asked.
+        policy = known.get("stricthostkeychecking", "ask")
+        if policy in {"ask", "yes"}:
+            policy = "accept-new" if self._accept_new else "yes"
+        data: dict[str, Any] = {
+            "ssh_hostname": self._target.host,
+            "ssh_strict_host_key_checking": policy,
+        }
+        if path:
+            data["ssh_config_file"] = path
+        if self._target.user:
+            data["ssh_user"] = self._target.user
+        if self._target.port is not None:
+            data["ssh_port"] = self._target.port
+        return data
+
+    def _transport(self) -> Any:
+        client = getattr(self._host.connector, "client", None)
+        return client.get_transport() if client is not None else None
+
+
+def _explain(message: str, target: Target) -> str:
+    """Turn pyinfra's words into what happened and what to do."""
+    if "host key error" in message:
+        return (
+            "its host key has changed; if that is expected, `ssh-keygen -R HOST` forgets the old "
+            "one; nothing was sent"
+        )
+    if "No host key" in message:
+        return (
+            f"its host key is not known; `ssh {target.host}` once and compare it, or give "
+            "--accept-new; nothing was sent"
+        )
+    if "Authentication" in message:
+        return "none of your ssh keys is accepted; see whether `ssh` itself gets in"
+    return f"can not be reached ({_one_line(message)})"
+
+
+def _one_line(error: object) -> str:
+    text = " ".join(str(error).split())
+    return text or type(error).__name__

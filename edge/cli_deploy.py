@@ -1,0 +1,246 @@
+"""`edgeemo deploy`: bring releases to devices, ask them, go back, remove."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from deploy.push import Options, Outcome
+    from deploy.release import Contents
+    from deploy.targets import Target
+
+_CHECKOUT = Path(__file__).parents[1]
+
+deploy = typer.Typer(help="Bring edgeemo to devices over ssh.", no_args_is_help=True)
+
+Targets = Annotated[
+    list[str] | None, typer.Argument(help="user@host[:port], or @local for this machine.")
+]
+Inventory = Annotated[Path | None, typer.Option(help="A file with one target a line.")]
+Prefix = Annotated[str, typer.Option(help="Where edgeemo is on the device.")]
+SshConfig = Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/config.")]
+AcceptNew = Annotated[
+    bool, typer.Option("--accept-new", help="Accept ssh host keys that are not known yet.")
+]
+Window = Annotated[
+    float, typer.Option(help="Seconds that the device watches before it is good.", min=0)
+]
+Batch = Annotated[str, typer.Option(help="Devices at a time: a number, or a share like 10%.")]
+MaxFail = Annotated[int, typer.Option(help="Stop when more than so many failed.", min=0)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.add_typer(deploy, name="deploy")
+
+
+@deploy.command()
+def push(
+    targets: Targets = None,
+    inventory: Inventory = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Model bundle; the packaged one by default.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Becomes the configuration of the devices.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    service: Annotated[
+        bool, typer.Option("--service/--no-service", help="Run it under systemd.")
+    ] = True,
+    units: Annotated[Path | None, typer.Option(help="Folder of edgeemo.service and more.")] = None,
+    prefix: Prefix = "/opt/edgeemo",
+    window: Window = 60.0,
+    batch: Batch = "100%",
+    max_fail: MaxFail = 0,
+    ssh_config: SshConfig = None,
+    accept_new: AcceptNew = False,
+) -> None:
+    """Bring this edgeemo and a model to devices; each goes back by itself if it is not healthy."""
+    options = _options(prefix, ssh_config, accept_new=accept_new, window=window)
+    from dataclasses import replace
+
+    from deploy.push import push as push_one
+
+    options = replace(
+        options, with_service=service, dry_run=dry_run, constraints=_existing("constraints.txt")
+    )
+    contents = _contents(model, config, units, with_service=service)
+    chosen = _targets(targets, inventory)
+
+    def work(target: "Target") -> "Outcome":
+        return push_one(target, contents, options, lambda line: print(f"{target}: {line}"))
+
+    _run(chosen, work, batch, max_fail)
+
+
+@deploy.command()
+def status(
+    targets: Targets = None,
+    inventory: Inventory = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    prefix: Prefix = "/opt/edgeemo",
+    ssh_config: SshConfig = None,
+    accept_new: AcceptNew = False,
+) -> None:
+    """Show what runs on devices, and why a release did not hold."""
+    options = _options(prefix, ssh_config, accept_new=accept_new)
+    import json
+
+    from deploy.manage import status as ask
+    from deploy.push import Outcome
+
+    def work(target: "Target") -> "Outcome":
+        answer = ask(target, options)
+        detail = json.dumps(answer) if as_json else _status_line(answer)
+        return Outcome(str(target), "done", detail)
+
+    def report(outcome: "Outcome") -> None:
+        is_json = as_json and outcome.is_good
+        print(outcome.detail if is_json else f"{outcome.target}: {outcome.detail}")
+
+    _run(_targets(targets, inventory), work, "100%", 0, report)
+
+
+@deploy.command()
+def rollback(
+    targets: Targets = None,
+    inventory: Inventory = None,
+    prefix: Prefix = "/opt/edgeemo",
+    window: Window = 60.0,
+    batch: Batch = "100%",
+    max_fail: MaxFail = 0,
+    ssh_config: SshConfig = None,
+    accept_new: AcceptNew = False,
+) -> None:
+    """Go back to the good release before the current one."""
+    options = _options(prefix, ssh_config, accept_new=accept_new, window=window)
+    from deploy.manage import rollback as go_back
+
+    _run(_targets(targets, inventory), lambda target: go_back(target, options), batch, max_fail)
+
+
+@deploy.command()
+def remove(
+    targets: Targets = None,
+    inventory: Inventory = None,
+    purge: Annotated[bool, typer.Option("--purge", help="Delete the logs, too.")] = False,
+    prefix: Prefix = "/opt/edgeemo",
+    ssh_config: SshConfig = None,
+    accept_new: AcceptNew = False,
+) -> None:
+    """Take edgeemo off devices; their logs stay unless --purge."""
+    options = _options(prefix, ssh_config, accept_new=accept_new)
+    from deploy.manage import remove as take_off
+
+    _run(
+        _targets(targets, inventory),
+        lambda target: take_off(target, options, purge=purge),
+        "100%",
+        0,
+    )
+
+
+@deploy.command()
+def logs(
+    target: Annotated[str, typer.Argument(help="user@host[:port], or @local.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing.")] = False,
+    lines: Annotated[int, typer.Option(help="How many to begin with.", min=0)] = 50,
+    ssh_config: SshConfig = None,
+) -> None:
+    """Show the service's diagnostics from a device's journal."""
+    from deploy.manage import follow_logs
+    from deploy.push import Options
+    from deploy.targets import parse_target
+
+    options = Options(ssh_config=ssh_config)
+    raise typer.Exit(follow_logs(parse_target(target), options, follow=follow, lines=lines))
+
+
+def _options(
+    prefix: str, ssh_config: Path | None, *, accept_new: bool, window: float = 60.0
+) -> "Options":
+    from deploy.transport import prepare
+
+    prepare()
+    from deploy.push import Options
+    from deploy.targets import check_prefix
+
+    return Options(
+        prefix=check_prefix(prefix), window_s=window, ssh_config=ssh_config, accept_new=accept_new
+    )
+
+
+def _targets(words: list[str] | None, inventory: Path | None) -> "list[Target]":
+    from deploy.targets import read_targets
+
+    return read_targets(words or [], inventory)
+
+
+def _contents(
+    model: Path | None, config: Path | None, units: Path | None, *, with_service: bool
+) -> "Contents":
+    """Gather what every release holds: checked here, before any device is asked."""
+    from deploy.release import Contents
+    from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
+    from edge.build import DEFAULT_BUNDLE
+    from edge.config import load_config
+
+    if config is not None:
+        load_config(config)
+    files = {}
+    if with_service:
+        folder = units or _existing("systemd")
+        files = {path.name: path for path in sorted(folder.glob("*"))} if folder else {}
+        if "edgeemo.service" not in files:
+            raise ConfigError(
+                f"{folder or 'no folder of units'}: no edgeemo.service there; give --units DIR, "
+                "or --no-service"
+            )
+    assets = {asset.name: asset_path(asset) for asset in (FACE_LANDMARKER, ASTRONAUT)}
+    return Contents(bundle=model or DEFAULT_BUNDLE, assets=assets, units=files, config=config)
+
+
+def _existing(name: str) -> Path | None:
+    """Return a file or folder of the checkout, where this is one."""
+    path = _CHECKOUT / name
+    return path if path.exists() else None
+
+
+def _run(
+    targets: "list[Target]",
+    work: "Callable[[Target], Outcome]",
+    batch: str,
+    max_fail: int,
+    report: "Callable[[Outcome], object] | None" = None,
+) -> None:
+    from deploy.fleet import batch_size, run_fleet
+
+    size = batch_size(batch, len(targets))
+    shown = report or (lambda one: print(f"{one.target}: {one.status}: {one.detail}", flush=True))
+    outcomes = run_fleet(targets, work, batch=size, max_fail=max_fail, report=shown)
+    if len(outcomes) > 1 and report is None:
+        counts = {one.status: sum(o.status == one.status for o in outcomes) for one in outcomes}
+        print("; ".join(f"{count} {status}" for status, count in counts.items()))
+    if not all(outcome.is_good for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _status_line(answer: "dict[str, object]") -> str:
+    if not answer["current"] and not answer["failed"] and not answer["trying"]:
+        return f"edgeemo is not there ({answer['os']}, Python {answer['python']})"
+    words = [f"release {answer['current']}, edgeemo {answer['version']}, model {answer['model']}"]
+    service = answer["service"]
+    if isinstance(service, dict) and service:
+        words.append(f"service {service.get('ActiveState')} ({service.get('SubState')})")
+    if answer["trying"]:
+        words.append(f"trying {answer['trying']}")
+    if isinstance(failed := answer["failed"], dict):
+        words += [f"{name} did not hold: {why.get('problem')}" for name, why in failed.items()]
+    return "; ".join(words)

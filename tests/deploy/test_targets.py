@@ -1,0 +1,78 @@
+"""Which names are let in, and which never reach a shell."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.errors import DeployError
+from deploy.targets import Target, check_prefix, parse_target, read_targets
+
+HOSTILE = (
+    "-oProxyCommand=touch /tmp/x",
+    "host;id",
+    "host$(id)",
+    "host`id`",
+    "a b",
+    "host\nid",
+    "u;id@host",
+    "-u@host",
+    "host:22;id",
+    "host:0",
+    "host:70000",
+    "",
+    "@docker/x",
+    "host|id",
+    "'host'",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("pi", Target("pi")),
+        ("pi@pi-3.lab", Target("pi-3.lab", "pi")),
+        ("pi@10.0.0.7:2222", Target("10.0.0.7", "pi", 2222)),
+        ("pi@[fe80::1]:22", Target("fe80::1", "pi", 22)),
+        ("@local", Target("@local")),
+    ],
+)
+def test_a_target_is_read(text, target):
+    """User, host and port are what they look like."""
+    assert parse_target(text) == target
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_name_is_refused(text):
+    """No option, command or other connector hides in a target."""
+    with pytest.raises(DeployError, match="no target"):
+        parse_target(text)
+
+
+@given(st.text())
+def test_what_is_let_in_means_nothing_to_a_shell(text):
+    """Whatever is typed: it is refused, or made of characters without a meaning of their own."""
+    try:
+        target = parse_target(text)
+    except DeployError:
+        return
+    assert not set(str(target)) & set(" \t\n;|&$`'\"\\<>(){}*?!#~/")
+    assert not target.host.startswith("-")
+
+
+@pytest.mark.parametrize("text", ["opt", "/", "/opt/../etc", "/opt/a b", "/opt/$(id)", "/o;id", ""])
+def test_a_prefix_is_a_plain_absolute_path(text):
+    """What stands in unit files and commands has no blanks, no variables and no way up."""
+    with pytest.raises(DeployError, match="prefix"):
+        check_prefix(text)
+
+
+def test_an_inventory_is_read_line_by_line(tmp_path):
+    """Comments and repetitions are left out; a wrong line is named."""
+    path = tmp_path / "fleet"
+    path.write_text("# lab\npi@a\n\npi@b # by the door\npi@a\n")
+    assert [str(target) for target in read_targets(["pi@b"], path)] == ["pi@b", "pi@a"]
+    path.write_text("pi@a\nx;y\n")
+    with pytest.raises(DeployError, match="line 2"):
+        read_targets([], path)
+    with pytest.raises(DeployError, match="no target"):
+        read_targets([], None)

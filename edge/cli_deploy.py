@@ -1,11 +1,19 @@
 """`edgeemo deploy`: bring releases to devices, ask them, go back, remove."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.cli_fleet import (
+    AcceptNew,
+    Batch,
+    Inventory,
+    SshConfig,
+    Targets,
+    run_on,
+    targets_of,
+)
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,19 +25,10 @@ _CHECKOUT = Path(__file__).parents[1]
 
 deploy = typer.Typer(help="Bring edgeemo to devices over ssh.", no_args_is_help=True)
 
-Targets = Annotated[
-    list[str] | None, typer.Argument(help="user@host[:port], or @local for this machine.")
-]
-Inventory = Annotated[Path | None, typer.Option(help="A file with one target a line.")]
 Prefix = Annotated[str, typer.Option(help="Where edgeemo is on the device.")]
-SshConfig = Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/config.")]
-AcceptNew = Annotated[
-    bool, typer.Option("--accept-new", help="Accept ssh host keys that are not known yet.")
-]
 Window = Annotated[
     float, typer.Option(help="Seconds that the device watches before it is good.", min=0)
 ]
-Batch = Annotated[str, typer.Option(help="Devices at a time: a number, or a share like 10%.")]
 MaxFail = Annotated[int, typer.Option(help="Stop when more than so many failed.", min=0)]
 
 
@@ -72,12 +71,12 @@ def push(
         options, with_service=service, dry_run=dry_run, constraints=_existing("constraints.txt")
     )
     contents = _contents(model, config, units, with_service=service)
-    chosen = _targets(targets, inventory)
+    chosen = targets_of(targets, inventory)
 
     def work(target: "Target") -> "Outcome":
         return push_one(target, contents, options, lambda line: print(f"{target}: {line}"))
 
-    _run(chosen, work, batch, max_fail)
+    run_on(chosen, work, batch, max_fail)
 
 
 @deploy.command()
@@ -105,7 +104,7 @@ def status(
         is_json = as_json and outcome.is_good
         print(outcome.detail if is_json else f"{outcome.target}: {outcome.detail}")
 
-    _run(_targets(targets, inventory), work, "100%", 0, report)
+    run_on(targets_of(targets, inventory), work, "100%", 0, report)
 
 
 @deploy.command()
@@ -123,7 +122,7 @@ def rollback(
     options = _options(prefix, ssh_config, accept_new=accept_new, window=window)
     from deploy.manage import rollback as go_back
 
-    _run(_targets(targets, inventory), lambda target: go_back(target, options), batch, max_fail)
+    run_on(targets_of(targets, inventory), lambda target: go_back(target, options), batch, max_fail)
 
 
 @deploy.command()
@@ -139,8 +138,8 @@ def remove(
     options = _options(prefix, ssh_config, accept_new=accept_new)
     from deploy.manage import remove as take_off
 
-    _run(
-        _targets(targets, inventory),
+    run_on(
+        targets_of(targets, inventory),
         lambda target: take_off(target, options, purge=purge),
         "100%",
         0,
@@ -177,12 +176,6 @@ def _options(
     )
 
 
-def _targets(words: list[str] | None, inventory: Path | None) -> "list[Target]":
-    from deploy.targets import read_targets
-
-    return read_targets(words or [], inventory)
-
-
 def _contents(
     model: Path | None, config: Path | None, units: Path | None, *, with_service: bool
 ) -> "Contents":
@@ -211,25 +204,6 @@ def _existing(name: str) -> Path | None:
     """Return a file or folder of the checkout, where this is one."""
     path = _CHECKOUT / name
     return path if path.exists() else None
-
-
-def _run(
-    targets: "list[Target]",
-    work: "Callable[[Target], Outcome]",
-    batch: str,
-    max_fail: int,
-    report: "Callable[[Outcome], object] | None" = None,
-) -> None:
-    from deploy.fleet import batch_size, run_fleet
-
-    size = batch_size(batch, len(targets))
-    shown = report or (lambda one: print(f"{one.target}: {one.status}: {one.detail}", flush=True))
-    outcomes = run_fleet(targets, work, batch=size, max_fail=max_fail, report=shown)
-    if len(outcomes) > 1 and report is None:
-        counts = {one.status: sum(o.status == one.status for o in outcomes) for one in outcomes}
-        print("; ".join(f"{count} {status}" for status, count in counts.items()))
-    if not all(outcome.is_good for outcome in outcomes):
-        raise typer.Exit(1)
 
 
 def _status_line(answer: "dict[str, object]") -> str:

@@ -60,6 +60,9 @@ _OWN_DATA: Final = "What its pictures show, and who labelled them, only their ow
 _CROPS: Final = {
     "raw": "The model learnt from the pictures as they are.",
     "aligned": "The model learnt from crops that the device's own code had aligned.",
+    "both": """\
+The model learnt from the pictures as they are and, in turn, from crops that the device's own code
+had aligned.""",
 }
 _LOW_RECALL: Final = 0.4
 

@@ -22,7 +22,8 @@ class LabelledImages:
         protocol: how the answers were made, as in the metrics.
         mesh: float32 ``(n, FEATURE_COUNT)``, the pictures' ``edge.contract.mesh_features``, NaN
             where no face was found; None for rows that were not prepared.
-        crops: whether they are pictures as they are, or crops aligned as the device does it.
+        crops: what the model learnt from. The images are pictures as they are, with ``aligned``
+            crops aligned as the device does it.
     """
 
     images: NDArray[np.uint8]

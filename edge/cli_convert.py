@@ -103,8 +103,10 @@ def convert(
     from converters.request import ConvertRequest
 
     screen = console()
-    samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=_crops(model))
-    evaluation, calibration = _rows(samples, split)
+    learnt = _crops(model)
+    shown = "raw" if learnt == "both" else learnt
+    samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=shown)
+    evaluation, calibration = _rows(samples, split, learnt)
     request = ConvertRequest(
         model=model,
         out=out or Path(),
@@ -161,7 +163,7 @@ def _form(forms: "dict[Form, bool]") -> "Form":
 
 
 def _crops(model: Path) -> "Crops":
-    """Return which crops the run learnt from, for it must be proven on the same."""
+    """Return which crops the run learnt from: it is proven on the same, with both on raw ones."""
     from converters.saved_model import is_saved_model
     from host_training.run_directory import CONFIG, RunDirectory
 
@@ -170,17 +172,19 @@ def _crops(model: Path) -> "Crops":
     return run.config().crops if (run.path / CONFIG).is_file() else "raw"
 
 
-def _rows(samples: Any, split: str | None) -> "tuple[LabelledImages, LabelledImages]":
+def _rows(
+    samples: Any, split: str | None, learnt: "Crops"
+) -> "tuple[LabelledImages, LabelledImages]":
     """Return the rows to measure on, and those to calibrate on (Training, where there is one)."""
     from host_training.data.samples import TRAINING
     from host_training.evaluate import rows_to_measure
 
     measured, _ = rows_to_measure(samples, split)
     learned = samples.split_rows(TRAINING) if TRAINING in samples.splits else samples
-    return _labelled(measured), _labelled(learned.where(learned.measurable))
+    return _labelled(measured, learnt), _labelled(learned.where(learned.measurable), learnt)
 
 
-def _labelled(samples: Any) -> "LabelledImages":
+def _labelled(samples: Any, learnt: "Crops") -> "LabelledImages":
     from converters.rows import LabelledImages
 
     return LabelledImages(
@@ -190,5 +194,5 @@ def _labelled(samples: Any) -> "LabelledImages":
         dataset=samples.fingerprint(),
         protocol=samples.protocol,
         mesh=samples.mesh,
-        crops=samples.crops,
+        crops=learnt,
     )

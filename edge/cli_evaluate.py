@@ -18,6 +18,7 @@ from edge.cli_options import (
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
+    from edge.contract.metadata import Crops
     from host_training.cross_validation import FoldPlan
     from host_training.evaluate import Predict
     from host_training.origin import Origin
@@ -83,7 +84,7 @@ def evaluate(
     _check_options(folds, by, out, calibrate_on)
     _check_kind(model, folds)
     screen = console()
-    chosen = crops or _crops(model)
+    chosen = crops or (_crops(model) if folds is None else _learnt(model))
     samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=chosen)
 
     from host_training.evaluation import Question, evaluate_in_full
@@ -136,7 +137,13 @@ def _check_kind(model: Path, folds: int | None) -> None:
 
 
 def _crops(model: Path) -> Crop:
-    """Return which crops a model learnt from, for it must be measured on the same."""
+    """Return which crops a model is measured on: those it learnt from, with both the raw ones."""
+    learnt = _learnt(model)
+    return "raw" if learnt == "both" else learnt
+
+
+def _learnt(model: Path) -> "Crops":
+    """Return which crops a model learnt from."""
     from edge.contract.bundle import SUMS, open_bundle
     from host_training.run_directory import CONFIG, RunDirectory
 

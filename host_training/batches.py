@@ -16,6 +16,9 @@ from host_training.teachers import Teachers
 _ORDER: Final = 0
 _VIEWS: Final = 1
 _MIXES: Final = 2
+_CROPS: Final = 3
+_ALIGNED_SHARE: Final = 0.5
+"""How often a row that has an aligned crop is shown as that one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,18 +76,27 @@ class TrainingBatches:
         # Teachers are asked once about each view, so their views recur; without them none does.
         table = epoch % config.teacher_views if self._teachers else epoch
         draws = epoch_generator(config.seed, table, _VIEWS).random((rows, DRAWS))
+        is_aligned = epoch_generator(config.seed, table, _CROPS).random(rows) < _ALIGNED_SHARE
         mixes = epoch_generator(config.seed, epoch, _MIXES)
         for start in range(0, len(self) * self._size, self._size):
             chosen = order[start : start + self._size]
-            batch = self._batch(chosen, draws[chosen], table)
+            batch = self._batch(chosen, draws[chosen], is_aligned[chosen], table)
             yield mixed(batch, config.mixup, mixes) if config.mixup else batch
         if self._teachers:
             self._teachers.keep(table)
 
-    def _batch(self, chosen: NDArray[np.int64], draws: NDArray[np.float64], table: int) -> Batch:
+    def _batch(
+        self,
+        chosen: NDArray[np.int64],
+        draws: NDArray[np.float64],
+        is_aligned: NDArray[np.bool_],
+        table: int,
+    ) -> Batch:
         how = self._config.augmentation
-        images = self._samples.images
-        views = [view(images[i], own, how) for i, own in zip(chosen, draws, strict=True)]
+        images = self._samples.images[chosen]
+        if self._samples.aligned is not None:
+            images[is_aligned] = self._samples.aligned[chosen[is_aligned]]
+        views = [view(image, own, how) for image, own in zip(images, draws, strict=True)]
         mirrored = is_mirrored(draws, how)
         inputs: Inputs = {"pixels": np.stack(views)[..., None]}
         if self._mesh is not None:

@@ -61,7 +61,8 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         class_weights: weigh rows inversely to how common their label is.
         mixup: alpha of the Beta distribution that pairs of rows are mixed by; 0 for none.
         augmentation: see ``host_training.augment``.
-        crops: pictures as they are, or aligned ones from prepared data.
+        crops: pictures as they are, aligned ones from prepared data, or both: each row is shown
+            in every other epoch, on average, as the one and as the other.
         teachers: SHA-256 of the models that answer beside the labels, in order.
         teacher_weight: their share of each target.
         teacher_views: the teachers are asked about the views of so many epochs, which then recur.

@@ -27,8 +27,9 @@ some layers in float. fp16: half-precision weights. dynamic: int8 weights only. 
 were. The last three take and give floats.
 """
 
-Crops = Literal["raw", "aligned"]
-"""What a model learnt from: pictures as they are, or crops that the device's own code cut out."""
+Crops = Literal["raw", "aligned", "both"]
+"""What a model learnt from: pictures as they are, crops that the device's own code cut out, or now
+the one and now the other."""
 
 NonEmptyStr = Annotated[str, msgspec.Meta(min_length=1)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]

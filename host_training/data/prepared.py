@@ -149,7 +149,8 @@ def with_prepared(samples: Samples, folder: Path, crops: Crops = "raw") -> Sampl
     Args:
         samples: any rows of the data set that the folder was prepared for.
         folder: of `edgeemo data prepare`.
-        crops: ``aligned`` replaces each picture by its aligned crop; one without a face stays.
+        crops: ``aligned`` replaces each picture by its aligned crop, ``both`` adds that; a picture
+            without a face stays as it is.
 
     Raises:
         DataError: no prepared folder, a damaged file, or pictures that are not in it.
@@ -157,17 +158,19 @@ def with_prepared(samples: Samples, folder: Path, crops: Crops = "raw") -> Sampl
     meshes = Meshes(folder, read_record(folder).recipe)
     rows_of = _rows_by_key(samples)
     features = np.full((len(samples), FEATURE_COUNT), np.nan, np.float32)
-    images = samples.images.copy() if crops == "aligned" else samples.images
+    aligned = None if crops == "raw" else samples.images.copy()
     for keys, meshed in meshes.each():
         for i, key in enumerate(keys):
             rows = rows_of.pop(key, None)
             if rows is None or not meshed.found[i]:
                 continue
             features[rows] = mesh_features(meshed.points[i], meshed.blendshapes[i])
-            if crops == "aligned":
-                images[rows] = meshed.crops[i]
+            if aligned is not None:
+                aligned[rows] = meshed.crops[i]
     _check_none_missing(samples, folder, len(rows_of))
-    return replace(samples, images=images, mesh=features, crops=crops)
+    if crops == "aligned" and aligned is not None:
+        return replace(samples, images=aligned, mesh=features, crops=crops)
+    return replace(samples, mesh=features, crops=crops, aligned=aligned)
 
 
 def faces_found(samples: Samples, folder: Path) -> NDArray[np.bool_]:

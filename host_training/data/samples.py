@@ -39,7 +39,9 @@ class Samples:
         mesh: float32 ``(n, FEATURE_COUNT)``: mesh features of each picture as
             ``edge.contract.mesh_features`` computes them, a row of NaN where no face was found;
             None unless the data set was prepared (`edgeemo data prepare`).
-        crops: whether the pictures are as they were read, or aligned ones of a prepared data set.
+        crops: whether the pictures are as they were read, or aligned ones of a prepared data set;
+            with ``both`` the former, to which ``aligned`` has the latter.
+        aligned: uint8 ``(n, 48, 48)``, the aligned crop of each row, or None.
     """
 
     images: NDArray[np.uint8]
@@ -53,6 +55,7 @@ class Samples:
     subjects: NDArray[np.str_] | None = None
     mesh: NDArray[np.float32] | None = None
     crops: Crops = "raw"
+    aligned: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.images), len(self.labels)
@@ -67,6 +70,8 @@ class Samples:
             raise ValueError(f"hard, split and subjects must have shape {(n,)}")
         if self.mesh is not None and (self.mesh.ndim != 2 or len(self.mesh) != n):
             raise ValueError(f"mesh must have shape ({n}, features), got {self.mesh.shape}")
+        if self.aligned is not None and self.aligned.shape != self.images.shape:
+            raise ValueError(f"aligned must have shape {self.images.shape}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -98,6 +103,7 @@ class Samples:
             split=self.split[mask],
             subjects=subjects,
             mesh=None if self.mesh is None else self.mesh[mask],
+            aligned=None if self.aligned is None else self.aligned[mask],
         )
 
     def split_rows(self, name: str) -> "Samples":

@@ -153,3 +153,22 @@ def test_the_mesh_is_mirrored_with_its_view() -> None:
         expected = mirrored_features(mesh[i]) if mirrored else mesh[i]
         np.testing.assert_allclose(own, standardized(expected, norm), atol=1e-6)
     assert 0 < flipped < 64
+
+
+def test_rows_with_an_aligned_crop_are_shown_as_one_or_the_other() -> None:
+    """With ``crops = both`` about half of an epoch is aligned, and each epoch another half."""
+    rows = samples(400)
+    rows = replace(rows, images=np.zeros_like(rows.images), crops="both")
+    both = replace(rows, aligned=np.full_like(rows.images, 255))
+    batches = TrainingBatches(both, settings(40))
+
+    def shown(epoch: int) -> np.ndarray:
+        pixels = np.concatenate([batch.inputs["pixels"] for batch in batches.epoch(epoch)])
+        assert set(np.unique(pixels)) == {0, 255}
+        return pixels[:, 0, 0, 0] == 255
+
+    first, second = shown(0), shown(1)
+    assert 0.4 < first.mean() < 0.6
+    assert (first != second).mean() > 0.3
+    np.testing.assert_array_equal(first, shown(0))
+    np.testing.assert_array_equal(both.images, rows.images)

@@ -183,3 +183,6 @@ def test_a_bundle_is_measured_on_the_crops_that_it_learnt_from(
     errors = capsys.readouterr().err
     assert "aligned crops come from prepared data; make it with `edgeemo data prepare`" in errors
     assert run("evaluate", packaged.path, "--data", data) == 0
+    both = msgspec.structs.replace(packaged.metadata, crops="both")
+    bundle = write_bundle(tmp_path / "both", files | {METADATA: encode_metadata(both)})
+    assert run("evaluate", bundle.path, "--data", data) == 0

@@ -140,6 +140,10 @@ def test_the_devices_own_mesh_and_crop(tmp_path: Path) -> None:
         np.testing.assert_array_equal(result.images[i], aligned_crop(data.images[i], face.points))
     np.testing.assert_array_equal(result.images[FACES:], data.images[FACES:])
     assert np.isnan(result.mesh[FACES:]).all()
+    both = with_prepared(data, tmp_path, "both")
+    assert both.aligned is not None
+    np.testing.assert_array_equal(both.aligned, result.images)
+    np.testing.assert_array_equal(both.images, data.images)
 
 
 def test_raw_crops_leave_the_pictures(tmp_path: Path, marked: Samples) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import NoReturn
 
-from edge.diagnostics import is_debugging, set_up_logging
+from edge.diagnostics import is_debugging, quieten_libraries, set_up_logging
 from edge.errors import EdgeEmoError
 from edge.hidden_modules import hidden
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; errors of ours become one line and their exit code."""
-    _quieten_libraries()
+    quieten_libraries()
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         _dispatch(words)
@@ -81,17 +81,6 @@ def _dispatch(words: list[str]) -> None:
 
     with ExitStack() as stack:
         run_session(request, stack)
-
-
-def _quieten_libraries() -> None:
-    # All of these are read when the libraries are loaded, later. Most talk on stderr by default.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # One small matrix product a frame needs no pool of BLAS threads, each with its buffers.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Nor do warps of 256x256 pixels: a worker of OpenCV's spins for a while after each.
-    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def _fail(message: str, code: int) -> NoReturn:

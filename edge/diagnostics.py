@@ -1,6 +1,7 @@
 """The command's own diagnostics: stdlib logging on stderr, hence in the journal."""
 
 import logging
+import os
 import sys
 
 
@@ -16,3 +17,15 @@ def set_up_logging(*, debug: bool) -> None:
 def is_debugging() -> bool:
     """Tell whether errors shall come with their traceback."""
     return logging.getLogger().level == logging.DEBUG
+
+
+def quieten_libraries() -> None:
+    """Set what native libraries read of the environment; to be called before they are loaded."""
+    # All of these are read when the libraries are loaded, later. Most talk on stderr by default.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # One small matrix product a frame needs no pool of BLAS threads, each with its buffers.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Nor do warps of 256x256 pixels: a worker of OpenCV's spins for a while after each.
+    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

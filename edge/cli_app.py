@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from edge import (
+    cli_bench,
     cli_convert,
     cli_data,
     cli_deploy,
@@ -30,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for commands in (
+    cli_bench,
     cli_view,
     cli_logs,
     cli_data,

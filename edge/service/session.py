@@ -56,7 +56,7 @@ def run_parts(
         listeners.append(_status(stack))
     supervision = Supervision(notifier, _Reload(request, parts))
     service = Service(
-        parts.source, parts.pipeline, parts.sink, _reporter(parts), listeners, supervision
+        parts.source, parts.pipeline, parts.sink, reporter_for(parts), listeners, supervision
     )
     facts, log_path = parts.facts, parts.log.path if parts.log else None
     # Where records go to the standard output, its reader gets nothing else.
@@ -81,10 +81,11 @@ class _Reload:
 
     def __call__(self) -> Renewal:
         self._parts = renewed(self._parts, self._request.settings())
-        return Renewal(self._parts.pipeline, _reporter(self._parts), self._parts.facts)
+        return Renewal(self._parts.pipeline, reporter_for(self._parts), self._parts.facts)
 
 
-def _reporter(parts: Parts) -> Reporter:
+def reporter_for(parts: Parts) -> Reporter:
+    """Return a reporter as the configuration has it."""
     log = parts.config.log
     return Reporter(
         ReporterConfig(

@@ -43,7 +43,7 @@ def test_help_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "doctor", "train", "evaluate", "convert", "inspect", "logs", "view"]
+    "command", ["run", "bench", "doctor", "train", "evaluate", "convert", "inspect", "logs", "view"]
 )
 def test_a_commands_help_loads_nothing_heavy(command):
     """Nor does the help of a command, those of the workstation included."""

@@ -1,0 +1,1 @@
+"""What `edgeemo run` costs on this machine, measured."""

@@ -1,0 +1,125 @@
+"""What frames cost: a run as `edgeemo run` makes it, with a stopwatch around its loop."""
+
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Final, cast
+
+from edge import machine
+from edge.bench.report import Spread, Throughput
+from edge.build import Parts, open_parts
+from edge.config import Config, override
+from edge.errors import CameraError
+from edge.pipeline import Pipeline
+from edge.records import EndedTrack, Frame, FrameResult
+from edge.service.daemon import Service
+from edge.service.session import reporter_for
+
+WARM_UP: Final = 10
+"""Frames that are not counted: caches fill, the detector runs, a face is confirmed."""
+
+
+def measure(config: Config, frames: int) -> tuple[Throughput, Mapping[str, object]]:
+    """Run up to ``frames`` frames after the warm-up, with the log in a temporary directory.
+
+    Returns:
+        What they cost, and the facts that ``service_started`` tells.
+
+    Raises:
+        EdgeEmoError: a part can not be had or fails, or the source has too few frames.
+    """
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeemo-bench-"))
+        log = override(config.log, dir=directory)
+        stopwatch, parts = _timed(open_parts(override(config, log=log), stack))
+        service = Service(
+            parts.source, parts.pipeline, parts.sink, reporter_for(parts), [stopwatch]
+        )
+        summary = service.run(parts.facts, WARM_UP + frames)
+        if stopwatch.frames == 0:
+            raise CameraError(
+                f"{parts.facts['source']}: {summary.frames} frames, of which the first {WARM_UP} "
+                "are not counted; choose a longer --source"
+            )
+        dropped = getattr(parts.source, "dropped", 0)
+        return stopwatch.result(dropped, summary.records), parts.facts
+
+
+def _timed(parts: Parts) -> tuple["_Stopwatch", Parts]:
+    stopwatch = _Stopwatch(parts.pipeline)
+    return stopwatch, replace(parts, pipeline=cast(Pipeline, stopwatch))
+
+
+class _Stopwatch:
+    """Stands in for the pipeline, and listens to its results: both ends of a frame's work."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._stage_ms: defaultdict[str, list[float]] = defaultdict(list)
+        self._faces: Counter[int] = Counter()
+        self._seen = 0
+        self._idle_s = self._began_s = self._processed_s = time.perf_counter()
+        self._from_s = self._from_cpu_s = 0.0
+        self._cpu_s = 0.0
+        self.frames = 0
+
+    def process(self, frame: Frame) -> FrameResult:
+        self._began_s = time.perf_counter()
+        result = self._pipeline.process(frame)
+        self._processed_s = time.perf_counter()
+        return result
+
+    def finish(self) -> tuple[EndedTrack, ...]:
+        return self._pipeline.finish()
+
+    def close(self) -> None:
+        self._pipeline.close()
+
+    def __call__(self, result: FrameResult) -> bool:
+        now_s = time.perf_counter()
+        self._seen += 1
+        if self._seen > WARM_UP:
+            self._note(result, now_s)
+        else:
+            self._from_s, self._from_cpu_s = now_s, time.process_time()
+        self._cpu_s = time.process_time()
+        self._idle_s = now_s
+        return True
+
+    def result(self, dropped: int, records: int) -> Throughput:
+        elapsed_s = self._idle_s - self._from_s
+        return Throughput(
+            frames=self.frames,
+            faces=round(sum(n * times for n, times in self._faces.items()) / self.frames, 3),
+            most_faces=max(self._faces),
+            fps=round(self.frames / elapsed_s, 2),
+            cpu_s_per_frame=round((self._cpu_s - self._from_cpu_s) / self.frames, 6),
+            stages={stage: Spread.of(ms) for stage, ms in self._whole().items()},
+            dropped_frames=dropped,
+            records=records,
+            rss_mb=round(machine.rss_mb(), 1),
+        )
+
+    def _note(self, result: FrameResult, now_s: float) -> None:
+        self.frames += 1
+        self._faces[len(result.faces)] += 1
+        stages = {
+            "read": (self._began_s - self._idle_s) * 1e3,
+            **result.stage_ms,
+            "record": (now_s - self._processed_s) * 1e3,
+            "all": (now_s - self._idle_s) * 1e3,
+        }
+        for stage, ms in stages.items():
+            self._stage_ms[stage].append(ms)
+
+    def _whole(self) -> dict[str, list[float]]:
+        """Return every stage's times, in order, with nothing where a frame had no use for it."""
+        order = ("read", "mesh", "track", "align", "classify", "smooth", "record", "all")
+        return {
+            stage: ms + [0.0] * (self.frames - len(ms))
+            for stage in order
+            if (ms := self._stage_ms.get(stage))
+        }

@@ -1,0 +1,45 @@
+"""`edgeemo bench`: what a run costs on this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.config import MesherKind
+from edge.run_request import RunRequest
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(bench)
+
+
+def bench(
+    source: Annotated[str, typer.Option(help="What `edgeemo run` takes.")] = "demo",
+    model: Annotated[
+        Path | None, typer.Option(help="Model bundle; the packaged one by default.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
+    mesher: Annotated[MesherKind | None, typer.Option(help="What finds the faces.")] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Measure at most so many.")] = 290,
+    starts: Annotated[
+        int, typer.Option(min=0, help="Start so many runs to time their first result.")
+    ] = 3,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the result as JSON; - prints it.")
+    ] = None,
+) -> None:
+    """Measure stages, frames a second, CPU time, memory and start-up of a run."""
+    from rich.console import Console
+
+    from edge.bench.command import run_bench
+    from edge.bench.report import as_json, show
+
+    request = RunRequest(source=source, model=model, config=config, mesher=mesher)
+    report = run_bench(request, frames, starts)
+    if json_file == Path("-"):
+        print(as_json(report))
+        return
+    if json_file is not None:
+        json_file.write_text(as_json(report) + "\n", "utf-8")
+    show(report, Console())

@@ -1,26 +1,13 @@
 """What else can be done to a device: ask, go back, remove, follow its log."""
 
-import hashlib
 import shlex
 import subprocess
-from typing import Any, Final
+from typing import Any
 
+from deploy.agent import run_agent
 from deploy.errors import DeployError
-from deploy.facts import Facts
-from deploy.push import (
-    Options,
-    Outcome,
-    agent_command,
-    clear_staging,
-    read_facts,
-    send_files,
-    wait_for_verdict,
-)
-from deploy.release import agent_program
+from deploy.push import Options, Outcome, read_facts, wait_for_verdict
 from deploy.targets import Target
-from deploy.transport import Device
-
-_REMOVE_TIMEOUT_S: Final = 300
 
 
 def status(target: Target, options: Options) -> dict[str, Any]:
@@ -56,8 +43,8 @@ def rollback(target: Target, options: Options) -> Outcome:
     """
     with options.connect(target) as device:
         facts = read_facts(device, options.prefix)
-        words = ["--window", str(options.window_s)]
-        name = _agent(device, facts, options.prefix, "rollback", words).strip()
+        words = ("--window", str(options.window_s))
+        name = run_agent(device, facts, options.prefix, "rollback", words).strip()
         facts = wait_for_verdict(device, options.prefix, options.window_s)
     if facts.current == name:
         return Outcome(str(target), "done", f"went back to release {name}")
@@ -75,10 +62,9 @@ def remove(target: Target, options: Options, *, purge: bool) -> Outcome:
         facts = read_facts(device, options.prefix)
         if not facts.present:
             return Outcome(str(target), "unchanged", "edgeemo is not there")
-        removed = _agent(
-            device, facts, options.prefix, "remove", ["--purge"] if purge else []
-        ).split()
-    return Outcome(str(target), "done", f"removed {', '.join(removed)}")
+        words = ("--purge",) if purge else ()
+        said = run_agent(device, facts, options.prefix, "remove", words)
+    return Outcome(str(target), "done", "; ".join(said.splitlines()))
 
 
 def follow_logs(target: Target, options: Options, *, follow: bool, lines: int) -> int:
@@ -102,19 +88,3 @@ def follow_logs(target: Target, options: Options, *, follow: bool, lines: int) -
         raise DeployError(f"{command[0]} is not installed here") from error
     except KeyboardInterrupt:  # how following ends
         return 0
-
-
-def _agent(device: Device, facts: Facts, prefix: str, verb: str, words: list[str]) -> str:
-    """Send the device's program, let it do something, and take it away again."""
-    program = agent_program()
-    name = hashlib.sha256(program).hexdigest()
-    with_service = facts.state.get("service") == "systemd"
-    needs_root = not facts.root and (with_service or not facts.writable)
-    if needs_root and not facts.sudo:
-        raise DeployError(f"{facts.user} may not use sudo without a password; allow it, or be root")
-    send_files(device, facts, {name: program})
-    try:
-        command = [*agent_command(facts, name, verb, prefix), *words]
-        return device.run(command, sudo=needs_root, timeout_s=_REMOVE_TIMEOUT_S)
-    finally:
-        clear_staging(device, facts)

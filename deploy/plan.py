@@ -132,10 +132,12 @@ def _is_good(facts: Facts, release: Release) -> bool:
 
 
 def _differs_in_model_only(facts: Facts, release: Release) -> bool:
+    """Foretell what ``deploy/device/activate.py`` will find, by the same rule."""
     running = {
         (entry["path"], entry["sha256"])
         for entry in facts.release.get("files", [])
         if not entry["path"].startswith("model/")
     }
     wanted = {(i.path, i.sha256) for i in release.items if not i.path.startswith("model/")}
-    return bool(running) and running == wanted
+    gone = {path for path, _ in running - wanted}
+    return bool(running) and wanted <= running and gone <= {"config/edgeemo.toml"}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from deploy.agent import agent_command, clear_staging, run_agent, send_files
 from deploy.edge_wheel import requirements
 from deploy.errors import DeployError
 from deploy.facts import Facts, decode, probe
@@ -83,6 +84,8 @@ def push(target: Target, contents: Contents, options: Options, say: Say) -> Outc
     """
     with options.connect(target) as device:
         facts = read_facts(device, options.prefix)
+        if facts.pending and not options.dry_run:
+            facts = _settled(device, facts, options, say)
         release, plan = _prepare(contents, facts, options, say)
         if plan.refusal:
             raise DeployError(plan.refusal)
@@ -97,23 +100,6 @@ def push(target: Target, contents: Contents, options: Options, say: Say) -> Outc
         return _verdict(device, target, release.name, options)
 
 
-def agent_command(facts: Facts, agent: str, verb: str, prefix: str) -> list[str]:
-    """Return the words that let the device's program, sent before, do something."""
-    return ["python3", f"{facts.staging}/{agent}", verb, "--prefix", prefix]
-
-
-def clear_staging(device: Device, facts: Facts) -> None:
-    """Delete what was sent, once it is in its place."""
-    device.run(["rm", "-rf", "--", facts.staging])
-
-
-def send_files(device: Device, facts: Facts, files: dict[str, bytes]) -> None:
-    """Send contents by their SHA-256 to the user's own folder on the device."""
-    device.run(["mkdir", "-p", "-m", "700", "--", facts.staging])
-    for sha256, content in files.items():
-        device.put(content, f"{facts.staging}/{sha256}")
-
-
 def wait_for_verdict(device: Device, prefix: str, window_s: float) -> Facts:
     """Return the facts when nothing is being tried any more.
 
@@ -126,6 +112,14 @@ def wait_for_verdict(device: Device, prefix: str, window_s: float) -> Facts:
             raise DeployError("no verdict in time; the device goes on, ask `edgeemo deploy status`")
         time.sleep(_POLL_S)
     return facts
+
+
+def _settled(device: Device, facts: Facts, options: Options, say: Say) -> Facts:
+    """Return the facts once an earlier push, perhaps one that was cut, has its verdict."""
+    pending = facts.pending or {}
+    say(f"release {pending.get('release')} is still being tried; waiting for its verdict")
+    run_agent(device, facts, options.prefix, "resume")
+    return wait_for_verdict(device, options.prefix, float(pending.get("window_s", 0)))
 
 
 def _prepare(contents: Contents, facts: Facts, options: Options, say: Say) -> tuple[Release, Plan]:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from deploy.release import Contents
     from deploy.targets import Target
 
-_CHECKOUT = Path(__file__).parents[1]
-
 deploy = typer.Typer(help="Bring edgeemo to devices over ssh.", no_args_is_help=True)
 
 Prefix = Annotated[str, typer.Option(help="Where edgeemo is on the device.")]
@@ -66,9 +64,10 @@ def push(
     from dataclasses import replace
 
     from deploy.push import push as push_one
+    from deploy.shipped import shipped
 
     options = replace(
-        options, with_service=service, dry_run=dry_run, constraints=_existing("constraints.txt")
+        options, with_service=service, dry_run=dry_run, constraints=shipped("constraints.txt")
     )
     contents = _contents(model, config, units, with_service=service)
     chosen = targets_of(targets, inventory)
@@ -181,6 +180,7 @@ def _contents(
 ) -> "Contents":
     """Gather what every release holds: checked here, before any device is asked."""
     from deploy.release import Contents
+    from deploy.shipped import shipped
     from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
     from edge.build import DEFAULT_BUNDLE
     from edge.config import load_config
@@ -189,8 +189,9 @@ def _contents(
         load_config(config)
     files = {}
     if with_service:
-        folder = units or _existing("systemd")
-        files = {path.name: path for path in sorted(folder.glob("*"))} if folder else {}
+        folder = units or shipped("systemd")
+        found = sorted(folder.rglob("*")) if folder else []
+        files = {str(path.relative_to(folder or "")): path for path in found if path.is_file()}
         if "edgeemo.service" not in files:
             raise ConfigError(
                 f"{folder or 'no folder of units'}: no edgeemo.service there; give --units DIR, "
@@ -198,12 +199,6 @@ def _contents(
             )
     assets = {asset.name: asset_path(asset) for asset in (FACE_LANDMARKER, ASTRONAUT)}
     return Contents(bundle=model or DEFAULT_BUNDLE, assets=assets, units=files, config=config)
-
-
-def _existing(name: str) -> Path | None:
-    """Return a file or folder of the checkout, where this is one."""
-    path = _CHECKOUT / name
-    return path if path.exists() else None
 
 
 def _status_line(answer: "dict[str, object]") -> str:

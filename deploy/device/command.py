@@ -1,14 +1,17 @@
-"""The agent's command line: install, activate, watch, rollback, remove."""
+"""The agent's command line: install, activate, resume, watch, rollback, remove."""
 
 import argparse
 import os
 import sys
 from pathlib import Path
 
-from .activate import activate, rollback, watch
-from .install import install
+from .activate import activate, note_failure, prune, resume, rollback, watch
+from .install import UnfitError, install
 from .layout import DeviceError, Layout
 from .remove import remove
+
+_PATIENCE_S = {"install": 600.0, "activate": 20.0, "resume": 20.0, "rollback": 5.0, "remove": 5.0}
+"""How long another call's end is waited for: that of a push which was cut may still be building."""
 
 
 def main() -> int:
@@ -20,7 +23,7 @@ def main() -> int:
         if options.verb == "watch":  # takes the lock by itself, and waits for it
             watch(layout)
             return 0
-        with layout.lock(wait=False):
+        with layout.lock(_PATIENCE_S[options.verb]):
             print(_answer(layout, options))  # noqa: T201 - this is the answer
     except DeviceError as error:
         print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201
@@ -33,19 +36,27 @@ def main() -> int:
 
 def _answer(layout: Layout, options: argparse.Namespace) -> str:
     if options.verb == "install":
-        return install(layout, options.digest, options.staging)
+        try:
+            return install(layout, options.digest, options.staging)
+        except UnfitError as error:
+            note_failure(layout, options.digest[:16], str(error))
+            prune(layout)
+            raise
     if options.verb == "activate":
         activate(layout, options.release, options.window, options.service)
         return str(options.release)
     if options.verb == "rollback":
         return rollback(layout, options.window)
-    return "\n".join(str(path) for path in remove(layout, purge=options.purge))
+    if options.verb == "resume":
+        resume(layout)
+        return ""
+    return "\n".join(remove(layout, purge=options.purge))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="agent.pyz", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb in ("install", "activate", "watch", "rollback", "remove"):
+    for verb in ("install", "activate", "resume", "watch", "rollback", "remove"):
         one = verbs.add_parser(verb)
         one.add_argument("--prefix", type=Path, required=True)
         if verb == "install":

@@ -9,11 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .layout import DeviceError, Layout, switch, sync_folder
+from .layout import DeviceError, Layout, switch, sync_folder, write_json
 from .preflight import preflight
 
 _PIP_TIMEOUT_S = 1800
 _DONE = ".edgeemo-complete"
+
+
+class UnfitError(DeviceError):
+    """The release was built, and does not work on this device."""
 
 
 def install(layout: Layout, digest: str, staging: Path) -> str:
@@ -52,15 +56,11 @@ def install(layout: Layout, digest: str, staging: Path) -> str:
     switch(release / "bin" / "edgeemo", "../env/bin/edgeemo")
     try:
         preflight(release)
-    except DeviceError:
+    except DeviceError as error:
         shutil.rmtree(release)
-        raise
+        raise UnfitError(str(error)) from error
     os.sync()  # thousands of files: all of them are on the disk before the one that says so
-    with (release / "release.json").open("w", encoding="utf-8") as file:
-        json.dump(manifest, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    sync_folder(release)
+    write_json(release / "release.json", manifest)
     return name
 
 
@@ -140,16 +140,20 @@ def _place(layout: Layout, release: Path, entry: dict[str, Any], staging: Path) 
         raise DeviceError(f"{entry['path']!r} leads out of the release; nothing was installed")
     known = layout.current / relative
     if known.is_file() and _sha256(known) == entry["sha256"]:
-        _write(release / relative, known.read_bytes())
-        return
-    _write(release / relative, _read(staging / entry["sha256"], entry["sha256"]))
+        content = known.read_bytes()
+    else:
+        content = _read(staging / entry["sha256"], entry["sha256"])
+    # A configuration may hold a stream's password.
+    _write(release / relative, content, 0o600 if relative.parts[0] == "config" else 0o644)
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes, mode: int = 0o644) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.touch(mode)
     temporary.write_bytes(content)
-    temporary.chmod(0o644)
+    temporary.chmod(mode)
     temporary.replace(path)
 
 

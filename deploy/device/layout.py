@@ -15,11 +15,15 @@
 
 import fcntl
 import json
+import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+_LOCK_POLL_S = 0.2
 
 
 class DeviceError(Exception):
@@ -60,22 +64,35 @@ class Layout:
         except OSError:
             return None
 
+    def kept_config(self, name: str) -> Path:
+        """Return where a release's configuration is kept while that of a later one is tried."""
+        return self.release(name) / "edgeemo.toml.kept"
+
     @contextmanager
-    def lock(self, *, wait: bool) -> Iterator[None]:
+    def lock(self, patience_s: float = math.inf) -> Iterator[None]:
         """Keep other calls from changing anything meanwhile.
 
         Raises:
-            DeviceError: somebody else does, and ``wait`` is false.
+            DeviceError: somebody else still does after ``patience_s``.
         """
         self.prefix.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + patience_s
         with (self.prefix / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except OSError as error:
-                raise DeviceError(
-                    "another deployment is at work on this device; wait for it to end"
-                ) from error
+            while not _locked(file):
+                if time.monotonic() > deadline:
+                    raise DeviceError(
+                        "another deployment is at work on this device; wait for it to end"
+                    )
+                time.sleep(_LOCK_POLL_S)
             yield
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def read_json(path: Path) -> dict[str, Any]:

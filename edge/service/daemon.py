@@ -114,6 +114,7 @@ class Service:
         self._told_frames = 0
         self._faces_now = 0
         self._reload_asked = False
+        self._refusal = ""
         self._stop_reason = ""
         self._dropped_records = 0
         self._first_frame_s: float | None = None
@@ -206,8 +207,11 @@ class Service:
             renewal = self._renew()
         except EdgeEmoError as error:
             _log.error("the configuration is refused, the old one stays: %s", error)
-            self._notifier.ready(f"reload refused, going on as before: {error}")
+            # It stays in the status line: whoever asked for the reload may look later.
+            self._refusal = f"; reload refused, going on as before: {error}"
+            self._notifier.ready(self._refusal.removeprefix("; "))
             return
+        self._refusal = ""
         self._end_session("reload")
         self._totals.add(self._reporter)
         renewal.reporter.continue_from(self._reporter)
@@ -227,8 +231,9 @@ class Service:
         self._told_frames = frames
         lost = f", {count} records lost" if (count := self._lost()) else ""
         if self._lost_s is not None:
-            return f"waiting for the camera, {frames} frames so far{lost}"
-        return f"{frames} frames, {rate:.1f} a second, {self._faces_now} faces now{lost}"
+            return f"waiting for the camera, {frames} frames so far{lost}{self._refusal}"
+        seen = f"{frames} frames, {rate:.1f} a second, {self._faces_now} faces now"
+        return f"{seen}{lost}{self._refusal}"
 
     def _end_session(self, reason: str) -> None:
         self._write(self._reporter.finish(self._pipeline.finish()))

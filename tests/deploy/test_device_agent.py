@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.device.activate import MOST_ATTEMPTS, activate, prune, rollback, watch
+from deploy.device.activate import MOST_ATTEMPTS, activate, prune, resume, rollback, watch
 from deploy.device.install import install
 from deploy.device.layout import DeviceError, Layout, read_json, switch, write_json
 from deploy.device.preflight import check_hashes
@@ -95,6 +95,49 @@ def test_pruning_keeps_what_runs_and_what_was_good(layout):
     prune(layout)
     assert {path.name for path in layout.releases.iterdir()} == {GOOD, OTHER}
     assert {path.name for path in layout.envs.iterdir()} == {GOOD, OTHER}
+
+
+def go_back(layout: Layout) -> str:
+    """Roll back and wait for the device's verdict; return what runs then."""
+    name = rollback(layout, 0)
+    watch(layout)
+    assert layout.current_name() == name
+    return name
+
+
+def test_going_back_once_more_goes_further_back(layout, tmp_path, monkeypatch):
+    """What a person has left is not returned to; at the end there is a clear word."""
+    agent = tmp_path / "agent.pyz"
+    agent.write_text("")
+    monkeypatch.setattr("sys.argv", [str(agent)])
+    for name in (OTHER, BAD):
+        (layout.release(name) / "bin" / "edgeemo").write_text("#!/bin/sh\nexit 0\n")
+    write_json(layout.state, {"good": [OTHER, BAD, GOOD], "service": "none"})
+    assert [go_back(layout), go_back(layout)] == [BAD, OTHER]
+    assert read_json(layout.state)["good"] == [OTHER]
+    with pytest.raises(DeviceError, match="no earlier good release"):
+        rollback(layout, 0)
+
+
+def test_a_rollback_that_fails_returns_to_what_ran(layout):
+    """Neither the release gone back to nor its place in the line decides, but what ran before."""
+    write_json(layout.state, {"good": [BAD, OTHER, GOOD], "service": "none"})
+    pend(layout, is_back=True)
+    watch(layout)
+    assert layout.current_name() == GOOD
+    assert read_json(layout.state)["good"] == [BAD, OTHER, GOOD]
+
+
+def test_a_trial_whose_start_was_cut_can_be_resumed(layout):
+    """Pending, and nobody at work: the next push has the device decide."""
+    layout.agent.write_text("")
+    pend(layout)
+    with pytest.raises(DeviceError, match="another release is being tried"):
+        activate(layout, GOOD, 0, "none")
+    resume(layout)
+    watch(layout)
+    assert layout.current_name() == GOOD
+    assert not layout.pending.exists()
 
 
 def test_there_must_be_something_to_go_back_to(layout):

@@ -151,8 +151,11 @@ def test_what_can_not_be_used_is_refused_and_the_old_goes_on(managed, tmp_path, 
     """A wrong configuration or model never takes a running service down."""
     managed.start(config(tmp_path, "first"))
     managed.beats(1)
-    assert managed.reload(case(tmp_path)).startswith("reload refused, going on as before: ")
-    managed.beats(1)
+    refusal = "reload refused, going on as before: "
+    assert managed.reload(case(tmp_path)).startswith(refusal)
+    status = managed.wait_for(lambda m: "WATCHDOG" in m and "READY" not in m)["STATUS"]
+    assert "frames" in status
+    assert refusal in status  # also for who looks later
     assert "the old one stays" in managed.stop()[1]
     assert [r["device"] for r in managed.records() if r["kind"] == "service_started"] == ["first"]
 

@@ -1,0 +1,51 @@
+"""The device's own program: sent, run with the rights that it needs, and taken away again."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Final
+
+from deploy.errors import DeployError
+from deploy.facts import Facts
+from deploy.release import agent_program
+from deploy.transport import Device
+
+_TIMEOUT_S: Final = 300
+
+
+def agent_command(facts: Facts, agent: str, verb: str, prefix: str) -> list[str]:
+    """Return the words that let the device's program, sent before, do something."""
+    return ["python3", f"{facts.staging}/{agent}", verb, "--prefix", prefix]
+
+
+def send_files(device: Device, facts: Facts, files: Mapping[str, bytes]) -> None:
+    """Send contents by their SHA-256 to the user's own folder on the device."""
+    device.run(["mkdir", "-p", "-m", "700", "--", facts.staging])
+    for sha256, content in files.items():
+        device.put(content, f"{facts.staging}/{sha256}")
+
+
+def clear_staging(device: Device, facts: Facts) -> None:
+    """Delete what was sent, once it is in its place."""
+    device.run(["rm", "-rf", "--", facts.staging])
+
+
+def run_agent(
+    device: Device, facts: Facts, prefix: str, verb: str, words: tuple[str, ...] = ()
+) -> str:
+    """Send the device's program, let it do something, and take it away again.
+
+    Raises:
+        DeployError: it failed, or it would need root and may not have it.
+    """
+    program = agent_program()
+    name = hashlib.sha256(program).hexdigest()
+    with_service = facts.state.get("service") == "systemd"
+    needs_root = not facts.root and (with_service or not facts.writable)
+    if needs_root and not facts.sudo:
+        raise DeployError(f"{facts.user} may not use sudo without a password; allow it, or be root")
+    send_files(device, facts, {name: program})
+    try:
+        command = [*agent_command(facts, name, verb, prefix), *words]
+        return device.run(command, sudo=needs_root, timeout_s=_TIMEOUT_S)
+    finally:
+        clear_staging(device, facts)

@@ -8,11 +8,13 @@ import io
 import logging
 import shlex
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from deploy.errors import DeployError
+from deploy.stream import Output, local_stream, ssh_stream
 from deploy.targets import Target
 
 _CONNECT_TIMEOUT_S: Final = 15
@@ -101,7 +103,7 @@ class Device:
         """
         from pyinfra.api import StringCommand
 
-        command = ["sudo", "-n", "--", *words] if sudo else list(words)
+        command = _with_rights(words, sudo=sudo)
         options: dict[str, Any] = {"_timeout": timeout_s}
         if stdin:
             options["_stdin"] = stdin
@@ -117,6 +119,25 @@ class Device:
             lines = [line for line in output.stderr_lines if line.strip()]
             raise DeployError(lines[-1] if lines else "the command or its connection was ended")
         return str(output.stdout)
+
+    def stream(
+        self, words: Sequence[str], *, stdin: str, sudo: bool = False
+    ) -> AbstractContextManager[Output]:
+        """Run a command and read, inside the block, what it prints.
+
+        Args:
+            words: the command; every word is quoted.
+            stdin: text for it, at most what a pipe holds (64 kB).
+            sudo: run it as root, which must not need a password.
+
+        Raises:
+            DeployError: it failed (its last line on stderr), nothing came for a minute, or the
+                connection was lost.
+        """
+        command = _with_rights(words, sudo=sudo)
+        if self._target.is_local:
+            return local_stream(command, stdin.encode())
+        return ssh_stream(self._host.connector.client, command, stdin.encode())
 
     def put(self, content: bytes, path: str) -> None:
         """Send a file; it appears under its name when it is whole.
@@ -161,6 +182,10 @@ class Device:
     def _transport(self) -> Any:
         client = getattr(self._host.connector, "client", None)
         return client.get_transport() if client is not None else None
+
+
+def _with_rights(words: Sequence[str], *, sudo: bool) -> list[str]:
+    return ["sudo", "-n", "--", *words] if sudo else list(words)
 
 
 def _explain(message: str, target: Target) -> str:

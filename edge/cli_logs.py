@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from edge.cli_fleet import (
+    AcceptNew,
+    Batch,
+    Inventory,
+    SshConfig,
+    Targets,
+    run_on,
+    targets_of,
+)
 from edge.cli_options import JsonFile
 
 if TYPE_CHECKING:
@@ -125,6 +134,34 @@ def report(
     with _logs(root, since, until) as logs:
         write_report(logs, out, str(root))
     print(f"report: {out}")
+
+
+@logs_app.command()
+def collect(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Gets a folder for each device; made if needed.")
+    ],
+    targets: Targets = None,
+    inventory: Inventory = None,
+    log_dir: Annotated[
+        str, typer.Option(help="Where the log is on the devices.")
+    ] = "/var/log/edgeemo",
+    batch: Batch = "32",
+    ssh_config: SshConfig = None,
+    accept_new: AcceptNew = False,
+) -> None:
+    """Bring what is new in devices' logs here over ssh, verified; the same call goes on later."""
+    from deploy.transport import prepare
+
+    prepare()
+    from deploy.collect import check_log_dir, collecting
+    from deploy.collect import collect as collect_one
+    from deploy.push import Options
+
+    options = Options(ssh_config=ssh_config, accept_new=accept_new)
+    chosen, place = targets_of(targets, inventory), check_log_dir(log_dir)
+    with collecting(out, chosen):
+        run_on(chosen, lambda one: collect_one(one, options, place, out), batch, len(chosen))
 
 
 def _logs(root: Path, since: str | None, until: str | None) -> "Logs":

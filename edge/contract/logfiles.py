@@ -41,6 +41,15 @@ def closed_name(number: int, closed_s: float) -> str:
     return f"edgeemo-{number:06}-{datetime.fromtimestamp(closed_s, UTC):%Y%m%dT%H%M%SZ}.jsonl"
 
 
+def parse_closed(name: str) -> tuple[int, bool] | None:
+    """Return a closed file's number and whether it is compressed; None: not a closed file's name.
+
+    Such a name has no separator and no dots of its own: it can not lead out of a directory.
+    """
+    match = _CLOSED.fullmatch(name)
+    return None if match is None else (int(match[1]), match[2] is not None)
+
+
 def closed_files(directory: Path) -> list[ClosedFile]:
     """Return the closed files, oldest first.
 
@@ -59,10 +68,10 @@ def closed_files(directory: Path) -> list[ClosedFile]:
 def _listed(directory: Path) -> dict[int, ClosedFile]:
     found: dict[int, ClosedFile] = {}
     for name in os.listdir(directory):  # noqa: PTH208 - names are all that is needed
-        match = _CLOSED.fullmatch(name)
-        if match is None:
+        parsed = parse_closed(name)
+        if parsed is None:
             continue
-        file = ClosedFile(directory / name, int(match[1]), match[2] is not None)
+        file = ClosedFile(directory / name, *parsed)
         if file.number not in found or not file.is_compressed:
             found[file.number] = file
     return found

@@ -192,7 +192,7 @@ def _turned(reference: dict[str, np.ndarray], angle: float, scale: float) -> tup
     source = DemoSource(size_hw=(360, 480))
     pose = (0.5, 0.5, scale / 0.75, angle)  # the choreography scales with the picture
     still = Choreography((Keyframe(0.0, *pose), Keyframe(1.0, *pose)), source.size_hw)
-    source._faces = (still,)
+    source.ways = (still,)
     motion = still.motion(0.0)
     return source.render(0), reference["points"][:, :2] @ motion[:, :2].T + motion[:, 2]
 

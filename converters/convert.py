@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +20,7 @@ from converters.flatbuffer import (
     read_graph,
 )
 from converters.fold_elu import fold_elu
-from converters.golden import golden_vectors
+from converters.golden import golden_vectors, kernel_difference
 from converters.layers import layer_operations, operations_of
 from converters.measure import measure
 from converters.model_card import model_card
@@ -50,6 +51,7 @@ from edge.contract.metadata import (
     schema_version_for,
 )
 from edge.emotion_model import EmotionModel
+from edge.golden import encode_golden
 from edge.interpreter import TfliteModel
 
 logger = logging.getLogger(__name__)
@@ -81,8 +83,10 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
     calibration = _calibration(request)
     content = _convert(request, trained, calibration)
     model = EmotionModel(TfliteModel(content, name=MODEL), trained.run.mesh_norm)
+    golden = golden_vectors(model, _builtin(request, trained, content), trained.template)
     progress(f"comparing on {len(request.evaluation):,} rows")
     report = measure(request, trained, model, content)
+    report = msgspec.structs.replace(report, kernels=kernel_difference(golden, model.step))
     _write_whole(_beside(request.out, "parity.png"), parity_png(report))
     if not report.passed:
         _refuse_or_warn(request, report, progress)
@@ -94,7 +98,7 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
             MODEL: content,
             METADATA: encode_metadata(metadata),
             PARITY: parity.encode_report(report),
-            GOLDEN: golden_vectors(model, metadata.template),
+            GOLDEN: encode_golden(golden),
             MODEL_CARD: model_card(metadata, report, trained.run.validation_data).encode(),
         },
     )
@@ -138,6 +142,13 @@ def _convert(
     graph = read_graph(content)
     check.get(request.form, check_builtin_only)(graph)
     return describe_file(content, graph, request.bundle_name, _purpose(trained), trained.run.labels)
+
+
+def _builtin(request: ConvertRequest, trained: TrainedModel, content: bytes) -> EmotionModel | None:
+    if request.form not in INTEGER_FORMS:
+        return None
+    model = TfliteModel(content, name=MODEL, kernels="builtin")
+    return EmotionModel(model, trained.run.mesh_norm)
 
 
 def _purpose(trained: TrainedModel) -> str:

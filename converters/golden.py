@@ -1,4 +1,4 @@
-"""Synthetic probes for golden vectors.
+"""Golden vectors of a conversion: synthetic probes, and what both kinds of kernels answer.
 
 No row of a data set may travel with a model, so the probes are drawn: face-like pictures, smooth
 fields, gradients, noise and extremes reach what a network does to light, edges and saturation.
@@ -9,22 +9,45 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.parity import KernelDifference
 from edge.contract.align import Template
 from edge.contract.mesh_features import FEATURE_COUNT, FeatureNorm
 from edge.emotion_model import EmotionModel
-from edge.golden import Probes, encode_golden, run_probes
+from edge.golden import GoldenVectors, Probes, difference, run_probes
 
 _SEED: Final = 20250101
 
 
-def golden_vectors(model: EmotionModel, template: Template) -> bytes:
-    """Run the probes through a model, those of the kinds it takes, and return ``golden.npz``."""
+def golden_vectors(
+    model: EmotionModel, builtin: EmotionModel | None, template: Template
+) -> GoldenVectors:
+    """Run the probes through a model, those of the kinds it takes.
+
+    Args:
+        model: as the runtime loads it.
+        builtin: the same on TFLite's own kernels, for a form that they round otherwise.
+        template: the size of the crops.
+    """
     crops = probes(template)
     given = Probes(
         crops=None if model.input is None else crops,
         mesh=None if model.norm is None else mesh_probes(model.norm, len(crops)),
     )
-    return encode_golden(given, run_probes(model, given))
+    return GoldenVectors(
+        given,
+        run_probes(model, given),
+        None if builtin is None else run_probes(builtin, given),
+    )
+
+
+def kernel_difference(golden: GoldenVectors, step: float) -> KernelDifference | None:
+    """Return how far TFLite's own kernels are from XNNPACK's, where both were run."""
+    if golden.builtin is None:
+        return None
+    result = difference(golden.builtin, golden.outputs, step)
+    return KernelDifference(
+        steps=result.steps, same_answers=result.same_answers, probes=result.probes
+    )
 
 
 def mesh_probes(norm: FeatureNorm, count: int) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from converters.errors import ConversionError
 from converters.frameworks import import_keras, quiet
 from converters.rows import LabelledImages
 from converters.saved_model import is_saved_model, load_saved_model
-from edge.contract.align import FER48, TEMPLATES
+from edge.contract.align import FER48, TEMPLATES, Template
 from edge.contract.labels import EMOTIONS
 from edge.contract.mesh_features import FEATURE_COUNT, FeatureNorm, standardized
 from edge.contract.metadata import Dataset
@@ -103,9 +103,14 @@ class TrainedModel:
         return int(self.keras.count_params())
 
     @property
+    def template(self) -> Template:
+        """The alignment of its crops."""
+        return TEMPLATES[self.run.template_id]
+
+    @property
     def size(self) -> int:
         """Width and height of its crops in pixels."""
-        return TEMPLATES[self.run.template_id].size
+        return self.template.size
 
 
 def input_kinds(model: Any) -> tuple[InputKind, ...]:

@@ -93,6 +93,22 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return self.drop <= gate.max_drop and self.agreement >= gate.min_agreement
 
 
+class KernelDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the two kinds of integer kernels lie apart, on the golden probes.
+
+    tflite-runtime runs int8 models on TFLite's own, LiteRT on XNNPACK's.
+
+    Attributes:
+        steps: the largest difference, in steps of the output.
+        same_answers: probes with the same most probable emotion.
+        probes: how many there are.
+    """
+
+    steps: float
+    same_answers: int
+    probes: int
+
+
 class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     """The content of ``parity.json``: a comparison and what it was made on.
 
@@ -109,6 +125,7 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
         parameters: weights of the Keras model.
         macs: multiplications of one inference, counted in the TFLite file.
         latency: against that float32 file; None for the float32 form itself.
+        kernels: what another runtime's kernels change; None for float forms and in older reports.
         gate: what was asked for.
         passed: whether the gate was met.
     """
@@ -126,6 +143,7 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     macs: int | None = None
     latency: Latency | None = None
+    kernels: KernelDifference | None = None
     comparison: Comparison
     gate: Gate
     passed: bool

@@ -111,6 +111,11 @@ def _lines(report: ParityReport) -> Iterator[str]:
             f"one thread, this machine: {latency.median_ms:.3g} ms, the float file "
             f"{latency.float_median_ms:.3g} ms: {latency.ratio:.2f} of it ({low:.2f} to {high:.2f})"
         )
+    if (kernels := report.kernels) is not None:
+        yield (
+            f"on tflite-runtime's kernels: up to {kernels.steps:g} steps of 1/256 apart, same "
+            f"answer on {kernels.same_answers} of {kernels.probes} probes"
+        )
     if not report.passed:
         yield "the gate is NOT met"
 

@@ -17,6 +17,7 @@ from edge.contract.bundle import GOLDEN, Bundle
 from edge.contract.mesh_features import FEATURE_COUNT
 from edge.emotion_model import EmotionModel, open_emotion_model
 from edge.errors import BundleError
+from edge.interpreter import Kernels, integer_kernels
 
 MIN_PROBES: Final = 64
 """How many probes a bundle carries at least."""
@@ -25,6 +26,7 @@ _TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)
 _CROPS: Final = "crops"
 _MESH: Final = "mesh"
 _OUTPUTS: Final = "outputs"
+_BUILTIN_OUTPUTS: Final = "outputs_builtin"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +79,34 @@ class Probes:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class GoldenVectors:
+    """Probes and the outputs they must give.
+
+    Attributes:
+        probes: ``n`` of them.
+        outputs: of XNNPACK's kernels where it has them, int8 or float32 ``(n, k)``.
+        builtin: of TFLite's own kernels, which tflite-runtime computes int8 models with; None for
+            float models, where both agree but for rounding, and in older bundles.
+    """
+
+    probes: Probes
+    outputs: NDArray[Any]
+    builtin: NDArray[Any] | None = None
+
+    def __post_init__(self) -> None:
+        for outputs in (self.outputs, self.outputs if self.builtin is None else self.builtin):
+            if outputs.ndim != 2 or len(self.probes) != len(outputs):
+                raise ValueError(
+                    f"expected (n, labels) outputs of {len(self.probes)} probes, got "
+                    f"{len(outputs) if outputs.ndim else 'none'} of shape {list(outputs.shape)}"
+                )
+
+    def expected(self, kernels: Kernels) -> NDArray[Any]:
+        """Return the outputs that such kernels must give."""
+        return self.builtin if kernels == "builtin" and self.builtin is not None else self.outputs
+
+
 @dataclass(frozen=True, slots=True)
 class GoldenResult:
     """How far this machine is from the golden outputs.
@@ -101,28 +131,39 @@ def check_golden(bundle: Bundle, *, num_threads: int = 1) -> float:
 def compare_golden(bundle: Bundle, *, num_threads: int = 1) -> GoldenResult:
     """Run a bundle's probes on this machine's runtime.
 
-    Integer kernels may round differently, layer after layer: TFLite's built-in ones (all that
-    tflite-runtime has for int8) end up to 20 steps away from XNNPACK's; docs/quantisation.md has
-    what was measured. Far more than that is another model, or a broken machine.
+    Integer kernels round differently, layer after layer, so a bundle has the outputs of both kinds
+    that there are; docs/quantisation.md tells how far apart they lie. More than a step or two from
+    those of the kernels at hand is another model, or a broken machine.
 
     Raises:
         BundleError: ``golden.npz`` is damaged or does not fit the model.
         InferenceError: no runtime, or the runtime can not run the model.
     """
     model = open_emotion_model(bundle, num_threads=num_threads)
-    probes, expected = _read_golden(bundle)
+    golden = _read_golden(bundle)
+    probes, expected = golden.probes, golden.expected(integer_kernels())
     if not probes.fit(model) or expected.shape[1:] != model.output.shape[1:]:
         raise BundleError(
             f"{bundle.path / GOLDEN}: {probes} and outputs {list(expected.shape)} do not fit the "
             "model; convert the model again"
         )
-    actual = run_probes(model, probes)
-    difference = float(np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max())
+    return difference(run_probes(model, probes), expected, model.step)
+
+
+def difference(actual: NDArray[Any], expected: NDArray[Any], step: float) -> GoldenResult:
+    """Compare outputs of the same probes.
+
+    Args:
+        actual: int8 or float32 ``(n, k)``.
+        expected: the same.
+        step: of a float output.
+    """
+    largest = float(np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max())
     same = actual.argmax(axis=1) == expected.argmax(axis=1)
     return GoldenResult(
-        steps=difference if actual.dtype == np.int8 else difference / model.step,
+        steps=largest if actual.dtype == np.int8 else largest / step,
         same_answers=int(same.sum()),
-        probes=len(probes),
+        probes=len(actual),
     )
 
 
@@ -131,15 +172,15 @@ def run_probes(model: EmotionModel, probes: Probes) -> NDArray[Any]:
     return np.stack([model.raw(crop, features) for crop, features in probes.pairs()])
 
 
-def encode_golden(probes: Probes, outputs: NDArray[Any]) -> bytes:
-    """Return ``golden.npz``: the same bytes for the same arrays, without dates.
-
-    Args:
-        probes: what the model was given.
-        outputs: what it gave, int8 or float32 ``(n, k)``.
-    """
+def encode_golden(golden: GoldenVectors) -> bytes:
+    """Return ``golden.npz``: the same bytes for the same arrays, without dates."""
     buffer = io.BytesIO()
-    arrays = {_CROPS: probes.crops, _MESH: probes.mesh, _OUTPUTS: outputs}
+    arrays = {
+        _CROPS: golden.probes.crops,
+        _MESH: golden.probes.mesh,
+        _OUTPUTS: golden.outputs,
+        _BUILTIN_OUTPUTS: golden.builtin,
+    }
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, values in arrays.items():
             if values is None:
@@ -151,7 +192,7 @@ def encode_golden(probes: Probes, outputs: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _read_golden(bundle: Bundle) -> tuple[Probes, NDArray[Any]]:
+def _read_golden(bundle: Bundle) -> GoldenVectors:
     path = bundle.path / GOLDEN
     try:
         content = path.read_bytes()
@@ -160,16 +201,11 @@ def _read_golden(bundle: Bundle) -> tuple[Probes, NDArray[Any]]:
             raise BundleError(f"{path}: altered since the bundle was opened; copy it again")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             given = {name: arrays[name] for name in (_CROPS, _MESH) if name in arrays}
-            probes, outputs = Probes(**given), arrays[_OUTPUTS]
+            builtin = arrays.get(_BUILTIN_OUTPUTS)
+            return GoldenVectors(Probes(**given), arrays[_OUTPUTS], builtin)
     # Not a zip, a torn one, another kind of .npz, or a bare .npy file.
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path}: not golden vectors ({error}); convert again") from error
-    if outputs.ndim != 2 or len(probes) != len(outputs):
-        raise BundleError(
-            f"{path}: {len(probes)} probes, {len(outputs)} outputs of shape {list(outputs.shape)}; "
-            "expected (n, labels); convert the model again"
-        )
-    return probes, outputs
 
 
 def _item(values: NDArray[Any] | None) -> tuple[int, ...] | None:

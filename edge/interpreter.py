@@ -25,6 +25,9 @@ _RUNTIMES: Final = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tf
 _IDENTIFIER: Final = b"TFL3"
 """Bytes 4 to 8 of every TFLite flatbuffer."""
 
+Kernels = Literal["default", "builtin"]
+"""default: XNNPACK's where it has them. builtin: TFLite's own, which round otherwise."""
+
 _Dtype = Literal["int8", "uint8", "float32"]
 
 
@@ -39,13 +42,21 @@ class TfliteModel:
         outputs: its outputs, in the order that ``run`` returns them.
     """
 
-    def __init__(self, model: bytes | Path, *, num_threads: int = 1, name: str = "model") -> None:
+    def __init__(
+        self,
+        model: bytes | Path,
+        *,
+        num_threads: int = 1,
+        name: str = "model",
+        kernels: Kernels = "default",
+    ) -> None:
         """Load a model.
 
         Args:
             model: the bytes of a ``.tflite`` file, or its path.
             num_threads: CPU threads that one inference may use.
             name: how messages call a model given as bytes.
+            kernels: what computes.
 
         Raises:
             InferenceError: no runtime is installed, the file can not be read, is not a whole
@@ -54,13 +65,17 @@ class TfliteModel:
         self._name = str(model) if isinstance(model, Path) else name
         content = _read(model) if isinstance(model, Path) else model
         _check_identifier(content, self._name)
-        interpreter_class, _ = _runtime()
+        runtime, _ = _runtime()
+        options: dict[str, Any] = {}
+        if kernels == "builtin":
+            resolver = runtime.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            options["experimental_op_resolver_type"] = resolver
         try:
             # "INFO: Created TensorFlow Lite XNNPACK delegate for CPU." has no switch; errors also
             # come as exceptions.
             with silenced():
-                self._interpreter = interpreter_class(
-                    model_content=content, num_threads=num_threads
+                self._interpreter = runtime.Interpreter(
+                    model_content=content, num_threads=num_threads, **options
                 )
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -144,9 +159,17 @@ def runtime_name() -> str:
     return _runtime()[1]
 
 
+def integer_kernels() -> Kernels:
+    """Return what computes int8 models on this machine's runtime.
+
+    tflite-runtime delegates float operations alone to XNNPACK.
+    """
+    return "builtin" if runtime_name().startswith("tflite-runtime ") else "default"
+
+
 @functools.cache
-def _runtime() -> tuple[type[Any], str]:
-    """Import the first runtime that works; return its ``Interpreter`` class and its name."""
+def _runtime() -> tuple[Any, str]:
+    """Import the first runtime that works; return its interpreter module and its name."""
     reasons = []
     for package, distribution in _RUNTIMES:
         try:
@@ -158,7 +181,7 @@ def _runtime() -> tuple[type[Any], str]:
             reasons.append(f"{distribution}: {_one_line(error)}")
         else:
             logger.debug("TFLite runtime: %s", name)
-            return module.Interpreter, name
+            return module, name
     raise InferenceError(
         f"no TFLite runtime can be imported ({'; '.join(reasons)}); "
         "install one: `pip install ai-edge-litert`"

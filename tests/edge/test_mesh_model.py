@@ -43,7 +43,7 @@ from edge.contract.metadata import (
 from edge.contract.quantize import PIXELS, pixels_to_int8, quantize
 from edge.emotion_model import EmotionModel, open_emotion_file, open_emotion_model
 from edge.errors import BundleError, InferenceError
-from edge.golden import Probes, check_golden, encode_golden, run_probes
+from edge.golden import GoldenVectors, Probes, check_golden, encode_golden, run_probes
 from edge.interpreter import TfliteModel
 from edge.records import Face
 from edge.sources.demo import DemoSource
@@ -109,7 +109,7 @@ def bundle(metadata, norm, tmp_path) -> Bundle:
             MODEL: FUSION.read_bytes(),
             METADATA: encode_metadata(metadata),
             PARITY: b"{}",
-            GOLDEN: encode_golden(probes, outputs),
+            GOLDEN: encode_golden(GoldenVectors(probes, outputs)),
             MODEL_CARD: b"",
         },
     )
@@ -193,7 +193,7 @@ def test_golden_vectors_without_meshes_do_not_fit(bundle):
     """Probes for a model of crops prove nothing about this one."""
     probes = Probes(np.zeros((2, 48, 48), np.uint8))
     files = {name: (bundle.path / name).read_bytes() for name in bundle.sha256}
-    files[GOLDEN] = encode_golden(probes, np.zeros((2, 8), np.int8))
+    files[GOLDEN] = encode_golden(GoldenVectors(probes, np.zeros((2, 8), np.int8)))
     with pytest.raises(BundleError, match=r"crops \[2, 48, 48\] and outputs .* do not fit"):
         check_golden(write_bundle(bundle.path, files))
 

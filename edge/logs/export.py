@@ -33,6 +33,8 @@ _COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
     ),
     "service_stopped": ("reason", "frames", "tracks", "records"),
 }  # fmt: skip
+_NESTED: Final[dict[Kind, tuple[str, ...]]] = {"emotion": ("blendshapes", "mesh")}
+"""What has no place in a flat table; null where the log has none of it."""
 _TEXT_TIME: Final = "strftime(time, '%Y-%m-%dT%H:%M:%S.%gZ') AS time"
 _WRITERS: Final[dict[Format, tuple[str, str]]] = {
     "csv": (_TEXT_TIME, "FORMAT csv, HEADER true"),
@@ -45,14 +47,15 @@ _WRITERS: Final[dict[Format, tuple[str, str]]] = {
 def export(logs: Logs, kind: Kind, form: Format, target: Path) -> int:
     """Write all records of ``kind``, ordered within each session; return how many there are.
 
-    The file appears whole or not at all.
+    The file appears whole or not at all. Blendshapes and meshes are in Parquet and JSON only.
 
     Raises:
         LogError: the logs can not be read or the file can not be written.
     """
     part = target.with_name(f".{target.name}.part")
     time, options = _WRITERS[form]
-    columns = ", ".join((time, *_HEAD, *_COLUMNS[kind]))
+    nested = () if form == "csv" else _NESTED.get(kind, ())
+    columns = ", ".join((time, *_HEAD, *_COLUMNS[kind], *nested))
     source = f"({HELD})" if kind == "emotion" else "records"
     query = f"SELECT {columns} FROM {source} WHERE kind = {text_literal(kind)}"
     try:

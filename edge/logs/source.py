@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 
 from edge.contract.labels import EMOTIONS
 from edge.contract.logfiles import log_files
+from edge.contract.mesh_features import BLENDSHAPES
 from edge.errors import LogError
 from edge.logs.moments import Span
 from edge.logs.tail import directories_in
@@ -34,7 +35,7 @@ COLUMNS: Final = {
     "latency_ms": "DOUBLE",
     "quality": "VARCHAR",
     "eyes": 'STRUCT("right" DOUBLE, "left" DOUBLE)',
-    "blendshapes": "MAP(VARCHAR, DOUBLE)",
+    "blendshapes": f"STRUCT({', '.join(f'{name} DOUBLE' for name in BLENDSHAPES)})",
     "mesh": "DOUBLE[][]",
     "duration_s": "DOUBLE",
     "shares": f"STRUCT({', '.join(f'{name} DOUBLE' for name in (*EMOTIONS, 'uncertain'))})",

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from edge.contract import logrecord
 from edge.contract.logfiles import FILE_NAME, closed_name
 from edge.contract.logrecord import LogRecord, encode_record
+from edge.contract.mesh_features import BLENDSHAPES
 from edge.errors import ConfigError, LogError
 from edge.logs.export import export
 from edge.logs.moments import Span, parse_span
@@ -53,13 +54,15 @@ class Writer:
         self.lines.append(encode_record(record))
         self._seq += 1
 
-    def emotion(self, t_s: float, track: int, label: str, confidence: float = 0.8) -> None:
+    def emotion(
+        self, t_s: float, track: int, label: str, confidence: float = 0.8, **fields: object
+    ) -> None:
         """Add an emotion record."""
         self.add(
             "emotion", t_s, track=track, label=label, confidence=confidence,
             scores={"neutral": 0.2, "happiness": 0.8}, box=[1, 2, 3, 4],
             head_pose={"yaw": 1, "pitch": 2, "roll": 3}, frame=round(t_s * 10), latency_ms=10 + t_s,
-            file=None,
+            file=None, **fields,
         )  # fmt: skip
 
     def health(self, t_s: float, fps: float, **fields: object) -> None:
@@ -222,6 +225,34 @@ def test_exports_hold_every_record_once(log, tmp_path, form):
     assert rows[0][4:] == (0.8, 1.0, 4.0, 1.0, 10.0)
     assert rows[0][0].replace("T", " ").startswith("2026-01-01 10:00:00")
     assert [path.name for path in tmp_path.iterdir() if "part" in path.name] == []
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "json"])
+def test_details_are_exported_where_they_fit(tmp_path, form):
+    """Eyes are columns; blendshapes and mesh are nested, and null for a record without."""
+    log = Writer()
+    shapes = {name: round(index / 52, 4) for index, name in enumerate(BLENDSHAPES)}
+    mesh = [[float(point), point / 4, -0.5] for point in range(478)]
+    log.emotion(0, 1, "fear")
+    log.emotion(1, 1, "fear", eyes={"right": 0.3, "left": 0.1}, blendshapes=shapes, mesh=mesh)
+    target = tmp_path / "out"
+    with Logs(write(tmp_path / "log", log.lines)) as logs:
+        assert export(logs, "emotion", form, target) == 2
+    if form == "csv":
+        header, _, second = csv.reader(target.read_text().splitlines())
+        row = dict(zip(header, second, strict=True))
+        assert (row["eye_right"], row["eye_left"]) == ("0.3", "0.1")
+        assert not {"blendshapes", "mesh"} & set(header)
+        return
+    if form == "json":
+        bare, full = map(json.loads, target.read_text().splitlines())
+    else:
+        table = duckdb.execute("SELECT * FROM read_parquet(?)", [str(target)])
+        names = [column[0] for column in table.description]
+        bare, full = (dict(zip(names, row, strict=True)) for row in table.fetchall())
+    assert (bare["blendshapes"], bare["mesh"], bare["eye_left"]) == (None, None, None)
+    assert full["blendshapes"] == shapes
+    assert [list(point) for point in full["mesh"]] == mesh
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 _TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
 _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+_THROTTLING = ("under-voltage", "frequency capped", "throttled", "too hot")
 
 
 def rss_mb() -> float:
@@ -29,6 +30,21 @@ def throttled() -> str | None:
         return _THROTTLED.read_text("ascii").strip()
     except OSError:
         return None
+
+
+def throttling(bits: str) -> tuple[str, ...]:
+    """Return what throttling bits mean, what is so now first; nothing when all is well.
+
+    Raspberry Pi documentation, "vcgencmd get_throttled": the lower bits tell of now, those from 16
+    on of any time since the start.
+    """
+    try:
+        value = int(bits, 16)
+    except ValueError:
+        return (f"unknown ({bits[:12]!r})",)
+    now = [text for bit, text in enumerate(_THROTTLING) if value >> bit & 1]
+    before = [f"{text} earlier" for bit, text in enumerate(_THROTTLING) if value >> bit + 16 & 1]
+    return *now, *(text for text in before if text.removesuffix(" earlier") not in now)
 
 
 def is_64_bit() -> bool:

@@ -33,20 +33,27 @@ class Hub:
         about: facts for the page: device, session, source, model and so on.
         frames: send the pictures, too.
         dropped: tells how many frames the source has dropped.
+        lost_records: tells how many records the log has lost; None without a log.
 
     Attributes:
         error: what ended the work for the viewers, if anything did.
     """
 
     def __init__(
-        self, about: Mapping[str, Any], *, frames: bool, dropped: Callable[[], int] = lambda: 0
+        self,
+        about: Mapping[str, Any],
+        *,
+        frames: bool,
+        dropped: Callable[[], int] = lambda: 0,
+        lost_records: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._about = about
         self._frames = frames
-        self._vitals = _Vitals(dropped)
+        self._vitals = _Vitals(dropped, lost_records)
         self._lock = threading.Lock()
         self._history: deque[messages.Moment] = deque(maxlen=round(HISTORY_S / _HISTORY_STEP_S))
         self._newest: FrameResult | None = None
+        self._outage: messages.Outage | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         # Below is the server thread's own.
         self._viewers = 0
@@ -71,6 +78,7 @@ class Hub:
         """Take a result; never waits for a viewer or for the server."""
         self._vitals.frames += 1
         with self._lock:
+            self._outage = None
             last_s = self._history[-1][0] if self._history else -_HISTORY_STEP_S
             if result.frame.t_s - last_s >= _HISTORY_STEP_S:
                 self._history.append(messages.moment(result))
@@ -78,6 +86,13 @@ class Hub:
             self._newest = result if self._viewers else None
         if self._viewers:
             self._call(self._wake.set)
+
+    def lose(self, reason: str) -> None:
+        """Take note that the camera is lost, until a frame comes."""
+        with self._lock:
+            self._outage = messages.Outage(reason, time.monotonic())
+            self._newest = None  # whatever was on its way is older
+        self._call(self._wake.set)
 
     def end(self, reason: str) -> None:
         """Tell the viewers that there will be no more: ``reason`` is an error, or nothing."""
@@ -132,15 +147,27 @@ class Hub:
 
     async def _serve_newest(self) -> None:
         while not self._ended:
-            await self._wake.wait()
-            self._wake.clear()
+            await self._woken()
             with self._lock:
                 result, self._newest = self._newest, None
-            if result is not None:
+                outage = self._outage
+            if outage is not None and self._viewers:
+                health = self._vitals.read(self._viewers)
+                await self._post(messages.waiting(outage, time.monotonic(), health))
+            elif result is not None:
                 health = self._vitals.read(self._viewers)
                 await self._post(messages.seen(result, health, frames=self._frames))
                 del result  # or its picture would be kept for as long as nobody watches
                 await asyncio.sleep(1 / _EVENTS_PER_S)
+
+    async def _woken(self) -> None:
+        """Wait for news; while the camera is lost, no longer than a second."""
+        with self._lock:
+            limit_s = _VITALS_S if self._outage is not None else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._wake.wait()
+        self._wake.clear()
 
     async def _post(self, event: bytes, *, is_last: bool = False) -> None:
         async with self._changed:
@@ -157,13 +184,14 @@ class Hub:
 class _Vitals:
     """Measures the service, at most once a second, and only when asked."""
 
-    def __init__(self, dropped: Callable[[], int]) -> None:
+    def __init__(self, dropped: Callable[[], int], lost_records: Callable[[], int | None]) -> None:
         self.frames = 0
         self._dropped = dropped
+        self._lost_records = lost_records
         self._measured_s = time.monotonic()
         self._measured_frames = 0
         self._fps = 0.0
-        self._machine: tuple[float, float | None] = (0.0, None)
+        self._machine: _Machine = (0.0, None, None)
 
     def read(self, viewers: int) -> messages.Health:
         """Return the health since the last measurement."""
@@ -172,12 +200,23 @@ class _Vitals:
         if elapsed_s >= _VITALS_S or self._machine[0] == 0:
             self._fps = (self.frames - self._measured_frames) / elapsed_s if elapsed_s > 0 else 0.0
             self._measured_s, self._measured_frames = now_s, self.frames
-            self._machine = machine.rss_mb(), machine.temperature_c()
-        rss_mb, temperature_c = self._machine
+            self._machine = _machine()
+        rss_mb, temperature_c, throttling = self._machine
         return messages.Health(
             fps=round(self._fps, 1),
             dropped_frames=self._dropped(),
+            lost_records=self._lost_records(),
             rss_mb=round(rss_mb, 1),
             temperature_c=temperature_c,
+            throttling=throttling,
             viewers=viewers,
         )
+
+
+_Machine = tuple[float, float | None, tuple[str, ...] | None]
+
+
+def _machine() -> _Machine:
+    bits = machine.throttled()
+    throttling = None if bits is None else machine.throttling(bits)
+    return machine.rss_mb(), machine.temperature_c(), throttling

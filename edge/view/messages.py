@@ -38,16 +38,28 @@ class Health:
     Attributes:
         fps: frames processed per second of wall-clock time.
         dropped_frames: frames that the camera gave and nobody had time for.
+        lost_records: records that the log could not keep; None without a log.
         rss_mb: resident memory, in MB of 10**6 bytes.
         temperature_c: SoC temperature, where the machine tells.
+        throttling: what slows the machine down, or did; empty: nothing; None where it is not told.
         viewers: open pages.
     """
 
     fps: float
     dropped_frames: int
+    lost_records: int | None
     rss_mb: float
     temperature_c: float | None
+    throttling: tuple[str, ...] | None
     viewers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """The camera is lost: why, and since when (``time.monotonic``)."""
+
+    reason: str
+    since_s: float
 
 
 def hello(about: Mapping[str, Any], *, frames: bool, history: Sequence[Moment]) -> bytes:
@@ -81,6 +93,12 @@ def seen(result: FrameResult, health: Health, *, frames: bool) -> bytes:
     if frames:
         content["jpeg"] = base64.b64encode(jpeg(result.frame.image)).decode("ascii")
     return _event("seen", content)
+
+
+def waiting(outage: Outage, now_s: float, health: Health) -> bytes:
+    """Return the event of a camera that is lost; ``now_s`` is ``time.monotonic()``."""
+    lost_for_s = round(now_s - outage.since_s, 1)
+    return _event("waiting", {"reason": outage.reason, "lost_for_s": lost_for_s, "health": health})
 
 
 def ended(reason: str) -> bytes:
@@ -120,6 +138,7 @@ def _face(face: FaceResult) -> dict[str, Any]:
     return {
         "id": face.track.track_id,
         "label": state.label,
+        "quality": face.quality,
         "confidence": round(state.confidence, 3),
         "scores": [
             (label, round(float(score), 3))

@@ -3,7 +3,7 @@
 import logging
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,7 @@ from edge.view.access import Access, read_token, rules
 from edge.view.app import page
 from edge.view.hub import Hub
 from edge.view.server import PageServer, listen
+from edge.view.witness import Witness
 
 _log = logging.getLogger(__name__)
 
@@ -60,8 +61,14 @@ def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> RunSum
         is_managed=notifier.is_managed,
         keep_records=request.log_dir is not None,
     )
-    source = parts.source
-    hub = Hub(_about(parts), frames=view.frames, dropped=lambda: getattr(source, "dropped", 0))
+    source, log = parts.source, parts.log
+    hub = Hub(
+        _about(parts),
+        frames=view.frames,
+        dropped=lambda: getattr(source, "dropped", 0),
+        lost_records=lambda: None if log is None else log.dropped,
+    )
+    parts = replace(parts, sink=Witness(parts.sink, hub))
     server = stack.enter_context(PageServer(page(hub, access), hub, sock))
     _log.info("watch at %s", _link(view.address, port, access))
     opened = [parts]

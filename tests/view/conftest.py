@@ -18,7 +18,17 @@ from edge.view.hub import Hub
 from edge.view.server import PageServer, listen
 
 LABELS = ("neutral", "happiness")
-ABOUT = {"device": "pi", "session": "s", "source": "demo", "model": "m", "runtime": "r"}
+ABOUT = {
+    "device": "pi", "session": "s", "source": "demo", "model": "m", "runtime": "r",
+    "labels": LABELS,
+}  # fmt: skip
+
+
+def make_unread(index: int, quality: Any) -> FrameResult:
+    """Return a frame with one face that was not classified."""
+    state = EmotionState((), np.zeros(0, np.float32), "uncertain", 0.0, False, 0.0)
+    track = FaceTrack(1, make_face((100, 80, 112, 96)), 0.0, index == 0)
+    return FrameResult(make_frame(index), (FaceResult(track, None, state, quality),), (), {})
 
 
 def make_result(index: int, label: str = "happiness", image: Any = None) -> FrameResult:
@@ -113,6 +123,12 @@ def serve():
 def result():
     """Make results: ``result(index, label, image)``."""
     return make_result
+
+
+@pytest.fixture
+def unread():
+    """Make results with a face that was not classified: ``unread(index, quality)``."""
+    return make_unread
 
 
 @pytest.fixture

@@ -159,10 +159,10 @@ def browser(tmp_path):
 
 
 @contextlib.contextmanager
-def viewing(port: int, *arguments: str):
-    """Run `edgeemo view` on the demo."""
+def viewing(port: int, *arguments: str, source: str = "demo"):
+    """Run `edgeemo view`."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "edge.cli", "view", "--source", "demo", "--port", str(port),
+        [sys.executable, "-m", "edge.cli", "view", "--source", source, "--port", str(port),
          *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -195,10 +195,9 @@ def test_the_demo_live_and_after_a_restart(browser, free_port):
         browser.wait(f"{LIVE} && {CAPTION}.includes('happiness')")
         first = browser.text("#faces caption")
         browser.wait("!document.querySelector('#nobody').hidden")
-        assert browser.evaluate("document.querySelectorAll('#faces table').length") == 0
         browser.wait("document.querySelector('#spoken').textContent === 'No face in view'")
-        second = browser.wait(CAPTION)
-        assert second.split(":")[0] != first.split(":")[0]
+        # A slow machine drops frames, and may see the same face again before the other one.
+        browser.wait(f"{CAPTION} && !{CAPTION}.startsWith('{first.split(':')[0]}:')")
         assert browser.text("#privacy").startswith("No picture leaves")
     browser.wait(f"{STATE} === 'lost'")
     with viewing(free_port, "--frames"):
@@ -208,7 +207,7 @@ def test_the_demo_live_and_after_a_restart(browser, free_port):
 
 def test_a_changing_emotion(browser, serve, result):
     """Label, bars, colours, timeline and what a screen reader hears follow the face."""
-    served = serve({"labels": ["neutral", "happiness"], "device": "<b>pi</b>\n'\""})
+    served = serve({"device": "<b>pi</b>\n'\""})
     label, stop = ["happiness"], threading.Event()
 
     def pipeline() -> None:
@@ -244,9 +243,73 @@ def test_a_changing_emotion(browser, serve, result):
     assert browser.evaluate("document.querySelector('#device').children.length") == 0
 
 
+def health(browser: Browser, name: str) -> str:
+    """Return a value of the list under "Health"."""
+    return browser.evaluate(
+        f"[...document.querySelectorAll('#health dt')].find(dt => dt.textContent === {name!r})"
+        "?.nextSibling.textContent ?? ''"
+    )
+
+
+def test_a_camera_that_is_not_there(browser, free_port, tmp_path):
+    """The page says so, with the reason and since when, and goes on being told how all else is."""
+    config = tmp_path / "config.toml"
+    config.write_text('[source]\nreconnect = "always"\n')
+    with viewing(free_port, "--config", str(config), source="/dev/video250"):
+        opened(browser, free_port)
+        browser.wait(f"{STATE} === 'lost'")
+        status = browser.text("#status")
+        assert status.startswith("Waiting for the camera since ")
+        assert "/dev/video250" in browser.text("#outage")
+        memory = health(browser, "Memory")
+        assert memory.endswith(" MB")
+        assert health(browser, "Frames/s") == "none"
+        assert health(browser, "Lost records") == "no log is written"
+        time.sleep(2.5)
+        assert browser.text("#status") == status  # or a screen reader would repeat it for ever
+
+
+def test_a_camera_that_is_lost_and_comes_back(browser, serve, result):
+    """The face goes with the camera, whatever the reason is called, and comes back with it."""
+    lost = [0]
+    served = serve(lost_records=lambda: lost[0])
+    opened(browser, served.port)
+    browser.wait("document.querySelector('#device').textContent === 'pi'")
+    served.hub.publish(result(0))
+    browser.wait(CAPTION)
+    assert health(browser, "Lost records") == "0"
+    lost[0] = 12
+    served.hub.lose("<img src=x onerror=alert(1)> unplugged")
+    browser.wait("!document.querySelector('#outage').hidden")
+    assert browser.text("#outage") == "<img src=x onerror=alert(1)> unplugged"
+    assert browser.evaluate("document.querySelector('#outage').children.length") == 0
+    assert browser.evaluate("document.querySelectorAll('#faces table').length") == 0
+    assert browser.evaluate("document.querySelector('#picture').ariaLabel") == (
+        "Waiting for the camera"
+    )
+    assert health(browser, "Lost records").startswith("12")
+    assert browser.evaluate("document.querySelectorAll('#health dd[data-bad]').length") == 1
+    served.hub.publish(result(1))
+    browser.wait(f"{LIVE} && document.querySelector('#outage').hidden && {CAPTION}")
+
+
+def test_a_face_that_was_not_classified(browser, serve, unread, result):
+    """It says why in place of an emotion, for eyes and ears, and has no bars."""
+    served = serve()
+    opened(browser, served.port)
+    browser.wait("document.querySelector('#device').textContent === 'pi'")
+    served.hub.publish(unread(0, "too_turned"))
+    browser.wait(f"{CAPTION} === 'Face 1: too turned to be read'")
+    assert browser.evaluate("document.querySelectorAll('#faces .bar').length") == 0
+    browser.wait("document.querySelector('#spoken').textContent === 'Face 1: too turned'")
+    served.hub.publish(result(1))
+    browser.wait(f"{CAPTION} === 'Face 1: happiness 100 %'")
+    assert browser.evaluate("document.querySelectorAll('#faces .bar').length") == 2
+
+
 def test_a_screen_reader_finds_names_for_everything(browser, serve, result):
     """Each graphic, table, button and region in the accessibility tree has a name."""
-    served = serve({"labels": ["neutral", "happiness"]})
+    served = serve()
     opened(browser, served.port)
     browser.wait("document.querySelector('#device').textContent === 'pi'")
     served.hub.publish(result(0))
@@ -258,11 +321,32 @@ def test_a_screen_reader_finds_names_for_everything(browser, serve, result):
     assert all(node["name"]["value"].strip() for node in found), found
 
 
+@pytest.mark.parametrize("width", [320, 390, 900, 1400])
+def test_nothing_overflows(browser, serve, result, width):
+    """No element is wider than the page, live and with a lost camera, whatever names are long."""
+    browser.shape(width, 800, "light")
+    about = {"device": "n" * 200, "source": "s" * 300, "model": "m" * 200}
+    served = serve(about, lost_records=lambda: 123_456_789)
+    opened(browser, served.port)
+    browser.wait("document.querySelector('#device').textContent !== ''")
+    beyond = (
+        "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > "
+        f"{width} + 0.5).map(e => e.outerHTML.slice(0, 80))"
+    )
+    served.hub.publish(result(0))
+    browser.wait(CAPTION)
+    assert browser.evaluate(beyond) == []
+    served.hub.lose("r" * 500)
+    browser.wait("!document.querySelector('#outage').hidden")
+    assert browser.evaluate(beyond) == []
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_in_light_and_dark(browser, serve, result, scheme):
     """At 320 pixels nothing scrolls sideways, buttons can be touched, and contrast is WCAG's."""
     browser.shape(320, 640, scheme)
-    served = serve({"labels": ["neutral", "happiness"], "device": "a-very-long-name" * 4})
+    served = serve({"device": "a-very-long-name" * 4})
     opened(browser, served.port)
     browser.wait("document.querySelector('#device').textContent !== ''")
     served.hub.publish(result(0))

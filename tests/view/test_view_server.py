@@ -2,6 +2,7 @@
 
 import base64
 import gc
+import itertools
 import re
 import time
 import weakref
@@ -10,10 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.errors import ConfigError, EdgeEmoError
+from edge.contract.logrecord import CameraLost, LogRecord
+from edge.errors import ConfigError, EdgeEmoError, SinkError
+from edge.testing import MemorySink
 from edge.view.app import STATIC
 from edge.view.hub import MAX_VIEWERS
 from edge.view.server import listen
+from edge.view.witness import Witness
 
 TOKEN = "a-token-of-some-length"
 FILES = ["/" if path.name == "index.html" else f"/{path.name}" for path in STATIC.iterdir()]
@@ -130,6 +134,75 @@ def test_a_viewer_is_told_what_was_and_what_is(serve, result):
     assert len(face["points"]) == 2 * 478
     box = np.array(face["box"]) / hello["steps"]
     np.testing.assert_allclose(box, (100, 80, 220, 240), atol=0.13)
+
+
+def test_a_lost_camera_is_told_until_a_frame_comes(serve, result):
+    """To whoever watches and whoever comes, each second with fresh health, and the reason as is."""
+    reason = "/dev/video0: gone</script>\nevent: ended\n'\""
+    served = serve(lost_records=lambda: 7)
+    viewer = served.watch()
+    until(lambda: served.hub.viewers == 1)
+    Witness(MemorySink(), served.hub).write(camera_lost(reason))
+    events = iter(viewer)
+    assert next(events)[0] == "hello"
+    (kind, first), (_, second) = next(events), next(events)
+    assert (kind, first["reason"], first["health"]["lost_records"]) == ("waiting", reason, 7)
+    assert 0 <= first["lost_for_s"] < second["lost_for_s"]
+    late = iter(served.watch())
+    assert [next(late)[0], next(late)[0]] == ["hello", "waiting"]
+    served.hub.publish(result(0))
+    assert next(kind for kind, _ in events if kind != "waiting") == "seen"
+
+
+def test_a_frame_on_its_way_does_not_hide_a_loss(serve, result):
+    """The last thing told is the last thing that happened."""
+    served = serve()
+    viewer = served.watch()
+    until(lambda: served.hub.viewers == 1)
+    for index in range(3):  # the later ones wait for their turn
+        served.hub.publish(result(index))
+    served.hub.lose("unplugged")
+    kinds = [kind for kind, _ in itertools.islice(viewer, 4)]
+    assert kinds[-1] == "waiting"
+    assert kinds.index("waiting") > kinds.index("hello")
+    assert "seen" not in kinds[kinds.index("waiting") :]
+
+
+def test_the_witness_changes_nothing_for_the_log(serve):
+    """Records, refusals and losses pass as they are; the hub hears of a loss all the same."""
+
+    class FullDisk(MemorySink):
+        dropped = 5
+
+        def write(self, record: LogRecord) -> None:
+            raise SinkError(f"full: {record.seq}")
+
+    served = serve()
+    witness = Witness(FullDisk(), served.hub)
+    assert witness.dropped == 5
+    with pytest.raises(SinkError):
+        witness.write(camera_lost("unplugged"))
+    assert served.watch().next("waiting")["reason"] == "unplugged"
+    memory = MemorySink()
+    Witness(memory, served.hub).write(camera_lost("again"))
+    assert [record.reason for record in memory.records] == ["again"]
+
+
+def test_a_face_that_was_not_classified_is_told_as_that(serve, unread):
+    """With the reason, and without scores."""
+    served = serve()
+    viewer = served.watch()
+    until(lambda: served.hub.viewers == 1)
+    served.hub.publish(unread(0, "too_dark"))
+    (face,) = viewer.next("seen")["faces"]
+    assert (face["quality"], face["label"], face["scores"]) == ("too_dark", "uncertain", [])
+
+
+def camera_lost(reason: str) -> CameraLost:
+    return CameraLost(
+        time="2026-01-01T00:00:00.000Z", monotonic_s=1.0, seq=1, session="s", device="d",
+        reason=reason,
+    )  # fmt: skip
 
 
 def test_no_picture_leaves_unless_asked(serve, result):

@@ -4,13 +4,19 @@ import { emotionColor } from "./colors.js";
 
 export const percent = (share) => `${Math.round(share * 100)} %`;
 
+// What a face says in a word: its emotion, or why it was not classified.
+export function verdict(face) {
+  return face.quality === "ok" ? face.label : face.quality.replaceAll("_", " ");
+}
+
 export function summary(face) {
-  return `Face ${face.id}: ${face.label} ${percent(face.confidence)}`;
+  const sure = face.quality === "ok" ? ` ${percent(face.confidence)}` : " to be read";
+  return `Face ${face.id}: ${verdict(face)}${sure}`;
 }
 
 export function spoken(faces) {
   if (!faces.length) return "No face in view";
-  return faces.map((face) => `Face ${face.id}: ${face.label}`).join(", ");
+  return faces.map((face) => `Face ${face.id}: ${verdict(face)}`).join(", ");
 }
 
 export function showFaces(parent, faces) {

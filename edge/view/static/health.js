@@ -1,24 +1,43 @@
 // How the device is doing, as a list of names and values.
 
-export function showHealth(list, about, seen) {
-  const health = seen.health;
-  const stages = Object.entries(seen.stage_ms).map(([stage, ms]) => `${stage} ${ms.toFixed(1)}`);
+// `seen` is null while there are no frames; what is amiss is marked, and says so in words, too.
+export function showHealth(list, about, health, seen) {
   const rows = [
-    ["Frames/s", health.fps.toFixed(1)],
-    ["Latency", `${seen.latency_ms.toFixed(1)} ms (${stages.join(", ") || "-"})`],
+    ["Frames/s", seen ? health.fps.toFixed(1) : "none"],
+    ["Latency", seen ? latency(seen) : "none"],
     ["Dropped frames", String(health.dropped_frames)],
+    ["Lost records", lost(health.lost_records), health.lost_records > 0],
     ["Memory", `${health.rss_mb.toFixed(0)} MB`],
     ["Temperature", health.temperature_c === null ? "not told" : `${health.temperature_c.toFixed(1)} °C`],
+    ["Throttling", throttling(health.throttling), health.throttling?.length > 0],
     ["Viewers", String(health.viewers)],
     ["Source", about.source],
     ["Model", `${about.model}, ${about.runtime}`],
-    ["Frame", String(seen.index)],
+    ["Frame", seen ? String(seen.index) : "none"],
   ];
   if (list.children.length !== rows.length * 2) {
     list.replaceChildren(...rows.flatMap(() => ["dt", "dd"].map((tag) => document.createElement(tag))));
   }
-  rows.flat().forEach((text, index) => {
-    const element = list.children[index];
-    if (element.textContent !== text) element.textContent = text;
+  rows.forEach(([name, value, isBad], row) => {
+    [name, value].forEach((text, column) => {
+      const element = list.children[2 * row + column];
+      if (element.textContent !== text) element.textContent = text;
+      element.toggleAttribute("data-bad", Boolean(isBad) && column === 1);
+    });
   });
+}
+
+function latency(seen) {
+  const stages = Object.entries(seen.stage_ms).map(([stage, ms]) => `${stage} ${ms.toFixed(1)}`);
+  return `${seen.latency_ms.toFixed(1)} ms (${stages.join(", ") || "-"})`;
+}
+
+function lost(records) {
+  if (records === null) return "no log is written";
+  return records ? `${records}: see the device's disk` : "0";
+}
+
+function throttling(reasons) {
+  if (reasons === null) return "not told";
+  return reasons.join(", ") || "none";
 }

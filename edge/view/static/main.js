@@ -23,6 +23,7 @@ let lastSeenMs = 0;
 let lastSpokenMs = -Infinity;
 let lastHealthMs = -Infinity;
 let endedFor = null;
+let outageSince = null; // said once: a time that changed with each event would be spoken each time
 
 function tell(state, text) {
   const status = byId("status");
@@ -36,6 +37,7 @@ function connect() {
   stream = new EventSource("events");
   stream.addEventListener("hello", (event) => welcome(JSON.parse(event.data)));
   stream.addEventListener("seen", (event) => show(JSON.parse(event.data)));
+  stream.addEventListener("waiting", (event) => wait(JSON.parse(event.data)));
   stream.addEventListener("ended", (event) => end(JSON.parse(event.data)));
   stream.addEventListener("error", lost);
 }
@@ -65,15 +67,32 @@ function welcome(hello) {
 function show(seen) {
   lastSeenMs = performance.now();
   tell("live", "Live");
+  outageSince = null;
+  byId("outage").hidden = true;
   picture.show(seen);
   timeline.add(seen);
   showFaces(byId("faces"), seen.faces);
   byId("nobody").hidden = seen.faces.length > 0;
   if (lastSeenMs - lastHealthMs >= HEALTH_MS) {
-    showHealth(byId("health"), about, seen);
+    showHealth(byId("health"), about, seen.health, seen);
     lastHealthMs = lastSeenMs;
   }
   speak(spoken(seen.faces));
+}
+
+// The camera is lost. How long is the device's word, for its clock may be another one than ours.
+function wait(lost) {
+  const since = new Date(Date.now() - 1000 * lost.lost_for_s);
+  if (!outageSince || Math.abs(since - outageSince) > 2000) outageSince = since;
+  tell("lost", `Waiting for the camera since ${outageSince.toLocaleTimeString()}`);
+  byId("outage").textContent = lost.reason;
+  byId("outage").hidden = false;
+  picture.clear("Waiting for the camera");
+  showFaces(byId("faces"), []);
+  byId("nobody").hidden = false;
+  showHealth(byId("health"), about, lost.health, null);
+  lastHealthMs = -Infinity;
+  byId("spoken").textContent = ""; // the status was spoken
 }
 
 // A screen reader is told of changes only, and not faster than it can speak.

@@ -1,7 +1,7 @@
 // The frame, or the mesh alone, with a box and a label for each face.
 
 import { color, emotionColor, fitted } from "./colors.js";
-import { summary } from "./faces.js";
+import { summary, verdict } from "./faces.js";
 
 export class Picture {
   constructor(canvas) {
@@ -17,8 +17,14 @@ export class Picture {
     this.contours = hello.contours;
     this.lines = hello.lines;
     this.steps = hello.steps;
+    this.clear("No frame yet");
+  }
+
+  clear(text) {
+    this.newest += 1; // a picture that is still being decoded is not wanted any more
     this.seen = null;
     this.image = null;
+    this.canvas.setAttribute("aria-label", text);
     this.draw();
   }
 
@@ -81,7 +87,7 @@ export class Picture {
   }
 
   drawLabel(context, face, x, y) {
-    const text = `#${face.id} ${face.label}`;
+    const text = `#${face.id} ${verdict(face)}`;
     context.font = "600 14px system-ui, sans-serif";
     const width = context.measureText(text).width + 14;
     x = Math.max(0, Math.min(x, this.canvas.clientWidth - width));

@@ -1,0 +1,32 @@
+"""Between the service and its sink: the page hears of a camera that is lost."""
+
+from edge.contract.logrecord import CameraLost, LogRecord
+from edge.protocols import Sink
+from edge.view.hub import Hub
+
+
+class Witness:
+    """Passes every record on, and tells the hub of a camera that is lost."""
+
+    def __init__(self, sink: Sink, hub: Hub) -> None:
+        self._sink = sink
+        self._hub = hub
+
+    @property
+    def dropped(self) -> int:
+        """Records that the sink lost."""
+        return int(getattr(self._sink, "dropped", 0))
+
+    def write(self, record: LogRecord) -> None:
+        """Pass one record on.
+
+        Raises:
+            SinkError: the sink refused it; the hub was told all the same.
+        """
+        if isinstance(record, CameraLost):
+            self._hub.lose(record.reason)
+        self._sink.write(record)
+
+    def close(self) -> None:
+        """Close the sink."""
+        self._sink.close()

@@ -5,6 +5,7 @@ pixel, so that pixel ``(0, 0)`` has its centre at ``(0.5, 0.5)``; MediaPipe's no
 times the picture's size are in the same system.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,6 +62,12 @@ picture: neither tighter nor looser.
 
 TEMPLATES: Final = {template.template_id: template for template in (FER48,)}
 
+_GROUPS: Final = (RIGHT_EYE, LEFT_EYE, MOUTH)
+_ANCHOR_POINTS: Final = np.concatenate(_GROUPS)
+_SIZES: Final = [len(group) for group in _GROUPS]
+_ANCHOR_WEIGHTS: Final = np.repeat(np.diag(1 / np.array(_SIZES)), _SIZES, axis=1)
+"""``(3, points)``: each anchor is the mean of its group."""
+
 
 def face_anchors(points: NDArray[np.floating]) -> NDArray[np.float64]:
     """Reduce a mesh to its three anchors.
@@ -73,8 +80,10 @@ def face_anchors(points: NDArray[np.floating]) -> NDArray[np.float64]:
     """
     if points.ndim != 2 or points.shape[0] != MESH_POINTS or points.shape[1] < 2:
         raise ValueError(f"points must have shape (478, 2) or (478, 3), got {points.shape}")
-    xy = np.asarray(points[:, :2], np.float64)
-    return np.stack([xy[list(group)].mean(axis=0) for group in (RIGHT_EYE, LEFT_EYE, MOUTH)])
+    return _ANCHOR_WEIGHTS @ np.asarray(points[_ANCHOR_POINTS, :2], np.float64)
+
+
+_COMPLEX: Final = np.array((1, 1j))
 
 
 def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -93,15 +102,17 @@ def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> ND
     Raises:
         ValueError: the source points coincide, or are not finite.
     """
-    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
-    a, b = source - source_mean, target - target_mean
-    spread = float((a * a).sum())
-    if not np.isfinite(spread) or spread < 1e-12:
+    # As complex numbers: a rotation with a scale is one factor.
+    z, w = source @ _COMPLEX, target @ _COMPLEX
+    z_mean, w_mean = z.mean(), w.mean()
+    z = z - z_mean
+    spread = float(np.vdot(z, z).real)
+    if not math.isfinite(spread) or spread < 1e-12:
         raise ValueError("the anchor points coincide or are not finite: no similarity fits them")
-    cos = float((a * b).sum()) / spread
-    sin = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / spread
-    linear = np.array(((cos, -sin), (sin, cos)))
-    return np.column_stack((linear, target_mean - linear @ source_mean))
+    factor = complex(np.vdot(z, w - w_mean)) / spread
+    shift = complex(w_mean) - factor * complex(z_mean)
+    cos, sin = factor.real, factor.imag
+    return np.array(((cos, -sin, shift.real), (sin, cos, shift.imag)))
 
 
 def crop_matrix(points: NDArray[np.floating], template: Template = FER48) -> NDArray[np.float64]:
@@ -136,15 +147,43 @@ def warp(image: NDArray[np.uint8], matrix: NDArray[np.float64], size: int) -> ND
 
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     oversampling = int(np.clip(np.ceil(1 / max(scale, 1e-6) - 0.25), 1, 32))
+    x1, y1, x2, y2 = _needed(image.shape[:2], matrix, size)
+    part = image[y1:y2, x1:x2]
+    if part.ndim == 3:  # before the warp: one channel to resample, not three
+        part = np.asarray(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY), np.uint8)
     enlarged = matrix * oversampling
     # OpenCV counts from pixel centres: shift by half a pixel on both sides.
-    enlarged[:, 2] += enlarged[:, :2] @ (0.5, 0.5) - 0.5
+    enlarged[:, 2] += enlarged[:, :2] @ (x1 + 0.5, y1 + 0.5) - 0.5
     side = size * oversampling
     crop = cv2.warpAffine(
-        image, enlarged, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        part, enlarged, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    if crop.ndim == 3:
-        crop = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
     if oversampling > 1:
         crop = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
     return np.asarray(crop, np.uint8)
+
+
+def _needed(
+    size_hw: tuple[int, ...], matrix: NDArray[np.float64], size: int
+) -> tuple[int, int, int, int]:
+    """Return the box of the pixels that a crop through ``matrix`` reads: x1, y1, x2, y2.
+
+    Cut at the picture's edges, where the crop repeats the border, and never empty.
+    """
+    (a, b, x), (c, d, y) = matrix.tolist()
+    area = a * d - b * c
+    if not abs(area) > 1e-12:  # everything falls together: no box of its own
+        return 0, 0, size_hw[1], size_hw[0]
+    # The corners 0 and size of the crop, taken back into the picture.
+    left, top = (b * y - d * x) / area, (c * x - a * y) / area
+    xs = (left, left + size * d / area, left - size * b / area, left + size * (d - b) / area)
+    ys = (top, top - size * c / area, top + size * a / area, top + size * (a - c) / area)
+    x1, x2 = _range(min(xs), max(xs), size_hw[1])
+    y1, y2 = _range(min(ys), max(ys), size_hw[0])
+    return x1, y1, x2, y2
+
+
+def _range(low: float, high: float, limit: int) -> tuple[int, int]:
+    """Return whole pixels from below ``low`` to above ``high``, two to spare, in [0, limit]."""
+    first = min(max(math.floor(low) - 2, 0), limit - 1)
+    return first, max(min(math.ceil(high) + 2, limit), first + 1)

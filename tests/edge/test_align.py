@@ -93,6 +93,9 @@ def test_anchors_refuse_other_shapes(shape: tuple[int, ...]) -> None:
         face_anchors(np.zeros(shape))
 
 
+_COLOURS = cv2.GaussianBlur(RNG.integers(0, 256, (240, 320, 3), dtype=np.uint8), (0, 0), 2)
+
+
 def test_anchors_are_the_means_of_their_groups() -> None:
     """Anchors are the means of eye rings and mouth corners, whatever z holds."""
     points = RNG.uniform(0, 500, (MESH_POINTS, 3))
@@ -158,6 +161,31 @@ def test_bgr_becomes_grey_as_opencv_has_it() -> None:
     image = RNG.integers(0, 256, (48, 48, 3), dtype=np.uint8)
     expected = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     assert np.array_equal(warp(image, IDENTITY, 48), expected)
+
+
+@given(
+    scale=st.floats(0.04, 4),
+    degrees=st.floats(-180, 180),
+    centre=st.tuples(st.floats(-400, 700), st.floats(-400, 700)),
+)
+def test_only_pixels_that_are_not_read_are_left_out(
+    scale: float, degrees: float, centre: tuple[float, float]
+) -> None:
+    """A crop is that of the whole grey picture, to the pixel, beyond its edges, too."""
+    matrix = _similarity(scale, degrees, (0, 0))
+    matrix[:, 2] = 24 - matrix[:, :2] @ centre
+    whole = cv2.cvtColor(_COLOURS, cv2.COLOR_BGR2GRAY)
+    times = int(np.clip(np.ceil(1 / scale - 0.25), 1, 32))
+    shifted = matrix * times
+    shifted[:, 2] += shifted[:, :2] @ (0.5, 0.5) - 0.5
+    expected = cv2.warpAffine(
+        whole, shifted, (48 * times, 48 * times),
+        flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    if times > 1:
+        expected = cv2.resize(expected, (48, 48), interpolation=cv2.INTER_AREA)
+    # One grey level: the last bit of a coordinate's rounding.
+    assert np.abs(warp(_COLOURS, matrix, 48).astype(int) - expected).max() <= 1
 
 
 @given(

@@ -20,7 +20,7 @@ define pytest
 	  exit $$code; }
 endef
 
-.PHONY: help demo test test-device test-full soak test-arm64 test-bare test-camera test-runtimes service-test fmt lint type schema framing clean
+.PHONY: help demo test test-device test-full soak test-arm64 test-bare test-runtimes service-test vm-test fmt lint type schema framing clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -46,12 +46,10 @@ soak: $(DEVICE)/.tested-with ## kill a writer 1,000 times (about ten minutes)
 
 test-arm64: $(DEVICE)/.installed ## run it in an emulated arm64 Debian, as root (needs debootstrap, qemu-user-static, binfmt-support)
 	tests/hosts/arm64_mesh.sh build $(DEVICE)/bin/python
+	$(DEVICE)/bin/python tests/hosts/arm64_deploy.py build/arm64-bookworm build/arm64-trixie
 
 test-bare: ## run the demo in a bare Debian, as root (needs debootstrap)
 	tests/hosts/bare_demo.sh build
-
-test-camera: ## run it on a real /dev/video0 in an emulated PC, as root (needs debootstrap, qemu-system-x86)
-	tests/hosts/camera.sh build
 
 # The bundle is the same; interpreter, NumPy and runtime are not. tflite-runtime 2.14 needs NumPy 1.
 test-runtimes: ## compare golden outputs on LiteRT (Python 3.11, 3.13) and tflite-runtime 2.14, where those Pythons are
@@ -67,6 +65,9 @@ test-runtimes: ## compare golden outputs on LiteRT (Python 3.11, 3.13) and tflit
 
 service-test: $(DEVICE)/.installed ## run it as a service of a booted Debian, as root (needs debootstrap, systemd-container)
 	tests/hosts/service.sh build $(DEVICE)/bin/python
+
+vm-test: $(FULL)/.installed ## push it to a whole emulated PC with a camera, unplug, reboot, cut the power, as root (qemu-system-x86)
+	tests/hosts/vm_test.sh build $(FULL)/bin/python
 
 fmt: $(FULL)/.installed ## format the code
 	$(FULL)/bin/ruff format $(CODE)

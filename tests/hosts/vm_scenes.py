@@ -331,4 +331,6 @@ def main(debian: Path, seed: int) -> int:
 if __name__ == "__main__":
     sys.stdout.reconfigure(line_buffering=True)
     words = sys.argv[1:]
-    sys.exit(main(Path(words[0]).resolve(), int(words[1]) if words[1:] else random.randrange(10**6)))
+    sys.exit(
+        main(Path(words[0]).resolve(), int(words[1]) if words[1:] else random.randrange(10**6))
+    )

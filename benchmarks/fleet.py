@@ -1,0 +1,188 @@
+"""How long `edgeemo deploy push` takes for each of many devices, as more of them are done at a time.
+
+    python benchmarks/fleet.py [--hosts 50] [--batches 1,5,10,25,50]     as root, for mount namespaces
+
+Every simulated host is an sshd on a loopback port in a mount namespace of its own, in which the
+same prefix is another folder, so that all are installed and tried as 50 devices are, without a
+service. They share the processor with the workstation's side: on real devices the part that is
+theirs (the preflight, the demo's run) takes place at the same time. Hence the workstation's own
+processor time stands beside.
+"""
+
+import argparse
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+SSHD = "/usr/sbin/sshd"
+SEED = "seed"
+"""The device name in the configuration that all hosts have at first."""
+LEAST = 5
+"""Pushes to fewer devices than these are repeated on others, for a mean."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one command took: seconds by the clock and of its processor, and its memory in MB."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+
+
+class Fleet:
+    """Simulated hosts; each one a folder that it sees as the prefix."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.prefix = folder / "device"
+        self.prefix.mkdir()
+        self.names: list[str] = []
+        for key in ("host", "user"):
+            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key]
+            subprocess.run(command, check=True)
+        shutil.copy(folder / "user.pub", folder / "authorized")
+        (folder / "ssh_config").write_text(
+            f"Host 127.0.0.1\n IdentityFile {folder}/user\n IdentitiesOnly yes\n"
+            f" UserKnownHostsFile {folder}/known\n"
+        )
+
+    def place(self, name: str) -> Path:
+        """Return the folder that a host sees as the prefix."""
+        return self.folder / f"host-{name}"
+
+    def add(self, stack: ExitStack, seed: str | None = None) -> str:
+        """Start a host, empty or with what another one has, and return its name, a port."""
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            name = str(listener.getsockname()[1])
+        place = self.place(name)
+        if seed is None:
+            place.mkdir()
+        else:
+            # Links, not copies: nothing that is installed is ever written to again.
+            subprocess.run(["cp", "-al", self.place(seed), place], check=True)
+            (place / ".lock").unlink()
+        (self.folder / f"cache-{name}").mkdir()
+        options = {
+            "Port": name, "ListenAddress": "127.0.0.1", "HostKey": f"{self.folder}/host",
+            "PidFile": "none", "AuthorizedKeysFile": f"{self.folder}/authorized",
+            "StrictModes": "no", "UsePAM": "no", "PasswordAuthentication": "no",
+            "PermitRootLogin": "prohibit-password", "Subsystem": "sftp internal-sftp",
+            "SetEnv": f"XDG_CACHE_HOME={self.folder}/cache-{name}",
+        }  # fmt: skip
+        words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+        script = 'mount --bind "$0" "$1"; shift; exec "$@"'
+        server = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private",
+             "sh", "-c", script, place, self.prefix, SSHD, "-D", "-f", "/dev/null", *words],
+            stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        stack.callback(server.wait)
+        stack.callback(server.terminate)
+        self.names.append(name)
+        return name
+
+    def push(self, names: list[str], device: str, batch: int) -> tuple[Cost, str]:
+        """Push to these hosts; the configuration's device name makes a release another one."""
+        inventory, config = self.folder / "inventory", self.folder / "edgeemo.toml"
+        inventory.write_text("".join(f"root@127.0.0.1:{name}\n" for name in names))
+        config.write_text(f'[log]\ndevice = "{device}"\n')
+        command = [sys.executable, "-m", "edge.cli", "deploy", "push", "--no-service"]
+        command += ["--inventory", str(inventory), "--batch", str(batch), "--config", str(config)]
+        command += ["--prefix", str(self.prefix), "--ssh-config", str(self.folder / "ssh_config")]
+        began = time.monotonic()
+        with tempfile.TemporaryFile("w+") as said:
+            process = subprocess.Popen(
+                [*command, "--accept-new"], cwd=TOP, stdout=said, stderr=subprocess.STDOUT
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            wall_s = time.monotonic() - began
+            said.seek(0)
+            text = said.read()
+        if process.returncode != 0:
+            raise SystemExit(f"push: exit {process.returncode}:\n{text}")
+        return Cost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000), text
+
+
+@contextmanager
+def started(hosts: int) -> Iterator[Fleet]:
+    """Yield a fleet whose hosts all have the same release."""
+    with tempfile.TemporaryDirectory(prefix="edgeemo-fleet-") as name, ExitStack() as stack:
+        fleet = Fleet(Path(name))
+        first = fleet.add(stack)
+        time.sleep(1)
+        cost, _ = fleet.push([first], SEED, 1)
+        print(f"first installation, one host: {cost.wall_s:.1f} s, of them {cost.cpu_s:.1f} s CPU "
+              "of the workstation's side\n")  # fmt: skip
+        for _ in range(hosts - 1):
+            fleet.add(stack, seed=first)
+        time.sleep(2)
+        yield fleet
+
+
+def idle(fleet: Fleet, batch: int) -> Cost:
+    """Return what a push takes that finds nothing to do, for each host."""
+    cost, said = fleet.push(fleet.names, SEED, batch)
+    if said.count(": unchanged: ") != len(fleet.names):
+        raise SystemExit(f"expected nothing to do:\n{said}")
+    return per_host([cost], len(fleet.names))
+
+
+def renewed(fleet: Fleet, batch: int) -> Cost:
+    """Return what a new release takes for each host of one batch."""
+    rounds = [fleet.names[i : i + batch] for i in range(0, max(batch, LEAST), batch)]
+    costs = [
+        fleet.push(names, f"batch-{batch}-{number}", batch)[0]
+        for number, names in enumerate(rounds)
+    ]
+    return per_host(costs, sum(map(len, rounds)))
+
+
+def per_host(costs: list[Cost], hosts: int) -> Cost:
+    """Return the mean for a host; memory is the highest of all."""
+    return Cost(
+        sum(cost.wall_s for cost in costs) / hosts,
+        sum(cost.cpu_s for cost in costs) / hosts,
+        max(cost.peak_mb for cost in costs),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hosts", type=int, default=50)
+    parser.add_argument("--batches", default="1,5,10,25,50")
+    options = parser.parse_args()
+    batches = [int(word) for word in options.batches.split(",")]
+    if os.geteuid() != 0 or not Path(SSHD).exists():
+        raise SystemExit(
+            "needs root, for mount namespaces, and sshd: apt-get install openssh-server"
+        )
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    with started(options.hosts) as fleet:
+        # First all that changes nothing, for every host must have the same release there.
+        quiet = {batch: idle(fleet, batch) for batch in batches}
+        print("| at a time | new release, s per host | CPU s of ours | nothing to do, s per host "
+              "| CPU s of ours | MB at most |\n|---|---|---|---|---|---|")  # fmt: skip
+        for batch in batches:
+            new = renewed(fleet, batch)
+            peak_mb = max(new.peak_mb, quiet[batch].peak_mb)
+            print(
+                f"| {batch} | {new.wall_s:.2f} | {new.cpu_s:.2f} | {quiet[batch].wall_s:.2f} | "
+                f"{quiet[batch].cpu_s:.2f} | {peak_mb:.0f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
-"""How long `edgeemo deploy push` takes for each of many devices, as more of them are done at a time.
+"""How long `edgeemo deploy push` takes for each of many devices, as more are done at a time.
 
-    python benchmarks/fleet.py [--hosts 50] [--batches 1,5,10,25,50]     as root, for mount namespaces
+    python benchmarks/fleet.py [--hosts 50] [--batches 1,5,10,25,50]     as root (mount namespaces)
 
 Every simulated host is an sshd on a loopback port in a mount namespace of its own, in which the
 same prefix is another folder, so that all are installed and tried as 50 devices are, without a
@@ -159,6 +159,7 @@ def per_host(costs: list[Cost], hosts: int) -> Cost:
 
 
 def main() -> None:
+    """Print the table for docs/deploy.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hosts", type=int, default=50)
     parser.add_argument("--batches", default="1,5,10,25,50")

@@ -1,4 +1,4 @@
-"""What `edgeemo deploy` brings to a Raspberry Pi, built in an emulated arm64 Debian without a network.
+"""What `edgeemo deploy` brings to a Pi, built in an emulated arm64 Debian without a network.
 
     arm64_deploy.py ROOTFS...     root only; ROOTFS: as made by arm64.sh
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from debian_container import HERE, SceneError, must
@@ -226,7 +227,7 @@ def scene_power_cut(service: Service, _: Pusher) -> None:
     """The power is cut while it logs: the log is whole, the numbers go on."""
     for _ in range(3):
         seen = service.last_seq()
-        time.sleep(SYNC_S + random.uniform(0, 1))  # noqa: S311 - no secret
+        time.sleep(SYNC_S + random.uniform(0, 1))
         service.pc.power_cut()
         took = service.pc.boot()
         until(service.is_running, "edgeemo runs")
@@ -248,9 +249,9 @@ def scene_power_cut_in_push(service: Service, pusher: Pusher, push_s: float) -> 
     old = _current(service)
     pusher.next_version()
     new = ""
-    for begin, end in zip(CUTS, CUTS[1:], strict=False):
+    for begin, end in pairwise(CUTS):
         process = pusher.start()
-        moment_s = push_s * random.uniform(begin, end)  # noqa: S311 - no secret
+        moment_s = push_s * random.uniform(begin, end)
         time.sleep(moment_s)
         must(process.poll() is None, "the push was over before it could be cut")
         service.pc.power_cut()

@@ -208,6 +208,16 @@ def test_the_archiver_does_it_by_itself(tmp_path):
     assert read_all(tmp_path) == [0]
 
 
+def test_the_archiver_works_where_it_may_not_be_nice(tmp_path, monkeypatch):
+    """A service whose filter of system calls forbids setpriority, as ours does, is tidied, too."""
+
+    def forbidden(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.setpriority", forbidden)
+    test_the_archiver_does_it_by_itself(tmp_path)
+
+
 def test_age_counts_from_the_last_record(tmp_path):
     """Files older than the limit go, compressed or not, and are named."""
     for number, age_days in enumerate((40, 31, 29, 50, 0), 1):

@@ -66,7 +66,7 @@ open("vmlinux", "wb").write(lzma.LZMADecompressor().decompress(packed[packed.fin
     boot)
         disk=$(realpath -m "$3") port=$4
         [ -e "$disk" ] || qemu-img create -q -f qcow2 -F raw -b "$work/root.img" "$disk"
-        exec qemu-system-x86_64 -M q35 -accel tcg,thread=multi,tb-size=512 -cpu Nehalem -smp 2 -m 1024 \
+        exec qemu-system-x86_64 -M q35 -accel tcg,thread=multi,tb-size=512 -cpu Nehalem,+aes,+pclmulqdq -smp 2 -m 1024 \
             -kernel "$work/vmlinux" -initrd "$work/initrd" \
             -append "console=ttyS0 root=/dev/vda rw panic=5 mitigations=off audit=0 nokaslr quiet" \
             -drive "file=$disk,format=qcow2,if=none,id=d0,cache=writeback" -device virtio-blk-pci,drive=d0 \

@@ -130,14 +130,18 @@ _RENEWABLE_LOG_KEYS: Final = ("device", "emit", "interval_s", "health_interval_s
 
 
 def _with_what_stays(old: Config, new: Config) -> Config:
-    """Return ``new`` with the source and the sink of ``old``, whose change is told."""
+    """Return ``new`` with what only a start can apply as in ``old``; its change is told."""
     applied = {key: getattr(new.log, key) for key in _RENEWABLE_LOG_KEYS}
     log = msgspec.structs.replace(old.log, **applied)
-    for table, stays, asked in (("source", old.source, new.source), ("log", log, new.log)):
+    for table, stays, asked in (
+        ("source", old.source, new.source),
+        ("log", log, new.log),
+        ("thermal", old.thermal, new.thermal),
+    ):
         if changed := [key for key in asked.__struct_fields__ if _differ(stays, asked, key)]:
             names = ", ".join(f"{table}.{key}" for key in changed)
             _log.warning("%s: changed, but only a restart can apply it", names)
-    return msgspec.structs.replace(new, source=old.source, log=log)
+    return msgspec.structs.replace(new, source=old.source, log=log, thermal=old.thermal)
 
 
 def _differ(one: object, other: object, key: str) -> bool:

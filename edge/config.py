@@ -173,6 +173,30 @@ class LogConfig(_Section, frozen=True):
     also: tuple[OtherSink, ...] = ()
 
 
+class ThermalConfig(_Section, frozen=True):
+    """``[thermal]``: fewer frames while the board is hot.
+
+    Attributes:
+        high_c: hotter than this, or slowed by its firmware, the next step is taken; 0: never.
+        low_c: cooler than this for ``hold_s``, a step is taken back. Below ``high_c``.
+        hold_s: how long a step is given to show its effect.
+        interval_s: how often the sensors are read.
+        steps_fps: the most frames per second at each step.
+    """
+
+    high_c: NonNegative = 80.0
+    low_c: NonNegative = 70.0
+    hold_s: Positive = 30.0
+    interval_s: Positive = 5.0
+    steps_fps: tuple[Positive, ...] = (10.0, 5.0, 2.0)
+
+    def __post_init__(self) -> None:
+        if self.high_c and not self.low_c < self.high_c:
+            raise ValueError(f"low_c must be below high_c, got {self.low_c:g} and {self.high_c:g}")
+        if list(self.steps_fps) != sorted(set(self.steps_fps), reverse=True):
+            raise ValueError(f"steps_fps must fall, got {list(self.steps_fps)}")
+
+
 class Config(_Section, frozen=True):
     """The whole configuration; every table may be left out."""
 
@@ -183,6 +207,7 @@ class Config(_Section, frozen=True):
     quality: QualityConfig = QualityConfig()
     smoothing: SmoothingConfig = SmoothingConfig()
     log: LogConfig = LogConfig()
+    thermal: ThermalConfig = ThermalConfig()
 
 
 Section = TypeVar("Section", bound=msgspec.Struct)
@@ -235,9 +260,12 @@ def _decode(tables: dict[str, Any]) -> tuple[Config, list[str]]:
             problems.append(f"{name}: expected a table [{name}], got {table!r}")
             continue
         wrong = _problems(name, table, kind)
-        problems += wrong
         if not wrong:
-            decoded[name] = msgspec.convert(table, kind)
+            try:
+                decoded[name] = msgspec.convert(table, kind)
+            except msgspec.ValidationError as error:  # what only holds for keys together
+                wrong = [f"{name}: {error}"]
+        problems += wrong
     return Config(**decoded), problems
 
 

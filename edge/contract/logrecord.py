@@ -132,6 +132,8 @@ class Health(Header, frozen=True, kw_only=True, tag="health"):
         rss_mb: resident memory, in MB of 10**6 bytes.
         temperature_c: SoC temperature, where the machine tells.
         throttled: the Pi's throttling bits, where the machine tells.
+        fps_limit: the most frames per second that the heat allows now; null without a limit. A
+            change is told at once.
     """
 
     fps: float
@@ -142,6 +144,7 @@ class Health(Header, frozen=True, kw_only=True, tag="health"):
     rss_mb: float
     temperature_c: float | None
     throttled: str | None
+    fps_limit: float | None = None
 
 
 class CameraLost(Header, frozen=True, kw_only=True, tag="camera_lost"):

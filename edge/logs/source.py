@@ -45,6 +45,7 @@ COLUMNS: Final = {
     "rss_mb": "DOUBLE",
     "temperature_c": "DOUBLE",
     "throttled": "VARCHAR",
+    "fps_limit": "DOUBLE",
     "version": "VARCHAR",
     "source": "VARCHAR",
     "model": "VARCHAR",

@@ -74,5 +74,7 @@ def _health(record: logrecord.Health) -> str:
         parts.append(f"{record.temperature_c:.0f} °C")
     if record.throttled not in (None, "0", "0x0"):
         parts.append(f"throttled {plain(record.throttled, 12)}")
+    if record.fps_limit is not None:
+        parts.append(f"at most {record.fps_limit:g} frames/s for its heat")
     parts.append(f"lost {record.dropped_frames} frames, {record.dropped_records} records")
     return ", ".join(parts)

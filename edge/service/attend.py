@@ -1,5 +1,6 @@
 """Attending to a source: its frames, its losses, and the quiet between them."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -14,18 +15,34 @@ PATIENCE_S: Final = 30.0
 """Native code that holds the capture for so long is not coming back; longer than every timeout."""
 
 
+def _at_once() -> float:
+    return 0.0
+
+
 def attended(
-    source: FrameSource, is_stopping: Callable[[], bool]
+    source: FrameSource,
+    is_stopping: Callable[[], bool],
+    due_s: Callable[[], float] = _at_once,
 ) -> Iterator[Frame | CameraError | None]:
     """Yield frames as they come; a loss that the source will recover from; None when quiet.
 
     Ends with the source, or soon after ``is_stopping``, also while no frame comes.
+
+    Args:
+        source: what is attended to.
+        is_stopping: asked between frames, and while it is quiet.
+        due_s: when the next frame is wanted, on ``time.monotonic``; a live source's frames until
+            then are dropped, any other source waits.
 
     Raises:
         CameraError: the source failed for good.
     """
     live = source if isinstance(source, LiveSource) else None
     while not is_stopping():
+        if (rest_s := due_s() - time.monotonic()) > 0:
+            time.sleep(min(rest_s, SLICE_S))
+            yield None
+            continue
         if live is not None and not live.wait(SLICE_S):
             yield None
             continue

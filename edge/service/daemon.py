@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from edge.config import ThermalConfig
 from edge.contract.logrecord import LogRecord
 from edge.errors import CameraError, EdgeEmoError, SinkError
 from edge.pipeline import Pipeline
@@ -16,6 +17,7 @@ from edge.records import Frame, FrameResult
 from edge.service.attend import attended, is_capturing
 from edge.service.notify import Notifier
 from edge.service.reporter import Reporter
+from edge.service.thermal import Governor
 
 _log = logging.getLogger(__name__)
 
@@ -48,10 +50,12 @@ class Supervision:
     Attributes:
         notifier: is told of the start, of progress, of reloads and of the end.
         renew: reads the configuration again; raises an ``EdgeEmoError`` to refuse.
+        governor: limits the rate while the board is hot.
     """
 
     notifier: Notifier = field(default_factory=Notifier)
     renew: Callable[[], Renewal] = _not_renewable
+    governor: Governor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,8 @@ class RunSummary:
 
     Attributes:
         reason: why it ended: ``end of source``, ``frame limit``, ``signal`` or ``viewer``.
-        seconds: time by label, over all tracks.
+        seconds: time by label, over all tracks; unrelated pictures take none.
+        faces: faces by label, over all frames.
         elapsed_s: wall-clock time from the first frame to the end.
     """
 
@@ -70,6 +75,7 @@ class RunSummary:
     records: int
     dropped_records: int
     seconds: Mapping[str, float]
+    faces: Mapping[str, int]
     elapsed_s: float
 
     @property
@@ -110,6 +116,8 @@ class Service:
         self._listeners = listeners
         supervision = supervision or Supervision()
         self._notifier, self._renew = supervision.notifier, supervision.renew
+        self._governor = supervision.governor or Governor(ThermalConfig(high_c=0))
+        self._began_s = 0.0
         self._totals = _Totals()
         self._told_frames = 0
         self._faces_now = 0
@@ -155,10 +163,12 @@ class Service:
         for frame in self._frames():
             if self._first_frame_s is None:
                 self._first_frame_s = time.perf_counter()
+            self._began_s = time.monotonic()
             result = self._pipeline.process(frame)
             self._t_s = frame.t_s
             dropped = getattr(self._source, "dropped", 0)
-            self._write(self._reporter.frame(result, dropped, self._lost()))
+            limit = self._governor.fps_limit
+            self._write(self._reporter.frame(result, dropped, self._lost(), limit))
             for listener in self._listeners:
                 if not listener(result):
                     self.stop("viewer")
@@ -171,7 +181,8 @@ class Service:
         return self._stop_reason or "end of source"
 
     def _frames(self) -> Iterator[Frame]:
-        for event in attended(self._source, lambda: bool(self._stop_reason)):
+        for event in attended(self._source, lambda: bool(self._stop_reason), self._due_s):
+            self._governor.look(time.monotonic())
             if is_capturing(self._source, time.monotonic()):
                 self._notifier.progress(self._status)
             if self._reload_asked:
@@ -182,6 +193,9 @@ class Service:
                 self._restore(event)
                 yield event
             del event
+
+    def _due_s(self) -> float:
+        return self._governor.due_s(self._began_s)
 
     def _lose(self, error: CameraError) -> None:
         """Record a loss that the source will recover from: whoever was in view is gone."""
@@ -232,7 +246,9 @@ class Service:
         lost = f", {count} records lost" if (count := self._lost()) else ""
         if self._lost_s is not None:
             return f"waiting for the camera, {frames} frames so far{lost}{self._refusal}"
-        seen = f"{frames} frames, {rate:.1f} a second, {self._faces_now} faces now"
+        limit = self._governor.fps_limit
+        hot = f" (at most {limit:g}, for its heat)" if limit else ""
+        seen = f"{frames} frames, {rate:.1f} a second{hot}, {self._faces_now} faces now"
         return f"{seen}{lost}{self._refusal}"
 
     def _end_session(self, reason: str) -> None:
@@ -255,6 +271,7 @@ class Service:
             records=totals.records - lost,
             dropped_records=lost,
             seconds=dict(totals.seconds),
+            faces=dict(totals.faces),
             elapsed_s=elapsed_s,
         )
 
@@ -281,12 +298,14 @@ class _Totals:
     tracks: int = 0
     records: int = 0
     seconds: Counter[str] = field(default_factory=Counter)
+    faces: Counter[str] = field(default_factory=Counter)
 
     def add(self, reporter: Reporter) -> None:
         self.frames += reporter.frames
         self.tracks += reporter.tracks
         self.records += reporter.records
         self.seconds.update(reporter.seconds)
+        self.faces.update(reporter.faces)
 
 
 def _now() -> datetime:

@@ -56,6 +56,7 @@ class Reporter:
         tracks: tracks started.
         records: records made.
         seconds: time by label over all tracks.
+        faces: faces by label over all frames.
     """
 
     def __init__(self, config: ReporterConfig) -> None:
@@ -65,11 +66,13 @@ class Reporter:
         self._last: tuple[datetime, float] | None = None
         self._health_s: float | None = None
         self._health_frames = 0
+        self._fps_limit: float | None = None
         self._stage_ms: defaultdict[str, list[float]] = defaultdict(list)
         self.frames = 0
         self.tracks = 0
         self.records = 0
         self.seconds: Counter[str] = Counter()
+        self.faces: Counter[str] = Counter()
 
     @property
     def next_seq(self) -> int:
@@ -85,7 +88,11 @@ class Reporter:
         return logrecord.ServiceStarted(**self._header(moment, t_s), **facts)
 
     def frame(
-        self, result: FrameResult, dropped_frames: int = 0, dropped_records: int = 0
+        self,
+        result: FrameResult,
+        dropped_frames: int = 0,
+        dropped_records: int = 0,
+        fps_limit: float | None = None,
     ) -> Iterator[LogRecord]:
         """Yield the records that a frame gives rise to."""
         self._last = result.frame.captured_at, result.frame.t_s  # not the picture
@@ -96,7 +103,8 @@ class Reporter:
             yield from self._face(result, face)
         for stage, ms in result.stage_ms.items():
             self._stage_ms[stage].append(ms)
-        if self._health_due(result.frame.t_s):
+        has_changed, self._fps_limit = fps_limit != self._fps_limit, fps_limit
+        if self._health_due(result.frame.t_s) or has_changed:
             yield self._health(result.frame, dropped_frames, dropped_records)
 
     def camera_lost(self, moment: datetime, t_s: float, reason: str) -> LogRecord:
@@ -122,6 +130,7 @@ class Reporter:
 
     def _face(self, result: FrameResult, face: FaceResult) -> Iterator[LogRecord]:
         track_id, t_s = face.track.track_id, result.frame.t_s
+        self.faces[face.state.label] += 1
         diary = self._diaries.get(track_id)
         if diary is None:
             self.tracks += 1
@@ -195,7 +204,7 @@ class Reporter:
 
     def _health(self, frame: Frame, dropped_frames: int, dropped_records: int) -> LogRecord:
         elapsed_s = frame.t_s - (self._health_s or 0.0)
-        fps = (self.frames - self._health_frames) / elapsed_s
+        fps = (self.frames - self._health_frames) / elapsed_s if elapsed_s > 0 else 0.0
         stage_ms = {stage: round(float(np.median(ms)), 2) for stage, ms in self._stage_ms.items()}
         self._health_s, self._health_frames = frame.t_s, self.frames
         self._stage_ms.clear()
@@ -209,6 +218,7 @@ class Reporter:
             rss_mb=round(machine.rss_mb(), 1),
             temperature_c=machine.temperature_c(),
             throttled=machine.throttled(),
+            fps_limit=self._fps_limit,
         )
 
     def _header(self, moment: datetime, t_s: float) -> dict[str, Any]:

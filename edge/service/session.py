@@ -14,6 +14,7 @@ from edge.service.daemon import Listener, Renewal, RunSummary, Service, Supervis
 from edge.service.notify import Notifier
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.service.signals import signals_heeded
+from edge.service.thermal import Governor
 
 _FALLBACK_FPS = 25.0
 """The rate of a saved video when the source does not tell its own, as a folder does not."""
@@ -54,7 +55,8 @@ def run_parts(
     listeners = [*_open_outputs(parts, request, stack), *extra]
     if sys.stderr.isatty():
         listeners.append(_status(stack))
-    supervision = Supervision(notifier, _Reload(request, parts))
+    governor = Governor(parts.config.thermal)
+    supervision = Supervision(notifier, _Reload(request, parts), governor)
     service = Service(
         parts.source, parts.pipeline, parts.sink, reporter_for(parts), listeners, supervision
     )
@@ -154,7 +156,8 @@ def _print_summary(
     rows = {
         "frames": str(summary.frames),
         "tracks": str(summary.tracks),
-        "emotions": _shares(summary.seconds),
+        # Unrelated pictures take no time: there each face counts as one.
+        "emotions": _shares(summary.seconds if any(summary.seconds.values()) else summary.faces),
         "frames/s": f"{summary.fps:.1f}",
         "records": str(summary.records),
         "lost records": str(summary.dropped_records or ""),
@@ -168,11 +171,11 @@ def _print_summary(
             screen.write(f"{name:13} {text}\n")
 
 
-def _shares(seconds: Mapping[str, float]) -> str:
-    """Return the share of time of each emotion, the longest first."""
-    total_s = sum(seconds.values())
-    ranked = sorted(seconds.items(), key=lambda item: -item[1])
-    return ", ".join(f"{label} {s / total_s:.0%}" for label, s in ranked if s) or "-"
+def _shares(weights: Mapping[str, float]) -> str:
+    """Return the share of each emotion, the largest first."""
+    total = sum(weights.values())
+    ranked = sorted(weights.items(), key=lambda item: -item[1])
+    return ", ".join(f"{label} {w / total:.0%}" for label, w in ranked if w) or "-"
 
 
 def _if_written(path: Path | None) -> str:

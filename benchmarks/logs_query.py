@@ -4,7 +4,8 @@
 
 Writes a fleet of four devices as `edgeemo run --emit frame` would (three faces at 10 frames a
 second), in files of 16 MB, compressed but for the last of each device; a directory that is there
-is used again. Then runs the commands and prints, for each, seconds and the peak of resident memory.
+is used again. Then runs the commands and prints, for each, seconds, seconds of CPU time (which
+other work on the machine lengthens less), and the peak of resident memory.
 """
 
 import argparse
@@ -82,8 +83,8 @@ def write_fleet(root: Path, count: int) -> None:
         (directory / FILE_NAME).write_bytes(b"".join(buffer))
 
 
-def measure(*arguments: str) -> tuple[float, float]:
-    """Run a command of edgeemo; return seconds and its peak of resident memory in MB."""
+def measure(*arguments: str) -> tuple[float, float, float]:
+    """Run a command of edgeemo; return seconds, CPU seconds and its peak of memory in MB."""
     start_s = time.perf_counter()
     child = subprocess.Popen(
         [sys.executable, "-m", "edge.cli", "logs", *arguments], stdout=subprocess.DEVNULL
@@ -91,7 +92,8 @@ def measure(*arguments: str) -> tuple[float, float]:
     _, status, usage = os.wait4(child.pid, 0)
     if status != 0:
         sys.exit(f"edgeemo logs {' '.join(arguments)}: exit status {status}")
-    return time.perf_counter() - start_s, usage.ru_maxrss * 1024 / 1e6
+    elapsed_s = time.perf_counter() - start_s
+    return elapsed_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6
 
 
 def main() -> None:
@@ -113,9 +115,9 @@ def main() -> None:
         ("export", str(root), "--format", "parquet", "-o", str(root / "all.parquet")),
         ("report", str(root), "-o", str(root / "report.html")),
     ):
-        seconds, peak_mb = measure(*arguments)
+        seconds, cpu_s, peak_mb = measure(*arguments)
         shown = " ".join(word for word in arguments if not word.startswith(str(root)))
-        print(f"logs {shown:28} {seconds:7.1f} s  {peak_mb:7.0f} MB")
+        print(f"logs {shown:28} {seconds:7.1f} s  {cpu_s:7.1f} s CPU  {peak_mb:7.0f} MB")
 
 
 if __name__ == "__main__":

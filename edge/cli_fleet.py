@@ -1,8 +1,9 @@
 """What the commands that go to devices share; ``deploy`` is imported inside."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -19,6 +20,7 @@ AcceptNew = Annotated[
     bool, typer.Option("--accept-new", help="Accept ssh host keys that are not known yet.")
 ]
 Batch = Annotated[str, typer.Option(help="Devices at a time: a number, or a share like 10%.")]
+_LONGEST_DETAIL: Final = 1 << 16
 
 
 def targets_of(words: list[str] | None, inventory: Path | None) -> "list[Target]":
@@ -41,10 +43,16 @@ def run_on(
         typer.Exit: with 1, when not all is well.
     """
     from deploy.fleet import batch_size, run_fleet
+    from edge.logs.plain import plain
 
     size = batch_size(batch, len(targets))
     shown = report or (lambda one: print(f"{one.target}: {one.status}: {one.detail}", flush=True))
-    outcomes = run_fleet(targets, work, batch=size, max_fail=max_fail, report=shown)
+
+    def show(outcome: "Outcome") -> None:
+        """Show what a device said, which must not act upon the terminal."""
+        shown(replace(outcome, detail=plain(outcome.detail, _LONGEST_DETAIL)))
+
+    outcomes = run_fleet(targets, work, batch=size, max_fail=max_fail, report=show)
     if len(outcomes) > 1 and report is None:
         counts = {one.status: sum(o.status == one.status for o in outcomes) for one in outcomes}
         print("; ".join(f"{count} {status}" for status, count in counts.items()))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from deploy.device import logs as program
 from deploy.errors import DeployError
 from deploy.stream import Output
 from deploy.targets import Target, parse_target
+from edge.cli_fleet import run_on
 from edge.contract import logfiles
 from edge.contract.logfiles import FILE_NAME, closed_files, closed_name, log_files
 from edge.sinks.jsonl import FilePolicy
@@ -368,3 +370,16 @@ def test_the_devices_directory_is_an_absolute_path(text):
     """A relative one would mean another place for every user."""
     with pytest.raises(DeployError, match="absolute"):
         check_log_dir(text)
+
+
+def test_what_a_device_says_does_not_act_upon_the_terminal(capsys):
+    """A device's last words are shown on one line, with every control character written out."""
+
+    def fail(_: Target) -> None:
+        raise DeployError("\x1b]0;owned\x07\x1b[2J\rbox: done\u202e\n")
+
+    with pytest.raises(typer.Exit):
+        run_on([BOX], fail, "1", 0)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.isprintable()
+    assert line.startswith("box: failed: \\x1b]0;owned\\x07")

@@ -10,6 +10,7 @@ import pytest
 
 from edge.contract.logrecord import LogRecord, decode_record, encode_record, json_schema
 from edge.contract.mesh_features import BLENDSHAPES
+from edge.logs.table import line_for_people
 
 PUBLISHED = json.loads(Path("docs/log-schema.json").read_text("utf-8"))
 SCHEMA = jsonschema.Draft202012Validator(PUBLISHED)
@@ -80,6 +81,28 @@ def test_every_kind_validates_and_decodes_to_itself(kind):
     record = example(kind)
     SCHEMA.validate(record)
     assert json.loads(encode_record(decode_record(json.dumps(record).encode()))) == record
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hostile_text_stays_one_row_of_the_table(kind):
+    """Whatever a string of any kind holds, `logs tail` prints one line of printable characters."""
+
+    def poisoned(value: object) -> object:
+        if isinstance(value, str):
+            return HEADER["device"] + value
+        if isinstance(value, dict):
+            return {f"{HEADER['device']}{key}": poisoned(item) for key, item in value.items()}
+        return value
+
+    kept = ("kind", "schema", "quality", "head_pose", "eyes", "blendshapes")
+    record = {
+        name: value if name in kept else poisoned(value) for name, value in example(kind).items()
+    }
+    decode_record(json.dumps(record).encode())
+    row = line_for_people(json.dumps(record).encode())
+    assert row.isprintable()
+    assert len(row) < 400
+    assert line_for_people(b"\x1b[2J\n\x00" + json.dumps(record).encode()).isprintable()
 
 
 @pytest.mark.parametrize("kind", KINDS)

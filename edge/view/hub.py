@@ -94,6 +94,10 @@ class Hub:
             self._newest = None  # whatever was on its way is older
         self._call(self._wake.set)
 
+    def hold(self, fps_limit: float | None) -> None:
+        """Take note of how many frames a second the heat allows; None for as many as there are."""
+        self._vitals.fps_limit = fps_limit
+
     def end(self, reason: str) -> None:
         """Tell the viewers that there will be no more: ``reason`` is an error, or nothing."""
         self._call(lambda: self._finish(reason))
@@ -186,6 +190,7 @@ class _Vitals:
 
     def __init__(self, dropped: Callable[[], int], lost_records: Callable[[], int | None]) -> None:
         self.frames = 0
+        self.fps_limit: float | None = None
         self._dropped = dropped
         self._lost_records = lost_records
         self._measured_s = time.monotonic()
@@ -204,6 +209,7 @@ class _Vitals:
         rss_mb, temperature_c, throttling = self._machine
         return messages.Health(
             fps=round(self._fps, 1),
+            fps_limit=self.fps_limit,
             dropped_frames=self._dropped(),
             lost_records=self._lost_records(),
             rss_mb=round(rss_mb, 1),

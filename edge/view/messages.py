@@ -37,6 +37,7 @@ class Health:
 
     Attributes:
         fps: frames processed per second of wall-clock time.
+        fps_limit: the most that the heat allows now; None without a limit.
         dropped_frames: frames that the camera gave and nobody had time for.
         lost_records: records that the log could not keep; None without a log.
         rss_mb: resident memory, in MB of 10**6 bytes.
@@ -46,6 +47,7 @@ class Health:
     """
 
     fps: float
+    fps_limit: float | None
     dropped_frames: int
     lost_records: int | None
     rss_mb: float

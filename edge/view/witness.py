@@ -1,12 +1,12 @@
-"""Between the service and its sink: the page hears of a camera that is lost."""
+"""Between the service and its sink: the page hears of a lost camera and of a hot board."""
 
-from edge.contract.logrecord import CameraLost, LogRecord
+from edge.contract.logrecord import CameraLost, Health, LogRecord
 from edge.protocols import Sink
 from edge.view.hub import Hub
 
 
 class Witness:
-    """Passes every record on, and tells the hub of a camera that is lost."""
+    """Passes every record on, and tells the hub of a lost camera and of the heat's limit."""
 
     def __init__(self, sink: Sink, hub: Hub) -> None:
         self._sink = sink
@@ -25,6 +25,8 @@ class Witness:
         """
         if isinstance(record, CameraLost):
             self._hub.lose(record.reason)
+        elif isinstance(record, Health):
+            self._hub.hold(record.fps_limit)
         self._sink.write(record)
 
     def close(self) -> None:

@@ -279,6 +279,7 @@ def test_a_camera_that_is_lost_and_comes_back(browser, serve, result):
     browser.wait(CAPTION)
     assert health(browser, "Lost records") == "0"
     lost[0] = 12
+    served.hub.hold(7.5)
     served.hub.lose("<img src=x onerror=alert(1)> unplugged")
     browser.wait("!document.querySelector('#outage').hidden")
     assert browser.text("#outage") == "<img src=x onerror=alert(1)> unplugged"
@@ -288,7 +289,8 @@ def test_a_camera_that_is_lost_and_comes_back(browser, serve, result):
         "Waiting for the camera"
     )
     assert health(browser, "Lost records").startswith("12")
-    assert browser.evaluate("document.querySelectorAll('#health dd[data-bad]').length") == 1
+    assert browser.evaluate("document.querySelectorAll('#health dd[data-bad]').length") == 2
+    assert health(browser, "Frames/s") == "none, held to 7.5 by the heat"
     served.hub.publish(result(1))
     browser.wait(f"{LIVE} && document.querySelector('#outage').hidden && {CAPTION}")
 

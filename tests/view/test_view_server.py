@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.contract.logrecord import CameraLost, LogRecord
+from edge.contract.logrecord import CameraLost, Health, LogRecord
 from edge.errors import ConfigError, EdgeEmoError, SinkError
 from edge.testing import MemorySink
 from edge.view.app import STATIC
@@ -196,6 +196,34 @@ def test_a_face_that_was_not_classified_is_told_as_that(serve, unread):
     served.hub.publish(unread(0, "too_dark"))
     (face,) = viewer.next("seen")["faces"]
     assert (face["quality"], face["label"], face["scores"]) == ("too_dark", "uncertain", [])
+
+
+def test_a_hot_board_is_told(serve, result):
+    """The limit that a health record tells is on the page, until one tells of none."""
+    served = serve()
+    witness, viewer = Witness(MemorySink(), served.hub), served.watch()
+    until(lambda: served.hub.viewers == 1)
+    for index, limit in enumerate((7.5, None)):
+        witness.write(
+            Health(
+                time="2026-01-01T00:00:00.000Z",
+                monotonic_s=1.0,
+                seq=1,
+                session="s",
+                device="d",
+                fps=7.4,
+                stage_ms={},
+                frames=1,
+                dropped_frames=0,
+                dropped_records=0,
+                rss_mb=1.0,
+                temperature_c=85.0,
+                throttled=None,
+                fps_limit=limit,
+            )
+        )
+        served.hub.publish(result(index))
+        assert viewer.next("seen")["health"]["fps_limit"] == limit
 
 
 def camera_lost(reason: str) -> CameraLost:

@@ -3,7 +3,7 @@
 // `seen` is null while there are no frames; what is amiss is marked, and says so in words, too.
 export function showHealth(list, about, health, seen) {
   const rows = [
-    ["Frames/s", seen ? health.fps.toFixed(1) : "none"],
+    ["Frames/s", rate(health, seen), health.fps_limit !== null],
     ["Latency", seen ? latency(seen) : "none"],
     ["Dropped frames", String(health.dropped_frames)],
     ["Lost records", lost(health.lost_records), health.lost_records > 0],
@@ -25,6 +25,11 @@ export function showHealth(list, about, health, seen) {
       element.toggleAttribute("data-bad", Boolean(isBad) && column === 1);
     });
   });
+}
+
+function rate(health, seen) {
+  const limit = health.fps_limit === null ? "" : `, held to ${health.fps_limit.toFixed(1)} by the heat`;
+  return (seen ? health.fps.toFixed(1) : "none") + limit;
 }
 
 function latency(seen) {

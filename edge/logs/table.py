@@ -28,7 +28,9 @@ def describe(record: LogRecord) -> tuple[str, str]:
         case logrecord.Emotion():
             name = f" in {plain(record.file, 40)}" if record.file else ""
             label = plain(record.label, 12)
-            return f"#{record.track}", f"{label:12} {record.confidence:4.0%}{name}"
+            sure = f"{record.confidence:4.0%}"
+            told = sure if record.quality == "ok" else record.quality.replace("_", " ")
+            return f"#{record.track}", f"{label:12} {told}{name}"
         case logrecord.TrackStarted():
             return f"#{record.track}", "came into view"
         case logrecord.TrackEnded():

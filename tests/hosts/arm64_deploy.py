@@ -26,6 +26,16 @@ TOP = HERE.parent.parent
 PREFIX = "/opt/edgeemo"
 STAGING = "/opt/staging"
 PATIENCE_S = 1800
+WITH_PROCESSOR = """
+import os, runpy, subprocess, sys
+run, chosen = subprocess.run, {"QEMU_CPU": os.environ["QEMU_CPU"]}
+def run_with_it(*words, env=None, **more):
+    return run(*words, env=None if env is None else {**env, **chosen}, **more)
+subprocess.run, sys.argv = run_with_it, sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs the device's program so that its children have that processor, too: the emulator reads an
+environment that the preflight clears, and its own processor, which no Pi has, computes wrongly."""
 
 
 class Pi:
@@ -76,7 +86,7 @@ def check(pi: Pi) -> None:
     """Install, ask the doctor, run."""
     release = prepare(pi)
     started = time.monotonic()
-    agent = ["python3", f"{STAGING}/{release.agent}"]
+    agent = ["python3", "-c", WITH_PROCESSOR, f"{STAGING}/{release.agent}"]
     where = ["--prefix", PREFIX, "--staging", STAGING]
     pi.run(*agent, "install", *where, "--digest", release.digest)
     print(f"installed offline and preflighted by its own program in {clock(started)}")

@@ -1,7 +1,8 @@
 #!/bin/bash
 # edgeemo on a whole emulated PC with a camera: pushed, unplugged, rebooted, its power cut. About half an hour.
 #
-#   vm_test.sh BUILD PYTHON [SEED]     root only; BUILD: a directory to keep things in; PYTHON: has edgeemo[deploy]
+#   vm_test.sh BUILD PYTHON [SEED [SCENE...]]     root only; BUILD: a directory to keep things in; PYTHON: has
+#                                                 edgeemo[deploy]; SEED, SCENE: see vm_scenes.py
 #
 # The PC's disk is made once and kept; every run works on a copy, which is gone at the end, however that comes.
 set -euo pipefail

@@ -7,6 +7,7 @@ from pathlib import Path
 
 _TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
 _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+_MODEL = Path("/proc/device-tree/model")
 _THROTTLING = ("under-voltage", "frequency capped", "throttled", "too hot")
 
 
@@ -45,6 +46,14 @@ def throttling(bits: str) -> tuple[str, ...]:
     now = [text for bit, text in enumerate(_THROTTLING) if value >> bit & 1]
     before = [f"{text} earlier" for bit, text in enumerate(_THROTTLING) if value >> bit + 16 & 1]
     return *now, *(text for text in before if text.removesuffix(" earlier") not in now)
+
+
+def is_raspberry_pi() -> bool:
+    """Tell whether the firmware calls this board a Raspberry Pi."""
+    try:
+        return "Raspberry Pi" in _MODEL.read_text("utf-8", "replace")
+    except OSError:
+        return False
 
 
 def is_64_bit() -> bool:

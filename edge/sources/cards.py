@@ -11,7 +11,7 @@ from edge.protocols import FrameSource
 
 _log = logging.getLogger(__name__)
 
-_NO_CAMERAS: Final = ("bcm2835-", "unicam", "rp1-", "pispbe", "rpi-", "rpivid")
+NO_CAMERAS: Final = ("bcm2835-", "unicam", "rp1-", "pispbe", "rpi-", "rpivid")
 """Nodes of a Raspberry Pi that are codecs and stages of its own camera's pipeline (libcamera's)."""
 
 
@@ -67,7 +67,7 @@ def first_camera(places: Places | None = None) -> Path | None:
     candidates = [
         (not card.link, _number(node), node)
         for node, card in present(places)
-        if card.index == "0" and not card.name.startswith(_NO_CAMERAS)
+        if card.index == "0" and not card.name.startswith(NO_CAMERAS)
     ]
     return min(candidates)[2] if candidates else None
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edge.errors import CameraError
 from edge.records import Frame
 from edge.sources.native import quieten, to_bgr
+from edge.sources.v4l2 import holders
 
 _log = logging.getLogger(__name__)
 
@@ -163,8 +164,9 @@ class OpenCvCamera(_Live):
         # By the real path: OpenCV takes only names that look like a device.
         capture = _open(os.path.realpath(path), cv2.CAP_V4L2)
         if not capture.isOpened():
+            held = " and ".join(map(str, holders(path))) or "another program"
             raise CameraError(
-                f"{path}: can not be opened as a camera; it is busy (another program holds it) "
+                f"{path}: can not be opened as a camera; it is busy ({held} holds it) "
                 "or gives no pictures (many cameras have a second node, for metadata); "
                 f"{_present()}"
             )

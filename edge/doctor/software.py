@@ -1,0 +1,95 @@
+"""edgeemo's own parts: Python, the TFLite runtime, the models."""
+
+import platform
+import subprocess
+import sys
+from importlib import metadata
+
+from edge import machine
+from edge.assets import FACE_LANDMARKER, asset_path
+from edge.build import open_model, resolve_mesher
+from edge.config import Config
+from edge.doctor.report import Check
+from edge.golden import check_golden
+from edge.interpreter import runtime_name
+
+_CHILD_TIMEOUT_S = 60
+_MESHER_PROBE = """
+import sys
+from edge.build import open_mesher
+from edge.config import MesherConfig
+from edge.errors import EdgeEmoError
+try:
+    open_mesher(MesherConfig(kind=sys.argv[1])).close()
+except EdgeEmoError as error:
+    sys.exit(str(error))
+"""
+"""Loads the mesher and meshes a blank picture."""
+
+_ROUNDING_STEPS = 2
+"""What kernels of different processors may differ by; arm64 was seen to differ by 1."""
+
+
+def python() -> Check:
+    """Tell which Python runs, and refuse a 32-bit one, also on a 64-bit kernel."""
+    detail = f"{platform.python_version()} on {platform.machine()}"
+    if not machine.is_64_bit():
+        return Check(
+            "python",
+            "failure",
+            f"{detail}, 32-bit",
+            "install the 64-bit Raspberry Pi OS: no TFLite runtime has 32-bit wheels",
+        )
+    return Check("python", "ok", detail)
+
+
+def runtime() -> Check:
+    """Tell which TFLite runtime can be imported."""
+    return Check("TFLite runtime", "ok", runtime_name())
+
+
+def model(config: Config) -> Check:
+    """Verify the bundle's hashes and run its golden inputs."""
+    bundle = open_model(config.model)
+    steps = check_golden(bundle, num_threads=config.model.threads)
+    detail = f"{bundle.metadata.name}, {len(bundle.model):,} bytes, hashes hold"
+    if steps > _ROUNDING_STEPS:
+        return Check(
+            "model",
+            "warning",
+            f"{detail}, golden outputs differ by up to {steps:g} steps of 1/256",
+            "compare the TFLite runtime's version with the one in parity.json",
+        )
+    if bundle.metadata.forced:
+        return Check(
+            "model",
+            "warning",
+            f"{detail}, lost more accuracy in its conversion than its gate allows",
+            "MODEL_CARD.md says how much; convert again without --force",
+        )
+    exactness = f"within {steps:g} of 256 steps" if steps else "equal"
+    return Check("model", "ok", f"{detail}, golden outputs {exactness}")
+
+
+def mesher(config: Config) -> Check:
+    """Load the mesher in a process of its own."""
+    kind = resolve_mesher(config.mesher.kind)
+    # In a child process: a native library that does not suit the processor kills its process.
+    child = subprocess.run(
+        [sys.executable, "-c", _MESHER_PROBE, config.mesher.kind],
+        capture_output=True,
+        text=True,
+        timeout=_CHILD_TIMEOUT_S,
+        check=False,
+    )
+    if child.returncode != 0:
+        last = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
+        remedy = "" if child.returncode > 0 else f"{kind}'s wheel does not suit this processor"
+        return Check("mesher", "failure", f"{kind}: {last}", remedy)
+    version = f" {metadata.version(kind)}" if kind == "mediapipe" else ""
+    return Check("mesher", "ok", f"{kind}{version}")
+
+
+def face_model() -> Check:
+    """Tell where the verified face model is."""
+    return Check("face model file", "ok", str(asset_path(FACE_LANDMARKER)))

@@ -153,6 +153,45 @@ def test_a_killed_collect_leaves_whole_files_and_is_gone_on_with(devices, tmp_pa
     assert list((out / "box").glob("*.part")) == []
 
 
+@pytest.mark.parametrize("end", ["program", "session"])
+def test_a_transfer_that_ends_at_the_other_end_is_told(devices, tmp_path, end):
+    """Its program, or its ssh session, is killed: one line, whole files, and a next time."""
+    log, out = tmp_path / "pi", tmp_path / "out"
+    written(log, range(80_000), compress=False, rotate_bytes=2_000_000)
+    command = devices.command(log, out, "box")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        while (sender := _sender(log)) is None:
+            assert child.poll() is None, child.communicate()
+        os.kill(sender if end == "program" else _session_of(sender), signal.SIGKILL)
+        said, complaint = child.communicate()
+    assert child.returncode == 1, said
+    assert said.startswith(b"box: failed: ")
+    assert len(said.splitlines()) == 1
+    assert complaint == b""
+    here = numbers(out / "box")
+    assert here == list(range(len(here)))
+    assert devices.collect(log, out, "box").returncode == 0
+    assert numbers(out / "box") == list(range(80_000))
+
+
+def _sender(log: Path) -> int | None:
+    """Return the process that sends this log, once it is there."""
+    wanted = [b"-I", b"-", b"send", os.fsencode(log)]
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes().split(b"\0")[1:5] == wanted:
+                return int(path.parent.name)
+    return None
+
+
+def _session_of(pid: int) -> int:
+    """Return the sshd that serves a process."""
+    while (comm := Path(f"/proc/{pid}/comm").read_text().strip()) not in {"sshd", "sshd-session"}:
+        assert pid > 1, comm
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return pid
+
+
 def size_of(folder: Path) -> int:
     """Return the bytes below a folder whose files come and go."""
     total = 0

@@ -41,8 +41,9 @@ test-full: $(FULL)/.installed
 	@sh deploy/graphics-libraries.sh
 	$(call pytest,$(FULL),tests)
 
-soak: $(DEVICE)/.tested-with ## kill a writer 1,000 times (about ten minutes)
+soak: $(DEVICE)/.tested-with ## kill a writer 1,000 times, and 40 times the hostile bundles (about half an hour)
 	EDGEEMO_KILLS=1000 $(DEVICE)/bin/python -m pytest tests/edge/test_jsonl_faults.py -k killed
+	EDGEEMO_FUZZ=40 $(DEVICE)/bin/python -m pytest tests/edge/test_hostile_bundles.py
 
 test-arm64: $(DEVICE)/.installed ## run it in an emulated arm64 Debian, as root (needs debootstrap, qemu-user-static, binfmt-support)
 	tests/hosts/arm64_mesh.sh build $(DEVICE)/bin/python

@@ -47,10 +47,12 @@ from edge.contract.metadata import (
     MeshInput,
     Metadata,
     Metrics,
+    decode_metadata,
     encode_metadata,
     schema_version_for,
 )
 from edge.emotion_model import EmotionModel
+from edge.first_load import ensure_loadable
 from edge.golden import encode_golden
 from edge.interpreter import TfliteModel
 
@@ -82,6 +84,7 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
     progress(f"converting to {request.form}")
     calibration = _calibration(request)
     content = _convert(request, trained, calibration)
+    ensure_loadable(content, MODEL)
     model = EmotionModel(TfliteModel(content, name=MODEL), trained.run.mesh_norm)
     golden = golden_vectors(model, _builtin(request, trained, content), trained.template)
     progress(f"comparing on {len(request.evaluation):,} rows")
@@ -92,11 +95,13 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
         _refuse_or_warn(request, report, progress)
     progress(f"writing {request.out}")
     metadata = _metadata(request, trained, model, report, calibration)
+    encoded = encode_metadata(metadata)
+    decode_metadata(encoded, METADATA)  # a name or a run's id that no bundle may have
     write_bundle(
         request.out,
         {
             MODEL: content,
-            METADATA: encode_metadata(metadata),
+            METADATA: encoded,
             PARITY: parity.encode_report(report),
             GOLDEN: encode_golden(golden),
             MODEL_CARD: model_card(metadata, report, trained.run.validation_data).encode(),

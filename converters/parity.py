@@ -162,7 +162,7 @@ def decode_report(data: bytes, where: str) -> ParityReport:
     """
     try:
         return msgspec.json.decode(data, type=ParityReport)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{where}: not a parity report ({error}); convert again") from error
 
 

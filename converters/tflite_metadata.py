@@ -8,6 +8,7 @@ appended to the flatbuffer. edgeemo's own contract stays ``metadata.json``.
 import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
@@ -15,6 +16,7 @@ import msgspec
 
 from converters.errors import ConversionError
 from converters.flatbuffer import Graph, tflite_schema
+from edge.contract.flatbuffer import read
 
 LABELS_FILE: Final = "labels.txt"
 
@@ -30,6 +32,41 @@ _FEATURE, _IMAGE = 1, 2
 _GRAYSCALE: Final = 2
 _NORMALIZATION: Final = 1
 _AXIS_LABELS: Final = 2
+
+_MOST_LABEL_BYTES: Final = 1 << 16
+_DAMAGED: Final = (
+    struct.error,
+    OSError,
+    EOFError,
+    IndexError,
+    TypeError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+)
+_SCHEMA: Final = {
+    "ModelMetadata": {
+        "name": "string",
+        "description": "string",
+        "version": "string",
+        "subgraph_metadata": "[SubGraphMetadata]",
+    },
+    "SubGraphMetadata": {
+        "name": "string",
+        "description": "string",
+        "input_tensor_metadata": "[TensorMetadata]",
+    },
+    "TensorMetadata": {
+        "name": "string",
+        "description": "string",
+        "dimension_names": "[<u4]",
+        "content": "fields",
+        "process_units": "[ProcessUnit]",
+    },
+    "ProcessUnit": {"options_type": "<u1", "options": "union options_type"},
+    f"options_type {_NORMALIZATION}": {"mean": "[<f4]", "std": "[<f4]"},
+}
+"""The part that is read; dimension names are left unread."""
 
 _Kind = Literal["offset", "byte", "uint"]
 
@@ -97,10 +134,8 @@ def read_file_metadata(content: bytes) -> FileMetadata | None:
         data = _find(model)
         if data is None:
             return None
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            labels = tuple(archive.read(LABELS_FILE).decode().splitlines())
-        return _decode(data, labels)
-    except (struct.error, IndexError, TypeError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        return _decode(data, _labels(content))
+    except (*_DAMAGED, zipfile.BadZipFile, zlib.error) as error:
         raise ConversionError(
             f"the metadata inside the TFLite file are damaged ({error}); convert again"
         ) from error
@@ -225,61 +260,26 @@ def _find(model: Any) -> bytes | None:
     return None
 
 
+def _labels(content: bytes) -> tuple[str, ...]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if archive.getinfo(LABELS_FILE).file_size > _MOST_LABEL_BYTES:
+            raise ValueError(f"{LABELS_FILE} unpacks to more than {_MOST_LABEL_BYTES:,} bytes")
+        return tuple(archive.read(LABELS_FILE).decode().splitlines())
+
+
 def _decode(data: bytes, labels: tuple[str, ...]) -> FileMetadata:
     if data[4:8] != _IDENTIFIER:
         raise ValueError(f"starts with {data[4:8]!r}, expected {_IDENTIFIER!r}")
-    root = _Reader.root(data)
-    (subgraph,) = root.tables(3)
-    means = [
-        unit.table(1).table_floats() for tensor in subgraph.tables(2) for unit in tensor.tables(4)
+    root = read(data, "ModelMetadata", _SCHEMA)
+    units = [
+        unit["options"]
+        for subgraph in root.get("subgraph_metadata", [])
+        for tensor in subgraph.get("input_tensor_metadata", [])
+        for unit in tensor.get("process_units", [])
+        if unit.get("options_type") == _NORMALIZATION
     ]
-    mean, std = means[0] if means else (None, None)
-    return FileMetadata(
-        name=root.text(0), description=root.text(1), labels=labels, mean=mean, std=std
-    )
-
-
-class _Reader:
-    """Reads a table by its slots."""
-
-    def __init__(self, data: bytes, place: int) -> None:
-        from flatbuffers.table import Table
-
-        self._data = data
-        self._table = Table(data, place)
-
-    @classmethod
-    def root(cls, data: bytes) -> "_Reader":
-        return cls(data, struct.unpack_from("<I", data)[0])
-
-    def text(self, slot: int) -> str:
-        place = self._place(slot)
-        return "" if place == 0 else self._table.String(place).decode()
-
-    def table(self, slot: int) -> "_Reader":
-        return _Reader(self._data, self._table.Indirect(self._place(slot)))
-
-    def tables(self, slot: int) -> list["_Reader"]:
-        start, length = self._vector(slot)
-        places = range(start, start + 4 * length, 4)
-        return [_Reader(self._data, self._table.Indirect(place)) for place in places]
-
-    def table_floats(self) -> tuple[float, float]:
-        """Return the first values of the vectors at slots 0 and 1."""
-        first, second = (
-            struct.unpack_from("<f", self._data, self._vector(i)[0])[0] for i in (0, 1)
-        )
-        return first, second
-
-    def _vector(self, slot: int) -> tuple[int, int]:
-        offset = self._offset(slot)
-        return (
-            (0, 0) if offset == 0 else (self._table.Vector(offset), self._table.VectorLen(offset))
-        )
-
-    def _offset(self, slot: int) -> int:
-        return int(self._table.Offset(4 + 2 * slot))
-
-    def _place(self, slot: int) -> int:
-        offset = self._offset(slot)
-        return 0 if offset == 0 else int(self._table.Pos) + offset
+    mean, std = (float(units[0][field][0]) for field in ("mean", "std")) if units else (None, None)
+    name, description = (root.get(field, b"").decode() for field in ("name", "description"))
+    if not all(text.isprintable() for text in (name, description, *labels)):
+        raise ValueError("its texts hold control characters")
+    return FileMetadata(name=name, description=description, labels=labels, mean=mean, std=std)

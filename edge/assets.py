@@ -104,7 +104,7 @@ def asset_path(asset: Asset) -> Path:
 
 
 def _local_copies(asset: Asset) -> Iterator[tuple[str, Path]]:
-    for directory in (SYSTEM_DIRECTORY, _user_cache()):
+    for directory in (SYSTEM_DIRECTORY, user_cache()):
         if directory is not None and directory.is_dir():
             yield f"cache {directory}", directory / asset.name
     if named := os.environ.get(ENVIRONMENT):
@@ -127,8 +127,14 @@ def _fetchers(asset: Asset) -> Iterator[tuple[str, Callable[[], bytes]]]:
         )
 
 
-def _user_cache() -> Path | None:
-    """``$XDG_CACHE_HOME/edgeemo`` or ``~/.cache/edgeemo``; None for a user without a home."""
+def user_cache() -> Path | None:
+    """Return the user's cache folder for edgeemo; None for a user without a home.
+
+    A service's own (``CacheDirectory=`` of systemd), ``$XDG_CACHE_HOME/edgeemo`` or
+    ``~/.cache/edgeemo``.
+    """
+    if given := os.environ.get("CACHE_DIRECTORY"):  # a list with colons
+        return Path(given.split(":")[0])
     configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if configured.is_absolute():  # the XDG specification has relative values ignored
         return configured / "edgeemo"
@@ -140,10 +146,10 @@ def _user_cache() -> Path | None:
 
 def _cache_directory() -> Path:
     """Return where a fetched asset is kept."""
-    user_cache = _user_cache()
-    if user_cache is None or (SYSTEM_DIRECTORY.is_dir() and os.access(SYSTEM_DIRECTORY, os.W_OK)):
+    cache = user_cache()
+    if cache is None or (SYSTEM_DIRECTORY.is_dir() and os.access(SYSTEM_DIRECTORY, os.W_OK)):
         return SYSTEM_DIRECTORY
-    return user_cache
+    return cache
 
 
 def _verify(asset: Asset, chunks: Iterable[bytes]) -> None:

@@ -15,6 +15,7 @@ from edge.assets import FACE_LANDMARKER, asset_path
 from edge.config import Config, LogConfig, MesherConfig, MesherKind, ModelConfig, SourceConfig
 from edge.contract.bundle import Bundle, open_bundle
 from edge.errors import InferenceError
+from edge.first_load import PACKAGED
 from edge.interpreter import runtime_name
 from edge.pipeline import Pipeline
 from edge.protocols import FaceMesher, FrameSource, Sink
@@ -31,7 +32,7 @@ from edge.stages.track import FaceTracker
 
 _log = logging.getLogger(__name__)
 
-DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
+DEFAULT_BUNDLE = PACKAGED
 """The packaged model, trained by this project."""
 
 

@@ -84,7 +84,10 @@ def _dispatch(words: list[str]) -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"edgeemo: error: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    # A file's own words may be in it: nothing that a terminal obeys.
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    print(f"edgeemo: error: {shown}", file=sys.stderr)
     sys.exit(code)
 
 

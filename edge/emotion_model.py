@@ -15,7 +15,8 @@ from edge.contract.mesh_features import FEATURE_COUNT, FEATURES, FeatureNorm, st
 from edge.contract.metadata import TensorSpec
 from edge.contract.quantize import PIXELS, Quantization, dequantize, pixels_to_int8, quantize
 from edge.errors import BundleError, InferenceError
-from edge.interpreter import TfliteModel
+from edge.first_load import PACKAGED, ensure_loadable
+from edge.interpreter import TfliteModel, read_model_file
 
 FLOAT_STEP: Final = 1 / 256
 """What counts as one step of a float output: the step of an int8 softmax."""
@@ -135,9 +136,11 @@ def open_emotion_model(bundle: Bundle, *, num_threads: int = 1) -> EmotionModel:
 
     Raises:
         BundleError: the metadata says something else than the model.
-        InferenceError: no runtime, or the runtime can not run the model.
+        InferenceError: no runtime, or the runtime can not run the model, see ``first_load``.
     """
     where = str(bundle.path / MODEL)
+    if bundle.path.resolve() != PACKAGED.resolve():
+        ensure_loadable(bundle.model, where)
     model = TfliteModel(bundle.model, num_threads=num_threads, name=where)
     metadata, mesh = bundle.metadata, bundle.metadata.mesh_input
     problems = _tensor_problems(model) or [
@@ -162,7 +165,9 @@ def open_emotion_file(path: Path, *, num_threads: int = 1) -> EmotionModel:
         InferenceError: not a TFLite file, not an emotion model, one that takes mesh features, or
             no runtime.
     """
-    return EmotionModel(TfliteModel(path, num_threads=num_threads))
+    content = read_model_file(path)
+    ensure_loadable(content, str(path))
+    return EmotionModel(TfliteModel(content, num_threads=num_threads, name=str(path)))
 
 
 def _crop_values(spec: TensorSpec, crop: NDArray[np.uint8] | None) -> NDArray[Any]:

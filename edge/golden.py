@@ -7,6 +7,7 @@ computes something else than what was measured at conversion is found before it 
 import hashlib
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +23,17 @@ from edge.interpreter import Kernels, integer_kernels
 MIN_PROBES: Final = 64
 """How many probes a bundle carries at least."""
 
+_MOST_UNPACKED: Final = 64 << 20
+_NOT_GOLDEN: Final = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+)
 _TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)
 _CROPS: Final = "crops"
 _MESH: Final = "mesh"
@@ -199,13 +211,21 @@ def _read_golden(bundle: Bundle) -> GoldenVectors:
         # The file is read a second time: it could have changed since the bundle was opened.
         if hashlib.sha256(content).hexdigest() != bundle.sha256[GOLDEN]:
             raise BundleError(f"{path}: altered since the bundle was opened; copy it again")
+        _check_unpacked_size(content)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             given = {name: arrays[name] for name in (_CROPS, _MESH) if name in arrays}
             builtin = arrays.get(_BUILTIN_OUTPUTS)
             return GoldenVectors(Probes(**given), arrays[_OUTPUTS], builtin)
-    # Not a zip, a torn one, another kind of .npz, or a bare .npy file.
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    # Not a zip, a torn one, another kind of .npz, a bare .npy file, one that claims to be huge,
+    # encrypted (RuntimeError) or compressed in another way (NotImplementedError, one of those).
+    except (*_NOT_GOLDEN, zipfile.BadZipFile, zlib.error) as error:
         raise BundleError(f"{path}: not golden vectors ({error}); convert again") from error
+
+
+def _check_unpacked_size(content: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if (size := sum(member.file_size for member in archive.infolist())) > _MOST_UNPACKED:
+            raise ValueError(f"{size:,} bytes unpacked, at most {_MOST_UNPACKED:,} are expected")
 
 
 def _item(values: NDArray[Any] | None) -> tuple[int, ...] | None:

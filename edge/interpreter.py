@@ -34,8 +34,9 @@ _Dtype = Literal["int8", "uint8", "float32"]
 class TfliteModel:
     """A TFLite model, loaded and ready to run; for one thread at a time.
 
-    LiteRT verifies a file before it uses it; tflite-runtime does not, and a torn file ends the
-    process. So models come from bundles and assets, whose hashes were checked.
+    LiteRT verifies a file's offsets before it uses it; tflite-runtime does not, and a torn file
+    ends the process. So models come from assets, whose hashes are pinned, or through
+    ``first_load``.
 
     Attributes:
         inputs: its inputs, in the order that ``run`` takes them.
@@ -63,7 +64,7 @@ class TfliteModel:
                 TFLite file, or uses an operation or a tensor type that is not available.
         """
         self._name = str(model) if isinstance(model, Path) else name
-        content = _read(model) if isinstance(model, Path) else model
+        content = read_model_file(model) if isinstance(model, Path) else model
         _check_identifier(content, self._name)
         runtime, _ = _runtime()
         options: dict[str, Any] = {}
@@ -188,7 +189,12 @@ def _runtime() -> tuple[Any, str]:
     )
 
 
-def _read(path: Path) -> bytes:
+def read_model_file(path: Path) -> bytes:
+    """Return the content of a ``.tflite`` file.
+
+    Raises:
+        InferenceError: it can not be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:

@@ -6,6 +6,7 @@ of ``sha256sum``, so that ``sha256sum -c SHA256SUMS`` checks one without edgeemo
 
 import hashlib
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ MODEL_CARD: Final = "MODEL_CARD.md"
 SUMS: Final = "SHA256SUMS"
 FILES: Final = (MODEL, METADATA, PARITY, GOLDEN, MODEL_CARD)
 """The files that every bundle has besides ``SHA256SUMS``."""
+
+MOST_BYTES: Final = 256 << 20
+"""Of one file. Larger than any model that a device could run."""
 
 _HERE: Final = -100  # AT_FDCWD
 _RENAME_EXCHANGE: Final = 2
@@ -198,7 +202,15 @@ def _read_sums(path: Path) -> dict[str, str]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        # Not blocking: to open a pipe would wait for its writer.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+                raise BundleError(
+                    f"{path}: not a file of a bundle; expected a regular one of at most "
+                    f"{MOST_BYTES >> 20} MB"
+                )
+            return file.read()
     except OSError as error:
         raise BundleError(
             f"{path}: {error.strerror}; a bundle holds {', '.join(FILES)} and {SUMS}"

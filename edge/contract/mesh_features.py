@@ -80,12 +80,15 @@ _MIN_SCALE: Final = 1e-3
 """Features that vary less, such as the blendshape ``_neutral``, are noise and stay small."""
 
 
+_LEAST_SCALE: Final = 1e-6
+
+
 class FeatureNorm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """What standardises features: ``(feature - mean) / scale``, one of each per feature.
 
     Attributes:
         mean: ``FEATURE_COUNT`` finite numbers.
-        scale: ``FEATURE_COUNT`` positive numbers.
+        scale: ``FEATURE_COUNT`` numbers from 1e-6 to 1e6.
     """
 
     mean: tuple[float, ...]
@@ -97,8 +100,11 @@ class FeatureNorm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
                 raise ValueError(
                     f"{name} must be {FEATURE_COUNT} finite numbers, got {len(values)}"
                 )
-        if min(self.scale) <= 0:
-            raise ValueError(f"scale must be positive, got {min(self.scale)}")
+        least, most = min(self.scale), max(self.scale)
+        if least < _LEAST_SCALE or most > 1 / _LEAST_SCALE:
+            raise ValueError(f"scale must be positive, 1e-6 to 1e6, got {least:g} to {most:g}")
+        if max(map(abs, self.mean)) > 1 / _LEAST_SCALE:
+            raise ValueError("mean must be at most 1e6 from zero")
 
     @cached_property
     def arrays(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

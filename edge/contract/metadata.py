@@ -31,8 +31,13 @@ Crops = Literal["raw", "aligned", "both"]
 """What a model learnt from: pictures as they are, crops that the device's own code cut out, or now
 the one and now the other."""
 
-NonEmptyStr = Annotated[str, msgspec.Meta(min_length=1)]
+_PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]*\Z"
+"""No control characters: what a bundle says ends up on terminals."""
+
+Text = Annotated[str, msgspec.Meta(pattern=_PRINTABLE, max_length=1000)]
+NonEmptyText = Annotated[str, msgspec.Meta(pattern=_PRINTABLE, min_length=1, max_length=1000)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
+Temperature = Annotated[float, msgspec.Meta(ge=0.01, le=100)]
 
 
 class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -46,7 +51,7 @@ class TensorSpec(_Model, frozen=True, kw_only=True):
     TFLite tensor (1 and 0 for a float tensor).
     """
 
-    name: str
+    name: Text
     shape: tuple[int, ...]
     dtype: Literal["int8", "uint8", "float32"]
     scale: PositiveFloat
@@ -68,7 +73,7 @@ class MeshInput(_Model, frozen=True, kw_only=True):
     """
 
     tensor: TensorSpec
-    features_id: NonEmptyStr
+    features_id: NonEmptyText
     norm: FeatureNorm
 
 
@@ -78,21 +83,21 @@ class Dataset(_Model, frozen=True, kw_only=True):
     ``fingerprint`` is the SHA-256 of the pictures and labels used, in order.
     """
 
-    name: str
-    split: str
+    name: Text
+    split: Text
     rows: int
-    fingerprint: str
+    fingerprint: Text
 
 
 class Metrics(_Model, frozen=True, kw_only=True):
     """Figures with the rows and the protocol that they were measured on."""
 
     dataset: Dataset
-    protocol: str
+    protocol: Text
     accuracy: float
     balanced_accuracy: float
     macro_f1: float
-    recall: dict[str, float]
+    recall: dict[Text, float]
 
 
 class Metadata(_Model, frozen=True, kw_only=True):
@@ -114,20 +119,20 @@ class Metadata(_Model, frozen=True, kw_only=True):
     """
 
     schema_version: Literal[1, 2, 3] = CROP_VERSION
-    name: NonEmptyStr
-    edgeemo_version: str
-    created_at: str
-    architecture: str
+    name: NonEmptyText
+    edgeemo_version: Text
+    created_at: Text
+    architecture: Text
     quantization: Form
-    labels: tuple[str, ...]
+    labels: tuple[Text, ...]
     input: TensorSpec | None
     mesh_input: MeshInput | None = None
     output: TensorSpec
     color: Literal["gray"] = "gray"
-    template_id: str
+    template_id: Text
     crops: Crops = "raw"
-    temperature: PositiveFloat = 1.0
-    training_run: str
+    temperature: Temperature = 1.0
+    training_run: Text
     parameters: int
     training_data: Dataset
     calibration_data: Dataset | None = None
@@ -156,7 +161,7 @@ def decode_metadata(data: bytes, where: str) -> Metadata:
         )
     try:
         metadata = msgspec.json.decode(data, type=Metadata)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise BundleError(f"{where}: {error}") from error
     for problem in _contradictions(metadata):
         raise BundleError(f"{where}: {problem}")
@@ -195,7 +200,7 @@ def _schema_version(data: bytes, where: str) -> int:
 
     try:
         return msgspec.json.decode(data, type=Versioned).schema_version
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{where}: not a bundle's metadata ({error})") from error
 
 

@@ -196,8 +196,8 @@ def test_a_norm_survives_json_to_the_last_bit_in_few_digits():
     [
         ({"mean": [0.0] * 343}, "mean must be 344 finite numbers, got 343"),
         ({"scale": [1.0] * 345}, "scale must be 344 finite numbers, got 345"),
-        ({"scale": [1.0] * 343 + [0.0]}, "scale must be positive, got 0.0"),
-        ({"scale": [1.0] * 343 + [-1.0]}, "scale must be positive, got -1.0"),
+        ({"scale": [1.0] * 343 + [0.0]}, "scale must be positive, 1e-6 to 1e6, got 0"),
+        ({"scale": [1.0] * 343 + [-1.0]}, "scale must be positive, 1e-6 to 1e6, got -1"),
         ({"median": []}, "unknown field `median`"),
     ],
 )

@@ -71,7 +71,7 @@ def test_what_the_unit_uses_is_made():
     assert {("u", user), *(("g", group) for group in groups.split())} <= kinds
     made = {path: tuple(rest) for _, path, *rest in rows(TMPFILES)}
     assert made["/var/log/edgeemo"] == ("0750", user, user, "-")
-    assert settings("LogsDirectory") == ["edgeemo"]
+    assert settings("LogsDirectory") == settings("CacheDirectory") == ["edgeemo"]
     assert str(SYSTEM_DIRECTORY) in made
     for path in re.findall(r"/(?:etc|opt|var)/\S+", settings("ExecStart")[0]):
         assert any(path == known or path.startswith(f"{known}/") for known in made)

@@ -7,6 +7,7 @@ quoted here and nowhere else; files go to a folder of the user's own, named by t
 import io
 import logging
 import shlex
+import socket
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,7 +20,9 @@ from deploy.targets import Target
 
 _CONNECT_TIMEOUT_S: Final = 15
 _TRANSFER_TIMEOUT_S: Final = 60
-_KEEPALIVE_S: Final = 15
+_KEEPALIVE_S: Final = 5
+_SILENCE_S: Final = 30
+"""After so long without any sign from the device the connection counts as lost."""
 
 
 def prepare() -> None:
@@ -71,9 +74,7 @@ class Device:
         except Exception as error:  # a key file that can not be read, a proxy that ends, ...
             raise DeployError(f"can not be connected ({_one_line(error)})") from error
         state.activate_host(self._host)
-        transport = self._transport()
-        if transport is not None:
-            transport.set_keepalive(_KEEPALIVE_S)
+        self._watch_connection()
         return self
 
     def __exit__(
@@ -179,9 +180,17 @@ class Device:
             data["ssh_port"] = self._target.port
         return data
 
-    def _transport(self) -> Any:
+    def _watch_connection(self) -> None:
+        """Notice a network that is gone: a quarter of an hour would be TCP's own patience."""
         client = getattr(self._host.connector, "client", None)
-        return client.get_transport() if client is not None else None
+        if client is None:
+            return
+        transport = client.get_transport()
+        transport.set_keepalive(_KEEPALIVE_S)
+        if isinstance(transport.sock, socket.socket):  # else a ProxyCommand's own affair
+            transport.sock.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE_S * 1000
+            )
 
 
 def _with_rights(words: Sequence[str], *, sudo: bool) -> list[str]:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .child import run_child
 from .layout import DeviceError, Layout, switch, sync_folder, write_json
 from .preflight import preflight
 
@@ -116,13 +117,12 @@ def _run(command: list[str], problem: str) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PIP_")}
     environment["PIP_CONFIG_FILE"] = os.devnull
     try:
-        subprocess.run(
+        run_child(
             command,
+            _PIP_TIMEOUT_S,
             check=True,
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=_PIP_TIMEOUT_S,
             env=environment,
         )
     except subprocess.CalledProcessError as error:

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from .child import run_child
 from .layout import DeviceError
 
 MOST_STEPS = 2.0
@@ -79,11 +80,10 @@ def _child(command: list[str], release: Path, folder: Path, user: str | None, wh
         "EDGEEMO_ASSETS": str(release / "assets"),
     }
     try:
-        done = subprocess.run(
+        done = run_child(
             command,
-            stdin=subprocess.DEVNULL,
+            _TIMEOUT_S,
             capture_output=True,
-            timeout=_TIMEOUT_S,
             cwd=folder,
             env=environment,
             user=user,

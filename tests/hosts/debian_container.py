@@ -42,12 +42,18 @@ def must(holds: object, what: str) -> None:
 
 
 class Container:
-    """A booted copy of a Debian; leaving the block shuts it down and removes it."""
+    """A booted copy of a Debian; leaving the block shuts it down and removes it.
 
-    def __init__(self, debian: Path) -> None:
+    Args:
+        debian: as made by container.sh.
+        netns: the network namespace that it is in; a closed one of its own if None.
+    """
+
+    def __init__(self, debian: Path, netns: str | None = None) -> None:
         self.name = f"edgeemo-{os.getpid()}"
         self.root = debian.with_name(f"{debian.name}-{os.getpid()}")
         self._debian = debian
+        self._netns = netns
         self._manager: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Container":
@@ -75,7 +81,8 @@ class Container:
             )
 
     def _boot_command(self) -> tuple[str, ...]:
-        return str(HERE / "container.sh"), "boot", str(self.root), self.name
+        words = (str(HERE / "container.sh"), "boot", str(self.root), self.name)
+        return (*words, self._netns) if self._netns else words
 
     def reboot(self) -> float:
         """Reboot and return the seconds until its systemd says that the start is done."""
@@ -83,6 +90,16 @@ class Container:
         self.try_run("systemctl reboot")
         code = self._manager.wait(PATIENCE_S) if self._manager else None
         must(code == ASKS_FOR_REBOOT, f"the container ended with {code} instead of a reboot")
+        self._boot()
+        self.wait_until_up()
+        return time.monotonic() - started
+
+    def power_cut(self) -> float:
+        """Pull the plug, put it in again; return the seconds until the start is done."""
+        if self._manager is not None:
+            self._manager.kill()
+            self._manager.wait()
+        started = time.monotonic()
         self._boot()
         self.wait_until_up()
         return time.monotonic() - started

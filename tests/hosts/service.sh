@@ -14,6 +14,7 @@ for tool in debootstrap systemd-nspawn; do
     command -v $tool >/dev/null || { echo "service-test: needs $tool: apt-get install debootstrap systemd-container" >&2; exit 1; }
 done
 cd "$top"
+[ -x "$build/service-debian/usr/sbin/sshd" ] || rm -rf "$build/service-debian" # one made before it was needed
 [ -d "$build/service-debian" ] || "$here/container.sh" make "$build/service-debian"
 
 # What a run that was itself killed has left behind; its container died with it.
@@ -26,18 +27,37 @@ for left in "$build"/service-debian-[0-9]* /sys/fs/cgroup/*/edgeemo-[0-9]*; do
     esac
 done
 
-# What a device without internet gets: wheels, the two assets, and the files of systemd/.
-payload=$build/service-payload
+# A workstation's edgeemo, from its wheel as a user installs it.
+payload=$build/service-payload tool=$build/service-tool
 rm -rf "$payload"
 mkdir -p "$payload/wheels" "$payload/assets"
-pip="$python -m pip --disable-pip-version-check --quiet"
-$pip wheel --no-deps -w "$payload/wheels" . 2>/dev/null
-$pip download -c constraints.txt --only-binary=:all: --python-version 3.11 -d "$payload/wheels" "$payload"/wheels/*.whl 2>/dev/null
-"$python" -c "
-import shutil, sys
+pip="-m pip --disable-pip-version-check --quiet"
+"$python" $pip wheel --no-deps -w "$payload" . 2>/dev/null
+wheel=$(echo "$payload"/edgeemo-*.whl)
+if ! "$tool/bin/python" -c 'import pyinfra, edge' 2>/dev/null; then
+    rm -rf "$tool"
+    "$python" -m venv "$tool"
+    "$tool/bin/python" $pip install -c constraints.txt "$wheel[deploy]"
+fi
+"$tool/bin/python" $pip install --no-deps --force-reinstall "$wheel"
+
+# What a device without internet gets: wheels, as a push resolves them; the two assets; the files of systemd/.
+(cd / && "$tool/bin/python" - "$payload" <<'PYTHON')
+import pathlib, shutil, sys
+from deploy.edge_wheel import requirements
+from deploy.shipped import shipped
+from deploy.wheelhouse import Kind, wheelhouse
 from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
+payload = pathlib.Path(sys.argv[1])
+kind = Kind("x86_64", "3.11", 36)
+for wheel in wheelhouse(kind, requirements(), shipped("constraints.txt"), lambda line: print(line, file=sys.stderr)):
+    shutil.copy(wheel, payload / "wheels")
 for asset in (ASTRONAUT, FACE_LANDMARKER):
-    shutil.copy(asset_path(asset), sys.argv[1])" "$payload/assets"
+    shutil.copy(asset_path(asset), payload / "assets")
+PYTHON
+cp "$wheel" "$payload/wheels"
 cp -r systemd "$payload/systemd"
 
-exec "$python" "$here/service_scenes.py" "$build/service-debian" "$payload"
+# Both at once, for most of the time is waiting; each is printed as a whole. TODO
+"$python" "$here/service_scenes.py" "$build/service-debian" "$payload"
+"$python" "$here/deploy_scenes.py" "$build/service-debian" "$payload" "$tool"

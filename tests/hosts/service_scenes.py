@@ -208,7 +208,7 @@ def scene_reload(service: Service) -> None:
     must(started["device"] == "second", "the new name is taken up")
     must(len({r["session"] for r in service.records()}) == sessions + 1, "a session per reload")
     # Frame numbers are the camera's own: one that was opened anew would count from 0.
-    before, after = _frames_around_the_last_start(service.records())
+    before, after = frames_around_the_last_start(service.records())
     must(before < after, f"the camera's frames are counted on: {before}, {after}")
     print(
         f"reloaded in one process: frame {before} under the old model, frame {after} under the new"
@@ -225,7 +225,7 @@ def scene_reload(service: Service) -> None:
     print("a model that is not there was refused, the old one ran on")
 
 
-def _frames_around_the_last_start(records: list[dict]) -> tuple[int, int]:
+def frames_around_the_last_start(records: list[dict]) -> tuple[int, int]:
     start = max(i for i, record in enumerate(records) if record["kind"] == "service_started")
     old = [
         r["frame"]

@@ -64,7 +64,7 @@ test-runtimes: ## compare golden outputs on LiteRT (Python 3.11, 3.13) and tflit
 	compare $(PYTHON311) tflite-runtime 'tflite-runtime==2.14.0' 'numpy<2' && \
 	{ [ $$ran -gt 0 ] || { echo "no Python was found: nothing was compared" >&2; exit 1; }; }
 
-service-test: $(DEVICE)/.installed ## run it as a service of a booted Debian, as root (needs debootstrap, systemd-container)
+service-test: $(DEVICE)/.installed ## run it as a service of a booted Debian and deploy to it, as root (needs debootstrap, systemd-container, iproute2)
 	tests/hosts/service.sh build $(DEVICE)/bin/python
 
 vm-test: $(FULL)/.installed ## push it to a whole emulated PC with a camera, unplug, reboot, cut the power, as root (qemu-system-x86)

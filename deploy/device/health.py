@@ -14,7 +14,7 @@ REFUSED = "reload refused"
 FRESH_S = 10.0
 """Frames are coming if their count has grown within this time: two status lines."""
 GRACE_S = 15.0
-"""So much longer than the window may the first status line take on a slow device."""
+"""So much longer than the window may a slow device take to start, and to say its first line."""
 
 _FRAMES = re.compile(r"(\d+) frames")
 _ABSENT = "waiting for the camera"
@@ -72,13 +72,15 @@ class Trial:
         return refusal if is_new else ""
 
     def _verdict(self, now: dict[str, str], elapsed_s: float) -> str | None:
-        if now.get("ActiveState") != "active" or now.get("SubState") != "running":
-            return f"the service was not up after {elapsed_s:.0f} s ({now.get('ActiveState')})"
-        if self._sees(elapsed_s) or now.get("StatusText", "").startswith(_ABSENT):
+        is_up = now.get("ActiveState") == "active" and now.get("SubState") == "running"
+        if is_up and (self._sees(elapsed_s) or now.get("StatusText", "").startswith(_ABSENT)):
             return ""
-        if elapsed_s < self._window_s + GRACE_S:
+        is_coming = is_up or now.get("ActiveState") in {"activating", "reloading"}
+        if is_coming and elapsed_s < self._window_s + GRACE_S:
             return None
-        said = now.get("StatusText") or "nothing"
+        said = now.get("StatusText") or "it has said nothing"
+        if not is_up:
+            return f"the service was not up after {elapsed_s:.0f} s ({now.get('ActiveState')})"
         return f"no frame within {elapsed_s:.0f} s, and no word of a camera's absence ({said})"
 
     def _count(self, now: dict[str, str], elapsed_s: float) -> None:

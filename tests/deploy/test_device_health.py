@@ -46,6 +46,14 @@ def test_a_service_without_frames_gets_a_moment_more_and_no_longer():
     assert problem.startswith("no frame within")
 
 
+def test_a_start_that_takes_long_gets_a_moment_more_and_no_longer():
+    """A slow card is no fault of the release; a hang at the start is told as such."""
+    starting = {**UP, "ActiveState": "activating", "SubState": "start"}
+    assert judge((31, starting), (35, up("20 frames"))) == ""
+    problem = judge((31, starting), (31 + GRACE_S, starting))
+    assert problem == "the service was not up after 46 s (activating)"
+
+
 def test_frames_that_have_stopped_coming_are_not_enough():
     """A count that stands still is a hang that the watchdog has not ended yet."""
     early, late = up("9 frames"), WINDOW_S + FRESH_S + GRACE_S

@@ -24,6 +24,8 @@ case $verb in
             "$suite" "$root.partial" "$mirror" >"$root.log" 2>&1
         rm -rf "$root.partial"/var/cache/apt/archives/*.deb
         : >"$root.partial/etc/machine-id"
+        echo device >"$root.partial/etc/hostname"
+        echo "127.0.0.1 localhost device" >"$root.partial/etc/hosts"
         chroot "$root.partial" systemctl --quiet disable ssh # for those who have a network
         # Its systemd gets cgroups of its own to write to: without, limits are accepted and not enforced.
         cat >"$root.partial/sbin/init-own-cgroups" <<'INIT'

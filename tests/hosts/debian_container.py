@@ -47,11 +47,12 @@ class Container:
     Args:
         debian: as made by container.sh.
         netns: the network namespace that it is in; a closed one of its own if None.
+        number: tells the containers of one process apart.
     """
 
-    def __init__(self, debian: Path, netns: str | None = None) -> None:
-        self.name = f"edgeemo-{os.getpid()}"
-        self.root = debian.with_name(f"{debian.name}-{os.getpid()}")
+    def __init__(self, debian: Path, netns: str | None = None, number: int = 0) -> None:
+        self.name = f"edgeemo-{number}-{os.getpid()}"
+        self.root = debian.with_name(f"service-debian-{number}-{os.getpid()}")
         self._debian = debian
         self._netns = netns
         self._manager: subprocess.Popen[bytes] | None = None

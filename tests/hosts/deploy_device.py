@@ -18,15 +18,14 @@ _BARE = "python3-venv python3.11-venv python3-pip-whl python3-setuptools-whl"
 class Device:
     """A container with sshd, and what a push has done to it."""
 
-    def __init__(self, container: Container, debian32: Path) -> None:
+    def __init__(self, container: Container) -> None:
         self.container = container
-        self._debian32 = debian32
         self.root = container.root
         self.prefix = container.root / PREFIX
         self.service = Service(container)
 
-    def prepare(self) -> str:
-        """Make it bare, and let users in; return its host key."""
+    def prepare(self, debian32: Path) -> str:
+        """Make it bare, and let users in, one of them to a 32-bit system; return its host key."""
         run = self.container.run
         run(f"dpkg --purge --force-depends {_BARE} 2>/dev/null")
         for user in _USERS:
@@ -34,17 +33,17 @@ class Device:
         sudoers = "\n".join(f"{user} ALL=(ALL) NOPASSWD: ALL" for user in _USERS if user != "plain")
         (self.root / "etc/sudoers.d/scenes").write_text(sudoers + "\n")
         (self.root / "etc/sudoers.d/scenes").chmod(0o440)
-        self._make_misfits()
+        self._make_misfits(debian32)
         run("systemctl start ssh")
         return (self.root / "etc/ssh/ssh_host_ed25519_key.pub").read_text().strip()
 
-    def _make_misfits(self) -> None:
+    def _make_misfits(self, debian32: Path) -> None:
         """Let one user see another processor, and one a 32-bit system."""
         shell = self.root / "usr/local/bin/i686"
         shell.write_text('#!/bin/sh\nexec setarch i686 /bin/sh "$@"\n')
         shell.chmod(0o755)
         self.container.run("usermod --shell /usr/local/bin/i686 i686")
-        shutil.copytree(self._debian32, self.root / "srv/old32", symlinks=True)
+        shutil.copytree(debian32, self.root / "srv/old32", symlinks=True)
         rules = "Match User old32\n  ChrootDirectory /srv/old32\n"
         (self.root / "etc/ssh/sshd_config.d/old32.conf").write_text(rules)
 

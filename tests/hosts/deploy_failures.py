@@ -2,13 +2,12 @@
 
 import json
 import os
-import signal
-import subprocess
 import time
+from contextlib import ExitStack
 
 import numpy as np
-from debian_container import until
-from deploy_device import seen
+from debian_container import Container, until
+from deploy_device import Device, seen
 from stage import WINDOW, Stage, must_hold, with_sums
 
 _BAD = {
@@ -123,6 +122,24 @@ def scene_refusals(stage: Stage) -> None:
 
 def scene_one_of_five(stage: Stage) -> None:
     """One bad device among five: the four others are done, and each has its line."""
+    device, wire = stage.device, stage.station.wire
+    names = ("pi", "pi1", "gone", "pi2", "pi3")
+    words = ("--model", str(stage.model("fleet")), "--max-fail", "9")
+    with ExitStack() as stack:
+        devices = [device]
+        for number in (1, 2, 3):  # as the first one is by now
+            other = Container(device.root, wire.lay(number), number)
+            devices.append(Device(stack.enter_context(other)))
+            other.run("systemctl start ssh")
+        said = stage.station.deploy("push", *names, *WINDOW, *words, code=1).splitlines()
+        print("\n".join(line for line in said if ": done: " in line or ": failed: " in line))
+        print(said[-1])
+        must_hold(said[-1] == "4 done; 1 failed", f"four of five: {said}")
+        must_hold(len({one.current for one in devices}) == 1, "all four run the same")
+        for one in devices:
+            one.must_be_whole({device.current})
+        print(stage.station.deploy("push", *names, *WINDOW, *words, code=1).splitlines()[-1])
+        must_hold("4 unchanged; 1 failed" in stage.station.said[-1], "what is done is left alone")
 
 
 def scene_injection(stage: Stage) -> None:
@@ -159,8 +176,3 @@ def scene_second_push_meanwhile(stage: Stage) -> None:
     must_hold("still being tried; waiting" in second, f"the second has waited: {second}")
     print(second.splitlines()[0])
     print(second.splitlines()[-1])
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    """Kill a workstation's push."""
-    os.killpg(process.pid, signal.SIGKILL)

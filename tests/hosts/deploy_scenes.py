@@ -151,8 +151,9 @@ SCENES: tuple[Callable[[Stage], None], ...] = (
     scene_dry_run, scene_first_push, scene_second_push, scene_model_only,
     cuts.scene_remote_side, cuts.scene_workstation, cuts.scene_trial, cuts.scene_watcher,
     failures.scene_bad_releases, failures.scene_bad_reload, failures.scene_wrong_golden,
-    failures.scene_host_vanishes, failures.scene_second_push_meanwhile, failures.scene_refusals,
-    failures.scene_injection, scene_rollback, scene_logs, scene_remove, scene_local,
+    failures.scene_host_vanishes, failures.scene_second_push_meanwhile,
+    failures.scene_one_of_five, failures.scene_refusals, failures.scene_injection,
+    scene_rollback, scene_logs, scene_remove, scene_local,
 )  # fmt: skip
 
 
@@ -187,11 +188,11 @@ def main(debian: Path, payload: Path, tool: Path) -> int:
     with (
         tempfile.TemporaryDirectory(prefix="edgeemo-scenes-") as folder,
         Wire() as wire,
-        Container(debian, wire.far) as container,
+        Container(debian, wire.lay(0)) as container,
     ):
-        device = Device(container, debian.with_name("service-debian32"))
+        device = Device(container)
         station = Workstation(wire, Path(folder), tool / "bin" / "edgeemo")
-        station.make_keys(device.prepare(), device.authorized())
+        station.make_keys(device.prepare(debian.with_name("service-debian32")), device.authorized())
         device.let_in()
         stage = Stage(device, station, payload, tool, device.files())
         print(f"== deploy over ssh: {container.run('. /etc/os-release; echo $PRETTY_NAME')}")

@@ -4,16 +4,18 @@ Nothing of it can be reached from this machine's own networks, and it reaches no
 """
 
 import os
-import shutil
 import subprocess
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from debian_container import SceneError, must
 
-DEVICE, NOBODY = "10.77.0.2", "10.77.0.9"
-_HERE = "10.77.0.1"
+NOBODY = "10.77.0.9"
+
+
+def address(number: int) -> str:
+    """Return a device's address; each is at the end of a wire of its own."""
+    return f"10.77.{number}.2"
 
 
 def _ip(*words: str) -> None:
@@ -21,47 +23,41 @@ def _ip(*words: str) -> None:
 
 
 class Wire:
-    """Two network namespaces and a cable between them; leaving the block removes all three."""
+    """Network namespaces and cables between them; leaving the block removes all."""
 
     def __init__(self) -> None:
-        self.near, self.far = f"edgeemo-near-{os.getpid()}", f"edgeemo-far-{os.getpid()}"
+        self.near = f"edgeemo-near-{os.getpid()}"
+        self._far: list[str] = []
 
     def __enter__(self) -> "Wire":
-        self._lay()
+        _ip("netns", "add", self.near)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in (self.near, self.far):
+        for name in (self.near, *self._far):
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
-    def _lay(self) -> None:
-        for name in (self.near, self.far):
-            _ip("netns", "add", name)
-        _ip(
-            "-n",
-            self.near,
-            "link",
-            "add",
-            "wire",
-            "type",
-            "veth",
-            "peer",
-            "eth0",
-            "netns",
-            self.far,
-        )
-        for name, device, address in ((self.near, "wire", _HERE), (self.far, "eth0", DEVICE)):
-            _ip("-n", name, "addr", "add", f"{address}/24", "dev", device)
+    def lay(self, number: int) -> str:
+        """Lay a cable to a new device's namespace and return its name."""
+        far, near_end = f"edgeemo-far{number}-{os.getpid()}", f"wire{number}"
+        _ip("netns", "add", far)
+        self._far.append(far)
+        peer = ("type", "veth", "peer", "eth0", "netns", far)
+        _ip("-n", self.near, "link", "add", near_end, *peer)
+        here = address(number).removesuffix(".2") + ".1"
+        for name, device, own in ((self.near, near_end, here), (far, "eth0", address(number))):
+            _ip("-n", name, "addr", "add", f"{own}/24", "dev", device)
             for one in ("lo", device):
                 _ip("-n", name, "link", "set", one, "up")
+        return far
 
     def cut(self) -> None:
         """Pull the plug: nothing goes through, and nobody is told."""
-        _ip("-n", self.near, "link", "set", "wire", "down")
+        _ip("-n", self.near, "link", "set", "wire0", "down")
 
     def mend(self) -> None:
         """Put it in again."""
-        _ip("-n", self.near, "link", "set", "wire", "up")
+        _ip("-n", self.near, "link", "set", "wire0", "up")
 
 
 @dataclass
@@ -88,26 +84,23 @@ class Workstation:
         for path in authorized:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             path.write_text(public.read_text())
-        known = f"{DEVICE} {host_key}\n{NOBODY} {host_key}\n"
-        (self.folder / "known").write_text(known)
-        (self.folder / "known.wrong").write_text(f"{DEVICE} {other.read_text()}")
+        addresses = (NOBODY, *map(address, range(4)))
+        (self.folder / "known").write_text("".join(f"{one} {host_key}\n" for one in addresses))
+        (self.folder / "known.wrong").write_text(f"{address(0)} {other.read_text()}")
         self._write_config()
 
     def _write_config(self) -> None:
-        hosts = {
-            "pi": ("pi", DEVICE, "known"),
-            "plain": ("plain", DEVICE, "known"),
-            "cramped": ("cramped", DEVICE, "known"),
-            "old32": ("old32", DEVICE, "known"),
-            "i686": ("i686", DEVICE, "known"),
-            "root": ("root", DEVICE, "known"),
-            "impostor": ("pi", DEVICE, "known.wrong"),
-            "stranger": ("pi", DEVICE, "known.none"),
+        users = ("pi", "plain", "cramped", "old32", "i686")
+        hosts = {user: (user, address(0), "known") for user in users}
+        hosts |= {f"pi{n}": ("pi", address(n), "known") for n in (1, 2, 3)}
+        hosts |= {
+            "impostor": ("pi", address(0), "known.wrong"),
+            "stranger": ("pi", address(0), "known.none"),
             "gone": ("pi", NOBODY, "known"),
         }
         text = f"IdentityFile {self.folder}/user\nIdentitiesOnly yes\n"
-        for name, (user, address, known) in hosts.items():
-            text += f"Host {name}\n  HostName {address}\n  User {user}\n"
+        for name, (user, where, known) in hosts.items():
+            text += f"Host {name}\n  HostName {where}\n  User {user}\n"
             text += f"  UserKnownHostsFile {self.folder}/{known}\n"
         (self.folder / "config").write_text(text)
 
@@ -151,24 +144,3 @@ class Workstation:
         for text in self.said:
             for word in private:
                 must(word not in text, f"{word!r} is printed:\n{text}")
-
-
-def copy_bundle(source: Path, target: Path, note: str) -> Path:
-    """Make another model bundle: the same but for its card, with sums that hold."""
-    import hashlib
-
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target)
-    with (target / "MODEL_CARD.md").open("a") as card:
-        card.write(f"\n{note}\n")
-    names = sorted(path.name for path in target.iterdir() if path.name != "SHA256SUMS")
-    lines = [f"{hashlib.sha256((target / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
-    (target / "SHA256SUMS").write_text("".join(lines))
-    return target
-
-
-def wait_for(what: "subprocess.Popen[str]", seconds: float) -> None:
-    """Give a process so long to end by itself."""
-    deadline = time.monotonic() + seconds
-    while what.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)

@@ -115,7 +115,8 @@ class Device:
         except TimeoutError as error:
             raise DeployError(f"no answer within {timeout_s} s") from error
         except Exception as error:  # paramiko and sockets have a dozen of their own
-            raise DeployError(f"the connection was lost ({_one_line(error)})") from error
+            reason = "nothing came" if isinstance(error, EOFError) else _one_line(error)
+            raise DeployError(f"the connection was lost ({reason})") from error
         if not done:
             lines = [line for line in output.stderr_lines if line.strip()]
             raise DeployError(lines[-1] if lines else "the command or its connection was ended")

@@ -40,6 +40,14 @@ def _os_release() -> str:
     return values.get("PRETTY_NAME", platform.system())
 
 
+def _name(lookup: Any, number: int) -> str:
+    """Return the name of a user or a group; there need not be one for every number."""
+    try:
+        return str(lookup(number)[0])
+    except KeyError:
+        return str(number)
+
+
 def _sudo() -> bool:
     if os.geteuid() == 0:
         return True
@@ -91,9 +99,9 @@ def gather(prefix: Path) -> dict[str, Any]:
         "libc": _libc(),
         "free_bytes": shutil.disk_usage(place).free,
         "writable": os.access(place, os.W_OK | os.X_OK),
-        "user": pwd.getpwuid(os.geteuid()).pw_name,
+        "user": _name(pwd.getpwuid, os.geteuid()),
         "root": os.geteuid() == 0,
-        "groups": sorted(grp.getgrgid(number).gr_name for number in os.getgroups()),
+        "groups": sorted(_name(grp.getgrgid, number) for number in os.getgroups()),
         "sudo": _sudo(),
         "systemd": has_systemd,
         "venv": importlib.util.find_spec("venv") is not None,

@@ -154,7 +154,10 @@ class Device:
                 sftp.get_channel().settimeout(_TRANSFER_TIMEOUT_S)
             sent = self._host.put_file(io.BytesIO(content), partial)
         except Exception as error:
-            raise DeployError(f"a file could not be sent ({_one_line(error)})") from error
+            # sftp has no word for a full disk but "Failure".
+            raise DeployError(
+                f"a file could not be sent ({_one_line(error)}); see whether the disk is full"
+            ) from error
         if not sent:
             raise DeployError("a file could not be sent; see whether the disk is full")
         self.run(["mv", "--", partial, path])

@@ -25,8 +25,9 @@ def send_files(device: Device, facts: Facts, files: Mapping[str, bytes]) -> None
 
 
 def clear_staging(device: Device, facts: Facts) -> None:
-    """Delete what was sent, once it is in its place."""
-    device.run(["rm", "-rf", "--", facts.staging])
+    """Delete what was sent, once it is in its place, and the user's cache if nothing else is in it."""
+    tidy = 'rm -rf -- "$1"; rmdir -- "${1%/*}" 2>/dev/null || true'
+    device.run(["sh", "-c", tidy, "sh", facts.staging])
 
 
 def run_agent(

@@ -9,6 +9,11 @@ from deploy.errors import DeployError
 from deploy.push import Options, Outcome, read_facts, wait_for_verdict
 from deploy.targets import Target
 
+# The system's journal is not for every user; without the right to sudo, what there is to be seen.
+_AS_ROOT = (
+    "sh", "-c", 'if sudo -n true 2>/dev/null; then exec sudo -n -- "$@"; else exec "$@"; fi', "sh",
+)  # fmt: skip
+
 
 def status(target: Target, options: Options) -> dict[str, Any]:
     """Return what runs on a device and how it came to it.
@@ -73,7 +78,7 @@ def follow_logs(target: Target, options: Options, *, follow: bool, lines: int) -
     Raises:
         DeployError: ssh is not installed here.
     """
-    remote = ["journalctl", "--unit=edgeemo.service", "--no-pager", f"--lines={lines}"]
+    remote = [*_AS_ROOT, "journalctl", "--unit=edgeemo.service", "--no-pager", f"--lines={lines}"]
     remote += ["--follow"] if follow else []
     command = remote
     if not target.is_local:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from .health import Trial
@@ -146,6 +147,8 @@ class Systemd:
         removed = [path for path in files if path.exists()]
         for path in removed:
             path.unlink()
+        with suppress(OSError):
+            _SYSUSERS.parent.rmdir()  # a bare Debian has none
         for folder in (_UNITS / f"{SERVICE}.d", _CONFIG.parent):
             if folder.is_dir():
                 shutil.rmtree(folder)

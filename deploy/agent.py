@@ -25,7 +25,7 @@ def send_files(device: Device, facts: Facts, files: Mapping[str, bytes]) -> None
 
 
 def clear_staging(device: Device, facts: Facts) -> None:
-    """Delete what was sent, once it is in its place, and the user's cache if nothing else is in it."""
+    """Delete what was sent, once it is in its place, and a cache that holds nothing else."""
     tidy = 'rm -rf -- "$1"; rmdir -- "${1%/*}" 2>/dev/null || true'
     device.run(["sh", "-c", tidy, "sh", facts.staging])
 

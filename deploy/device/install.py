@@ -114,7 +114,9 @@ def _environment(layout: Layout, manifest: dict[str, Any]) -> Path:
 
 
 def _run(command: list[str], problem: str) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PIP_")}
+    # PYTHONPATH, too: what is to be had by it would not be installed.
+    foreign = ("PIP_", "PYTHON")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     environment["PIP_CONFIG_FILE"] = os.devnull
     try:
         run_child(

@@ -41,9 +41,11 @@ test-full: $(FULL)/.installed
 	@sh deploy/graphics-libraries.sh
 	$(call pytest,$(FULL),tests)
 
-soak: $(DEVICE)/.tested-with ## kill a writer 1,000 times, and 40 times the hostile bundles (about half an hour)
+soak: $(DEVICE)/.tested-with ## kill a writer 1,000 times; hostile bundles, 10,000 hostile frames each; memory over 100,000 (hours)
 	EDGEEMO_KILLS=1000 $(DEVICE)/bin/python -m pytest tests/edge/test_jsonl_faults.py -k killed
 	EDGEEMO_FUZZ=40 $(DEVICE)/bin/python -m pytest tests/edge/test_hostile_bundles.py
+	EDGEEMO_FRAMES=10000 $(DEVICE)/bin/python -m pytest tests/edge/test_must_hold.py -k hostile
+	PYTHONPATH=. $(DEVICE)/bin/python benchmarks/soak.py --frames 100000 --json build/soak.json
 
 test-arm64: $(DEVICE)/.installed ## run it in an emulated arm64 Debian, as root (needs debootstrap, qemu-user-static, binfmt-support)
 	tests/hosts/arm64_mesh.sh build $(DEVICE)/bin/python

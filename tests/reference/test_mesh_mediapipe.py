@@ -115,3 +115,36 @@ def test_it_loads_neither_tensorflow_nor_matplotlib():
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+FAILING = """
+from edge.assets import FACE_LANDMARKER, asset_path
+from edge.config import MesherConfig
+from edge.errors import InferenceError
+from edge.sources.demo import DemoSource
+from edge.stages.mesh.mediapipe import MediaPipeMesher
+mesher = MediaPipeMesher(asset_path(FACE_LANDMARKER), MesherConfig())
+demo = DemoSource(frames=30)
+found = []
+while (frame := demo.read()) is not None:
+    if frame.index % 10 == 5:
+        # A stamp from the future: every further call of this landmarker fails.
+        mesher._video.detect_for_video(mesher._image(frame.image), 10**9)
+    try:
+        found.append(len(mesher.detect(frame)))
+    except InferenceError:
+        found.append(None)
+mesher.close()
+print(found)
+"""
+
+
+def test_it_is_made_anew_after_an_error_in_silence():
+    """A landmarker that fails costs one frame, and its libraries add nothing to the journal."""
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING], capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout.replace("None", "null"))
+    assert [i for i, count in enumerate(found) if count is None] == [5, 15, 25]
+    assert found.count(1) == 27
+    assert done.stderr == ""

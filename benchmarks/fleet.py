@@ -47,6 +47,11 @@ class Fleet:
         self.prefix = folder / "device"
         self.prefix.mkdir()
         self.names: list[str] = []
+        # A copy: an edit of the checkout in mid-run would be another release.
+        ignored = shutil.ignore_patterns("__pycache__")
+        for name in ("edge", "deploy", "systemd"):
+            shutil.copytree(TOP / name, folder / "checkout" / name, ignore=ignored)
+        shutil.copy(TOP / "constraints.txt", folder / "checkout")
         for key in ("host", "user"):
             command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key]
             subprocess.run(command, check=True)
@@ -103,7 +108,10 @@ class Fleet:
         began = time.monotonic()
         with tempfile.TemporaryFile("w+") as said:
             process = subprocess.Popen(
-                [*command, "--accept-new"], cwd=TOP, stdout=said, stderr=subprocess.STDOUT
+                [*command, "--accept-new"],
+                cwd=self.folder / "checkout",
+                stdout=said,
+                stderr=subprocess.STDOUT,
             )
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -131,22 +139,29 @@ def started(hosts: int) -> Iterator[Fleet]:
         yield fleet
 
 
+def rounds(fleet: Fleet, batch: int) -> list[list[str]]:
+    """Return the hosts of one batch, or of a few where it is small."""
+    return [fleet.names[i : i + batch] for i in range(0, max(batch, LEAST), batch)]
+
+
 def idle(fleet: Fleet, batch: int) -> Cost:
     """Return what a push takes that finds nothing to do, for each host."""
-    cost, said = fleet.push(fleet.names, SEED, batch)
-    if said.count(": unchanged: ") != len(fleet.names):
-        raise SystemExit(f"expected nothing to do:\n{said}")
-    return per_host([cost], len(fleet.names))
+    costs = []
+    for names in rounds(fleet, batch):
+        cost, said = fleet.push(names, SEED, batch)
+        if said.count(": unchanged: ") != len(names):
+            raise SystemExit(f"expected nothing to do:\n{said}")
+        costs.append(cost)
+    return per_host(costs, len(costs) * batch)
 
 
 def renewed(fleet: Fleet, batch: int) -> Cost:
     """Return what a new release takes for each host of one batch."""
-    rounds = [fleet.names[i : i + batch] for i in range(0, max(batch, LEAST), batch)]
     costs = [
         fleet.push(names, f"batch-{batch}-{number}", batch)[0]
-        for number, names in enumerate(rounds)
+        for number, names in enumerate(rounds(fleet, batch))
     ]
-    return per_host(costs, sum(map(len, rounds)))
+    return per_host(costs, len(costs) * batch)
 
 
 def per_host(costs: list[Cost], hosts: int) -> Cost:

@@ -157,8 +157,8 @@ def scaled_run(
 ) -> Path:
     """The model with one output of its last layer 1000 times larger.
 
-    All logits share one int8 scale, so the others round to nothing. The whole layer 1000 times
-    larger would quantise as well as before.
+    All logits share one int8 scale, so the others round to nothing. Scaled as a whole, the layer
+    is another matter: see ``saturated_run``.
     """
     scaled = keras.models.clone_model(model)
     scaled.set_weights(model.get_weights())
@@ -166,6 +166,17 @@ def scaled_run(
     kernel, bias = last.get_weights()
     last.set_weights([kernel * (1000, *[1] * 7), bias * (1000, *[1] * 7)])
     return save_run(scaled, tmp_path_factory.mktemp("runs") / "scaled", training_rows)
+
+
+@pytest.fixture(scope="session")
+def saturated_run(
+    keras: Any, model: Any, training_rows: LabelledImages, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The model with its whole last layer 1000 times larger: the softmax says 0 or 1."""
+    saturated = keras.models.clone_model(model)
+    last = saturated.layers[-2]
+    last.set_weights([weights * 1000 for weights in last.get_weights()])
+    return save_run(saturated, tmp_path_factory.mktemp("runs") / "saturated", training_rows)
 
 
 @pytest.fixture(scope="session")

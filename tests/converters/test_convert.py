@@ -201,6 +201,14 @@ def test_a_model_that_quantises_badly_is_not_written(request_int8, fragile_run):
     assert listing(request.out.parent) == ["bundle.parity.json", "bundle.parity.png"]
 
 
+def test_a_whole_last_layer_out_of_scale_loses_nothing(request_int8, saturated_run):
+    """Its int8 scale grows with it: answers, probabilities and calibration stay."""
+    comparison = convert(replace(request_int8, model=saturated_run)).comparison
+    assert comparison.agreement >= 0.99
+    assert 0 < comparison.mean_difference < 0.005
+    assert comparison.keras.ece == pytest.approx(comparison.tflite.ece, abs=0.005)
+
+
 def test_a_last_layer_out_of_scale_is_refused(request_int8, scaled_run):
     """One logit a thousand times too large leaves the others no steps in int8: no bundle."""
     with pytest.raises(ConversionError, match=r"agrees with Keras on \d+\.\d+% .* No bundle"):

@@ -38,6 +38,7 @@ def scene_bad_releases(stage: Stage) -> None:
 def scene_bad_reload(stage: Stage) -> None:
     """A model that the running service refuses to take up: it keeps the old one, in one process."""
     device = stage.device
+    stage.push()  # the shipped units, so that the next one differs in its model only
     old, process = device.current, device.service.pid
     said = stage.push("--model", str(stage.model("BUG crash")), code=1).splitlines()
     must_hold(any("re-read the model" in line for line in said), f"it is a reload: {said}")

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from converters.flatbuffer import read_graph
+from converters.inspect_graph import OperationEntry, operation_entries, operations_table
 from converters.parity import ParityReport, decode_report
 from converters.parity_view import render as render_parity
 from converters.tflite_metadata import FileMetadata, read_file_metadata
@@ -41,6 +42,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
         file_metadata: what the model file says about itself to other tools; None in bundles of
             older versions.
         operations: how often each occurs.
+        graph: all of them in the order in which they run.
         weights_bytes: constant data in the model file.
         runtime: which TFLite runtime loaded the model here.
         golden_steps: largest difference of this machine from the golden outputs, in output steps.
@@ -56,6 +58,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     output: TensorSpec
     file_metadata: FileMetadata | None = None
     operations: dict[str, int]
+    graph: tuple[OperationEntry, ...]
     weights_bytes: int
     runtime: str
     golden_steps: float
@@ -86,6 +89,7 @@ def describe(bundle: Bundle) -> Description:
         output=model.output,
         file_metadata=_file_metadata(bundle),
         operations=graph.operation_counts(),
+        graph=operation_entries(graph),
         weights_bytes=sum(tensor.data_bytes for tensor in graph.tensors),
         runtime=runtime_name(),
         golden_steps=check_golden(bundle),
@@ -93,13 +97,15 @@ def describe(bundle: Bundle) -> Description:
     )
 
 
-def render(description: Description) -> RenderableType:
+def render(description: Description, *, every_operation: bool = False) -> RenderableType:
     """Lay a description out for a console; without one, rich prints it as plain text."""
+    graph = (operations_table(description.graph),) if every_operation else ()
     return Group(
         _heading(description),
         _files(description),
         _tensors(description),
         _operations(description),
+        *graph,
         render_parity(description.parity),
     )
 

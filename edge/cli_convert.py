@@ -143,6 +143,9 @@ def _write(request: "ConvertRequest", screen: Any) -> None:
 
 def inspect(
     bundle: Annotated[Path, typer.Argument(help="A bundle directory.")],
+    tensors: Annotated[
+        bool, typer.Option("--tensors", help="Show every operation and the tensor that it makes.")
+    ] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Show what is in a bundle, and whether its hashes and golden outputs hold."""
@@ -150,7 +153,7 @@ def inspect(
     from edge.contract.bundle import open_bundle
 
     description = describe(open_bundle(bundle))
-    console().print(render(description))
+    console().print(render(description, every_operation=tensors))
     write_json(json_file, description)
 
 

@@ -55,3 +55,18 @@ def test_the_table_shows_what_matters(bundle):
         bundle.metadata.training_run,
     ):
         assert part in text
+
+
+def test_every_operation_is_told(bundle):
+    """The operations in order, all int8, with weights by channel and every constant counted."""
+    description = describe(bundle)
+    entries = description.graph
+    assert len(entries) == sum(description.operations.values())
+    assert {entry.dtype for entry in entries} == {"INT8"}
+    assert entries[-1].operation == "SOFTMAX"
+    convolutions = [entry for entry in entries if entry.operation == "CONV_2D"]
+    assert [entry.weight_scales for entry in convolutions] == [e.shape[-1] for e in convolutions]
+    assert sum(entry.constant_bytes for entry in entries) >= description.weights_bytes
+    console = Console(file=io.StringIO(), width=160)
+    console.print(render(description, every_operation=True))
+    assert "stem_relu" in console.file.getvalue()

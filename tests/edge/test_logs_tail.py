@@ -238,8 +238,10 @@ def test_following_shows_what_comes_until_it_is_stopped(tmp_path):
     """`tail -f` prints new lines at once; Ctrl-C ends it without a complaint."""
     write_files(tmp_path, range(2))
     code = "from edge.cli import main; main()"
+    # A test run in the background ignores Ctrl-C, and so would its children.
+    command = ["env", "--default-signal=INT", sys.executable, "-c", code]
     child = subprocess.Popen(
-        [sys.executable, "-c", code, "logs", "tail", str(tmp_path), "-f", "--raw", "-n", "1"],
+        [*command, "logs", "tail", str(tmp_path), "-f", "--raw", "-n", "1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -56,6 +56,7 @@ def cut(stage: Stage, moment: Moment, how: str, *words: str) -> None:
         else:
             stage.device.kill_remote_side()
         stage.station.forget(process)
+    must_hold(process.returncode, f"it was cut in time, while {name}; this machine is too busy")
 
 
 def scene_remote_side(stage: Stage) -> None:

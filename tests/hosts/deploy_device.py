@@ -1,9 +1,12 @@
 """The device at the other end of the wire, as the deploy scenes look at it from outside."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from debian_container import Container, SceneError, must, until
@@ -87,17 +90,16 @@ class Device:
         """Wait until nothing is tried any more."""
         return until(lambda: not self.is_deciding(), "the device's verdict")
 
-    def processes(self, words: str) -> list[int]:
-        """Return processes inside whose command line has these words, as this side counts."""
+    def processes(self, *words: str) -> list[int]:
+        """Return processes inside whose command line has one of these, as this side counts."""
         space = Path(f"/proc/{self.container.leader()}/ns/pid").readlink()
         found = []
         for entry in Path("/proc").iterdir():
+            if not entry.name.isdecimal():
+                continue
             try:
-                if (
-                    entry.name.isdecimal()
-                    and words in (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    and (entry / "ns" / "pid").readlink() == space
-                ):
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if any(word in line for word in words) and (entry / "ns/pid").readlink() == space:
                     found.append(int(entry.name))
             except OSError:
                 continue
@@ -105,10 +107,9 @@ class Device:
 
     def kill_remote_side(self) -> None:
         """End sshd's sessions and all that they have started, at once, without a word."""
-        sessions = self.processes("sshd: pi") + self.processes("edgeemo-deploy/")
-        sessions += self.processes("python3 - /opt/edgeemo")
-        for number in sessions:
-            subprocess.run(["kill", "-9", str(number)], check=False, capture_output=True)
+        for number in self.processes("sshd: pi", "edgeemo-deploy/", "python3 - /opt/edgeemo"):
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
 
     def must_be_whole(self, allowed: set[str]) -> None:
         """One of these releases is current, whole, and runs with frames; nothing else does."""

@@ -36,9 +36,9 @@ def remove(layout: Layout, *, purge: bool) -> list[str]:
     service = open_service(layout)
     gone, stays = service.remove(), []
     if isinstance(service, Systemd):
-        data = _purge() if purge else _remove_empty()
+        data = _purge() if purge else _tidy()
         gone += data
-        stays = [path for path in (_LOGS, _HOME, _CACHE) if path.exists()]
+        stays = [path for path in (_LOGS, _HOME) if path.exists()]
     shutil.rmtree(layout.prefix)  # last: a removal that is cut is known to be unfinished by it
     gone.append(layout.prefix)
     lines = [f"removed {', '.join(map(str, gone))}"]
@@ -47,10 +47,13 @@ def remove(layout: Layout, *, purge: bool) -> list[str]:
     return lines
 
 
-def _remove_empty() -> list[Path]:
-    """Remove the folders where a person could have put models and assets, and has not."""
+def _tidy() -> list[Path]:
+    """Remove the cache, and the folders where a person could have put models, and has not."""
     removed = []
-    for path in (_HOME / "assets", _HOME / "models", _HOME, _CACHE):
+    if _CACHE.exists():
+        shutil.rmtree(_CACHE)
+        removed.append(_CACHE)
+    for path in (_HOME / "assets", _HOME / "models", _HOME):
         with suppress(OSError):
             path.rmdir()
             removed.append(path)

@@ -67,9 +67,7 @@ class Fleet:
 
     def add(self, stack: ExitStack, seed: str | None = None) -> str:
         """Start a host, empty or with what another one has, and return its name, a port."""
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            name = str(listener.getsockname()[1])
+        name = self._free_port()
         place = self.place(name)
         if seed is None:
             place.mkdir()
@@ -89,13 +87,23 @@ class Fleet:
         script = 'mount --bind "$0" "$1"; shift; exec "$@"'
         server = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private",
-             "sh", "-c", script, place, self.prefix, SSHD, "-D", "-f", "/dev/null", *words],
+             "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, place,
+             self.prefix, SSHD, "-D", "-f", "/dev/null", *words],
             stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         stack.callback(server.wait)
-        stack.callback(server.terminate)
+        stack.callback(server.kill)  # and with it all that it has started
         self.names.append(name)
         return name
+
+    def _free_port(self) -> str:
+        """Return a port that no host has, not even one whose sshd has yet to take it."""
+        while True:
+            with socket.socket() as listener:
+                listener.bind(("127.0.0.1", 0))
+                name = str(listener.getsockname()[1])
+            if name not in self.names:
+                return name
 
     def push(self, names: list[str], device: str, batch: int) -> tuple[Cost, str]:
         """Push to these hosts; the configuration's device name makes a release another one."""
@@ -119,14 +127,17 @@ class Fleet:
             said.seek(0)
             text = said.read()
         if process.returncode != 0:
-            raise SystemExit(f"push: exit {process.returncode}:\n{text}")
+            failed = [line for line in text.splitlines() if ": done: " not in line]
+            raise SystemExit("\n".join([f"push: exit {process.returncode}", *failed[-50:]]))
         return Cost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000), text
 
 
 @contextmanager
 def started(hosts: int) -> Iterator[Fleet]:
     """Yield a fleet whose hosts all have the same release."""
-    with tempfile.TemporaryDirectory(prefix="edgeemo-fleet-") as name, ExitStack() as stack:
+    # In memory: 50 devices do not wait for one disk.
+    place = "/dev/shm"
+    with tempfile.TemporaryDirectory("", "edgeemo-fleet-", place) as name, ExitStack() as stack:
         fleet = Fleet(Path(name))
         first = fleet.add(stack)
         time.sleep(1)

@@ -86,9 +86,10 @@ class Fleet:
         words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         script = 'mount --bind "$0" "$1"; shift; exec "$@"'
         server = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private",
-             "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, place,
-             self.prefix, SSHD, "-D", "-f", "/dev/null", *words],
+            # Behind the workstation's side, which devices do not take the processor from.
+            ["nice", "-n", "9", "setpriv", "--pdeathsig", "KILL",
+             "unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
+             "sh", "-c", script, place, self.prefix, SSHD, "-D", "-f", "/dev/null", *words],
             stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         stack.callback(server.wait)

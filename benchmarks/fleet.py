@@ -88,8 +88,9 @@ class Fleet:
         server = subprocess.Popen(
             # Behind the workstation's side, which devices do not take the processor from.
             ["nice", "-n", "9", "setpriv", "--pdeathsig", "KILL",
-             "unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
-             "sh", "-c", script, place, self.prefix, SSHD, "-D", "-f", "/dev/null", *words],
+             "unshare", "--mount", "--propagation", "private", "--pid", "--fork",
+             "--kill-child", "--mount-proc", "sh", "-c", script, place, self.prefix,
+             SSHD, "-D", "-f", "/dev/null", *words],
             stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         stack.callback(server.wait)
@@ -153,7 +154,8 @@ def started(hosts: int) -> Iterator[Fleet]:
 
 def rounds(fleet: Fleet, batch: int) -> list[list[str]]:
     """Return the hosts of one batch, or of a few where it is small."""
-    return [fleet.names[i : i + batch] for i in range(0, max(batch, LEAST), batch)]
+    names = fleet.names[: max(batch, LEAST)]
+    return [names[i : i + batch] for i in range(0, len(names), batch)]
 
 
 def idle(fleet: Fleet, batch: int) -> Cost:
@@ -164,7 +166,7 @@ def idle(fleet: Fleet, batch: int) -> Cost:
         if said.count(": unchanged: ") != len(names):
             raise SystemExit(f"expected nothing to do:\n{said}")
         costs.append(cost)
-    return per_host(costs, len(costs) * batch)
+    return per_host(costs, sum(map(len, rounds(fleet, batch))))
 
 
 def renewed(fleet: Fleet, batch: int) -> Cost:
@@ -173,7 +175,7 @@ def renewed(fleet: Fleet, batch: int) -> Cost:
         fleet.push(names, f"batch-{batch}-{number}", batch)[0]
         for number, names in enumerate(rounds(fleet, batch))
     ]
-    return per_host(costs, len(costs) * batch)
+    return per_host(costs, sum(map(len, rounds(fleet, batch))))
 
 
 def per_host(costs: list[Cost], hosts: int) -> Cost:

@@ -1,5 +1,5 @@
 #!/bin/bash
-# edgeemo on a whole emulated PC with a camera: pushed, unplugged, rebooted, its power cut. About half an hour.
+# edgeemo on a whole emulated PC with a camera: pushed, unplugged, rebooted, its power cut. 15 minutes on two idle cores.
 #
 #   vm_test.sh BUILD PYTHON [SEED [SCENE...]]     root only; BUILD: a directory to keep things in; PYTHON: has
 #                                                 edgeemo[deploy]; SEED, SCENE: see vm_scenes.py

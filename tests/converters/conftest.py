@@ -173,7 +173,8 @@ def saturated_run(
     keras: Any, model: Any, training_rows: LabelledImages, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The model with its whole last layer 1000 times larger: the softmax says 0 or 1."""
-    saturated = keras.models.clone_model(model)
+    saturated = keras.models.clone_model(model)  # with weights of its own
+    saturated.set_weights(model.get_weights())
     last = saturated.layers[-2]
     last.set_weights([weights * 1000 for weights in last.get_weights()])
     return save_run(saturated, tmp_path_factory.mktemp("runs") / "saturated", training_rows)

@@ -129,20 +129,20 @@ def _is_ours(path: str) -> bool:
 def scene_local(stage: Stage) -> None:
     """`push @local`: the same by itself, on a machine without a workstation, then --purge."""
     device = stage.device
-    shutil.copytree(stage.payload, device.root / "root/payload", dirs_exist_ok=True)
-    environment = "PIP_NO_INDEX=1 PIP_FIND_LINKS='/root/payload/wheels /root/payload/tool'"
+    shutil.copytree(stage.payload, device.root / "srv/payload", dirs_exist_ok=True)
+    environment = "PIP_NO_INDEX=1 PIP_FIND_LINKS='/srv/payload/wheels /srv/payload/tool'"
     run = device.container.run
-    pip = "python3 $(echo /root/payload/wheels/pip-*.whl)/pip"
-    run(f"cd /root && {environment} {pip} install -q --target /root/tool 'edgeemo[deploy]' pip")
-    command = f"{environment} EDGEEMO_ASSETS=/root/payload/assets HOME=/root PYTHONPATH=/root/tool"
+    pip = "python3 $(echo /srv/payload/wheels/pip-*.whl)/pip"
+    run(f"cd /srv && {environment} {pip} install -q --target /srv/tool 'edgeemo[deploy]' pip")
+    command = f"{environment} EDGEEMO_ASSETS=/srv/payload/assets HOME=/srv PYTHONPATH=/srv/tool"
     command += " python3 -m edge.cli deploy"
-    said = run(f"cd /root && {command} push @local --window 6")
+    said = run(f"cd /srv && {command} push @local --window 6")
     stage.station.said.append(said)
     print(said)
     until(device.service.is_running, "the service runs")
-    print(run(f"cd /root && {command} remove @local --purge"))
+    print(run(f"cd /srv && {command} remove @local --purge"))
     left = {path for path in device.files() - stage.before if _is_ours(path)}
-    left = {path for path in left if not path.startswith("/root/")}
+    left = {path for path in left if not path.startswith("/srv/")}
     must(not left, f"nothing is left: {sorted(left)[:9]}")
     must(device.container.try_run("id edgeemo").returncode, "nor is the user")
 

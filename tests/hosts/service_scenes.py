@@ -101,21 +101,21 @@ def check_log(service: Service) -> str:
 
 def install(container: Container, payload: Path) -> None:
     """Do what docs/service.md says, with a release made from wheels and nothing else."""
-    inside = container.root / "root" / "payload"
+    inside = container.root / "srv" / "payload"
     shutil.copytree(payload, inside)
     must(container.run("ls /sys/class/net") == "lo", "the container must have no network")
     release = "/opt/edgeemo/releases/NAME"
     container.run(
         f"python3 -m venv {release} && {release}/bin/pip --disable-pip-version-check install"
-        " --quiet --no-index --find-links /root/payload/wheels edgeemo"
+        " --quiet --no-index --find-links /srv/payload/wheels edgeemo"
     )
-    container.run("install -D -m 644 -t /var/lib/edgeemo/assets /root/payload/assets/*")
+    container.run("install -D -m 644 -t /var/lib/edgeemo/assets /srv/payload/assets/*")
     page = (HERE.parent.parent / "docs" / "service.md").read_text("utf-8")
     steps = re.search(r"```sh\n(.*?)```", page, re.DOTALL)
     must(steps, "docs/service.md has the steps")
     *steps, start = steps[1].strip().splitlines() if steps else []
     must(start == "systemctl enable --now edgeemo", "the last step starts it")
-    container.run("set -e; cd /root/payload; " + "; ".join(steps))
+    container.run("set -e; cd /srv/payload; " + "; ".join(steps))
     Service(container).configure("first")
     container.run(start)
     print(f"installed from {len(list((payload / 'wheels').iterdir()))} wheels, without a network")

@@ -9,9 +9,10 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from edge.errors import AssetError
 
@@ -25,8 +26,7 @@ _CHUNK: Final = 1 << 16
 """Small: freeing megabytes at once makes malloc keep all later ones of that size."""
 
 
-@dataclass(frozen=True, slots=True)
-class WheelMember:
+class WheelMember(msgspec.Struct, frozen=True):
     """A file inside a wheel of the Python package index: distribution, version and path in it."""
 
     distribution: str
@@ -34,8 +34,7 @@ class WheelMember:
     member: str
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
+class Asset(msgspec.Struct, frozen=True):
     """A file pinned by its content.
 
     Attributes:

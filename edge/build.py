@@ -3,7 +3,6 @@
 import logging
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,16 +35,13 @@ DEFAULT_BUNDLE = PACKAGED
 """The packaged model, trained by this project."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(msgspec.Struct, frozen=True):
     """An opened source, pipeline and sink, and the facts that ``service_started`` tells.
 
     Attributes:
+        config: what they were made from.
         sink: takes the records, for the log and whatever else is configured.
         log: the log directory by itself.
-
-    Attributes:
-        config: what they were made from.
         held: closes the pipeline, and holds the only other reference to it.
     """
 
@@ -116,7 +112,7 @@ def renewed(parts: Parts, config: Config) -> Parts:
     pipeline = open_pipeline(effective, bundle)
     parts.held.pop_all()  # lets go of the old pipeline, and with it of its models' memory
     parts.held.callback(pipeline.close)
-    return replace(
+    return msgspec.structs.replace(
         parts,
         config=effective,
         pipeline=pipeline,

@@ -8,9 +8,9 @@ import hashlib
 import io
 import zipfile
 import zlib
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,8 +41,7 @@ _OUTPUTS: Final = "outputs"
 _BUILTIN_OUTPUTS: Final = "outputs_builtin"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Probes:
+class Probes(msgspec.Struct, frozen=True, eq=False):
     """What a model is given to compare its answers; at least one of the two, equally long.
 
     Attributes:
@@ -91,8 +90,7 @@ class Probes:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class GoldenVectors:
+class GoldenVectors(msgspec.Struct, frozen=True, eq=False):
     """Probes and the outputs they must give.
 
     Attributes:
@@ -119,8 +117,7 @@ class GoldenVectors:
         return self.builtin if kernels == "builtin" and self.builtin is not None else self.outputs
 
 
-@dataclass(frozen=True, slots=True)
-class GoldenResult:
+class GoldenResult(msgspec.Struct, frozen=True):
     """How far this machine is from the golden outputs.
 
     Attributes:

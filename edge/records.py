@@ -5,9 +5,9 @@ corner), times ending in ``_s`` are seconds on the source's monotonic clock.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,8 +15,7 @@ from edge.contract.align import MESH_POINTS
 from edge.contract.logrecord import Quality
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, eq=False):
     """One picture with the moment it was taken.
 
     Attributes:
@@ -47,7 +46,7 @@ class Frame:
             raise ValueError("captured_at must carry a time zone")
         view = image.view()
         view.flags.writeable = False
-        object.__setattr__(self, "image", view)
+        msgspec.structs.force_setattr(self, "image", view)
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -55,8 +54,7 @@ class Frame:
         return self.image.shape[0], self.image.shape[1]
 
 
-@dataclass(frozen=True, slots=True)
-class HeadPose:
+class HeadPose(msgspec.Struct, frozen=True):
     """Head rotation in degrees, zero when facing the camera.
 
     Positive yaw turns the face towards the picture's right, positive pitch looks up, positive roll
@@ -68,8 +66,7 @@ class HeadPose:
     roll_deg: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Face:
+class Face(msgspec.Struct, frozen=True, eq=False):
     """A face in one frame.
 
     Attributes:
@@ -105,8 +102,7 @@ class Face:
         return cls(points, box, blendshapes, head_pose)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FaceTrack:
+class FaceTrack(msgspec.Struct, frozen=True, eq=False):
     """A face that was recognised as the same one over time.
 
     Attributes:
@@ -122,8 +118,7 @@ class FaceTrack:
     is_new: bool
 
 
-@dataclass(frozen=True, slots=True)
-class EndedTrack:
+class EndedTrack(msgspec.Struct, frozen=True):
     """A track that is over: not seen for longer than the tracker bridges, or cut off."""
 
     track_id: int
@@ -131,8 +126,7 @@ class EndedTrack:
     last_seen_s: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EmotionEstimate:
+class EmotionEstimate(msgspec.Struct, frozen=True, eq=False):
     """What the classifier says about one crop: ``scores`` float32 ``(n,)`` that sum to 1."""
 
     labels: tuple[str, ...]
@@ -143,8 +137,7 @@ class EmotionEstimate:
             raise ValueError(f"{len(self.labels)} labels, scores of shape {self.scores.shape}")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EmotionState:
+class EmotionState(msgspec.Struct, frozen=True, eq=False):
     """The steady emotion of a track: smoothed scores, and a label that does not flicker.
 
     Attributes:
@@ -163,8 +156,7 @@ class EmotionState:
     since_s: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FaceResult:
+class FaceResult(msgspec.Struct, frozen=True, eq=False):
     """One tracked face of a frame with its raw estimate and its steady state.
 
     Attributes:
@@ -185,8 +177,7 @@ class FaceResult:
         return f"{self.state.label} {self.state.confidence:.0%}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FrameResult:
+class FrameResult(msgspec.Struct, frozen=True, eq=False):
     """All that the pipeline knows about one frame.
 
     Attributes:
@@ -198,7 +189,7 @@ class FrameResult:
     frame: Frame
     faces: tuple[FaceResult, ...]
     ended: tuple[EndedTrack, ...] = ()
-    stage_ms: Mapping[str, float] = field(default_factory=dict)
+    stage_ms: Mapping[str, float] = msgspec.field(default_factory=dict)
 
     @property
     def latency_ms(self) -> float:

@@ -22,11 +22,12 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib import metadata, util
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from edge.errors import ConfigError, EdgeEmoError
 
@@ -35,8 +36,7 @@ HELD: Final = ".edgeemo-slim"
 _WORKSTATION: Final = ("tensorflow", "keras")
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(msgspec.Struct, frozen=True):
     """What goes of one distribution.
 
     Attributes:
@@ -110,8 +110,7 @@ CUTS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """The files of one cut that are there, and their size."""
 
     cut: Cut

@@ -5,8 +5,9 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Final, cast
+
+import msgspec
 
 from edge import machine
 from edge.bench.report import Spread, Throughput
@@ -50,7 +51,7 @@ def measure(config: Config, frames: int) -> tuple[Throughput, Mapping[str, objec
 
 def _timed(parts: Parts) -> tuple["_Stopwatch", Parts]:
     stopwatch = _Stopwatch(parts.pipeline)
-    return stopwatch, replace(parts, pipeline=cast(Pipeline, stopwatch))
+    return stopwatch, msgspec.structs.replace(parts, pipeline=cast(Pipeline, stopwatch))
 
 
 class _Stopwatch:

@@ -6,9 +6,9 @@ times the picture's size are in the same system.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,8 +23,7 @@ MESH_POINTS: Final = 478
 """Points of MediaPipe's face mesh with irises."""
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(msgspec.Struct, frozen=True):
     """Where the three anchors lie in a square crop of ``size`` pixels.
 
     Attributes:

@@ -8,9 +8,10 @@ import hashlib
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from edge.contract.errors import BundleError
 from edge.contract.metadata import Metadata, decode_metadata
@@ -31,8 +32,7 @@ _HERE: Final = -100  # AT_FDCWD
 _RENAME_EXCHANGE: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(msgspec.Struct, frozen=True):
     """A bundle whose hashes held when it was opened.
 
     Attributes:

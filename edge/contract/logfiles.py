@@ -14,10 +14,11 @@ written will get the number after the highest one.
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 FILE_NAME: Final = "edgeemo.jsonl"
 LOCK_NAME: Final = "edgeemo.lock"
@@ -27,8 +28,7 @@ PART_SUFFIX: Final = ".part"
 _CLOSED = re.compile(r"edgeemo-(\d{6,})-\d{8}T\d{6}Z\.jsonl(\.gz)?")
 
 
-@dataclass(frozen=True, slots=True)
-class ClosedFile:
+class ClosedFile(msgspec.Struct, frozen=True):
     """A file that is not written any more."""
 
     path: Path

@@ -3,9 +3,9 @@
 Source: the TensorFlow Lite 8-bit quantisation specification, ``real = (q - zero_point) * scale``.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,8 +13,7 @@ INT8_MIN: Final = -128
 INT8_MAX: Final = 127
 
 
-@dataclass(frozen=True, slots=True)
-class Quantization:
+class Quantization(msgspec.Struct, frozen=True):
     """Per-tensor affine quantisation: ``real = (quantised - zero_point) * scale``."""
 
     scale: float

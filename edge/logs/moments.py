@@ -1,9 +1,10 @@
 """Points in time as people give them."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
+
+import msgspec
 
 from edge.errors import ConfigError
 
@@ -11,8 +12,7 @@ _AGO = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(min|h|d)")
 _UNITS: Final = {"min": "minutes", "h": "hours", "d": "days"}
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """From ``since`` on, and before ``until``; None is open. Both carry a time zone."""
 
     since: datetime | None = None

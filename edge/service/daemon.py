@@ -4,9 +4,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 from edge.config import ThermalConfig
 from edge.contract.logrecord import LogRecord
@@ -25,8 +26,7 @@ Listener = Callable[[FrameResult], bool]
 """Sees every result (a window, a video file); returning False asks the service to stop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Renewal:
+class Renewal(msgspec.Struct, frozen=True):
     """What takes over when the configuration is read again: the source and the sink stay.
 
     Attributes:
@@ -43,8 +43,7 @@ def _not_renewable() -> Renewal:
     raise EdgeEmoError("this run can not read its configuration again")
 
 
-@dataclass(frozen=True, slots=True)
-class Supervision:
+class Supervision(msgspec.Struct, frozen=True):
     """What whoever manages the service hears, and may ask for.
 
     Attributes:
@@ -53,13 +52,12 @@ class Supervision:
         governor: limits the rate while the board is hot.
     """
 
-    notifier: Notifier = field(default_factory=Notifier)
+    notifier: Notifier = msgspec.field(default_factory=Notifier)
     renew: Callable[[], Renewal] = _not_renewable
     governor: Governor | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunSummary:
+class RunSummary(msgspec.Struct, frozen=True):
     """What a run did.
 
     Attributes:
@@ -290,15 +288,14 @@ class Service:
                 self._dropped_records += 1
 
 
-@dataclass(slots=True)
-class _Totals:
+class _Totals(msgspec.Struct):
     """What the sessions of a run add up to."""
 
     frames: int = 0
     tracks: int = 0
     records: int = 0
-    seconds: Counter[str] = field(default_factory=Counter)
-    faces: Counter[str] = field(default_factory=Counter)
+    seconds: Counter[str] = msgspec.field(default_factory=Counter)
+    faces: Counter[str] = msgspec.field(default_factory=Counter)
 
     def add(self, reporter: Reporter) -> None:
         self.frames += reporter.frames

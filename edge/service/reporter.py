@@ -2,10 +2,10 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from edge import machine
@@ -18,8 +18,7 @@ from edge.service.clock import utc_text
 from edge.stages.eyes import eye_openness
 
 
-@dataclass(frozen=True, slots=True)
-class ReporterConfig:
+class ReporterConfig(msgspec.Struct, frozen=True):
     """Who reports, and how often; see ``edge.config.LogConfig``.
 
     Attributes:
@@ -35,15 +34,14 @@ class ReporterConfig:
     first_seq: int = 0
 
 
-@dataclass(slots=True)
-class _TrackDiary:
+class _TrackDiary(msgspec.Struct):
     """What a ``track_ended`` record needs."""
 
     label: str
     quality: Quality
     seen_s: float
     written_s: float
-    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    seconds: defaultdict[str, float] = msgspec.field(default_factory=lambda: defaultdict(float))
 
 
 class Reporter:

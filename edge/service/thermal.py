@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from edge import machine
 from edge.config import ThermalConfig
@@ -15,8 +16,7 @@ _SLOWED_BY_HEAT: Final = 0b1110
 under-voltage, which no pause cures, nor the bits from 16 on, which tell of the past."""
 
 
-@dataclass(frozen=True, slots=True)
-class Heat:
+class Heat(msgspec.Struct, frozen=True):
     """What the machine tells of its temperature.
 
     Attributes:

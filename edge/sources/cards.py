@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from edge.errors import CameraError
 from edge.protocols import FrameSource
@@ -15,16 +16,14 @@ NO_CAMERAS: Final = ("bcm2835-", "unicam", "rp1-", "pispbe", "rpi-", "rpivid")
 """Nodes of a Raspberry Pi that are codecs and stages of its own camera's pipeline (libcamera's)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(msgspec.Struct, frozen=True):
     """Where the kernel and udev tell of cameras; tests have their own."""
 
     dev: Path = Path("/dev")
     sys: Path = Path("/sys/class/video4linux")
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(msgspec.Struct, frozen=True):
     """What stays of a camera when its node gets another number.
 
     Attributes:

@@ -5,9 +5,9 @@ Coordinates are continuous pixels, as in ``edge.contract.align``.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,8 +27,7 @@ FACE_OUTLINE: Final = np.array(
 FACE_CENTRE: Final = (FACE_OUTLINE.min(axis=0) + FACE_OUTLINE.max(axis=0)) / 2
 
 
-@dataclass(frozen=True, slots=True)
-class Keyframe:
+class Keyframe(msgspec.Struct, frozen=True):
     """A pose to be in at a time.
 
     Attributes:

@@ -5,13 +5,13 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import cv2
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -132,8 +132,7 @@ class _Live:
         self._capture.release()
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureMode:
+class CaptureMode(msgspec.Struct, frozen=True):
     """What a camera gives: height and width in pixels, frames per second, its pixel format."""
 
     size_hw: tuple[int, int]

@@ -2,9 +2,9 @@
 
 import logging
 import zlib
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +20,7 @@ _BLACK: Final = 16
 """Video's black level (ITU-R BT.601); a dark room at a sensor's full gain is noisier than that."""
 
 
-@dataclass(frozen=True, slots=True)
-class WatchLimits:
+class WatchLimits(msgspec.Struct, frozen=True):
     """How long pictures may be like that before the camera counts as lost; 0 means for ever.
 
     Attributes:

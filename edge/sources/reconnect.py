@@ -1,13 +1,13 @@
 """A camera that comes back: opened again for ever, at growing intervals."""
 
-import dataclasses
 import logging
 import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from edge.errors import CameraError, CameraStuckError
 from edge.protocols import FrameSource
@@ -22,8 +22,7 @@ _WARM_UP_S: Final = 5.0
 """A camera opened again may begin with black or stale pictures: so long they are passed over."""
 
 
-@dataclass(frozen=True, slots=True)
-class BackOff:
+class BackOff(msgspec.Struct, frozen=True):
     """When to try again: after ``first_s``, then twice as long each time, up to ``cap_s``.
 
     A camera must have given pictures for ``steady_s`` before the next loss starts from
@@ -175,7 +174,7 @@ class ReconnectingSource:
         is_cut = self._size_hw not in {None, frame.size_hw}
         self._size_hw = frame.size_hw
         index, self._index = self._index, self._index + 1
-        return dataclasses.replace(frame, index=index, t_s=self._t_s, cut=frame.cut or is_cut)
+        return msgspec.structs.replace(frame, index=index, t_s=self._t_s, cut=frame.cut or is_cut)
 
     def _wait(self) -> None:
         """Wait for the turn of the next attempt; the very first one has none to wait for."""

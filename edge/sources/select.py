@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
+
+import msgspec
 
 from edge.errors import CameraError, ConfigError
 from edge.protocols import FrameSource
@@ -41,8 +42,7 @@ _EXPECTED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SourceOptions:
+class SourceOptions(msgspec.Struct, frozen=True):
     """What is asked of a source beside its name.
 
     Attributes:
@@ -61,7 +61,7 @@ class SourceOptions:
     every_n: int = 1
     realtime: bool = False
     reconnect: bool = False
-    limits: WatchLimits = field(default_factory=WatchLimits)
+    limits: WatchLimits = msgspec.field(default_factory=WatchLimits)
 
 
 def source_kind(spec: str) -> Kind:

@@ -1,7 +1,8 @@
 """Every n-th frame of a source, for boards that can not keep up and questions that need no more."""
 
-import dataclasses
 from typing import Any
+
+import msgspec
 
 from edge.protocols import FrameSource
 from edge.records import Frame
@@ -42,7 +43,7 @@ class EveryNth:
         self._has_begun = True
         frame = self._source.read()
         if frame is not None and is_cut and not frame.cut:
-            return dataclasses.replace(frame, cut=True)
+            return msgspec.structs.replace(frame, cut=True)
         return frame
 
     def close(self) -> None:

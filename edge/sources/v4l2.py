@@ -10,9 +10,10 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 Ioctl = Callable[[int, int, bytearray], int]
 
@@ -31,8 +32,7 @@ _MOST: Final = 256
 """A driver that never ends its list is not believed."""
 
 
-@dataclass(frozen=True, slots=True)
-class PixelFormat:
+class PixelFormat(msgspec.Struct, frozen=True):
     """A format that a camera gives: its four letters and its largest picture in pixels."""
 
     fourcc: str
@@ -43,8 +43,7 @@ class PixelFormat:
         return f"{self.fourcc} up to {self.width}x{self.height}"
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(msgspec.Struct, frozen=True):
     """A process that has a device open."""
 
     pid: int

@@ -1,8 +1,9 @@
 """Where a face goes: its place and speed, filtered, and predicted for when it is not seen."""
 
 import math
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 SPEED_MEMORY_S: Final = 1.0
 """A face that is not seen keeps its speed for about so long: people stop and turn."""
@@ -14,8 +15,7 @@ FIRST_SPEED: Final = 3.0
 """Standard deviation of the speed of a face that was seen only once, in face widths a second."""
 
 
-@dataclass(slots=True)
-class Motion:
+class Motion(msgspec.Struct):
     """A Kalman filter for one face's centre; a mutable value.
 
     Both axes have the same noise, and so one covariance. Speed fades with ``SPEED_MEMORY_S``

@@ -1,8 +1,8 @@
 """From jumping scores to a label that people can read."""
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +12,7 @@ from edge.records import EmotionEstimate, EmotionState
 _NO_SCORES: Final = np.empty(0, np.float32)
 
 
-@dataclass(slots=True, eq=False)
-class _Memory:
+class _Memory(msgspec.Struct, eq=False):
     """A track's past; ``scores`` is None until it was classified for the first time."""
 
     scores: NDArray[np.float64] | None

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,8 +28,7 @@ _CROWD_NOISE: Final = 6.0
 """By how much a face's place is less exact where it wholly overlaps another one's."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sighting:
+class _Sighting(msgspec.Struct, frozen=True, eq=False):
     """What matching needs of a face."""
 
     face: Face
@@ -47,8 +46,7 @@ class _Sighting:
         return cls(face, (x1, y1, x2, y2), x, y, size, look)
 
 
-@dataclass(slots=True, eq=False)
-class _Track:
+class _Track(msgspec.Struct, eq=False):
     """A track's mutable state; leaves the tracker as frozen ``FaceTrack`` and ``EndedTrack``."""
 
     last: _Sighting

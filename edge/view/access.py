@@ -13,11 +13,12 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
+
+import msgspec
 
 from edge.errors import ConfigError
 
@@ -26,8 +27,7 @@ _SHORTEST_TOKEN: Final = 16
 _SAME_SITE: Final = frozenset({"", "same-origin", "none"})
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(msgspec.Struct, frozen=True):
     """The rules of one server.
 
     Attributes:

@@ -5,7 +5,6 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import cv2
@@ -31,8 +30,7 @@ Moment = tuple[float, tuple[tuple[int, str, float], ...]]
 """A point of the timeline: ``t_s``, and track, label and confidence of each face."""
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(msgspec.Struct, frozen=True):
     """How the service is doing, as the page shows it.
 
     Attributes:
@@ -56,8 +54,7 @@ class Health:
     viewers: int
 
 
-@dataclass(frozen=True, slots=True)
-class Outage:
+class Outage(msgspec.Struct, frozen=True):
     """The camera is lost: why, and since when (``time.monotonic``)."""
 
     reason: str

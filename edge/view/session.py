@@ -3,7 +3,6 @@
 import logging
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -22,8 +21,7 @@ from edge.view.witness import Witness
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ViewRequest:
+class ViewRequest(msgspec.Struct, frozen=True):
     """How the page is served.
 
     Attributes:
@@ -68,7 +66,7 @@ def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> RunSum
         dropped=lambda: getattr(source, "dropped", 0),
         lost_records=lambda: None if log is None else log.dropped,
     )
-    parts = replace(parts, sink=Witness(parts.sink, hub))
+    parts = msgspec.structs.replace(parts, sink=Witness(parts.sink, hub))
     server = stack.enter_context(PageServer(page(hub, access), hub, sock))
     _log.info("watch at %s", _link(view.address, port, access))
     opened = [parts]

@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+
+import msgspec
 
 from edge.logs.report.plots import Line, Segment
 from edge.logs.source import HELD, Logs, text_literal
@@ -34,8 +35,7 @@ SERIES: Final = {
 """By title: unit, what is drawn of each stretch of time, and of which kind of record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """A start, an end, or a camera lost or found again."""
 
     time: datetime | None
@@ -44,8 +44,7 @@ class Event:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(msgspec.Struct, frozen=True):
     """All that a report is drawn from.
 
     Attributes:

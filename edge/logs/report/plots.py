@@ -5,8 +5,9 @@ pictures made so are text that follows the reader's light or dark theme and stay
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from edge.contract.labels import EMOTIONS
 from edge.logs.report.markup import Content, Markup, joined, tag
@@ -19,8 +20,7 @@ _ROW: Final = 20
 _PLOT_HEIGHT: Final = 150
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     """A stretch of time with one label; seconds since 1970."""
 
     start_s: float
@@ -28,8 +28,7 @@ class Segment:
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """A series of a plot: seconds since 1970 and values; ``number`` picks its colour."""
 
     name: str

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+
+import msgspec
 
 _STEPS_S: Final = (
     1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200,
@@ -12,8 +13,7 @@ _STEPS_S: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
+class Scale(msgspec.Struct, frozen=True):
     """A line from ``low``..``high`` to pixels ``start``..``end``; an empty range is widened."""
 
     low: float

@@ -1,11 +1,11 @@
 """How a log directory is kept."""
 
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class FilePolicy:
+
+class FilePolicy(msgspec.Struct, frozen=True):
     """How records get to the disk and when they leave it; see ``edge.config.LogConfig``.
 
     Attributes:

@@ -4,9 +4,10 @@ import contextlib
 import os
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from edge.contract.logfiles import FILE_NAME, PART_SUFFIX, ClosedFile, closed_files
 from edge.sinks.jsonl.policy import FilePolicy
@@ -17,8 +18,7 @@ _GZIP_BITS: Final = 31
 """zlib's way to ask for a gzip header around the largest window."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     """What the removal plan must know of a closed file; ``written_s`` is its last write."""
 
     path: Path

@@ -4,11 +4,11 @@ It sees faces within about two metres of a phone's camera, that is from about a 
 picture's longer side on.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import cv2
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,8 +35,7 @@ _MIDDLE: Final = 0.25
 neighbours have not."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sighting:
+class Sighting(msgspec.Struct, frozen=True, eq=False):
     """What the detector says about one region.
 
     Attributes:

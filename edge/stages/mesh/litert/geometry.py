@@ -6,10 +6,10 @@ Procrustes analysis and its applications in photogrammetry", 2003, section 2.4).
 """
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 import cv2
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,8 +28,7 @@ _TOO_COMPACT: Final = 1e-3
 _EPSILON: Final = 1e-9
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CanonicalFace:
+class CanonicalFace(msgspec.Struct, frozen=True, eq=False):
     """The points that the pose is fitted to: those that expressions move little.
 
     Lengths are centimetres; x points to the picture's right, y up, z to the viewer.

@@ -5,11 +5,11 @@ Kartynnik et al. 2019 (face mesh, arXiv 1907.06724), Grishchenko et al. 2020 (at
 """
 
 import math
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import cv2
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,8 +22,7 @@ from edge.stages.mesh.litert.tensors import expect_shapes
 _SIZE: Final = 256
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Mesh:
+class Mesh(msgspec.Struct, frozen=True, eq=False):
     """What the model says about a region.
 
     Attributes:

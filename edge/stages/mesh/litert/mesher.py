@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,8 +30,7 @@ _Region = tuple[Roi, OneEuroFilter]
 """Where to look for a face, and what smooths it if it is there."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Followed:
+class _Followed(msgspec.Struct, frozen=True, eq=False):
     """A face that is followed.
 
     Attributes:

@@ -11,9 +11,9 @@ more than 30 degrees score at most 0.82.
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,14 +51,14 @@ def verify(detector: FaceDetector, image: NDArray[np.uint8], roi: Roi) -> Sighti
     square = roi.square(_GROWTH)
     first = detector.look(image, square)
     if first is not None and first.score >= _SURE and _is_alike(first, roi):
-        return replace(first, roi=roi)
+        return msgspec.structs.replace(first, roi=roi)
     turns = (2 * math.pi * way / _WAYS for way in range(1, _WAYS))
     looks = (first, *(detector.look(image, square.turned(turn)) for turn in turns))
     seen = [sighting for sighting in looks if sighting is not None]
     same = _surest(sighting for sighting in seen if _is_alike(sighting, roi))
     other = _surest(sighting for sighting in seen if not _is_alike(sighting, roi))
     if same is not None and (other is None or other.score <= same.score):
-        return replace(same, roi=roi)
+        return msgspec.structs.replace(same, roi=roi)
     if other is not None and (same is None or other.score > same.score + _CLEARLY):
         return other
     return None

@@ -6,9 +6,9 @@ those of MediaPipe's face_detector_graph.cc and face_landmarks_detector_graph.cc
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,8 +21,7 @@ _MAX_SIDE_PX: Final = 1e6
 _MIN_SIDE_PX: Final = 1e-3
 
 
-@dataclass(frozen=True, slots=True)
-class Roi:
+class Roi(msgspec.Struct, frozen=True):
     """A rectangle, turned about its centre.
 
     Attributes:
@@ -57,11 +56,11 @@ class Roi:
     def square(self, growth: float) -> "Roi":
         """Return the square on its longer side, grown by a factor."""
         side = max(self.width, self.height) * growth
-        return replace(self, width=side, height=side)
+        return msgspec.structs.replace(self, width=side, height=side)
 
     def turned(self, angle: float) -> "Roi":
         """Return the same region, turned by radians clockwise."""
-        return replace(self, rotation=self.rotation + angle)
+        return msgspec.structs.replace(self, rotation=self.rotation + angle)
 
     def is_usable(self) -> bool:
         """Tell whether it is finite and of a size that can be cut out."""

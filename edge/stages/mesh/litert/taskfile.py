@@ -1,9 +1,10 @@
 """Reading ``face_landmarker.task``: a zip of plain TFLite models and a geometry description."""
 
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from edge.errors import InferenceError
 
@@ -13,8 +14,7 @@ _BLENDSHAPES: Final = "face_blendshapes.tflite"
 _GEOMETRY: Final = "geometry_pipeline_metadata_landmarks.binarypb"
 
 
-@dataclass(frozen=True, slots=True)
-class FaceModels:
+class FaceModels(msgspec.Struct, frozen=True):
     """The members of a face landmarker bundle, as bytes.
 
     Attributes:

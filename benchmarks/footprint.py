@@ -11,8 +11,9 @@ same after `python -m edge.slim`, and the one with the extra `mediapipe` as pip 
 - start-up: from starting the process to its end after the second frame, which has the first
   result (a face must be seen twice), the quickest of the runs; and the CPU time of all threads in
   it, which other work on the machine disturbs less;
-- bare: the same for a plain loop over mediapipe, which edgeemo's own use of it is already leaner
-  than, since it keeps matplotlib from being loaded;
+- mediapipe: `run --mesher mediapipe`, where edgeemo keeps mediapipe from loading matplotlib;
+- untrimmed: the same with mediapipe as it comes, imported as its documentation does;
+- bare: a plain loop over mediapipe as it comes, without emotions or a log;
 
 and the size of the wheels that a device downloads, by machine, with what `edge.slim` takes out of
 them once they are unpacked. The wheels of this machine are real environments; those of another one
@@ -34,7 +35,15 @@ from pathlib import Path
 from edge.slim import CUTS, plan
 
 ROADS = ("litert", "slimmed", "mediapipe")
-MESHERS = {"slimmed": "litert"}
+REFERENCES = ("mediapipe", "untrimmed", "bare")
+MESHERS = {"slimmed": "litert", "untrimmed": "mediapipe"}
+AS_IT_COMES = """
+import mediapipe
+from mediapipe.tasks.python import vision
+from edge.cli import entry
+entry()
+"""
+"""edgeemo, when mediapipe has been imported already, with all that it brings."""
 BARE = """
 import sys
 import mediapipe as mp
@@ -115,7 +124,9 @@ def run(interpreter: Path, road: str, frames: int) -> tuple[float, float, float]
             str(interpreter.with_name("edgeemo")), "run", "--source", "demo", "--max-frames",
             str(frames), "--log-dir", logs, "--mesher", MESHERS.get(road, road),
         ]  # fmt: skip
-        if road == "bare":
+        if road == "untrimmed":
+            command[:1] = [str(interpreter), "-c", AS_IT_COMES]
+        elif road == "bare":
             command = [str(interpreter), "-c", BARE, str(frames)]
         started = time.perf_counter()
         quiet = subprocess.DEVNULL
@@ -167,14 +178,16 @@ def wheel_sizes(wheel: Path) -> tuple[int, int]:
 
 
 def show_environments(rows: dict[str, dict[str, float]]) -> None:
-    """Print a table of the roads, each measure with its ratio to both references."""
-    print(f"{'':14}{'edgeemo':>10}{'slimmed':>10}{'mediapipe':>11}{'bare':>9}", end="")
-    print(f"{'edgeemo/mediapipe':>20}{'slimmed/':>10}{'edgeemo/bare':>14}{'slimmed/':>10}")
+    """Print a table of the roads, and below it our two as ratios to each reference."""
+    roads = ("litert", "slimmed", *REFERENCES)
+    print(f"{'':14}" + "".join(f"{road:>11}" for road in roads))
     for name, row in rows.items():
-        ours, slimmed, theirs, bare = (row[road] for road in (*ROADS, "bare"))
-        print(f"{name:14}{ours:10.2f}{slimmed:10.2f}{theirs:11.2f}{bare:9.2f}", end="")
-        print(f"{ours / theirs:20.3f}{slimmed / theirs:10.3f}", end="")
-        print(f"{ours / bare:14.3f}{slimmed / bare:10.3f}")
+        print(f"{name:14}" + "".join(f"{row[road]:11.2f}" for road in roads))
+    for reference in REFERENCES:
+        print(f"of {reference}'s:")
+        for name, row in rows.items():
+            ratios = (row[road] / row[reference] for road in ("litert", "slimmed"))
+            print(f"{name:14}" + "".join(f"{ratio:11.3f}" for ratio in ratios))
 
 
 def main() -> None:
@@ -187,7 +200,7 @@ def main() -> None:
     root = Path("build/footprint")
     root.mkdir(parents=True, exist_ok=True)
     interpreters = {road: environment(root, road, options.python) for road in ROADS}
-    interpreters["bare"] = interpreters["mediapipe"]
+    interpreters |= dict.fromkeys(REFERENCES, interpreters["mediapipe"])
 
     starts: dict[str, list[tuple[float, float]]] = {road: [] for road in interpreters}
     memory: dict[str, list[float]] = {road: [] for road in interpreters}

@@ -20,8 +20,7 @@ from edge.pipeline import Pipeline
 from edge.protocols import FaceMesher, FrameSource, Sink
 from edge.sinks.jsonl import FilePolicy, JsonlSink
 from edge.sinks.nowhere import Nowhere
-from edge.sources.opencv import without_secrets
-from edge.sources.picture_watch import WatchLimits
+from edge.sources.limits import WatchLimits
 from edge.sources.select import SourceOptions, open_source, source_kind
 from edge.stages.classify import TfliteClassifier
 from edge.stages.fitness import FaceGate
@@ -186,7 +185,11 @@ def _open_source(config: SourceConfig, *, is_managed: bool) -> FrameSource:
 
 def _shown(spec: str) -> str:
     """Return a source's name as the log may hold it: without a stream's password."""
-    return without_secrets(spec) if source_kind(spec) == "stream" else spec
+    if source_kind(spec) != "stream":
+        return spec
+    from edge.sources.opencv import without_secrets
+
+    return without_secrets(spec)
 
 
 def open_model(config: ModelConfig) -> Bundle:

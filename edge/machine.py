@@ -1,7 +1,6 @@
 """What the kernel tells about this machine; None where it does not."""
 
 import os
-import platform
 import struct
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def lacks_lse_atomics() -> bool:
 
     mediapipe 1.x's aarch64 wheels are compiled for them and abort without.
     """
-    if platform.machine() != "aarch64":
+    if os.uname().machine != "aarch64":
         return False
     try:
         cpuinfo = Path("/proc/cpuinfo").read_text("utf-8", "replace")

@@ -4,12 +4,12 @@ import logging
 import zlib
 from typing import Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.protocols import FrameSource
 from edge.records import Frame
+from edge.sources.limits import WatchLimits
 
 _log = logging.getLogger(__name__)
 
@@ -18,18 +18,6 @@ _STEP: Final = 16
 is in every row."""
 _BLACK: Final = 16
 """Video's black level (ITU-R BT.601); a dark room at a sensor's full gain is noisier than that."""
-
-
-class WatchLimits(msgspec.Struct, frozen=True):
-    """How long pictures may be like that before the camera counts as lost; 0 means for ever.
-
-    Attributes:
-        frozen_s: seconds of one and the same picture, to the bit.
-        black_s: seconds without anything brighter than video's black level.
-    """
-
-    frozen_s: float = 30.0
-    black_s: float = 30.0
 
 
 class PictureWatch:

@@ -12,7 +12,8 @@ import msgspec
 from edge.errors import CameraError, CameraStuckError
 from edge.protocols import FrameSource
 from edge.records import Frame
-from edge.sources.picture_watch import PictureWatch, WatchLimits
+from edge.sources.limits import WatchLimits
+from edge.sources.picture_watch import PictureWatch
 
 _log = logging.getLogger(__name__)
 

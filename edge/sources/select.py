@@ -1,26 +1,19 @@
-"""From what a user calls a source to the source."""
+"""From what a user calls a source to the source.
+
+Each adapter is imported where it is opened: a run has one source, and a Pi starts sooner without
+the others.
+"""
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
 from edge.errors import CameraError, ConfigError
 from edge.protocols import FrameSource
-from edge.sources import picamera
-from edge.sources.cards import FollowedCamera, first_camera
-from edge.sources.demo import DemoSource
-from edge.sources.demo_camera import DemoCamera
-from edge.sources.latest import LatestFrame
-from edge.sources.opencv import OpenCvCamera, OpenCvFile, OpenCvStream
-from edge.sources.paced import Paced
-from edge.sources.picture_watch import WatchedSource, WatchLimits
-from edge.sources.reconnect import ReconnectingSource
-from edge.sources.replay import SUFFIXES, ReplaySource
-from edge.sources.thinned import EveryNth
+from edge.sources.limits import WatchLimits
 
 Kind = Literal["auto", "camera", "picamera", "stream", "file", "pictures", "demo"]
 
@@ -96,17 +89,35 @@ def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:
     if kind in LIVE:
         return _open_live(kind, spec, options)
     if spec == _LIVE_DEMO:
-        demo = DemoCamera(DemoSource(size_hw=options.size_hw))
-        return LatestFrame(_thinned(demo, options))
+        return _open_live_demo(options)
     recording = _thinned(_open_recording(kind, spec, options), options)
-    return LatestFrame(Paced(recording)) if options.realtime else recording
+    if not options.realtime:
+        return recording
+    from edge.sources.latest import LatestFrame
+    from edge.sources.paced import Paced
+
+    return LatestFrame(Paced(recording))
+
+
+def _open_live_demo(options: SourceOptions) -> FrameSource:
+    from edge.sources.demo import DemoSource
+    from edge.sources.demo_camera import DemoCamera
+    from edge.sources.latest import LatestFrame
+
+    return LatestFrame(_thinned(DemoCamera(DemoSource(size_hw=options.size_hw)), options))
 
 
 def _open_recording(kind: Kind, spec: str, options: SourceOptions) -> FrameSource:
     if kind == "demo":
+        from edge.sources.demo import DemoSource
+
         return DemoSource(size_hw=options.size_hw)
     if kind == "pictures":
+        from edge.sources.replay import ReplaySource
+
         return ReplaySource(_path(spec), options.image_fps)
+    from edge.sources.opencv import OpenCvFile
+
     return OpenCvFile(_path(spec))
 
 
@@ -116,28 +127,46 @@ def _open_live(kind: Kind, spec: str, options: SourceOptions) -> FrameSource:
     def open_camera() -> FrameSource:
         return _thinned(opener(), options)
 
+    from edge.sources.latest import LatestFrame
+
     if options.reconnect:
+        from edge.sources.reconnect import ReconnectingSource
+
         return LatestFrame(ReconnectingSource(open_camera, options.limits))
+    from edge.sources.picture_watch import WatchedSource
+
     return LatestFrame(WatchedSource(open_camera(), options.limits))
 
 
 def _thinned(source: FrameSource, options: SourceOptions) -> FrameSource:
-    return EveryNth(source, options.every_n) if options.every_n > 1 else source
+    if options.every_n == 1:
+        return source
+    from edge.sources.thinned import EveryNth
+
+    return EveryNth(source, options.every_n)
 
 
 def _opener(kind: Kind, spec: str, options: SourceOptions) -> Callable[[], FrameSource]:
     """Return what opens a live source, as often as needed."""
-    if kind == "stream":
-        return lambda: OpenCvStream(spec)
-    if kind == "picamera":
-        return lambda: picamera.PiCamera(options.size_hw, options.fps)
     if kind == "auto":
         return _FirstCamera(options)
+    if kind == "picamera":
+        from edge.sources.picamera import PiCamera
+
+        return lambda: PiCamera(options.size_hw, options.fps)
+    if kind == "stream":
+        from edge.sources.opencv import OpenCvStream
+
+        return lambda: OpenCvStream(spec)
+    from edge.sources.cards import FollowedCamera
+
     node = Path(f"/dev/video{spec}") if spec.isdecimal() else _path(spec)
     return FollowedCamera(node, lambda at: _open_node(at, options))
 
 
 def _open_node(node: Path, options: SourceOptions) -> FrameSource:
+    from edge.sources.opencv import OpenCvCamera
+
     return OpenCvCamera(str(node), options.size_hw, options.fps)
 
 
@@ -157,7 +186,10 @@ class _FirstCamera:
         return source
 
     def _choose(self) -> tuple[Kind, str]:
-        if picamera.has_csi_camera():
+        from edge.sources.cards import first_camera
+        from edge.sources.picamera import has_csi_camera
+
+        if has_csi_camera():
             return "picamera", "picamera"
         node = first_camera()
         if node is None:
@@ -169,6 +201,8 @@ class _FirstCamera:
 
 
 def _stream_kind(spec: str) -> Kind:
+    from urllib.parse import urlsplit
+
     scheme = spec.partition("://")[0].lower()
     if scheme not in _SCHEMES:
         raise ConfigError(f"unknown source {scheme}://...; expected {_EXPECTED}")
@@ -194,6 +228,8 @@ def _path_kind(spec: str, path: Path) -> Kind:
     if spec and path.is_dir():
         return "pictures"
     if spec and path.exists():
+        from edge.sources.replay import SUFFIXES
+
         return "pictures" if path.suffix.lower() in SUFFIXES else "file"
     if "/" in spec or path.suffix:
         raise CameraError(f"{spec}: no such file or folder; expected {_EXPECTED}")

@@ -442,7 +442,17 @@ def test_files_that_are_no_face_model_are_named(tmp_path) -> None:
     text.write_text("no zip")
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr("face_detector.tflite", b"")
-    for path, why in ((tmp_path / "none.task", "No such"), (text, "zip"), (other, "no item")):
+    squeezed, torn = tmp_path / "squeezed.task", tmp_path / "torn.task"
+    with zipfile.ZipFile(squeezed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("face_detector.tflite", bytes(1000))
+    torn.write_bytes(other.read_bytes()[40:])
+    for path, why in (
+        (tmp_path / "none.task", "No such"),
+        (text, "no zip"),
+        (other, "has no face_landmarks_detector"),
+        (squeezed, "compressed"),
+        (torn, "can not be read"),
+    ):
         with pytest.raises(InferenceError, match=why) as caught:
             read_task(path)
         assert str(path) in str(caught.value)

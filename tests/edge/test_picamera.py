@@ -479,7 +479,7 @@ def test_auto_prefers_csi(world: _World, monkeypatch: pytest.MonkeyPatch) -> Non
     assert source.read().size_hw == (48, 64)
     source.close()
     world.cameras = []
-    monkeypatch.setattr("edge.sources.select.first_camera", lambda: None)
+    monkeypatch.setattr("edge.sources.cards.first_camera", lambda: None)
     with pytest.raises(CameraError, match="neither CSI"):
         open_source("auto")
 

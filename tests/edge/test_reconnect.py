@@ -22,7 +22,8 @@ from edge.service.notify import Notifier
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.sources.cards import FollowedCamera, Places, first_camera
 from edge.sources.latest import LatestFrame
-from edge.sources.picture_watch import PictureWatch, WatchedSource, WatchLimits
+from edge.sources.limits import WatchLimits
+from edge.sources.picture_watch import PictureWatch, WatchedSource
 from edge.sources.reconnect import BackOff, Pauser, ReconnectingSource
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.track import FaceTracker

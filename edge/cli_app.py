@@ -68,7 +68,7 @@ def run(
     source: Annotated[
         str | None,
         typer.Option(
-            help="Camera index or device, video file, folder, stream URL, demo or demo:live."
+            help="Camera index or device, video, folder, stream URL, demo, demo:moods or demo:live."
         ),
     ] = None,
     model: Annotated[

@@ -129,6 +129,20 @@ SCENES: Final = {1: (SOLO,), 2: DUET, 4: QUARTET}
 """The ways of all faces, the farthest first, by how many there are."""
 
 
+SURPRISES: Final = ((1.0, 3.0), (4.5, 6.5), (10.5, 12.0))
+"""When a face with moods is surprised, in seconds of its 12: still, on the way, still again."""
+
+_ONSET_S: Final = 0.2
+"""How long an expression takes to come, and to go; it is half there at the times above."""
+
+
+def surprise_at(t_s: float) -> float:
+    """Return how surprised a face with moods is: from 0, when it smiles, to 1."""
+    t_s %= SOLO[-1].t_s
+    inside = max(min(t_s - start, end - t_s) for start, end in SURPRISES)
+    return min(max(inside / _ONSET_S + 0.5, 0.0), 1.0)
+
+
 class Choreography:
     """One face's way through the picture. It repeats after its last keyframe.
 

@@ -6,7 +6,7 @@ last bit, so it serves demonstrations, tests and benchmarks alike.
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
@@ -16,7 +16,10 @@ from edge.assets import ASTRONAUT, asset_path
 from edge.errors import AssetError
 from edge.native_stderr import silenced
 from edge.records import Frame
-from edge.sources.choreography import FACE_CENTRE, SCENES, Choreography
+from edge.sources.choreography import FACE_CENTRE, SCENES, Choreography, surprise_at
+
+if TYPE_CHECKING:
+    from edge.sources.expression import Surprise
 
 EPOCH: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """When the demo was "captured": fixed, so that two runs give equal records."""
@@ -29,6 +32,8 @@ _CAMEO_OFFSET: Final = np.array((0.0, 22.0))
 _FADE: Final = 0.35
 _OPAQUE: Final = 1 - _FADE / 2
 """Within this share of its radii the cameo hides more than half of what is behind it."""
+_MOODS: Final = 8
+"""So many steps lead from the smile to surprise."""
 _STRIP: Final = 48
 """Rows that are made at once: what start-up needs in between counts in the peak of memory."""
 _BACKDROP_BGR: Final = ((190.0, 196.0, 205.0), (146.0, 153.0, 163.0))
@@ -45,6 +50,8 @@ class DemoSource:
         photo: the astronaut photo, when it is not to be looked up among the assets.
         faces: how many: 1, 2 or 4, each with a way of its own. They are numbered from 0, and each
             is nearer than those before it.
+        moods: the faces do not smile all the time, but are surprised when
+            ``choreography.SURPRISES`` says.
 
     Raises:
         AssetError: the photo can not be had.
@@ -59,6 +66,8 @@ class DemoSource:
         size_hw: tuple[int, int] = (480, 640),
         photo: Path | None = None,
         faces: int = 1,
+        *,
+        moods: bool = False,
     ) -> None:
         if frames < 1 or fps <= 0 or min(size_hw) < 1:
             raise ValueError(f"frames, fps, size must be positive: {frames}, {fps}, {size_hw}")
@@ -68,7 +77,11 @@ class DemoSource:
         self.fps = fps
         self.size_hw = size_hw
         self.ways = tuple(Choreography(way, size_hw) for way in SCENES[faces])
-        self._cameo, self._to_photo = _cameo(_load(photo or asset_path(ASTRONAUT)))
+        self.moods = moods
+        self._photo = _load(photo or asset_path(ASTRONAUT))
+        cameo, self._to_photo = _cameo(self._photo)
+        self._cameos = {0: cameo}
+        self._surprise: Surprise | None = None
         self._backdrop = _backdrop(size_hw)
         self._next = 0
 
@@ -98,6 +111,10 @@ class DemoSource:
             return None
         return self.ways[face].box(frame_index / self.fps)
 
+    def surprise(self, frame_index: int) -> float:
+        """Return how surprised the faces are: 0 (they smile) to 1."""
+        return surprise_at(frame_index / self.fps) if self.moods else 0.0
+
     def visible_fraction(self, frame_index: int, face: int = 0) -> float:
         """Return the share of the face's box that lies in the picture, in [0, 1]."""
         return self.ways[face].visible_fraction(frame_index / self.fps)
@@ -119,9 +136,19 @@ class DemoSource:
     def render(self, frame_index: int) -> NDArray[np.uint8]:
         """Return the picture of a frame, BGR uint8 ``(H, W, 3)``."""
         picture = self._backdrop.copy()
+        cameo = self._cameo_with(round(_MOODS * self.surprise(frame_index)))
         for face in self.ways:
-            _paste(picture, self._cameo, face.motion(frame_index / self.fps) @ self._to_photo)
+            _paste(picture, cameo, face.motion(frame_index / self.fps) @ self._to_photo)
         return picture
+
+    def _cameo_with(self, mood: int) -> NDArray[np.uint8]:
+        """Return the cameo with that much surprise, made when it is first seen."""
+        if mood not in self._cameos:
+            from edge.sources.expression import Surprise
+
+            self._surprise = self._surprise or Surprise(self._photo)
+            self._cameos[mood], _ = _cameo(self._surprise.photo(mood / _MOODS))
+        return self._cameos[mood]
 
 
 def _load(path: Path) -> NDArray[np.uint8]:

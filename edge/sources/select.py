@@ -21,8 +21,10 @@ LIVE: Final = frozenset[Kind]({"auto", "camera", "picamera", "stream"})
 """Kinds whose frames come when they come; the others are as fast as they are read."""
 
 _LIVE_DEMO: Final = "demo:live"
+_MOODS_DEMO: Final = "demo:moods"
 _WORDS: Final[dict[str, Kind]] = {
     "demo": "demo",
+    _MOODS_DEMO: "demo",
     _LIVE_DEMO: "demo",
     "picamera": "picamera",
     "auto": "auto",
@@ -30,8 +32,8 @@ _WORDS: Final[dict[str, Kind]] = {
 _SCHEMES: Final = ("rtsp", "rtsps", "http", "https")
 _EXPECTED: Final = (
     "a camera's index (0) or path (/dev/v4l/by-id/...), picamera, auto, a video file, a picture or "
-    "a folder of pictures, an rtsp:// or http:// address, demo, or demo:live (endless, in real "
-    "time)"
+    "a folder of pictures, an rtsp:// or http:// address, demo, demo:moods (the face changes its "
+    "expression), or demo:live (that, endless and in real time)"
 )
 
 
@@ -104,14 +106,16 @@ def _open_live_demo(options: SourceOptions) -> FrameSource:
     from edge.sources.demo_camera import DemoCamera
     from edge.sources.latest import LatestFrame
 
-    return LatestFrame(_thinned(DemoCamera(DemoSource(size_hw=options.size_hw)), options))
+    return LatestFrame(
+        _thinned(DemoCamera(DemoSource(size_hw=options.size_hw, moods=True)), options)
+    )
 
 
 def _open_recording(kind: Kind, spec: str, options: SourceOptions) -> FrameSource:
     if kind == "demo":
         from edge.sources.demo import DemoSource
 
-        return DemoSource(size_hw=options.size_hw)
+        return DemoSource(size_hw=options.size_hw, moods=spec == _MOODS_DEMO)
     if kind == "pictures":
         from edge.sources.replay import ReplaySource
 

@@ -1,5 +1,7 @@
 """The demo source: its picture, its choreography and its ground truth agree."""
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -7,9 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.assets import ASTRONAUT, asset_path
+from edge.build import open_model, open_pipeline
+from edge.config import Config
 from edge.contract.align import FER48, face_anchors, similarity, warp
 from edge.errors import AssetError
-from edge.sources.choreography import FACE_OUTLINE, SOLO, Choreography, Keyframe
+from edge.sources.choreography import (
+    FACE_OUTLINE,
+    SOLO,
+    SURPRISES,
+    Choreography,
+    Keyframe,
+    surprise_at,
+)
 from edge.sources.demo import DemoSource
 
 SIZE_HW = (480, 640)
@@ -212,3 +223,38 @@ def test_keyframes_must_rise_from_zero(times: tuple[float, ...]) -> None:
     """Keyframes that do not start at 0 and rise are refused."""
     with pytest.raises(ValueError, match="rise"):
         Choreography([Keyframe(t, 0.5, 0.5, 1, 0) for t in times], SIZE_HW)
+
+
+def test_moods_come_and_go() -> None:
+    """A face with moods is surprised between the given times, smiles otherwise, and loops."""
+    for start, end in SURPRISES:
+        assert surprise_at((start + end) / 2) == 1
+        assert surprise_at(start) == pytest.approx(0.5)
+        assert surprise_at(start - 0.2) == 0
+    assert surprise_at(SOLO[-1].t_s + 2) == surprise_at(2) == 1
+    plain, moody = DemoSource(), DemoSource(moods=True)
+    assert {plain.surprise(index) for index in range(plain.frames)} == {0}
+    assert np.array_equal(plain.render(5), moody.render(5))
+    surprised = moody.render(50)
+    assert moody.surprise(50) == 1
+    assert np.array_equal(surprised, DemoSource(moods=True).render(50))
+    changed = np.abs(surprised.astype(int) - plain.render(50)).max(axis=2) > 8
+    rows, columns = np.nonzero(changed)
+    x1, y1, x2, y2 = moody.ground_truth(50)
+    assert changed.sum() > 500
+    margin = 0.6 * (x2 - x1)  # the hair moves with the brows, the jaw drops
+    assert x1 - margin < columns.min() < columns.max() < x2 + margin
+    assert y1 - margin < rows.min() < rows.max() < y2 + margin
+
+
+def test_the_packaged_model_follows_the_moods() -> None:
+    """Mesher, model and smoother see each surprise begin and end, and nothing else."""
+    config = Config()
+    pipeline = open_pipeline(config, open_model(config.model))
+    source = DemoSource(frames=160, moods=True)
+    seen = []
+    while (frame := source.read()) is not None:
+        seen += [(face.state.label, frame.t_s) for face in pipeline.process(frame).faces]
+    pipeline.close()
+    labels = [label for label, _ in itertools.groupby(seen, key=lambda pair: pair[0])]
+    assert labels == ["happiness", "surprise", "happiness", "surprise"]

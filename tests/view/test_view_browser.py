@@ -189,10 +189,14 @@ CAPTION = "(document.querySelector('#faces caption')?.textContent ?? '')"
 
 
 def test_the_demo_live_and_after_a_restart(browser, free_port):
-    """The demo's face is happy, leaves and comes back as another; a restart is survived."""
+    """The real model sees the demo's face smile, be surprised, leave, and come back as another.
+
+    A restart is survived.
+    """
     with viewing(free_port):
         opened(browser, free_port)
-        browser.wait(f"{LIVE} && {CAPTION}.includes('happiness')")
+        for emotion in ("happiness", "surprise", "happiness"):
+            browser.wait(f"{LIVE} && {CAPTION}.includes('{emotion}')")
         first = browser.text("#faces caption")
         browser.wait("!document.querySelector('#nobody').hidden")
         browser.wait("document.querySelector('#spoken').textContent === 'No face in view'")

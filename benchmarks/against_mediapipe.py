@@ -3,10 +3,10 @@
     python benchmarks/against_mediapipe.py [--rounds 12] [--json F]
 
 Ours: the pipeline with the default mesher (find, follow, align, classify, smooth), the reporter,
-and the log with its thread; every frame's emotions written (`--emit frame`), and by default (on
-change, and every 2 s). Theirs: colour conversion and `FaceLandmarker.detect_for_video` with as many
-faces asked for, from the same `.task` file, its result thrown away; with blendshapes, and without,
-as ours does not need them.
+and the log with its thread: by default (a face is read eight times a second; records on change and
+every 2 s), and with every frame read and written (`--emit frame`). Theirs: colour conversion and
+`FaceLandmarker.detect_for_video` with as many faces asked for, from the same `.task` file, its
+result thrown away; with blendshapes, and without, as ours does not need them.
 
 One process, one core, the same frames of 640x480 in blocks by turns. CPU time of all threads: of a
 loaded machine it says more than the clock on the wall. One face is the demo's, as long as it is
@@ -176,8 +176,8 @@ def compare(faces: int, rounds: int) -> dict[str, float]:
 
 
 HEADINGS = (
-    "faces", "edgeemo, ms", "its mesher, ms", "beside it", "beside it by default",
-    "bare loop, ms", "ratio", "without blendshapes, ms", "ratio",
+    "faces", "edgeemo, ms", "its mesher, ms", "beside it", "bare loop, ms", "ratio",
+    "without blendshapes, ms", "ratio", "every frame read, ms", "beside the mesher", "ratio",
 )  # fmt: skip
 
 
@@ -193,9 +193,11 @@ def main() -> None:
     for faces in (1, 2, 4):
         row = rows[faces] = compare(faces, options.rounds)
         print(
-            f"| {faces} | {row['ours']:.2f} | {row['ours mesher']:.2f} | {row['ours beside']:.1%} "
-            f"| {row['default beside']:.1%} | {row['bare']:.2f} | {row['ours'] / row['bare']:.3f} "
-            f"| {row['lean']:.2f} | {row['ours'] / row['lean']:.3f} |",
+            f"| {faces} | {row['default']:.2f} | {row['default mesher']:.2f} "
+            f"| {row['default beside']:.1%} | {row['bare']:.2f} "
+            f"| {row['default'] / row['bare']:.3f} | {row['lean']:.2f} "
+            f"| {row['default'] / row['lean']:.3f} | {row['ours']:.2f} | {row['ours beside']:.1%} "
+            f"| {row['ours'] / row['bare']:.3f} |",
             flush=True,
         )
     report_marks(rows)
@@ -205,13 +207,13 @@ def main() -> None:
 
 def report_marks(rows: dict[int, dict[str, float]]) -> None:
     """Say which marks are met."""
-    ratio = rows[1]["ours"] / rows[1]["bare"]
-    further = (rows[4]["ours"] - rows[2]["ours"]) / rows[2]["ours"]
-    figures = [
-        (f"ratio with one face {ratio:.3f}", "under 0.95", ratio < RATIO_MARK),
-        (f"from two faces to four it costs {further:.2f} more", "at most 1", further <= 1),
-    ]
-    for name, text in (("ours", "a record a frame"), ("default", "by default")):
+    further = (rows[4]["default"] - rows[2]["default"]) / rows[2]["default"]
+    figures = [(f"from two faces to four it costs {further:.2f} more", "at most 1", further <= 1)]
+    for name, text in (("default", "by default"), ("ours", "every frame read")):
+        ratio = rows[1][name] / rows[1]["bare"]
+        figures.append(
+            (f"ratio with one face {ratio:.3f}, {text}", "under 0.95", ratio < RATIO_MARK)
+        )
         beside = max(row[f"{name} beside"] for row in rows.values())
         figures.append((f"beside the mesher {beside:.1%}, {text}", "15 %", beside <= BESIDE_MARK))
     print()

@@ -259,6 +259,7 @@ def open_pipeline(config: Config, bundle: Bundle) -> Pipeline:
             smoothing.half_life_s, smoothing.dwell_s, smoothing.margin, smoothing.min_confidence
         ),
         FaceGate(config.quality),
+        0.0 if config.log.emit == "frame" else config.model.interval_s,
     )
 
 

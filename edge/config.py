@@ -81,10 +81,18 @@ class MesherConfig(_Section, frozen=True):
 
 
 class ModelConfig(_Section, frozen=True):
-    """``[model]``: the classifier. An empty ``bundle`` means the packaged default."""
+    """``[model]``: the classifier.
+
+    Attributes:
+        bundle: a directory made by ``edgeemo convert``; empty means the packaged default.
+        threads: CPU threads of one inference.
+        interval_s: a face is classified at most every so many seconds, 0 for every frame. With
+            ``log.emit = "frame"`` it is every frame.
+    """
 
     bundle: str = ""
     threads: Natural = 1
+    interval_s: NonNegative = 0.125
 
 
 class TrackerConfig(_Section, frozen=True):

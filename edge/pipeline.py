@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import msgspec
+
 from edge.config import QualityConfig
 from edge.contract.align import aligned_crop
 from edge.protocols import Classifier, FaceMesher
@@ -17,9 +19,16 @@ _ANYTHING: Final = QualityConfig(
     min_width_px=0.0, max_yaw_deg=180.0, max_pitch_deg=180.0, min_brightness=0.0
 )
 
+_SLACK_S: Final = 1e-6
+"""Sums of frame times and intervals are not exact."""
+
 
 class Pipeline:
     """mesh -> track -> align -> classify -> smooth; a face that can not be read skips the last two.
+
+    Faces are found and followed in every frame, but read (aligned, judged, classified, smoothed) no
+    more often than every ``interval_s`` of frame time: an expression does not change in 40 ms, and
+    smoothed scores would show none of it. In between a face keeps what it was read as.
 
     Every time that decides anything comes with the frames; clocks are read for the latencies
     only, so the same frames give the same results.
@@ -32,13 +41,25 @@ class Pipeline:
         classifier: Classifier,
         smoother: EmotionSmoother,
         gate: FaceGate | None = None,
+        interval_s: float = 0.0,
     ) -> None:
-        """Compose the stages; without a gate every face is classified."""
+        """Compose the stages.
+
+        Args:
+            mesher: finds faces.
+            tracker: follows them.
+            classifier: reads them.
+            smoother: steadies what it says.
+            gate: says which faces are read; without one all are.
+            interval_s: seconds between two readings of a face; 0 reads it in every frame.
+        """
         self._mesher = mesher
         self._tracker = tracker
         self._classifier = classifier
         self._smoother = smoother
         self._gate = gate or FaceGate(_ANYTHING)
+        self._interval_s = interval_s
+        self._readings: dict[int, _Reading] = {}
 
     def process(self, frame: Frame) -> FrameResult:
         """Find, follow and read the faces of the next frame.
@@ -52,7 +73,7 @@ class Pipeline:
         with watch("track"):
             tracks, ended = self._tracker.update(faces, frame.t_s, cut=frame.cut)
         self._forget(ended)
-        results = tuple(self._read(frame, track, watch) for track in tracks)
+        results = tuple(self._face(frame, track, watch) for track in tracks)
         return FrameResult(frame, results, tuple(ended), watch.ms)
 
     def finish(self) -> tuple[EndedTrack, ...]:
@@ -65,6 +86,19 @@ class Pipeline:
         """Release the models."""
         self._mesher.close()
         self._classifier.close()
+
+    def _face(self, frame: Frame, track: FaceTrack, watch: "_Stopwatch") -> FaceResult:
+        """Read a face when it is due, or say again what it was read as."""
+        reading = self._readings.get(track.track_id)
+        if reading is not None and frame.t_s < reading.next_s - _SLACK_S:
+            return msgspec.structs.replace(reading.result, track=track)
+        result = self._read(frame, track, watch)
+        if self._interval_s > 0:
+            # From when it was due, not from now: the mean rate does not suffer from the frames'.
+            due_s = frame.t_s if reading is None else reading.next_s
+            next_s = max(due_s + self._interval_s, frame.t_s)
+            self._readings[track.track_id] = _Reading(_settled(result), next_s)
+        return result
 
     def _read(self, frame: Frame, track: FaceTrack, watch: "_Stopwatch") -> FaceResult:
         face, track_id = track.face, track.track_id
@@ -88,6 +122,20 @@ class Pipeline:
         for track in ended:
             self._smoother.forget(track.track_id)
             self._gate.forget(track.track_id)
+            self._readings.pop(track.track_id, None)
+
+
+class _Reading(msgspec.Struct, frozen=True, eq=False):
+    """What a face was last read as, and when it is due again."""
+
+    result: FaceResult
+    next_s: float
+
+
+def _settled(result: FaceResult) -> FaceResult:
+    """Return a result for the frames to come, in which nothing changes."""
+    state = msgspec.structs.replace(result.state, changed=False)
+    return msgspec.structs.replace(result, state=state)
 
 
 class _Stopwatch:

@@ -160,7 +160,7 @@ class FaceResult(msgspec.Struct, frozen=True, eq=False):
     """One tracked face of a frame with its raw estimate and its steady state.
 
     Attributes:
-        estimate: None when the face was not classified.
+        estimate: the latest one; None when the face was not classified.
         quality: ``ok``, or why it was not.
     """
 

@@ -8,7 +8,12 @@ import numpy as np
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """Percentiles and the mean, in milliseconds of wall-clock time per frame."""
+    """What a stage takes, in milliseconds of wall-clock time.
+
+    Attributes:
+        p50, p95, p99: of the frames in which it ran: a face is not classified in every one.
+        mean: over all frames, so that the stages' means add up.
+    """
 
     p50: float
     p95: float
@@ -16,10 +21,10 @@ class Spread(msgspec.Struct, frozen=True):
     mean: float
 
     @classmethod
-    def of(cls, ms: Sequence[float]) -> "Spread":
-        """Summarise at least one value."""
+    def of(cls, ms: Sequence[float], frames: int) -> "Spread":
+        """Summarise at least one value of a stage, out of so many frames."""
         p50, p95, p99 = (float(value) for value in np.percentile(ms, (50, 95, 99)))
-        return cls(*(round(value, 3) for value in (p50, p95, p99, float(np.mean(ms)))))
+        return cls(*(round(value, 3) for value in (p50, p95, p99, sum(ms) / frames)))
 
 
 class Throughput(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +37,7 @@ class Throughput(msgspec.Struct, frozen=True, kw_only=True):
         cpu_s_per_frame: of all threads, rendering or decoding the frame included.
         stages: by name, in order. ``read``: from the end of one frame's work to the next frame,
             so decoding, and waiting for a live source. ``record``: making records and handing
-            them to the log. A stage that a frame skips, for want of a face, counts as nothing.
+            them to the log.
         dropped_frames: that a live source gave and nobody had time for.
         records: written.
         rss_mb: resident memory of the measuring process at the end, which is more than a run's.

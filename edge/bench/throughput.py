@@ -98,7 +98,7 @@ class _Stopwatch:
             most_faces=max(self._faces),
             fps=round(self.frames / elapsed_s, 2),
             cpu_s_per_frame=round((self._cpu_s - self._from_cpu_s) / self.frames, 6),
-            stages={stage: Spread.of(ms) for stage, ms in self._whole().items()},
+            stages=self._spreads(),
             dropped_frames=dropped,
             records=records,
             rss_mb=round(machine.rss_mb(), 1),
@@ -116,11 +116,11 @@ class _Stopwatch:
         for stage, ms in stages.items():
             self._stage_ms[stage].append(ms)
 
-    def _whole(self) -> dict[str, list[float]]:
-        """Return every stage's times, in order, with nothing where a frame had no use for it."""
+    def _spreads(self) -> dict[str, Spread]:
+        """Return what every stage took that ran at all, in order."""
         order = ("read", "mesh", "track", "align", "classify", "smooth", "record", "all")
         return {
-            stage: ms + [0.0] * (self.frames - len(ms))
+            stage: Spread.of(ms, self.frames)
             for stage in order
             if (ms := self._stage_ms.get(stage))
         }

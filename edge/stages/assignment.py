@@ -19,6 +19,8 @@ def assign(cost: NDArray[np.float64]) -> list[tuple[int, int]]:
     """
     if cost.size == 0:
         return []
+    if cost.size == 1:  # one face, one track: nearly always
+        return [(0, 0)] if np.isfinite(cost[0, 0]) else []
     if cost.shape[0] > cost.shape[1]:
         return sorted((row, column) for column, row in assign(cost.T))
     allowed = np.isfinite(cost)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -170,3 +171,39 @@ def test_a_mesh_without_extent_is_not_cropped():
         face = Face(points, np.array(box, np.float32))
         result = pipeline([[face]], []).process(frame(0))
         assert [(f.quality, f.estimate) for f in result.faces] == [("too_small", None)]
+
+
+def test_a_face_is_read_no_more_often_than_asked():
+    """Between two readings it keeps label and scores, moves on, and no change is told twice."""
+    boxes = [(30 + i, 20, 90 + i, 100) for i in range(12)]
+    scores = [(0.1, 0.9)] * 3 + [(0.9, 0.1)] * 2
+    subject = Pipeline(
+        FakeMesher(lambda frame: [make_face(boxes[frame.index])]),
+        FaceTracker(0.3, 1, 1.5),
+        FakeClassifier(scores, ("neutral", "happiness")),
+        EmotionSmoother(0.3, 0.0, 0.1, 0.4),
+        interval_s=0.25,
+    )
+    results = [subject.process(frame(i)) for i in range(12)]
+    read = [i for i, result in enumerate(results) if "classify" in result.stage_ms]
+    assert read == [0, 3, 5, 8, 10]  # due at 0, 0.25, 0.5, 0.75 and 1 s
+    faces = [result.faces[0] for result in results]
+    for index, face in enumerate(faces):
+        latest = faces[max(i for i in read if i <= index)]
+        assert face.state.scores is latest.state.scores
+        assert face.state.label == latest.state.label
+        assert face.track.face.box_xyxy[0] == boxes[index][0]
+    assert [i for i, face in enumerate(faces) if face.state.changed] == [0, 10]
+
+
+def test_a_new_face_is_read_at_once():
+    """Another track, and every frame of unrelated stills, begins with a reading of its own."""
+    stills = [msgspec.structs.replace(frame(i), cut=True) for i in range(3)]
+    subject = Pipeline(
+        FakeMesher(lambda _: [make_face((30, 20, 90, 100))]),
+        FaceTracker(0.3, 1, 1.5),
+        FakeClassifier([(0.5, 0.5)], ("neutral", "happiness")),
+        EmotionSmoother(0.3, 0.3, 0.1, 0.4),
+        interval_s=60.0,
+    )
+    assert all("classify" in subject.process(still).stage_ms for still in stills)

@@ -41,8 +41,9 @@ test-full: $(FULL)/.installed
 	@sh deploy/graphics-libraries.sh
 	$(call pytest,$(FULL),tests)
 
-soak: $(DEVICE)/.tested-with ## kill a writer 1,000 times; hostile bundles, 10,000 hostile frames each; memory over 100,000 (hours)
+soak: $(DEVICE)/.tested-with $(FULL)/.installed ## kill a writer 1,000 times, a conversion 60; hostile bundles, 10,000 hostile frames each; memory over 100,000 (hours)
 	EDGEEMO_KILLS=1000 $(DEVICE)/bin/python -m pytest tests/edge/test_jsonl_faults.py -k killed
+	EDGEEMO_KILLS=60 $(FULL)/bin/python -m pytest tests/converters/test_convert_killed.py
 	EDGEEMO_FUZZ=40 $(DEVICE)/bin/python -m pytest tests/edge/test_hostile_bundles.py
 	EDGEEMO_FRAMES=10000 $(DEVICE)/bin/python -m pytest tests/edge/test_must_hold.py -k hostile
 	PYTHONPATH=. $(DEVICE)/bin/python benchmarks/soak.py --frames 100000 --json build/soak.json

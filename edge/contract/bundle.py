@@ -112,7 +112,9 @@ def write_bundle(path: Path, files: Mapping[str, bytes]) -> Bundle:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Beside the target: a rename is atomic within one file system only.
-        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        _remove_abandoned(path)
+        prefix = f".{path.name}.{os.getpid()}-"
+        staging = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     except OSError as error:
         raise BundleError(f"{path}: can not be written ({error.strerror})") from error
     try:
@@ -125,6 +127,17 @@ def write_bundle(path: Path, files: Mapping[str, bytes]) -> Bundle:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return open_bundle(path)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what a killed process has begun to write for ``path``; a living one's stays."""
+    import glob
+    import shutil
+
+    for begun in path.parent.glob(f".{glob.escape(path.name)}.*-*"):
+        owner = begun.name.removeprefix(f".{path.name}.").partition("-")[0]
+        if owner.isdecimal() and not Path(f"/proc/{owner}").exists() and Path("/proc/1").exists():
+            shutil.rmtree(begun, ignore_errors=True)
 
 
 def _swap(staging: Path, path: Path) -> None:

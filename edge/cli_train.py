@@ -37,7 +37,12 @@ def train(
         list[Path] | None,
         typer.Option(help="A run to distil from; several times for an ensemble."),
     ] = None,
-    init: Annotated[Path | None, typer.Option(help="A run whose weights to start from.")] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            help="A run or bundle whose weights to start from; `default`: the packaged one."
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the rows.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Its peak.")] = None,
@@ -98,6 +103,8 @@ def _config(
 
 def _ancestors(teachers: list[Path], initial: Path | None, resumed: Path | None) -> "Ancestors":
     """Find the models to learn from; a resumed run remembers where its own are."""
+    from edge.first_load import PACKAGED
+    from host_training.initial import initial_file
     from host_training.run_directory import RunDirectory
     from host_training.teachers import model_file
     from host_training.train import Ancestors
@@ -106,7 +113,9 @@ def _ancestors(teachers: list[Path], initial: Path | None, resumed: Path | None)
         record = RunDirectory(resumed).record()
         teachers = teachers or [Path(path) for path in record.teachers]
         initial = initial or (Path(record.initial) if record.initial else None)
+    if initial == Path("default") and not initial.exists():
+        initial = PACKAGED
     return Ancestors(
         tuple(model_file(path) for path in teachers),
-        None if initial is None else model_file(initial),
+        None if initial is None else initial_file(initial),
     )

@@ -1,21 +1,41 @@
 """Starting a run from the weights of another one."""
 
-from typing import TYPE_CHECKING
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.bundle import MODEL, open_bundle
 from edge.errors import ConfigError
+from host_training.bundle_weights import folded_weights, layer_weights, unfold
 from host_training.run_directory import RunDirectory
-from host_training.teachers import ModelFile
+from host_training.teachers import ModelFile, model_file
 
 if TYPE_CHECKING:
     import keras
 
-_HEAD = "scores"
+_HEAD: Final = "scores"
+_MEASURED: Final = 1024
+"""So many rows tell the means and variances of a bundle's layers."""
 
 
-def take_over(model: "keras.Model", labels: tuple[str, ...], file: ModelFile) -> str:
+def initial_file(path: Path) -> ModelFile:
+    """Find and hash a model to start from: a run's, or that of a bundle.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    tflite = path / MODEL
+    if not tflite.is_file():
+        return model_file(path)
+    return ModelFile(path, tflite, hashlib.sha256(tflite.read_bytes()).hexdigest())
+
+
+def take_over(
+    model: "keras.Model", labels: tuple[str, ...], file: ModelFile, images: NDArray[np.uint8]
+) -> str:
     """Copy a trained network's weights into a new one of the same architecture.
 
     The last layer's weights are copied emotion by emotion, by name: a network for other emotions
@@ -24,15 +44,31 @@ def take_over(model: "keras.Model", labels: tuple[str, ...], file: ModelFile) ->
     Args:
         model: the new network.
         labels: its emotions, in the order of its outputs.
-        file: the trained one, with its ``run.json`` beside it.
+        file: the trained one: a run's, with its ``run.json`` beside it, or a bundle's.
+        images: training rows, uint8 ``(n, 48, 48)``; a bundle's weights are unfolded on some.
 
     Returns:
         What was done, in words.
 
     Raises:
-        ConfigError: it is another architecture.
+        ConfigError: it is another architecture, or no sound bundle.
         TrainingError: it can not be opened.
     """
+    if file.file.name == MODEL:
+        name, known_labels, last = _unfold_bundle(model, file, images)
+    else:
+        name, known_labels, last = _copy_run(model, file)
+    shared = [label for label in labels if label in known_labels]
+    head = model.get_layer(_HEAD)
+    head.set_weights(_head(head.get_weights(), last, labels, known_labels))
+    return f"starting from {name}; emotions known to it: {', '.join(shared) or 'none'}"
+
+
+_Origin = tuple[str, tuple[str, ...], list[NDArray[np.float32]]]
+"""A model's name, its emotions, and the weights of its last layer."""
+
+
+def _copy_run(model: "keras.Model", file: ModelFile) -> _Origin:
     from host_training.evaluate import load_keras_model
 
     record = RunDirectory(file.file.parent).record()
@@ -48,10 +84,19 @@ def take_over(model: "keras.Model", labels: tuple[str, ...], file: ModelFile) ->
                 "fit; start from a run of the same --arch"
             )
         layer.set_weights(weights)
-    shared = [label for label in labels if label in record.labels]
-    head = model.get_layer(_HEAD)
-    head.set_weights(_head(head.get_weights(), known[_HEAD], labels, record.labels))
-    return f"starting from {record.run_id}; emotions known to it: {', '.join(shared) or 'none'}"
+    return record.run_id, record.labels, known[_HEAD]
+
+
+def _unfold_bundle(model: "keras.Model", file: ModelFile, images: NDArray[np.uint8]) -> _Origin:
+    bundle = open_bundle(file.path)
+    name = str(file.path)
+    weights = folded_weights(bundle.model, name)
+    chosen = np.linspace(0, len(images) - 1, min(_MEASURED, len(images))).astype(int)
+    unfold(model, weights, images[chosen][..., np.newaxis].astype(np.float32), name)
+    labels = bundle.metadata.labels
+    units = model.get_layer(_HEAD).get_weights()[0].shape[0]
+    last = layer_weights(weights, _HEAD, (units, len(labels)), name)
+    return f"bundle {bundle.metadata.name}", labels, list(last)
 
 
 def _head(

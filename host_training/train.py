@@ -167,7 +167,7 @@ def _prepared(
     )
     model = compiled_model(config, len(rows.labels), len(batches))
     if ancestors.initial is not None:
-        progress.say(take_over(model, rows.labels, ancestors.initial))
+        progress.say(take_over(model, rows.labels, ancestors.initial, rows.images))
     # Built apart, without optimiser and mixed precision, as the converters want it.
     inference = build(config.architecture, len(rows.labels), dropout=config.dropout, inference=True)
     _record_network(directory, inference, device, norm)

@@ -23,6 +23,8 @@ _INSTALL_TIMEOUT_S: Final = 2400
 _POLL_S: Final = 1.0
 _PATIENCE_S: Final = 300.0
 """How much longer than the window a device may take to decide."""
+_DEAF_TIMES: Final = 3
+"""So many questions in a row may go without an answer while a device decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +106,24 @@ def wait_for_verdict(device: Device, prefix: str, window_s: float) -> Facts:
     """Return the facts when nothing is being tried any more.
 
     Raises:
-        DeployError: the device can not be asked, or takes far too long.
+        DeployError: the device can not be asked several times in a row, or takes far too long.
     """
     deadline = time.monotonic() + window_s + _PATIENCE_S
-    while (facts := read_facts(device, prefix)).pending is not None:
+    failures = 0
+    while True:
+        try:
+            facts = read_facts(device, prefix)
+        except DeployError:  # busy with the new release, or its network hiccups
+            failures += 1
+            if failures == _DEAF_TIMES:
+                raise
+        else:
+            failures = 0
+            if facts.pending is None:
+                return facts
         if time.monotonic() > deadline:
             raise DeployError("no verdict in time; the device goes on, ask `edgeemo deploy status`")
         time.sleep(_POLL_S)
-    return facts
 
 
 def _settled(device: Device, facts: Facts, options: Options, say: Say) -> Facts:

@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -107,8 +108,17 @@ def build_release(contents: Contents, wheels: list[Path], facts: Facts) -> Relea
 
 
 def _item(path: str, source: Path | bytes) -> Item:
-    content = source if isinstance(source, bytes) else source.read_bytes()
-    return Item(path, hashlib.sha256(content).hexdigest(), len(content), source)
+    if isinstance(source, bytes):
+        return Item(path, hashlib.sha256(source).hexdigest(), len(source), source)
+    about = source.stat()
+    return Item(path, _file_hash(source, about.st_mtime_ns, about.st_size), about.st_size, source)
+
+
+@lru_cache(maxsize=256)
+def _file_hash(path: Path, changed_ns: int, size: int) -> str:  # noqa: ARG001 - of the cache's key
+    """Hash a file once for a whole fleet, not anew for every device."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def agent_program() -> bytes:

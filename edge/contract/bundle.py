@@ -136,8 +136,18 @@ def _remove_abandoned(path: Path) -> None:
 
     for begun in path.parent.glob(f".{glob.escape(path.name)}.*-*"):
         owner = begun.name.removeprefix(f".{path.name}.").partition("-")[0]
-        if owner.isdecimal() and not Path(f"/proc/{owner}").exists() and Path("/proc/1").exists():
+        if owner.isdecimal() and not _is_alive(int(owner)):
             shutil.rmtree(begun, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _swap(staging: Path, path: Path) -> None:

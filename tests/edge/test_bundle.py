@@ -229,6 +229,19 @@ def test_a_kill_at_any_moment_leaves_a_whole_bundle(bundle_path, tmp_path):
         open_bundle(target)
 
 
+def test_what_a_killed_writer_began_is_removed(bundle_path, tmp_path):
+    """The next writer clears up after a dead one; what a living one is writing stays."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    dead, alive = (tmp_path / f".out.{pid}-ab" for pid in (int(done.stdout), os.getppid()))
+    other = tmp_path / ".out.notes"
+    for folder in (dead, alive, other):
+        folder.mkdir()
+    write_bundle(tmp_path / "out", contents(bundle_path))
+    assert {path.name for path in tmp_path.iterdir()} == {"out", alive.name, other.name}
+
+
 def test_an_unwritable_place_is_one_clear_line(bundle_path, tmp_path):
     """A parent that is a file can not hold a bundle, and the message says which path."""
     (tmp_path / "file").write_bytes(b"")

@@ -14,13 +14,15 @@ import json
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from edge.diagnostics import quieten_libraries
 
 quieten_libraries()  # as `edgeemo` does
+
+import msgspec
 
 from edge import machine
 from edge.build import open_parts
@@ -113,7 +115,7 @@ def soak(frames: int, every: int) -> list[Sample]:
             source=SourceConfig(spec="demo"),
             log=LogConfig(dir=directory, emit="frame", health_interval_s=60.0),
         )
-        parts = replace(open_parts(config, stack), source=EndlessDemo())
+        parts = msgspec.structs.replace(open_parts(config, stack), source=EndlessDemo())
         request = RunRequest(max_frames=frames)
         run_parts([parts], request, stack, Notifier(), extra=[sampler])
     return sampler.samples

@@ -152,6 +152,7 @@ def test_ended_source_ends() -> None:
         ("picamera", "picamera"),
         ("auto", "auto"),
         ("demo:live", "demo"),
+        ("demo:moods", "demo"),
         ("0", "camera"),
         ("12", "camera"),
         ("/dev/video0", "camera"),

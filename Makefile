@@ -29,7 +29,7 @@ demo: $(DEVICE)/.installed ## run the main job on a moving real face, without an
 	@mkdir -p build/demo
 	$(DEVICE)/bin/edgeemo run --source demo --log-dir build/demo --snapshot build/demo/demo.png
 
-test: test-device test-full ## run the tests: first with the device's packages only, then with all
+test: test-device test-full ## run the tests: the device's with its packages only, then the others with all
 
 test-device: $(DEVICE)/.tested-with
 	@$(DEVICE)/bin/python -c "import importlib.util as u, sys; \
@@ -37,9 +37,12 @@ test-device: $(DEVICE)/.tested-with
 	  || { echo "the device environment holds more than a device's packages" >&2; exit 1; }
 	$(call pytest,$(DEVICE),tests/edge)
 
+# The device's own tests have run in its own environment: here again only those that see the other
+# packages at work beside it.
 test-full: $(FULL)/.installed
 	@sh deploy/graphics-libraries.sh
-	$(call pytest,$(FULL),tests)
+	$(call pytest,$(FULL),tests --ignore=tests/edge)
+	$(call pytest,$(FULL),tests/edge/test_run.py tests/edge/test_docs.py tests/edge/test_bench.py)
 
 soak: $(DEVICE)/.tested-with $(FULL)/.installed ## kill a writer 1,000 times, a conversion 60; hostile bundles, 10,000 hostile frames each; memory over 100,000 (hours)
 	EDGEEMO_KILLS=1000 $(DEVICE)/bin/python -m pytest tests/edge/test_jsonl_faults.py -k killed

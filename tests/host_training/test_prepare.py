@@ -99,7 +99,7 @@ class Counting:
         if frame.image[0, 0, 0] != 255:
             return ()
         blendshapes = np.full(52, frame.image[0, 1, 0] / 255, np.float32)
-        return (replace(make_face((8, 8, 40, 40)), blendshapes=blendshapes),)
+        return (msgspec.structs.replace(make_face((8, 8, 40, 40)), blendshapes=blendshapes),)
 
 
 def run(data: Samples, out: Path, mesher: Counting, **changes: object) -> tuple[dict, str]:

@@ -120,10 +120,13 @@ class Device:
         self.service.wait_for_more()
 
     def files(self) -> set[str]:
-        """Return all files and folders that could tell of edgeemo, but for logs of the system."""
+        """Return all files and folders that could tell of edgeemo, but for logs of the system.
+
+        Left out, too, is what systemd-sysusers has begun when a scene kills it: `/etc/.#group...`.
+        """
         found = self.container.run(
             "find / -xdev -not -path '/proc/*' -not -path '/run/*' -not -path '/tmp/*'"
-            " -not -path '/var/log/journal*' -not -path '/var/tmp/*'"
+            " -not -path '/var/log/journal*' -not -path '/var/tmp/*' -not -path '/etc/.#*'"
         )
         return set(found.splitlines())
 

@@ -39,6 +39,7 @@ RATES = (5.0, 10.0, 15.0, 30.0)
 OUT_OF_STEP = 0.987
 """Rates are a little lower, so that changes fall anywhere between two frames."""
 LEAVING_S = 6.5
+"""The change at this time of a loop comes while the face is about to leave the picture."""
 
 
 def still(noise: float, minutes: float) -> dict[str, float]:
@@ -101,7 +102,7 @@ def delay(fps: float, minutes: float) -> dict[str, float]:
 def true_changes(end_s: float) -> Iterator[tuple[float, float, str]]:
     """Yield when the face becomes surprised or smiles again, the next change, and the new label.
 
-    Left out is the one change that comes while the face is about to leave the picture.
+    Left out is the change at ``LEAVING_S``.
     """
     loop_s = SOLO[-1].t_s
     within = [

@@ -1,6 +1,5 @@
 """Starting a run from the weights of another one."""
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +10,7 @@ from edge.contract.bundle import MODEL, open_bundle
 from edge.errors import ConfigError
 from host_training.bundle_weights import folded_weights, layer_weights, unfold
 from host_training.run_directory import RunDirectory
-from host_training.teachers import ModelFile, model_file
+from host_training.teachers import ModelFile, hashed, model_file
 
 if TYPE_CHECKING:
     import keras
@@ -28,9 +27,7 @@ def initial_file(path: Path) -> ModelFile:
         ConfigError: there is none.
     """
     tflite = path / MODEL
-    if not tflite.is_file():
-        return model_file(path)
-    return ModelFile(path, tflite, hashlib.sha256(tflite.read_bytes()).hexdigest())
+    return hashed(path, tflite) if tflite.is_file() else model_file(path)
 
 
 def take_over(

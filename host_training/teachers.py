@@ -49,7 +49,15 @@ def model_file(path: Path) -> ModelFile:
         ConfigError: there is none.
     """
     run = RunDirectory(path if path.is_dir() else path.parent)
-    file = run.model if path.is_dir() else path
+    return hashed(path, run.model if path.is_dir() else path)
+
+
+def hashed(path: Path, file: Path) -> ModelFile:
+    """Return a model's file with its hash; ``path`` is what it was given as.
+
+    Raises:
+        ConfigError: it can not be read.
+    """
     try:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:

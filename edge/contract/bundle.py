@@ -111,8 +111,8 @@ def write_bundle(path: Path, files: Mapping[str, bytes]) -> Bundle:
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the target: a rename is atomic within one file system only.
         _remove_abandoned(path)
+        # Beside the target: a rename is atomic within one file system only.
         prefix = f".{path.name}.{os.getpid()}-"
         staging = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     except OSError as error:

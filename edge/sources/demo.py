@@ -6,7 +6,7 @@ last bit, so it serves demonstrations, tests and benchmarks alike.
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -17,9 +17,6 @@ from edge.errors import AssetError
 from edge.native_stderr import silenced
 from edge.records import Frame
 from edge.sources.choreography import FACE_CENTRE, SCENES, Choreography, surprise_at
-
-if TYPE_CHECKING:
-    from edge.sources.expression import Surprise
 
 EPOCH: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """When the demo was "captured": fixed, so that two runs give equal records."""
@@ -78,10 +75,15 @@ class DemoSource:
         self.size_hw = size_hw
         self.ways = tuple(Choreography(way, size_hw) for way in SCENES[faces])
         self.moods = moods
-        self._photo = _load(photo or asset_path(ASTRONAUT))
-        cameo, self._to_photo = _cameo(self._photo)
-        self._cameos = {0: cameo}
-        self._surprise: Surprise | None = None
+        smiling = _load(photo or asset_path(ASTRONAUT))
+        cameo, self._to_photo = _cameo(smiling)
+        self._cameos = [cameo]
+        if moods:
+            from edge.sources.expression import Surprise
+
+            surprise = Surprise(smiling)
+            shares = (mood / _MOODS for mood in range(1, _MOODS + 1))
+            self._cameos += [_cameo(surprise.photo(share))[0] for share in shares]
         self._backdrop = _backdrop(size_hw)
         self._next = 0
 
@@ -136,19 +138,10 @@ class DemoSource:
     def render(self, frame_index: int) -> NDArray[np.uint8]:
         """Return the picture of a frame, BGR uint8 ``(H, W, 3)``."""
         picture = self._backdrop.copy()
-        cameo = self._cameo_with(round(_MOODS * self.surprise(frame_index)))
+        cameo = self._cameos[round(_MOODS * self.surprise(frame_index))]
         for face in self.ways:
             _paste(picture, cameo, face.motion(frame_index / self.fps) @ self._to_photo)
         return picture
-
-    def _cameo_with(self, mood: int) -> NDArray[np.uint8]:
-        """Return the cameo with that much surprise, made when it is first seen."""
-        if mood not in self._cameos:
-            from edge.sources.expression import Surprise
-
-            self._surprise = self._surprise or Surprise(self._photo)
-            self._cameos[mood], _ = _cameo(self._surprise.photo(mood / _MOODS))
-        return self._cameos[mood]
 
 
 def _load(path: Path) -> NDArray[np.uint8]:

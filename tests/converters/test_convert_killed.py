@@ -16,7 +16,7 @@ from edge.contract.bundle import open_bundle
 from edge.contract.labels import EMOTIONS
 
 KILLS = int(os.environ.get("EDGEEMO_KILLS", "4"))
-"""Most of them while the bundle is written, which is the last hundredth of a conversion."""
+"""Three of four while the bundle is written, which is the last hundredth of a conversion."""
 WAIT_S = 300.0
 
 
@@ -60,12 +60,12 @@ def test_a_killed_conversion_leaves_nothing_or_a_whole_bundle(
     rng = np.random.default_rng(5)
     out = tmp_path / "bundle"
     killed = writing = 0
-    for _ in range(KILLS):
+    for number in range(KILLS):
         process = conversion(run_directory, pictures, out)
         started_s = time.monotonic()
         pause_s = rng.uniform(0, 0.02)
-        if killed == 0:
-            moment = started_s + rng.uniform(2, 6)
+        if number % 4 == 0:
+            moment = started_s + rng.uniform(0, 8)
             is_killed = until(lambda moment=moment: time.monotonic() > moment, process)
         else:
             is_killed = until(lambda: any(tmp_path.glob(".bundle.*")), process)

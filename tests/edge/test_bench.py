@@ -104,3 +104,5 @@ def test_percentiles_are_those_of_all_frames():
     assert (spread.p50, spread.p95) == (1.0, 1.0)
     assert spread.p99 > 50
     assert spread.mean == pytest.approx(2.98)
+    rare = Spread.of([2.0], 4)  # a stage that three of four frames have no use for
+    assert (rare.p50, rare.mean) == (2.0, 0.5)

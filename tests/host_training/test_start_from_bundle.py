@@ -27,7 +27,7 @@ def crops() -> np.ndarray:
 
 
 def answers(model, crops: np.ndarray) -> np.ndarray:
-    """Return a network's probabilities for crops and their mirror images, averaged as logs are."""
+    """Return a network's probabilities for crops, as it gives them outside training."""
     return np.asarray(model(crops[..., None].astype(np.float32), training=False))
 
 
@@ -41,7 +41,7 @@ def test_the_network_answers_as_the_bundle_does(crops) -> None:
     expected = np.array([device.probabilities(crop, None) for crop in crops])
     found = np.concatenate([answers(network, crop[None]) for crop in crops])
     assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.95
-    assert np.abs(found - expected).mean() < 0.02
+    assert np.abs(found - expected).mean() < 0.01
 
 
 def test_normalisations_are_ready_to_train(crops) -> None:

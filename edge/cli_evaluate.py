@@ -79,9 +79,15 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="With --folds: for the runs; continued when it is there.")
     ] = None,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8", help="With --folds: quantise each model, measure what a device runs."
+        ),
+    ] = False,
 ) -> None:
     """Measure a model on a data set's rows, or its settings by cross-validation."""
-    _check_options(folds, by, out, calibrate_on)
+    _check_options(folds, by, out, calibrate_on, int8)
     _check_kind(model, folds)
     screen = console()
     chosen = crops or (_crops(model) if folds is None else _learnt(model))
@@ -92,7 +98,7 @@ def evaluate(
 
     if folds is not None and out is not None:
         plan = _plan(samples, folds, by, seed, split)
-        validated = _cross_validated(model, samples, plan, out, screen)
+        validated = _cross_validated(model, samples, plan, out, screen, int8)
         measured, view = validated.measured, fold_report_view(validated.report)
     else:
         predict, origin = _opened(model)
@@ -108,9 +114,14 @@ def evaluate(
 
 
 def _check_options(
-    folds: int | None, by: By | None, out: Path | None, calibrate_on: str | None
+    folds: int | None, by: By | None, out: Path | None, calibrate_on: str | None, int8: bool
 ) -> None:
     if folds is None:
+        if int8:
+            raise ConfigError(
+                "--int8: only with --folds N; make a bundle with `edgeemo convert --int8` and "
+                "evaluate that"
+            )
         for name, value in (("--by", by), ("--out", out)):
             if value is not None:
                 raise ConfigError(f"{name} {value}: only with --folds N, which trains N models")
@@ -185,10 +196,17 @@ def _plan(samples: Any, folds: int, by: By | None, seed: int, split: str | None)
     return FoldPlan(folds=folds, by=by or best_by(samples), seed=seed, split=split)
 
 
-def _cross_validated(model: Path, samples: Any, plan: "FoldPlan", out: Path, screen: Any) -> Any:
+def _cross_validated(
+    model: Path, samples: Any, plan: "FoldPlan", out: Path, screen: Any, int8: bool
+) -> Any:
     """Train the settings of a run, or of a config.json, on each fold."""
     from host_training.config import recipe
-    from host_training.cross_validation import ancestors_of, cross_validate
+    from host_training.cross_validation import (
+        AS_TRAINED,
+        FoldForm,
+        ancestors_of,
+        cross_validate,
+    )
     from host_training.progress import ConsoleProgress
     from host_training.run_directory import RunDirectory
     from host_training.train import Ancestors
@@ -197,4 +215,23 @@ def _cross_validated(model: Path, samples: Any, plan: "FoldPlan", out: Path, scr
         config, ancestors = recipe(str(model)), Ancestors()
     else:
         config, ancestors = RunDirectory(model).config(), ancestors_of(RunDirectory(model))
-    return cross_validate(samples, config, plan, out, ConsoleProgress(screen), ancestors)
+    form = FoldForm("int8", _int8_of_fold) if int8 else AS_TRAINED
+    return cross_validate(samples, config, plan, out, ConsoleProgress(screen), ancestors, form)
+
+
+def _int8_of_fold(run: Path, learnt: Any, held: Any) -> Any:
+    """Answer as the device would, with a fold's run quantised on what it learnt from."""
+    from converters.predict import int8_probabilities
+    from converters.rows import LabelledImages
+
+    rows = learnt.where(learnt.measurable)
+    calibration = LabelledImages(
+        images=rows.images,
+        labels=rows.hard,
+        label_names=rows.labels,
+        dataset=rows.fingerprint(),
+        protocol=rows.protocol,
+        mesh=rows.mesh,
+        crops=rows.crops,
+    )
+    return int8_probabilities(run, calibration, held.images, held.mesh)

@@ -12,7 +12,7 @@ from host_training.architectures import architecture
 from host_training.augment import Augmentation
 from host_training.errors import TrainingError
 
-Targets = Literal["votes", "hard"]
+Targets = Literal["votes", "hard", "privileged"]
 Optimizer = Literal["adamw", "nadam"]
 Schedule = Literal["cosine", "plateau"]
 Precision = Literal["float32", "bfloat16", "mixed"]
@@ -31,7 +31,7 @@ _RANGES: Final[tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...]]
         "be 0 or more",
     ),
     (("ema", "label_smoothing", "dropout"), lambda value: 0 <= value < 1, "lie in [0, 1)"),
-    (("teacher_weight",), lambda value: 0 < value <= 1, "lie in (0, 1]"),
+    (("teacher_weight", "votes_weight"), lambda value: 0 < value <= 1, "lie in (0, 1]"),
     (("validation_share",), lambda value: 0 < value <= 0.5, "lie in (0, 0.5]"),
 )
 
@@ -55,8 +55,10 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         ema: decay of an exponential moving average of the weights, which is what is validated and
             kept; 0 for none.
         seed: of weights, order, views, dropout and validation rows.
-        targets: ``votes``, people's distribution where the data has one, or ``hard``, the one right
-            answer of the protocol (rows without one are left out).
+        targets: ``votes``, people's distribution where the data has one; ``hard``, the one right
+            answer of the protocol (rows without one are left out); or ``privileged``, that answer
+            and which answers people's votes make likely (``host_training.targets``).
+        votes_weight: the latter's share of a ``privileged`` target.
         label_smoothing: this share of each target is spread over all emotions.
         class_weights: weigh rows inversely to how common their label is.
         mixup: alpha of the Beta distribution that pairs of rows are mixed by; 0 for none.
@@ -91,6 +93,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ema: float = 0.0
     seed: int = 0
     targets: Targets = "votes"
+    votes_weight: float = 0.6
     label_smoothing: float = 0.0
     class_weights: bool = False
     mixup: float = 0.0

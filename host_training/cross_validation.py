@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,6 +33,30 @@ from host_training.teachers import model_file
 from host_training.train import Ancestors, train
 
 PLAN: Final = "folds.json"
+
+Told = tuple[tuple[str, ...] | None, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class FoldForm:
+    """What is measured of each fold's run.
+
+    Attributes:
+        name: for the report.
+        predict: from a run directory, the rows that it learnt from and its held-out rows to the
+            labels and float32 ``(n, k)`` class probabilities of the latter.
+    """
+
+    name: str
+    predict: Callable[[Path, Samples, Samples], Told]
+
+
+def _as_trained(run: Path, learnt: Samples, held: Samples) -> Told:  # noqa: ARG001
+    return keras_probabilities(run, held)
+
+
+AS_TRAINED: Final = FoldForm("float32", _as_trained)
+"""The network as training left it."""
 
 
 class FoldPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +125,7 @@ def cross_validate(
     out: Path,
     progress: TrainingProgress,
     ancestors: Ancestors = Ancestors(),  # noqa: B008 - frozen
+    form: FoldForm = AS_TRAINED,
 ) -> CrossValidation:
     """Train one run a fold on the other folds, and measure each on the rows that it has not seen.
 
@@ -115,6 +140,7 @@ def cross_validate(
         out: gets ``folds.json`` and a run directory ``fold-NN`` a fold.
         progress: told of every fold, batch and epoch.
         ancestors: the models that ``config`` names by their hashes.
+        form: what is measured of each run.
 
     Raises:
         ConfigError: the data does not tell subjects, or ``out`` holds something else.
@@ -138,7 +164,7 @@ def cross_validate(
             where = out / f"fold-{number + 1:02d}"
             training = replace(others, split=np.full(len(others), TRAINING))
             runs.append(_run(training, config, where, progress, ancestors))
-            parts.append(ask(held, partial(keras_probabilities, where)))
+            parts.append(ask(held, partial(form.predict, where, training)))
             import_keras().utils.clear_session()  # else each fold's network stays in memory
     leaks = leak(rows, fold)
     name = f"{'+'.join(rows.splits)}, {plan.folds} folds by {plan.by}"
@@ -146,7 +172,7 @@ def cross_validate(
     pooled = _pooled(
         rows.where(measurable), name + (", LEAKING" if leaks else ""), fold[measurable], parts
     )
-    report, calibration = _report(pooled, parts, plan, _origin(config, runs), leaks)
+    report, calibration = _report(pooled, parts, plan, _origin(config, runs, form.name), leaks)
     index = np.flatnonzero(chosen)[measurable]
     return CrossValidation(
         report, Measured(report, pooled, calibration, index, fold[measurable] + 1)
@@ -258,10 +284,10 @@ def _report(
 _NAMES: Final = Figures.__struct_fields__
 
 
-def _origin(config: TrainConfig, runs: Sequence[RunDirectory]) -> Origin:
+def _origin(config: TrainConfig, runs: Sequence[RunDirectory], form: str) -> Origin:
     digests = [model_file(run.path).sha256 for run in runs]
     return Origin(
-        f"{config.architecture}, one run a fold",
+        f"{config.architecture}, one run a fold, {form}",
         hashlib.sha256("".join(digests).encode()).hexdigest(),
     )
 

@@ -17,7 +17,7 @@ def evaluation_view(figures: Evaluation) -> RenderableType:
 
 def fold_report_view(report: FoldReport) -> RenderableType:
     """Show the pooled figures, their spread over the folds, and what leaks."""
-    table = Table("fold", title="held-out rows by fold")
+    table = Table("fold", title=f"held-out rows by fold: {report.model}")
     for name in ("accuracy", "balanced accuracy", "macro-F1", "n"):
         table.add_column(name, justify="right")
     for number, fold in enumerate(report.per_fold, 1):

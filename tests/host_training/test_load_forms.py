@@ -50,7 +50,12 @@ def test_votes_make_majority_the_default(fer: Path, tmp_path: Path, write_votes:
     assert samples.measurable.tolist() == [True, False, True]
     assert samples.trainable.all()
     assert "FER+ votes" in samples.form
-    assert load_samples(fer, votes, "fer2013").labels == EMOTIONS[:-1]
+    own = load_samples(fer, votes, "fer2013")
+    assert own.labels == EMOTIONS[:-1]
+    assert [own.labels[i] for i in own.hard] == ["happiness", "anger", "neutral"]
+    assert own.votes is not None
+    assert own.votes.tolist() == [HAPPY, SPLIT, HAPPY]
+    assert own.split_rows("PublicTest").votes is not None
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ MEDIAPIPE := mediapipe==1.2.2
 MEDIAPIPE_NEEDS := absl-py certifi flatbuffers
 CODE := edge host_training converters deploy tests benchmarks
 
+# Training and conversion measure no time and share nothing: their files run two at a time.
+APART := tests/host_training tests/converters
+
 # A suite that collects nothing proves nothing: pytest's exit code 5 fails, and says why.
 define pytest
 	$(1)/bin/python -m pytest $(2) || { code=$$?; \
@@ -41,7 +44,8 @@ test-device: $(DEVICE)/.tested-with
 # packages at work beside it.
 test-full: $(FULL)/.installed
 	@sh deploy/graphics-libraries.sh
-	$(call pytest,$(FULL),tests --ignore=tests/edge)
+	$(call pytest,$(FULL),--numprocesses=2 --dist=loadfile $(APART))
+	$(call pytest,$(FULL),tests --ignore=tests/edge $(APART:%=--ignore=%))
 	$(call pytest,$(FULL),tests/edge/test_run.py tests/edge/test_docs.py tests/edge/test_bench.py)
 
 soak: $(DEVICE)/.tested-with $(FULL)/.installed ## kill a writer 1,000 times, a conversion 60; hostile bundles, 10,000 hostile frames each; memory over 100,000 (hours)

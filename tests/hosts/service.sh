@@ -3,11 +3,12 @@
 # And `edgeemo deploy` over a real sshd: whole or not at all, whatever is cut, and back by itself?
 #
 #   service.sh BUILD PYTHON     root only; BUILD: a directory to keep things in; PYTHON: of a device's environment here
+#   service.sh BUILD            only make the Debians there, if they are not yet
 #
 # Needs debootstrap, systemd-container, iproute2 and openssh-client. Nothing listens outside. The Debian is made once and kept; the container is a copy of it, and is gone
 # at the end, however that comes.
 set -euo pipefail
-build=$(realpath -m "$1") python=$(realpath -s "$2")
+build=$(realpath -m "$1") python=${2:+$(realpath -s "$2")}
 here=$(dirname "$(realpath "$0")")
 top=$(realpath "$here/../..")
 [ "$(id -u)" = 0 ] || { echo "service-test: needs root, for a container" >&2; exit 1; }
@@ -21,6 +22,7 @@ cd "$top"
 [ -x "$build/service-debian/usr/sbin/sshd" ] || rm -rf "$build/service-debian" # one made before it was needed
 [ -d "$build/service-debian" ] || "$here/container.sh" make "$build/service-debian"
 [ -d "$build/service-debian32" ] || "$here/container.sh" make32 "$build/service-debian32"
+[ -n "$python" ] || exit 0
 
 # What a run that was itself killed has left behind; its container died with it.
 for left in "$build"/service-debian-[0-9]* /sys/fs/cgroup/*/edgeemo-[0-9]* /run/netns/edgeemo-*; do

@@ -129,15 +129,11 @@ def _with_what_stays(old: Config, new: Config) -> Config:
     """Return ``new`` with what only a start can apply as in ``old``; its change is told."""
     applied = {key: getattr(new.log, key) for key in _RENEWABLE_LOG_KEYS}
     log = msgspec.structs.replace(old.log, **applied)
-    for table, stays, asked in (
-        ("source", old.source, new.source),
-        ("log", log, new.log),
-        ("thermal", old.thermal, new.thermal),
-    ):
+    for table, stays, asked in (("source", old.source, new.source), ("log", log, new.log)):
         if changed := [key for key in asked.__struct_fields__ if _differ(stays, asked, key)]:
             names = ", ".join(f"{table}.{key}" for key in changed)
             _log.warning("%s: changed, but only a restart can apply it", names)
-    return msgspec.structs.replace(new, source=old.source, log=log, thermal=old.thermal)
+    return msgspec.structs.replace(new, source=old.source, log=log)
 
 
 def _differ(one: object, other: object, key: str) -> bool:

@@ -32,11 +32,13 @@ class Renewal(msgspec.Struct, frozen=True):
     Attributes:
         reporter: of a new session, for other settings may give other answers.
         facts: of its ``service_started``.
+        thermal: how much heat is borne from then on; None to leave it as it is.
     """
 
     pipeline: Pipeline
     reporter: Reporter
     facts: Mapping[str, Any]
+    thermal: ThermalConfig | None = None
 
 
 def _not_renewable() -> Renewal:
@@ -229,6 +231,8 @@ class Service:
         renewal.reporter.continue_from(self._reporter)
         self._pipeline.close()
         self._pipeline, self._reporter = renewal.pipeline, renewal.reporter
+        if renewal.thermal is not None:
+            self._governor.reconfigure(renewal.thermal)
         self._write([self._reporter.started(_now(), self._t_s, renewal.facts)])
         _log.info("reloaded")
         self._notifier.ready("reloaded")

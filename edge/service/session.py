@@ -83,7 +83,8 @@ class _Reload:
 
     def __call__(self) -> Renewal:
         self._parts = renewed(self._parts, self._request.settings())
-        return Renewal(self._parts.pipeline, reporter_for(self._parts), self._parts.facts)
+        parts = self._parts
+        return Renewal(parts.pipeline, reporter_for(parts), parts.facts, parts.config.thermal)
 
 
 def reporter_for(parts: Parts) -> Reporter:

@@ -97,6 +97,17 @@ class Governor:
         elif self._step and self._has_been_cool(now_s) and self._has_settled(now_s):
             self._move(-1, now_s, heat)
 
+    def reconfigure(self, config: ThermalConfig) -> None:
+        """Go by other thresholds and steps from the next look on, which comes at once.
+
+        The board stays as hot as it was, and the step as low, as far as there are so many.
+        """
+        if config == self._config:
+            return
+        self._config = config
+        self._step = min(self._step, len(config.steps_fps)) if config.high_c else 0
+        self._looked_s = None
+
     def _has_settled(self, now_s: float) -> bool:
         return self._stepped_s is None or now_s - self._stepped_s >= self._config.hold_s
 

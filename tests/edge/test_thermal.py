@@ -12,7 +12,7 @@ from edge.config import Config, ThermalConfig, load_config
 from edge.contract.logrecord import Health
 from edge.errors import ConfigError
 from edge.pipeline import Pipeline
-from edge.service.daemon import Service, Supervision
+from edge.service.daemon import Renewal, Service, Supervision
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.service.thermal import Governor, Heat, read_heat
 from edge.sources.latest import LatestFrame
@@ -121,25 +121,44 @@ def test_thresholds_that_make_no_sense_are_refused(tmp_path, lines, told):
     assert "thermal" in str(caught.value)
 
 
-def run_hot(source, heats, frames: int) -> tuple[list, float]:
-    """Run frames while the sensor tells ``heats`` one after the other, and return records, time."""
+FACTS = {
+    "version": "0", "source": "fake", "model": "m", "model_sha256": "0", "mesher": "fake",
+    "runtime": "none", "labels": ("neutral", "happiness"),
+}  # fmt: skip
+
+
+def run_hot(
+    source, heats, frames: int, reloaded: ThermalConfig | None = None
+) -> tuple[list, float]:
+    """Run frames while the sensor tells ``heats`` one after the other, and return records, time.
+
+    With ``reloaded`` the configuration is read again after the fourth frame.
+    """
     readings = iter(heats)
     config = ThermalConfig(hold_s=1e-6, interval_s=1e-6, steps_fps=(20,))
     sink = MemorySink()
-    pipeline = Pipeline(
-        FakeMesher(lambda _: []),
-        FaceTracker(1.0, 1, 1.5),
-        FakeClassifier([[0.9, 0.1]], ("neutral", "happiness")),
-        EmotionSmoother(0.3, 0.3, 0.1, 0.4),
+
+    def parts() -> tuple[Pipeline, Reporter]:
+        pipeline = Pipeline(
+            FakeMesher(lambda _: []),
+            FaceTracker(1.0, 1, 1.5),
+            FakeClassifier([[0.9, 0.1]], ("neutral", "happiness")),
+            EmotionSmoother(0.3, 0.3, 0.1, 0.4),
+        )
+        return pipeline, Reporter(ReporterConfig("session", "device", False, 1.0, 1e9))
+
+    def listener(result) -> bool:
+        if reloaded is not None and result.frame.index == 3:
+            running.reload()
+        return True
+
+    supervision = Supervision(
+        renew=lambda: Renewal(*parts(), FACTS, reloaded),
+        governor=Governor(config, lambda: next(readings, heats[-1])),
     )
-    reporter = Reporter(ReporterConfig("session", "device", False, 1.0, 1e9))
-    supervision = Supervision(governor=Governor(config, lambda: next(readings, heats[-1])))
-    facts = {
-        "version": "0", "source": "fake", "model": "m", "model_sha256": "0", "mesher": "fake",
-        "runtime": "none", "labels": ("neutral", "happiness"),
-    }  # fmt: skip
+    running = Service(source, parts()[0], sink, parts()[1], (listener,), supervision)
     began = time.monotonic()
-    Service(source, pipeline, sink, reporter, (), supervision).run(facts, frames)
+    running.run(FACTS, frames)
     return sink.records, time.monotonic() - began
 
 
@@ -184,9 +203,41 @@ def test_a_live_source_is_thinned_and_a_recording_is_slowed():
     assert elapsed_s > 9 * 0.05
 
 
-def test_a_reload_says_that_it_can_not_change_the_steps(tmp_path, caplog):
-    """[thermal] stays as it was at the start, and the log says so."""
+def test_other_steps_and_thresholds_go_over():
+    """The step stays as low as it was, as far as there are so many; the sensor is asked at once."""
+    heat = {"now": HOT}
+    governor = Governor(CONFIG, lambda: heat["now"])
+    for at_s in (0.0, 30.0):
+        governor.look(at_s)
+    assert governor.fps_limit == 5
+    governor.reconfigure(msgspec.structs.replace(CONFIG, steps_fps=(12, 6, 3)))
+    assert governor.fps_limit == 6
+    governor.reconfigure(msgspec.structs.replace(CONFIG, steps_fps=(8,), hold_s=1))
+    assert governor.fps_limit == 8
+    heat["now"] = WARM
+    governor.reconfigure(ThermalConfig(high_c=90, low_c=80, hold_s=1, steps_fps=(8,)))
+    governor.look(31.0)  # cool by the new thresholds
+    governor.look(36.0)
+    assert governor.fps_limit is None
+
+
+def test_no_limit_without_thresholds():
+    """What switches the back-off off lets the frames go, hot or not."""
+    governor = Governor(CONFIG, lambda: HOT)
+    governor.look(0.0)
+    assert governor.fps_limit == 10
+    governor.reconfigure(ThermalConfig(high_c=0))
+    governor.look(100.0)
+    assert governor.fps_limit is None
+
+
+def test_a_reload_takes_the_thresholds_over(caplog):
+    """[thermal] is of those that a reload changes, and the running service goes by it."""
     old = Config()
     new = msgspec.structs.replace(old, thermal=ThermalConfig(high_c=60, low_c=50))
-    assert _with_what_stays(old, new).thermal == old.thermal
-    assert "thermal.high_c, thermal.low_c: changed" in caplog.text
+    assert _with_what_stays(old, new).thermal == new.thermal
+    assert not caplog.text
+    other = ThermalConfig(hold_s=1e-6, interval_s=1e-6, steps_fps=(40,))
+    records, _ = run_hot(FakeSource([make_frame(i) for i in range(8)]), [HOT], 8, reloaded=other)
+    limits_told = [record.fps_limit for record in records if isinstance(record, Health)]
+    assert limits_told == [20, 40]  # each at once, in its own session

@@ -20,6 +20,7 @@ from converters.request import ConvertRequest
 from converters.rows import LabelledImages
 from converters.tflite import to_tflite
 from edge.contract.mesh_features import FeatureNorm
+from edge.contract.quantize import leading
 from edge.emotion_model import EmotionModel
 from edge.interpreter import TfliteModel
 
@@ -90,7 +91,7 @@ class _Comparison:
     def __call__(self, content: bytes, operation: LayerOperation) -> LayerError:
         actual = self._probabilities(content)
         difference = np.abs(actual.astype(np.float64) - self._expected)
-        changed = actual.argmax(axis=1) != self._expected.argmax(axis=1)
+        changed = leading(actual) != leading(self._expected)
         return LayerError(
             layers=operation.layers,
             operation=operation.name,

@@ -25,7 +25,7 @@ from converters.statistics import (
 )
 from edge.contract.errors import BundleError
 from edge.contract.metadata import Dataset, Form
-from edge.contract.quantize import temper
+from edge.contract.quantize import leading, temper
 from edge.emotion_model import EmotionModel
 
 _BATCH: Final = 256
@@ -182,7 +182,7 @@ def compare(
         labels: the ``k`` emotions.
         temperature: that the device applies; it moves the calibration error and nothing else.
     """
-    keras_top, tflite_top = keras.argmax(axis=1), tflite.argmax(axis=1)
+    keras_top, tflite_top = leading(keras), leading(tflite)
     keras_right, tflite_right = keras_top == answers, tflite_top == answers
     difference = np.abs(keras.astype(np.float64) - tflite)
     only_keras = int((keras_right & ~tflite_right).sum())

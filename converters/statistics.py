@@ -7,6 +7,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.quantize import leading
+
 ECE_BINS: Final = 15
 DRAWS: Final = 10_000
 """Of a bootstrap."""
@@ -133,7 +135,7 @@ def expected_calibration_error(
     is ``(i, i + 1] / bins``.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
-    right = (probabilities.argmax(axis=1) == answers).astype(np.float64)
+    right = (leading(probabilities) == answers).astype(np.float64)
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gaps = np.bincount(index, right - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(answers))

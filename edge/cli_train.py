@@ -35,7 +35,9 @@ def train(
     ] = False,
     teacher: Annotated[
         list[Path] | None,
-        typer.Option(help="A run to distil from; several times for an ensemble."),
+        typer.Option(
+            help="A run or bundle to distil from, `default` too; several times for an ensemble."
+        ),
     ] = None,
     init: Annotated[
         Path | None,
@@ -104,18 +106,18 @@ def _config(
 def _ancestors(teachers: list[Path], initial: Path | None, resumed: Path | None) -> "Ancestors":
     """Find the models to learn from; a resumed run remembers where its own are."""
     from edge.first_load import PACKAGED
-    from host_training.initial import initial_file
     from host_training.run_directory import RunDirectory
-    from host_training.teachers import model_file
+    from host_training.teachers import ModelFile, model_file
     from host_training.train import Ancestors
 
     if resumed is not None and (resumed / "run.json").is_file():
         record = RunDirectory(resumed).record()
         teachers = teachers or [Path(path) for path in record.teachers]
         initial = initial or (Path(record.initial) if record.initial else None)
-    if initial == Path("default") and not initial.exists():
-        initial = PACKAGED
+
+    def found(path: Path) -> ModelFile:
+        return model_file(PACKAGED if path == Path("default") and not path.exists() else path)
+
     return Ancestors(
-        tuple(model_file(path) for path in teachers),
-        None if initial is None else initial_file(initial),
+        tuple(found(path) for path in teachers), None if initial is None else found(initial)
     )

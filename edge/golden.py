@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge.contract.bundle import GOLDEN, Bundle
 from edge.contract.mesh_features import FEATURE_COUNT
+from edge.contract.quantize import leading
 from edge.emotion_model import EmotionModel, open_emotion_model
 from edge.errors import BundleError
 from edge.interpreter import Kernels, integer_kernels
@@ -168,7 +169,7 @@ def difference(actual: NDArray[Any], expected: NDArray[Any], step: float) -> Gol
         step: of a float output.
     """
     largest = float(np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max())
-    same = actual.argmax(axis=1) == expected.argmax(axis=1)
+    same = leading(actual) == leading(expected)
     return GoldenResult(
         steps=largest if actual.dtype == np.int8 else largest / step,
         same_answers=int(same.sum()),

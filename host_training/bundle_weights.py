@@ -10,14 +10,17 @@ normalisations do what training expects of them.
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.bundle import Bundle, open_bundle
 from edge.contract.flatbuffer import MalformedError, read
 from edge.contract.tflite_file import SCHEMA, check_tflite
 from edge.errors import ConfigError
+from host_training.architectures import build
 
 if TYPE_CHECKING:
     import keras
@@ -32,9 +35,53 @@ _SMALLEST_VARIANCE: Final = 1e-6
 _KERNEL_NORM: Final = 2**0.5
 """He et al.'s start has it on average; steps of an optimiser are made for weights of that size."""
 
+HEAD: Final = "scores"
+"""The last layer, which a network of other emotions has in another width."""
+_MEASURED: Final = 1024
+"""So many rows tell the means and variances of the layers."""
+
 _Array = NDArray[np.float32]
 Folded = dict[str, tuple[_Array, _Array]]
 """By the layer's name: kernel, ``(h, w, in, out)`` or ``(in, out)``, and bias ``(out,)``."""
+
+
+def bundle_network(path: Path, images: NDArray[np.uint8]) -> "tuple[tuple[str, ...], keras.Model]":
+    """Return a bundle's labels, and its network in floats, as it is asked and not trained.
+
+    Args:
+        path: the bundle.
+        images: uint8 ``(n, 48, 48)``, see ``unfold_bundle``.
+
+    Raises:
+        ConfigError: no sound bundle, or not of an architecture that can be unfolded.
+    """
+    bundle = open_bundle(path)
+    labels = bundle.metadata.labels
+    model = build(bundle.metadata.architecture, len(labels), inference=True)
+    model.get_layer(HEAD).set_weights(unfold_bundle(model, bundle, path, images))
+    return labels, model
+
+
+def unfold_bundle(
+    model: "keras.Model", bundle: Bundle, path: Path, images: NDArray[np.uint8]
+) -> list[_Array]:
+    """Give a network a bundle's weights, all but its last layer's, and return those.
+
+    Args:
+        model: of the bundle's architecture, for any emotions.
+        bundle: where they are.
+        path: where that is, for messages.
+        images: rows like those that it has learnt from, uint8 ``(n, 48, 48)``; some are looked at.
+
+    Raises:
+        ConfigError: it is another architecture.
+    """
+    name, labels = str(path), bundle.metadata.labels
+    weights = folded_weights(bundle.model, name)
+    chosen = np.linspace(0, len(images) - 1, min(_MEASURED, len(images))).astype(int)
+    unfold(model, weights, images[chosen][..., np.newaxis].astype(np.float32), name)
+    units = model.get_layer(HEAD).get_weights()[0].shape[0]
+    return list(layer_weights(weights, HEAD, (units, len(labels)), name))
 
 
 def folded_weights(content: bytes, name: str) -> Folded:
@@ -99,7 +146,7 @@ def unfold(model: "keras.Model", weights: Mapping[str, Any], pixels: _Array, nam
         if layer.get_weights()
         and not isinstance(layer, keras.layers.Conv2D | keras.layers.BatchNormalization)
     ]
-    if others != ["scores"] or not convolutions:
+    if others != [HEAD] or not convolutions:
         raise ConfigError(
             f"--init {name}: only compact and micro can start from a bundle, {model.name} from a "
             "run directory"

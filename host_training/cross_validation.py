@@ -24,7 +24,6 @@ from host_training.evaluate import Answers, ask, keras_probabilities
 from host_training.evaluation import Evaluation, Measured, summed_up, with_remark
 from host_training.folds import By, assign_folds, leak
 from host_training.frameworks import import_keras
-from host_training.initial import initial_file
 from host_training.metrics import Metrics, metrics
 from host_training.origin import Origin
 from host_training.progress import TrainingProgress
@@ -301,5 +300,5 @@ def ancestors_of(run: RunDirectory) -> Ancestors:
     record = run.record()
     return Ancestors(
         tuple(model_file(Path(path)) for path in record.teachers),
-        initial_file(Path(record.initial)) if record.initial else None,
+        model_file(Path(record.initial)) if record.initial else None,
     )

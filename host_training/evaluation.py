@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge._version import __version__
 from edge.contract.metadata import Dataset
-from edge.contract.quantize import temper
+from edge.contract.quantize import leading, temper
 from host_training.calibration import (
     FEWEST,
     Calibration,
@@ -147,7 +147,7 @@ def summed_up(answers: Answers, calibration: Calibration | None, origin: Origin)
         accuracy_interval_by_subject=(
             None
             if rows.subjects is None
-            else interval_by_group(raw.argmax(axis=1) == right, rows.subjects)
+            else interval_by_group(leading(raw) == right, rows.subjects)
         ),
         data=rows.fingerprint(),
         model=origin.model,
@@ -182,7 +182,7 @@ def _remarks(answers: Answers, origin: Origin) -> Iterator[str]:
     foreign = [name for name in answers.labels if name not in rows.labels]
     if foreign:
         given = np.isin(
-            answers.probabilities.argmax(axis=1), [answers.labels.index(name) for name in foreign]
+            leading(answers.probabilities), [answers.labels.index(name) for name in foreign]
         )
         yield (
             f"the model also knows {', '.join(foreign)}, which the protocol {rows.protocol} does "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from edge.contract.quantize import leading
 from host_training.atomic import write_atomically
 from host_training.cross_validation import FoldReport
 from host_training.errors import TrainingError
@@ -66,7 +67,7 @@ def write_predictions(path: Path, measured: Measured) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     for i, scores in enumerate(answers.probabilities):
-        given = int(scores.argmax())
+        given = int(leading(scores))
         line = [measured.index[i], answers.labels[answers.right[i]], answers.labels[given]]
         line += [f"{score:.6g}" for score in (scores[given], *scores)]
         line += [] if fold is None else [fold[i]]

@@ -1,33 +1,18 @@
 """Starting a run from the weights of another one."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.bundle import MODEL, open_bundle
 from edge.errors import ConfigError
-from host_training.bundle_weights import folded_weights, layer_weights, unfold
+from host_training.bundle_weights import HEAD, unfold_bundle
 from host_training.run_directory import RunDirectory
-from host_training.teachers import ModelFile, hashed, model_file
+from host_training.teachers import ModelFile
 
 if TYPE_CHECKING:
     import keras
-
-_HEAD: Final = "scores"
-_MEASURED: Final = 1024
-"""So many rows tell the means and variances of a bundle's layers."""
-
-
-def initial_file(path: Path) -> ModelFile:
-    """Find and hash a model to start from: a run's, or that of a bundle.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    tflite = path / MODEL
-    return hashed(path, tflite) if tflite.is_file() else model_file(path)
 
 
 def take_over(
@@ -56,7 +41,7 @@ def take_over(
     else:
         name, known_labels, last = _copy_run(model, file)
     shared = [label for label in labels if label in known_labels]
-    head = model.get_layer(_HEAD)
+    head = model.get_layer(HEAD)
     head.set_weights(_head(head.get_weights(), last, labels, known_labels))
     return f"starting from {name}; emotions known to it: {', '.join(shared) or 'none'}"
 
@@ -72,7 +57,7 @@ def _copy_run(model: "keras.Model", file: ModelFile) -> _Origin:
     trained = load_keras_model(file.file)
     known = {layer.name: layer.get_weights() for layer in trained.layers}
     for layer in model.layers:
-        if layer.name == _HEAD:
+        if layer.name == HEAD:
             continue
         weights = known.get(layer.name, [])
         if [w.shape for w in weights] != [w.shape for w in layer.get_weights()]:
@@ -81,19 +66,13 @@ def _copy_run(model: "keras.Model", file: ModelFile) -> _Origin:
                 "fit; start from a run of the same --arch"
             )
         layer.set_weights(weights)
-    return record.run_id, record.labels, known[_HEAD]
+    return record.run_id, record.labels, known[HEAD]
 
 
 def _unfold_bundle(model: "keras.Model", file: ModelFile, images: NDArray[np.uint8]) -> _Origin:
     bundle = open_bundle(file.path)
-    name = str(file.path)
-    weights = folded_weights(bundle.model, name)
-    chosen = np.linspace(0, len(images) - 1, min(_MEASURED, len(images))).astype(int)
-    unfold(model, weights, images[chosen][..., np.newaxis].astype(np.float32), name)
-    labels = bundle.metadata.labels
-    units = model.get_layer(_HEAD).get_weights()[0].shape[0]
-    last = layer_weights(weights, _HEAD, (units, len(labels)), name)
-    return f"bundle {bundle.metadata.name}", labels, list(last)
+    last = unfold_bundle(model, bundle, file.path, images)
+    return f"bundle {bundle.metadata.name}", bundle.metadata.labels, last
 
 
 def _head(

@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.quantize import leading
+
 ECE_BINS: Final = 15
 Z_95: Final = 1.959963984540054
 
@@ -71,7 +73,7 @@ def metrics(
         )
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-    predicted = probabilities.argmax(axis=1)
+    predicted = leading(probabilities)
     numbers = range(k)
     columns = precision_recall_fscore_support(hard, predicted, labels=numbers, zero_division=0)
     per_class = {
@@ -129,7 +131,7 @@ def reliability(
 ) -> Reliability:
     """Sort rows into bins by the confidence of the answer; bin ``i`` is ``(i, i + 1] / bins``."""
     confidence = probabilities.max(axis=1).astype(np.float64)
-    right = (probabilities.argmax(axis=1) == hard).astype(np.float64)
+    right = (leading(probabilities) == hard).astype(np.float64)
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     count = np.bincount(index, minlength=bins)
     rows = np.where(count, count, np.nan)

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.quantize import leading
 from host_training.atomic import RESUME, write_atomically
 from host_training.checkpoint import EpochRow, best_row
 from host_training.evaluate import Answers
@@ -176,7 +177,7 @@ def worst_mistakes_png(answers: Answers, path: Path, title: str) -> int:
         axes.imshow(answers.rows.images[row], cmap="gray", vmin=0, vmax=255)
         axes.set_axis_off()
         scores, true = answers.probabilities[row], answers.labels[answers.right[row]]
-        given = answers.labels[scores.argmax()]
+        given = answers.labels[leading(scores)]
         axes.set_title(f"true: {true}\n{given} {scores.max():.3f}", fontsize=8, pad=3)
     figure.suptitle(
         f"{title}: the {len(chosen)} surest of {len(wrong)} wrong answers\n"
@@ -196,7 +197,7 @@ def worst_mistakes(answers: Answers) -> NDArray[np.int64]:
     sure = answers.probabilities.max(axis=1)
     truth = answers.probabilities[places, answers.right]
     order = np.lexsort((truth, -sure))
-    wrong = answers.probabilities.argmax(axis=1) != answers.right
+    wrong = leading(answers.probabilities) != answers.right
     return np.asarray(order[wrong[order]], np.int64)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.bundle import MODEL
 from edge.contract.mesh_features import FeatureNorm
 from edge.errors import ConfigError
 from host_training.atomic import RESUME, write_atomically
@@ -43,11 +44,14 @@ class ModelFile:
 
 
 def model_file(path: Path) -> ModelFile:
-    """Find and hash a run's model.
+    """Find and hash a run's model, or that of a bundle.
 
     Raises:
         ConfigError: there is none.
     """
+    tflite = path / MODEL
+    if tflite.is_file():
+        return hashed(path, tflite)
     run = RunDirectory(path if path.is_dir() else path.parent)
     return hashed(path, run.model if path.is_dir() else path)
 
@@ -146,17 +150,14 @@ class _Member:
     """One teacher, with its own scaling of the mesh features."""
 
     def __init__(self, file: ModelFile, samples: "Samples") -> None:
-        from host_training.evaluate import load_keras_model
-
-        record = RunDirectory(file.file.parent).record()
-        if record.labels != samples.labels:
+        labels, norm, self._model = _opened(file, samples)
+        if labels != samples.labels:
             raise ConfigError(
-                f"--teacher {file.path}: tells {', '.join(record.labels)} apart, the rows show "
+                f"--teacher {file.path}: tells {', '.join(labels)} apart, the rows show "
                 f"{', '.join(samples.labels)}; a teacher must know the same emotions"
             )
-        self._model: keras.Model = load_keras_model(file.file)
         self._names = input_names(self._model)
-        self._mesh = _mesh_rows(samples, record.mesh_norm) if "mesh" in self._names else None
+        self._mesh = _mesh_rows(samples, norm) if "mesh" in self._names else None
 
     def answer(
         self,
@@ -168,6 +169,21 @@ class _Member:
         if self._mesh is not None:
             inputs["mesh"] = self._mesh.rows(chosen, mirrored)
         return np.asarray(self._model.predict_on_batch(fed(self._model, inputs)))
+
+
+def _opened(
+    file: ModelFile, samples: "Samples"
+) -> tuple[tuple[str, ...], FeatureNorm | None, "keras.Model"]:
+    """Return a teacher's labels, the scaling of its mesh features, and its network."""
+    if file.file.name == MODEL:
+        from host_training.bundle_weights import bundle_network
+
+        labels, model = bundle_network(file.path, samples.images)
+        return labels, None, model
+    from host_training.evaluate import load_keras_model
+
+    record = RunDirectory(file.file.parent).record()
+    return record.labels, record.mesh_norm, load_keras_model(file.file)
 
 
 def _mesh_rows(samples: "Samples", norm: FeatureNorm | None) -> MeshRows:

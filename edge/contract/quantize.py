@@ -65,3 +65,16 @@ def temper(probabilities: NDArray[np.floating], temperature: float) -> NDArray[n
     log_p = np.log(np.maximum(probabilities, 1 / 512)) / temperature
     exp = np.exp(log_p - log_p.max(axis=-1, keepdims=True))
     return np.asarray(exp / exp.sum(axis=-1, keepdims=True), np.float32)
+
+
+def leading(scores: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Return the index of each row's greatest score: of equal ones the last, the rarer emotion.
+
+    The two greatest int8 scores are equal in one face of 175. NumPy takes the first of them, mostly
+    neutral, and that was most of what int8 cost (docs/quantisation.md): labels stand in canonical
+    order, the common emotions first.
+
+    Args:
+        scores: ``(..., k)``, in canonical order of their labels.
+    """
+    return np.asarray(scores.shape[-1] - 1 - np.argmax(scores[..., ::-1], axis=-1), np.intp)

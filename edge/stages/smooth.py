@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.labels import UNCERTAIN
+from edge.contract.quantize import leading
 from edge.records import EmotionEstimate, EmotionState
 
 _NO_SCORES: Final = np.empty(0, np.float32)
@@ -84,7 +85,7 @@ class EmotionSmoother:
     ) -> tuple[NDArray[np.float64], bool]:
         """Let the first estimate of a track speak at once; tell whether that is news."""
         scores = estimate.scores.astype(np.float64)
-        leader = estimate.labels[int(scores.argmax())]
+        leader = estimate.labels[int(leading(scores))]
         label = leader if scores.max() >= self._min_confidence else UNCERTAIN
         before = self._memories.get(track_id)
         changed = before is None or before.label != label
@@ -117,7 +118,7 @@ class EmotionSmoother:
 
     def _rival(self, present: str, scores: NDArray[np.float64], labels: tuple[str, ...]) -> str:
         """Return the label that the scores speak for, with hysteresis around the present one."""
-        leader, confidence = labels[int(scores.argmax())], float(scores.max())
+        leader, confidence = labels[int(leading(scores))], float(scores.max())
         if present == UNCERTAIN:
             return leader if confidence >= self._min_confidence + self._margin else UNCERTAIN
         if confidence < self._min_confidence:

@@ -8,6 +8,7 @@ from edge.contract.quantize import (
     PIXELS,
     Quantization,
     dequantize,
+    leading,
     pixels_to_int8,
     quantize,
     temper,
@@ -117,3 +118,12 @@ def test_temperatures_must_be_positive(temperature):
     """A temperature of zero or less has no meaning."""
     with pytest.raises(ValueError, match="temperature must be positive"):
         temper(np.array([0.5, 0.5]), temperature)
+
+
+def test_of_equal_scores_the_rarer_emotion_leads():
+    """The last of equals, in rows and in a single vector; without equals it is the greatest."""
+    rows = np.array([[9, 9, 1], [3, 8, 8], [7, 7, 7], [5, 1, 2]], np.int8)
+    assert leading(rows).tolist() == [1, 2, 2, 0]
+    assert int(leading(np.array([0.25, 0.5, 0.25]))) == 1
+    scores = np.random.default_rng(0).random((50, 8))
+    np.testing.assert_array_equal(leading(scores), scores.argmax(axis=1))

@@ -10,7 +10,9 @@ from edge.errors import ConfigError
 from edge.first_load import PACKAGED
 from host_training.architectures import build
 from host_training.bundle_weights import folded_weights
-from host_training.initial import initial_file, take_over
+from host_training.data.samples import Samples
+from host_training.initial import take_over
+from host_training.teachers import Teachers, model_file
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def test_the_network_answers_as_the_bundle_does(crops) -> None:
     """Unfolded weights in the device's own form of the network give the bundle's answers."""
     bundle = open_bundle(PACKAGED)
     network = build("compact", len(EMOTIONS), dropout=0.1, inference=True)
-    said = take_over(network, EMOTIONS, initial_file(PACKAGED), crops)
+    said = take_over(network, EMOTIONS, model_file(PACKAGED), crops)
     assert said.startswith("starting from bundle default")
     device = open_emotion_model(bundle, num_threads=1)
     expected = np.array([device.probabilities(crop, None) for crop in crops])
@@ -47,7 +49,7 @@ def test_the_network_answers_as_the_bundle_does(crops) -> None:
 def test_normalisations_are_ready_to_train(crops) -> None:
     """On the rows that they were measured on, training and inference agree, layer for layer."""
     network = build("compact", len(EMOTIONS), dropout=0.0)
-    take_over(network, EMOTIONS, initial_file(PACKAGED), crops)
+    take_over(network, EMOTIONS, model_file(PACKAGED), crops)
     pixels = crops[..., None].astype(np.float32)
     still, training = network(pixels, training=False), network(pixels, training=True)
     np.testing.assert_allclose(still, training, atol=0.02)
@@ -59,7 +61,7 @@ def test_emotions_are_taken_over_by_name(crops) -> None:
     full = build("compact", len(EMOTIONS), dropout=0.0)
     few = build("compact", len(labels), dropout=0.0)
     for network, known in ((full, EMOTIONS), (few, labels)):
-        take_over(network, known, initial_file(PACKAGED), crops)
+        take_over(network, known, model_file(PACKAGED), crops)
     kernel, bias = full.get_layer("scores").get_weights()
     at = [EMOTIONS.index(label) for label in labels]
     np.testing.assert_array_equal(few.get_layer("scores").get_weights()[0], kernel[:, at])
@@ -76,7 +78,7 @@ def test_another_architecture_is_refused(architecture, message, crops) -> None:
         take_over(
             build(architecture, len(EMOTIONS), dropout=0.0),
             EMOTIONS,
-            initial_file(PACKAGED),
+            model_file(PACKAGED),
             crops,
         )
 
@@ -85,3 +87,26 @@ def test_a_file_that_is_no_model_is_refused() -> None:
     """Bytes that are no TFLite file give one line."""
     with pytest.raises(ConfigError, match="not a sound TFLite file"):
         folded_weights(b"nothing of the kind", "x")
+
+
+def test_a_bundle_teaches(crops, striped: Samples, tmp_path) -> None:
+    """Its answers stand beside the labels; a teacher of other emotions is refused."""
+    rows = Samples(
+        images=crops,
+        targets=np.full((len(crops), 8), 1 / 8, np.float32),
+        labels=EMOTIONS,
+        hard=np.zeros(len(crops), np.int64),
+        split=np.array(["Training"] * len(crops)),
+        name="crops",
+        form="made up",
+        protocol="labels",
+    )
+    teachers = Teachers([model_file(PACKAGED)], rows, 1, tmp_path)
+    chosen, pixels = np.arange(len(crops)), crops[..., None].astype(np.float32)
+    given = teachers.answers(0, chosen, pixels, np.zeros(len(crops), bool))
+    device = open_emotion_model(open_bundle(PACKAGED), num_threads=1)
+    expected = np.stack([device.probabilities(crop, None) for crop in crops])
+    assert np.abs(given - expected).mean() < 0.01
+    assert (given.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.9
+    with pytest.raises(ConfigError, match="a teacher must know the same emotions"):
+        Teachers([model_file(PACKAGED)], striped, 1, tmp_path)

@@ -12,6 +12,7 @@ from edge.cli_options import (
     Prepared,
     Protocol,
     console,
+    labelled,
     load_data,
     write_json,
 )
@@ -184,18 +185,4 @@ def _rows(
 
     measured, _ = rows_to_measure(samples, split)
     learned = samples.split_rows(TRAINING) if TRAINING in samples.splits else samples
-    return _labelled(measured, learnt), _labelled(learned.where(learned.measurable), learnt)
-
-
-def _labelled(samples: Any, learnt: "Crops") -> "LabelledImages":
-    from converters.rows import LabelledImages
-
-    return LabelledImages(
-        images=samples.images,
-        labels=samples.hard,
-        label_names=samples.labels,
-        dataset=samples.fingerprint(),
-        protocol=samples.protocol,
-        mesh=samples.mesh,
-        crops=learnt,
-    )
+    return labelled(measured, learnt), labelled(learned.where(learned.measurable), learnt)

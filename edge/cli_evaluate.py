@@ -12,6 +12,7 @@ from edge.cli_options import (
     Prepared,
     Protocol,
     console,
+    labelled,
     load_data,
     write_json,
 )
@@ -222,16 +223,6 @@ def _cross_validated(
 def _int8_of_fold(run: Path, learnt: Any, held: Any) -> Any:
     """Answer as the device would, with a fold's run quantised on what it learnt from."""
     from converters.predict import int8_probabilities
-    from converters.rows import LabelledImages
 
-    rows = learnt.where(learnt.measurable)
-    calibration = LabelledImages(
-        images=rows.images,
-        labels=rows.hard,
-        label_names=rows.labels,
-        dataset=rows.fingerprint(),
-        protocol=rows.protocol,
-        mesh=rows.mesh,
-        crops=rows.crops,
-    )
+    calibration = labelled(learnt.where(learnt.measurable), learnt.crops)
     return int8_probabilities(run, calibration, held.images, held.mesh)

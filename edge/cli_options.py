@@ -8,6 +8,7 @@ import typer
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
+    from converters.rows import LabelledImages
     from edge.contract.metadata import Crops
 
 Data = Annotated[
@@ -50,6 +51,26 @@ def load_data(
     line = f"data: {samples.form}, {len(samples)} rows, protocol {samples.protocol}"
     screen.print(line, highlight=False, markup=False, soft_wrap=True)
     return samples
+
+
+def labelled(samples: Any, learnt: "Crops") -> "LabelledImages":
+    """Return measurable rows as the converters take them.
+
+    Args:
+        samples: ``host_training``'s.
+        learnt: which crops the model learnt from.
+    """
+    from converters.rows import LabelledImages
+
+    return LabelledImages(
+        images=samples.images,
+        labels=samples.hard,
+        label_names=samples.labels,
+        dataset=samples.fingerprint(),
+        protocol=samples.protocol,
+        mesh=samples.mesh,
+        crops=learnt,
+    )
 
 
 def console() -> Any:

@@ -3,7 +3,7 @@
 # And `edgeemo deploy` over a real sshd: whole or not at all, whatever is cut, and back by itself?
 #
 #   service.sh BUILD PYTHON     root only; BUILD: a directory to keep things in; PYTHON: of a device's environment here
-#   service.sh BUILD            only make the Debians there, if they are not yet
+#   service.sh BUILD            only make what is booted there, if it is not yet
 #
 # Needs debootstrap, systemd-container, iproute2 and openssh-client. Nothing listens outside. The Debian is made once and kept; the container is a copy of it, and is gone
 # at the end, however that comes.

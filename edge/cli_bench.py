@@ -15,7 +15,10 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    source: Annotated[str, typer.Option(help="What `edgeemo run` takes.")] = "demo",
+    source: Annotated[
+        str | None,
+        typer.Option(help="What `edgeemo run` takes; that of --config by default, else demo."),
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(help="Model bundle; the packaged one by default.")
     ] = None,
@@ -35,6 +38,8 @@ def bench(
     from edge.bench.command import run_bench
     from edge.bench.report import as_json, show
 
+    if config is None:
+        source = source or "demo"
     request = RunRequest(source=source, model=model, config=config, mesher=mesher)
     report = run_bench(request, frames, starts)
     if json_file == Path("-"):

@@ -24,9 +24,9 @@ def train(
     protocol: Protocol = None,
     prepared: Prepared = None,
     recipe: Annotated[
-        str,
+        str | None,
         typer.Option(help="Settings to start from: default, seed, fine-tune, or a config.json."),
-    ] = "default",
+    ] = None,
     arch: Annotated[
         str | None, typer.Option(help="compact (default), micro, mesh, fusion or seed.")
     ] = None,
@@ -60,9 +60,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a network; can be interrupted and resumed at any moment."""
-    from host_training.config import parse_settings
-
-    asked = parse_settings(settings or []) | {
+    options = {
         "architecture": arch,
         "epochs": epochs,
         "batch_size": batch_size,
@@ -71,7 +69,7 @@ def train(
     }
     resumed = out if resume else None
     ancestors = _ancestors(teacher or [], init, resumed)
-    config = _config(recipe, asked, ancestors, resumed)
+    config = _config(recipe, options, settings or [], ancestors, resumed)
     screen = console()
     samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=config.crops)
 
@@ -87,19 +85,26 @@ def train(
 
 
 def _config(
-    recipe: str, asked: dict[str, Any], ancestors: "Ancestors", resumed: Path | None
+    recipe: str | None,
+    options: dict[str, Any],
+    pairs: list[str],
+    ancestors: "Ancestors",
+    resumed: Path | None,
 ) -> "TrainConfig":
     """Return the settings: a recipe's or the resumed run's own, changed by single options."""
     from host_training import config as settings
     from host_training.train import config_to_resume
 
-    base = settings.recipe(recipe) if resumed is None else config_to_resume(resumed)
+    own = None if resumed is None else config_to_resume(resumed)
+    base = own if own is not None and recipe is None else settings.recipe(recipe or "default")
     initial = ancestors.initial
-    asked["teachers"] = tuple(file.sha256 for file in ancestors.teachers) or None
-    asked["initial"] = None if initial is None else initial.sha256
-    config = settings.with_changes(base, asked)
-    if resumed is not None:
-        settings.check_same_config(base, config)
+    options |= {
+        "teachers": tuple(file.sha256 for file in ancestors.teachers) or None,
+        "initial": None if initial is None else initial.sha256,
+    }
+    config = settings.with_changes(base, options, settings.parse_settings(pairs))
+    if own is not None:
+        settings.check_same_config(own, config)
     return config
 
 

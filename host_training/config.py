@@ -1,8 +1,9 @@
 """What a training run is asked to do: everything that its result depends on."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -33,7 +34,13 @@ _RANGES: Final[tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...]]
     (("ema", "label_smoothing", "dropout"), lambda value: 0 <= value < 1, "lie in [0, 1)"),
     (("teacher_weight", "votes_weight"), lambda value: 0 < value <= 1, "lie in (0, 1]"),
     (("validation_share",), lambda value: 0 < value <= 0.5, "lie in (0, 0.5]"),
+    (("seed", "validation_seed"), lambda value: 0 <= value < 1 << 32, "lie in 0..4294967295"),
 )
+
+
+def _numbers(settings: msgspec.Struct) -> list[tuple[str, float]]:
+    values = msgspec.structs.asdict(settings).items()
+    return [(name, value) for name, value in values if type(value) in (int, float)]
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -54,7 +61,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         warmup_epochs: linear rise from 0, for ``cosine``; a fifth of the run at most.
         ema: decay of an exponential moving average of the weights, which is what is validated and
             kept; 0 for none.
-        seed: of weights, order, views, dropout and validation rows.
+        seed: of weights, order, views and dropout.
         targets: ``votes``, people's distribution where the data has one; ``hard``, the one right
             answer of the protocol (rows without one are left out); or ``privileged``, that answer
             and which answers people's votes make likely (``host_training.targets``).
@@ -77,6 +84,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         validation_share: of the training rows, where the data names no validation split.
         validation_groups: how that part is held out: ``auto``, disjoint by subject or picture, or
             ``none``, at random: it leaks wherever pictures resemble each other.
+        validation_seed: of the choice of that part; ``seed`` when None.
     """
 
     architecture: str = "compact"
@@ -109,9 +117,17 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     keep_near_duplicates: bool = False
     validation_share: float = 0.2
     validation_groups: Literal["auto", "none"] = "auto"
+    validation_seed: int | None = None
 
     def __post_init__(self) -> None:
         architecture(self.architecture)  # refuses an unknown one
+        views = _numbers(self.augmentation)
+        for name, value in (*_numbers(self), *views):
+            if not math.isfinite(value):
+                raise ConfigError(f"{_option(name)} must be a finite number, got {value}")
+        for name, value in views:
+            if value < 0:
+                raise ConfigError(f"{_option(name)} must be 0 or more, got {value}")
         for names, fits, words in _RANGES:
             for name in names:
                 value = getattr(self, name)
@@ -172,7 +188,7 @@ def parse_settings(given: Sequence[str]) -> dict[str, Any]:
     """Read ``NAME=VALUE`` pairs; values are JSON, or else text.
 
     Raises:
-        ConfigError: not such a pair, or a name that is no setting.
+        ConfigError: not such a pair, a name that is no setting, or one with two values.
     """
     known = (*TrainConfig.__struct_fields__, *Augmentation.__struct_fields__)
     settings: dict[str, Any] = {}
@@ -181,31 +197,73 @@ def parse_settings(given: Sequence[str]) -> dict[str, Any]:
         if not separator or name not in known or name in _OF_OTHER_OPTIONS:
             listed = ", ".join(name for name in known if name not in _OF_OTHER_OPTIONS)
             raise ConfigError(f"--set {pair}: expected NAME=VALUE with a name of {listed}")
-        try:
-            settings[name] = msgspec.json.decode(text)
-        except msgspec.DecodeError:
-            settings[name] = text
+        value = _value(text)
+        if settings.setdefault(name, value) != value:
+            raise ConfigError(
+                f"--set {name}={_text(settings[name])} and --set {pair} contradict each other; "
+                "give one of them"
+            )
     return settings
 
 
-def with_changes(base: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
-    """Return ``base`` with those settings changed whose value is not None.
+def _value(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def with_changes(
+    base: TrainConfig, options: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+) -> TrainConfig:
+    """Return ``base`` with some settings changed.
 
     Settings of the augmentation are given by their own names, such as ``cutout``.
 
+    Args:
+        base: what they are changed in.
+        options: by setting; None is an option that was not given, and changes nothing.
+        settings: from ``parse_settings``; taken as they are, None too.
+
     Raises:
-        ConfigError: a value out of its range.
+        ConfigError: an option and ``--set`` contradict each other, or a value does not fit.
     """
-    given = {name: value for name, value in changes.items() if value is not None}
-    views = {name: given.pop(name) for name in Augmentation.__struct_fields__ if name in given}
-    if views:
-        given["augmentation"] = msgspec.structs.replace(base.augmentation, **views)
-    changed = msgspec.structs.replace(base, **given)
+    settings = settings or {}
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given.keys() & settings.keys():
+        if given[name] != settings[name]:
+            raise ConfigError(
+                f"{_option(name)} {given[name]} and --set {name}={_text(settings[name])} "
+                "contradict each other; give one of them"
+            )
+    fields: dict[str, Any] = msgspec.to_builtins(base)
+    views = fields["augmentation"]
+    for name, value in (given | dict(settings)).items():
+        _check_type(name, value)
+        (views if name in views else fields)[name] = value
+    return msgspec.convert(fields, TrainConfig)
+
+
+def _check_type(name: str, value: Any) -> None:
+    kind = (get_type_hints(TrainConfig) | get_type_hints(Augmentation))[name]
     try:
-        # Types are checked on the way in only, and a setting may come as text.
-        return msgspec.convert(msgspec.to_builtins(changed), TrainConfig)
+        msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"a setting does not fit: {error}") from error
+        raise ConfigError(
+            f"a setting does not fit: {error}; {_option(name)} takes {_words(kind)}, got "
+            f"{_text(value)}"
+        ) from error
+
+
+def _words(kind: Any) -> str:
+    """Say what values a type has."""
+    named = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
+    if kind in named:
+        return named[kind]
+    parts = [
+        "null" if part is type(None) else str(named.get(part, part)) for part in get_args(kind)
+    ]
+    return " or ".join(parts)
 
 
 def check_same_config(stored: TrainConfig, asked: TrainConfig) -> None:

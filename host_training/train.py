@@ -130,15 +130,24 @@ def _check_ancestors(config: TrainConfig, ancestors: Ancestors) -> None:
         raise ConfigError("--init: the model that this run starts from is gone or has changed")
 
 
-def _partition(samples: Samples, config: TrainConfig, progress: TrainingProgress) -> Partition:
-    parts = partition(
+def divided(samples: Samples, config: TrainConfig) -> Partition:
+    """Divide a data set into what a run with these settings learns from and is validated on.
+
+    Raises:
+        DataError: the data can not be trained on.
+    """
+    return partition(
         samples,
         share=config.validation_share,
-        seed=config.seed,
+        seed=config.seed if config.validation_seed is None else config.validation_seed,
         keep_duplicates=config.keep_duplicates,
         keep_near_duplicates=config.keep_near_duplicates,
         groups=config.validation_groups,
     )
+
+
+def _partition(samples: Samples, config: TrainConfig, progress: TrainingProgress) -> Partition:
+    parts = divided(samples, config)
     parts = replace(parts, training=with_targets(parts.training, config))
     for remark in parts.remarks:
         progress.say(remark)

@@ -109,3 +109,12 @@ def test_percentiles_are_those_of_all_frames():
     assert spread.mean == pytest.approx(2.98)
     rare = Spread.of([2.0], 4)  # a stage that three of four frames have no use for
     assert (rare.p50, rare.mean) == (2.0, 0.5)
+
+
+def test_the_configuration_names_the_source(tmp_path):
+    """Without --source the one in --config is measured, not the demo."""
+    config = tmp_path / "c.toml"
+    config.write_text(f'[source]\nspec = "{tmp_path / "no.mp4"}"\n')
+    done = bench("--config", config, "--frames", 1, "--starts", 0)
+    assert done.returncode == 1
+    assert "no.mp4" in done.stderr

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from host_training.config import TrainConfig, decode_config
 from host_training.data.load import one_hot
 from host_training.data.near import near_to
 from host_training.data.partition import partition
 from host_training.data.samples import Samples, picture_keys
 from host_training.errors import DataError
+from host_training.train import divided
 
 
 def samples(
@@ -164,3 +166,16 @@ def test_one_shot_a_label_is_held_out_by_picture(shots: int) -> None:
     assert "disjoint by picture" in parts.remarks[0]
     assert parts.remarks[1].endswith("validation figures flatter")
     assert min(parts.training.counts().values()) > min(parts.validation.counts().values()) > 0
+
+
+def test_the_division_may_have_a_seed_of_its_own() -> None:
+    """Runs of several seeds share one division; without the setting the seed is that of the run."""
+    data = samples([0, 1, 2] * 30)
+
+    def held(**settings: int) -> str:
+        return divided(data, TrainConfig(**settings)).validation.fingerprint().fingerprint
+
+    assert held(seed=1) != held(seed=2)
+    assert held(seed=1, validation_seed=7) == held(seed=2, validation_seed=7)
+    assert held(seed=7) == held(validation_seed=7)
+    assert decode_config(b'{"seed": 7}', "config.json") == TrainConfig(seed=7)

@@ -1,11 +1,13 @@
 """Settings are checked when they are made, and a run keeps the ones that it began with."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from edge.cli import main
 from edge.contract.errors import EdgeEmoError
 from edge.errors import ConfigError
 from host_training.checkpoint import EpochRow
@@ -35,6 +37,18 @@ from host_training.optimizer import has_run_out_of_patience, plateau_rate
         ({"optimizer": "sgd"}, "a setting does not fit: Invalid enum value 'sgd'"),
         ({"cutout": "much"}, "a setting does not fit"),
         ({"seed": -3}, "--seed must be 0 or more"),
+        ({"seed": 1 << 32}, r"--seed must lie in 0\.\.4294967295"),
+        ({"validation_seed": -1}, "--set validation_seed= must lie in"),
+        ({"epochs": "abc"}, 'a setting does not fit: .*--epochs takes a whole number, got "abc"'),
+        ({"epochs": 2.5}, "--epochs takes a whole number, got 2.5"),
+        ({"epochs": True}, "--epochs takes a whole number, got true"),
+        ({"learning_rate": "fast"}, "--learning-rate takes a number, got"),
+        ({"learning_rate": float("inf")}, "--learning-rate must be a finite number, got inf"),
+        ({"architecture": 3}, "--arch takes a name, got 3"),
+        ({"optimizer": "sgd"}, '--set optimizer= takes adamw or nadam, got "sgd"'),
+        ({"class_weights": 1}, "--set class_weights= takes true or false, got 1"),
+        ({"dropout": "none"}, "--set dropout= takes a number or null"),
+        ({"rotation_deg": -1.0}, "--set rotation_deg= must be 0 or more"),
     ],
 )
 def test_values_out_of_range(changes: dict[str, object], message: str) -> None:
@@ -49,6 +63,86 @@ def test_options_not_given_change_nothing() -> None:
     base = TrainConfig(seed=5, class_weights=True)
     assert with_changes(base, {"seed": None, "epochs": None}) == base
     assert with_changes(base, {"seed": 0, "class_weights": False}) == TrainConfig()
+
+
+OPTIONS = {
+    "architecture": ("micro", '"seed"'),
+    "epochs": (3, "4"),
+    "batch_size": (16, "32"),
+    "learning_rate": (0.1, "0.2"),
+    "seed": (5, "6"),
+}
+"""Settings with an option of their own: a value, and another as text."""
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_setting_is_taken_whichever_way_it_is_given(name: str) -> None:
+    """`--set` and an option do the same; together they must agree, and nothing is ignored."""
+    value, other = OPTIONS[name]
+    said = parse_settings([f"{name}={msgspec.json.encode(value).decode()}"])
+    nothing = dict.fromkeys(OPTIONS)
+    by_set = with_changes(TrainConfig(), nothing, said)
+    assert getattr(by_set, name) == value
+    assert by_set == with_changes(TrainConfig(), {name: value})
+    assert by_set == with_changes(TrainConfig(), {name: value}, said)
+    with pytest.raises(ConfigError, match=rf"{name}=.* contradict each other") as caught:
+        with_changes(TrainConfig(), {name: value}, parse_settings([f"{name}={other}"]))
+    assert caught.value.exit_code == 2
+
+
+def test_null_is_a_value() -> None:
+    """A setting set to null is null where it may be, and refused where it may not."""
+    base = recipe("seed")
+    assert with_changes(base, {}, parse_settings(["dropout=null"])).dropout is None
+    with pytest.raises(ConfigError, match="--epochs takes a whole number, got null"):
+        with_changes(base, {}, parse_settings(["epochs=null"]))
+
+
+def test_one_setting_has_one_value() -> None:
+    """Two values for one setting are refused, the same one twice is not."""
+    assert parse_settings(["mixup=0.2", "mixup=0.20"]) == {"mixup": 0.2}
+    with pytest.raises(ConfigError, match=r"--set mixup=0\.2 and --set mixup=0\.3 contradict"):
+        parse_settings(["mixup=0.2", "mixup=0.3"])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--set", "epochs=1", "--set", "architecture=micro"), None),
+        (("--epochs", "1", "--set", "epochs=2"), "--epochs 1 and --set epochs=2 contradict"),
+        (("--set", "epochs=abc"), 'a whole number, got "abc"'),
+        (("--set", "seed=1", "--set", "seed=2"), "--set seed=1 and --set seed=2 contradict"),
+    ],
+)
+def test_the_command_takes_or_refuses_a_setting(
+    tmp_path: Path,
+    write_folders: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    expected: str | None,
+) -> None:
+    """`edgeemo train` trains with what was asked for, or ends before it does."""
+    data = write_folders(tmp_path / "data", ["happy", "sad"], 6)
+    run = tmp_path / "run"
+    arguments = ["train", "--data", str(data), "--out", str(run), "--batch-size", "4"]
+    if expected is not None:
+        assert expected in refused(capsys, *arguments, *words)
+        assert not run.exists()
+        return
+    with pytest.raises(SystemExit, match="0"):
+        main([*arguments, *words])
+    config = decode_config((run / "config.json").read_bytes(), "config.json")
+    assert (config.epochs, config.architecture, config.batch_size) == (1, "micro", 4)
+    asked = refused(capsys, *arguments, "--resume", "--recipe", "seed")
+    assert "--resume: architecture is" in asked
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Return the message that a command line is refused with as bad usage."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert ended.value.code == 2
+    return capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

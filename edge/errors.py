@@ -12,6 +12,7 @@
     +-- AssetError          a downloaded file could not be had, or its hash is wrong
     +-- CameraError         a frame source can not be opened or has failed
     |   +-- CameraStuckError  and only a new process can have it again
+    +-- PictureError        a file is no picture that can be read
     +-- InferenceError      a runtime, mesher or model failed
     +-- SinkError           records can not be written
     +-- LogError            written records can not be found or read
@@ -35,6 +36,7 @@ __all__ = [
     "InferenceError",
     "LabelError",
     "LogError",
+    "PictureError",
     "SinkError",
 ]
 
@@ -49,6 +51,19 @@ class CameraError(EdgeEmoError):
 
 class CameraStuckError(CameraError):
     """A camera's native code does not come back: trying again in this process is in vain."""
+
+
+class PictureError(EdgeEmoError):
+    """A file is no picture that can be read: another thing, damaged, or too large.
+
+    Args:
+        path: the file.
+        reason: in a few words.
+    """
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"{path}: not a readable picture ({reason})")
+        self.reason = reason
 
 
 class InferenceError(EdgeEmoError):

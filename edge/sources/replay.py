@@ -4,21 +4,16 @@ import logging
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import CameraError
-from edge.native_stderr import silenced
+from edge.errors import CameraError, PictureError
+from edge.pictures import FORMS, is_meant_as_picture, listed, open_picture
 from edge.records import Frame
-from edge.sources.native import quieten, to_bgr
+from edge.sources.native import quieten
 
 _log = logging.getLogger(__name__)
-
-SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""What counts as a picture; other files of a folder are passed over."""
 
 
 class ReplaySource:
@@ -27,7 +22,8 @@ class ReplaySource:
     By default each is a still of its own: ``cut`` is set, ``t_s`` counts one second a picture and
     ``captured_at`` is its file's modification time. With ``fps`` they are a sequence: ``t_s`` is
     ``i / fps`` and ``captured_at`` the first file's modification time plus that. Either way no
-    clock is read. A picture that can not be decoded is logged, skipped, and keeps its place.
+    clock is read. What a file is is judged by its content. A picture that can not be read is
+    logged, skipped, and keeps its place; other files are passed over. Both are counted at the end.
 
     Raises:
         CameraError: no such folder, no picture in it, or none that can be decoded.
@@ -37,42 +33,79 @@ class ReplaySource:
         if fps is not None and not fps > 0:
             raise ValueError(f"fps must be positive, got {fps}")
         quieten()
-        self._paths = _pictures(path)
+        self._path = path
+        self._files = iter(_visible(path))
         self._fps = fps
-        self._started_at = _modified_at(self._paths[0])
+        self._started_at: datetime | None = None
         self._next = 0
+        self._others: list[Path] = []
+        self._skipped: list[PictureError] = []
         self._pending = self._load_next()
         if self._pending is None:
-            raise CameraError(
-                f"{path}: none of its {len(self._paths)} pictures can be decoded; "
-                f"expected whole {', '.join(SUFFIXES)} files"
-            )
+            raise self._nothing()
 
     def read(self) -> Frame | None:
         """Return the next picture that can be decoded, or None after the last."""
-        frame, self._pending = self._pending, None
-        return frame or self._load_next()
+        frame, self._pending = self._pending or self._load_next(), None
+        if frame is None:
+            self._report_end()
+        return frame
 
     def close(self) -> None:
         """End the replay."""
-        self._pending, self._next = None, len(self._paths)
+        self._pending, self._files = None, iter(())
 
     def _load_next(self) -> Frame | None:
-        while self._next < len(self._paths):
-            index, path = self._next, self._paths[self._next]
+        for path in self._files:
+            if path != self._path and not is_meant_as_picture(path):
+                self._others.append(path)
+                continue
+            index = self._next
             self._next += 1
-            image = _decode(path)
-            if image is not None:
-                return self._frame(image, index, path)
-            _log.warning("%s: not a picture that can be decoded: skipped", path)
+            if self._started_at is None:
+                self._started_at = _modified_at(path)
+            try:
+                picture = open_picture(path)
+            except PictureError as error:
+                self._skipped.append(error)
+                if path != self._path:
+                    told = "%s: not a picture that can be decoded (%s): skipped"
+                    _log.warning(told, path, error.reason)
+                continue
+            if picture.moves:
+                _log.warning("%s: this %s moves: its first picture is used", path, picture.form)
+            return self._frame(picture.image, index, path)
         return None
 
     def _frame(self, image: NDArray[np.uint8], index: int, path: Path) -> Frame:
-        if self._fps is None:
+        if self._fps is None or self._started_at is None:
             return Frame(image, index, float(index), _modified_at(path), cut=True, name=path.name)
         t_s = index / self._fps
         captured_at = self._started_at + timedelta(seconds=t_s)
         return Frame(image, index, t_s, captured_at, name=path.name)
+
+    def _report_end(self) -> None:
+        """Say, once, what of the folder was not looked at."""
+        if self._skipped:
+            told = "%s: %d of %d pictures skipped, each named above"
+            _log.info(told, self._path, len(self._skipped), self._next)
+        if files := [path.name for path in self._others if not path.is_dir()]:
+            _log.info("%s: passed over, for they hold no picture: %s", self._path, listed(files))
+        self._skipped, self._others = [], []
+
+    def _nothing(self) -> CameraError:
+        """Say why not one frame can be given."""
+        if self._next == 0:
+            inside = [path.name for path in self._others if path.is_dir()]
+            hint = f"; its subfolders ({listed(inside)}) are not searched: name one"
+            return CameraError(
+                f"{self._path}: holds no picture ({', '.join(FORMS)}){hint if inside else ''}"
+            )
+        first = self._skipped[0]
+        if self._path.is_dir():
+            none = f"{self._path}: none of its {self._next} pictures can be decoded"
+            return CameraError(f"{none}; the first: {first}")
+        return CameraError(f"{first}; expected one of {', '.join(FORMS)}")
 
 
 def natural_key(name: str) -> tuple[tuple[bool, int, str], ...]:
@@ -84,28 +117,14 @@ def natural_key(name: str) -> tuple[tuple[bool, int, str], ...]:
     )
 
 
-def _pictures(path: Path) -> list[Path]:
+def _visible(path: Path) -> list[Path]:
+    """Return the entries of a folder that are not hidden, or the one file, in natural order."""
     try:
         entries = [path] if path.is_file() else list(path.iterdir())
     except OSError as error:
         raise CameraError(f"{path}: can not be read ({error.strerror})") from error
-    visible = [p for p in entries if not p.name.startswith(".")]
-    found = [p for p in visible if p.suffix.lower() in SUFFIXES]
-    if not found:
-        inside = ", ".join(sorted(p.name for p in visible if p.is_dir())[:3])
-        hint = f"; its subfolders ({inside}) are not searched: name one" if inside else ""
-        raise CameraError(f"{path}: holds no picture ({', '.join(SUFFIXES)}){hint}")
-    return sorted(found, key=lambda p: natural_key(p.name))
-
-
-def _decode(path: Path) -> NDArray[np.uint8] | None:
-    try:
-        data = np.fromfile(path, np.uint8)
-        with silenced():  # libpng and libjpeg print their own complaints
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except (OSError, cv2.error):  # a folder called x.png; a header that announces gigapixels
-        return None
-    return None if image is None else to_bgr(image)
+    visible = [entry for entry in entries if entry == path or not entry.name.startswith(".")]
+    return sorted(visible, key=lambda entry: natural_key(entry.name))
 
 
 def _modified_at(path: Path) -> datetime:

@@ -232,9 +232,9 @@ def _path_kind(spec: str, path: Path) -> Kind:
     if spec and path.is_dir():
         return "pictures"
     if spec and path.exists():
-        from edge.sources.replay import SUFFIXES
+        from edge.pictures import is_film, is_meant_as_picture
 
-        return "pictures" if path.suffix.lower() in SUFFIXES else "file"
+        return "pictures" if is_meant_as_picture(path) and not is_film(path) else "file"
     if "/" in spec or path.suffix:
         raise CameraError(f"{spec}: no such file or folder; expected {_EXPECTED}")
     raise ConfigError(f"unknown source {spec!r}; expected {_EXPECTED}")

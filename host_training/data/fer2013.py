@@ -2,16 +2,10 @@
 
 ``fer2013.csv`` has the columns ``emotion,pixels,Usage``; ``icml_face_data.csv`` has blanks in its
 header names; the challenge's ``train.csv`` and ``test_with_emotions.csv`` have no ``Usage``, and
-its ``test.csv`` has no ``emotion`` either. Each may be gzipped.
+its ``test.csv`` has no ``emotion`` either. Blank lines say nothing.
 """
 
-import csv
-import gzip
-import io
 import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.labels import FER2013_EMOTIONS
+from host_training.data.csv_file import open_csv
 from host_training.errors import DataError
 
 SIDE: Final = 48
 PIXELS: Final = SIDE * SIDE
+_EXPECTED: Final = "emotion,pixels,Usage as in fer2013.csv"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +38,7 @@ class Fer2013Rows:
 
 
 def read_fer2013(path: Path) -> Fer2013Rows:
-    """Read a FER2013 CSV, plain or gzipped.
+    """Read a FER2013 CSV, in any of the forms that ``open_csv`` knows.
 
     Raises:
         DataError: missing, damaged, without a needed column, or with a row that is not a picture
@@ -52,10 +48,10 @@ def read_fer2013(path: Path) -> Fer2013Rows:
     images: list[NDArray[np.uint8]] = []
     emotions: list[int] = []
     usage: list[str] = []
-    with _rows(path) as (header, rows), warnings.catch_warnings():
+    with open_csv(path, _EXPECTED) as (header, rows), warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # numpy's word for "not all numbers"
         pixels_at, emotion_at, usage_at = _columns(path, header)
-        for number, row in enumerate(rows, 1):
+        for number, row in rows:
             where = f"{path}: row {number}"
             if len(row) != len(header):
                 raise DataError(f"{where}: {len(row)} columns, the header has {len(header)}")
@@ -73,30 +69,6 @@ def read_fer2013(path: Path) -> Fer2013Rows:
     )
 
 
-@contextmanager
-def _rows(path: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
-    """Open a CSV and translate what can go wrong while it is read."""
-    try:
-        with path.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            binary = gzip.GzipFile(fileobj=raw) if packed else raw
-            with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
-                reader = csv.reader(text)
-                header = [name.strip().lower() for name in next(reader, [])]
-                if not header:
-                    raise DataError(f"{path}: empty; expected a CSV with a header line")
-                yield header, reader
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(
-            f"{path}: truncated or damaged gzip file ({error}); copy it again"
-        ) from error
-    except OSError as error:
-        raise DataError(f"{path}: can not be read ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV text file ({error})") from error
-
-
 def _columns(path: Path, header: list[str]) -> tuple[int, int | None, int | None]:
     """Find pixels, emotion and Usage; a file without labels has no other column than these."""
     unlabelled = set(header) <= {"pixels", "usage"}
@@ -104,7 +76,7 @@ def _columns(path: Path, header: list[str]) -> tuple[int, int | None, int | None
         if name not in header:
             raise DataError(
                 f"{path}: no column {name!r}, its header has {', '.join(header)[:200]}; "
-                "expected emotion,pixels,Usage as in fer2013.csv, or pixels alone as in test.csv"
+                f"expected {_EXPECTED}, or pixels alone as in test.csv"
             )
     emotion_at = None if unlabelled else header.index("emotion")
     return header.index("pixels"), emotion_at, header.index("usage") if "usage" in header else None

@@ -5,7 +5,6 @@ Recognition with Crowd-Sourced Label Distribution", ICMI 2016, and its ``fer2013
 an answer that one person alone gave counts as an outlier and is dropped.
 """
 
-import csv
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.labels import EMOTIONS, FERPLUS_COLUMNS
+from host_training.data.csv_file import open_csv
 from host_training.data.samples import EXCLUDED
 from host_training.errors import DataError
+
+_EXPECTED: Final = "FER+ votes as in fer2013new.csv"
 
 MAJORITY: Final = "majority"
 """The top answer is an emotion and has more than half of the votes that are left."""
@@ -34,24 +36,18 @@ def read_votes(path: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """
     usage: list[str] = []
     votes: list[list[int]] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            columns = _columns(path, next(reader, []))
-            for number, row in enumerate(reader, 1):
-                try:
-                    usage.append(row[columns[0]].strip())
-                    votes.append([int(row[column]) for column in columns[1:]])
-                except (IndexError, ValueError) as error:
-                    raise DataError(
-                        f"{path}: row {number}: not ten numbers of votes ({error})"
-                    ) from error
-                if min(votes[-1]) < 0:
-                    raise DataError(f"{path}: row {number}: negative number of votes")
-    except OSError as error:
-        raise DataError(f"{path}: can not be read ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV text file ({error})") from error
+    with open_csv(path, _EXPECTED) as (header, rows):
+        columns = _columns(path, header)
+        for number, row in rows:
+            try:
+                usage.append(row[columns[0]].strip())
+                votes.append([int(row[column]) for column in columns[1:]])
+            except (IndexError, ValueError) as error:
+                raise DataError(
+                    f"{path}: row {number}: not ten numbers of votes ({error})"
+                ) from error
+            if min(votes[-1]) < 0:
+                raise DataError(f"{path}: row {number}: negative number of votes")
     return tuple(usage), np.array(votes, np.int64).reshape(-1, len(FERPLUS_COLUMNS))
 
 
@@ -103,10 +99,7 @@ def hard_labels(votes: NDArray[np.int64], protocol: str) -> NDArray[np.int64]:
 
 def _columns(path: Path, header: list[str]) -> list[int]:
     """Find ``Usage`` and the vote columns; the published file also names the pictures."""
-    names = [name.strip().lower() for name in header]
     wanted = ["usage", *(name.lower() for name in FERPLUS_COLUMNS)]
-    if missing := [name for name in wanted if name not in names]:
-        raise DataError(
-            f"{path}: no column {', '.join(missing)}; expected FER+ votes as in fer2013new.csv"
-        )
-    return [names.index(name) for name in wanted]
+    if missing := [name for name in wanted if name not in header]:
+        raise DataError(f"{path}: no column {', '.join(missing)}; expected {_EXPECTED}")
+    return [header.index(name) for name in wanted]

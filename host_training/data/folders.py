@@ -1,10 +1,11 @@
 """Folders of class folders, CK+48 and the folders of FER2013 and AffectNet among them."""
 
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 
 from edge.contract.errors import LabelError
 from edge.contract.labels import canonical
+from edge.errors import PictureError
+from edge.pictures import FORMS, form_of, is_meant_as_picture, listed, open_picture
 from host_training.data.fer2013 import SIDE
 from host_training.data.samples import HELD_OUT, TRAINING, VALIDATION
 from host_training.errors import DataError
 
-SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm"})
+_log = logging.getLogger(__name__)
 
 SPLITS: Final = {
     "train": TRAINING,
@@ -48,6 +51,7 @@ class FolderRows:
         split_folders: the split folders, as they are spelt, each with its split; may be empty.
         subjects: who is in each picture, if all names tell.
         ignored: files beside the pictures that are none.
+        skipped: pictures that are damaged or too large.
     """
 
     images: NDArray[np.uint8]
@@ -56,6 +60,7 @@ class FolderRows:
     split_folders: dict[str, str]
     subjects: tuple[str, ...] | None
     ignored: int
+    skipped: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,8 @@ def read_class_folders(path: Path) -> FolderRows:
 
     Raises:
         DataError: no class folder, a folder whose name is no emotion, two of one emotion, split
-            folders beside class folders, a class without a picture, or a picture that can not be
-            read; each by name.
+            folders beside class folders, a class without a picture that can be read, or something
+            else under a picture's name; each by name.
     """
     top = _folders(path, path)
     split_folders = {p.name: SPLITS[_key(p)] for p in top if _key(p) in SPLITS}
@@ -82,18 +87,18 @@ def read_class_folders(path: Path) -> FolderRows:
         classes = _in_split_folders(path, top, split_folders)
     else:
         classes = _classes(top, TRAINING)
-    files: list[Path] = []
-    names: list[str] = []
-    splits: list[str] = []
-    ignored = 0
-    for folder in classes:
-        pictures, others = _pictures(folder.path)
-        files += pictures
-        names += [folder.label] * len(pictures)
-        splits += [folder.split] * len(pictures)
-        ignored += others
-    images = np.stack([_picture(file) for file in files])
-    return FolderRows(images, tuple(names), tuple(splits), split_folders, _subjects(files), ignored)
+    read = [_pictures(folder.path) for folder in classes]
+    files = [file for pictures in read for file in pictures.files]
+    counts = [(folder, len(pictures.files)) for folder, pictures in zip(classes, read, strict=True)]
+    return FolderRows(
+        images=np.stack([image for pictures in read for image in pictures.images]),
+        names=tuple(folder.label for folder, count in counts for _ in range(count)),
+        splits=tuple(folder.split for folder, count in counts for _ in range(count)),
+        split_folders=split_folders,
+        subjects=_subjects(files),
+        ignored=sum(pictures.ignored for pictures in read),
+        skipped=sum(pictures.skipped for pictures in read),
+    )
 
 
 def _key(folder: Path) -> str:
@@ -155,26 +160,55 @@ def _label(folder: Path) -> str:
         raise DataError(f"{folder}: {error}") from error
 
 
-def _pictures(folder: Path) -> tuple[list[Path], int]:
-    """Return the pictures of a class, and how many other things lie beside them."""
+class _Pictures(NamedTuple):
+    """The pictures of one class that can be read, and how many other things lie beside them."""
+
+    files: list[Path]
+    images: list[NDArray[np.uint8]]
+    ignored: int
+    skipped: int
+
+
+def _pictures(folder: Path) -> _Pictures:
+    """Read a class.
+
+    A picture that is damaged or too large is named and left out. Something else under a picture's
+    name is refused: the data set was not copied or downloaded as it should be.
+    """
     things = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-    pictures = [p for p in things if p.suffix.lower() in SUFFIXES and p.is_file()]
-    if not pictures:
-        raise DataError(f"{folder}: no picture in it; expected {', '.join(sorted(SUFFIXES))}")
-    return pictures, len(things) - len(pictures)
+    meant = [p for p in things if p.is_file() and is_meant_as_picture(p)]
+    if not meant:
+        raise DataError(f"{folder}: no picture in it; expected {', '.join(FORMS)}")
+    if others := [p.name for p in things if p not in set(meant)]:
+        _log.info("%s: passed over, for they hold no picture: %s", folder, listed(others))
+    if wrong := [p for p in meant if form_of(p) is None]:
+        raise _misnamed(wrong)
+    read = {file: image for file in meant if (image := _picture(file)) is not None}
+    if not read:
+        raise DataError(f"{folder}: none of its {len(meant)} pictures can be read")
+    return _Pictures(list(read), list(read.values()), len(others), len(meant) - len(read))
 
 
-def _picture(file: Path) -> NDArray[np.uint8]:
-    # Not cv2.imread: it prints to stderr when a file is missing or damaged.
+def _misnamed(files: list[Path]) -> DataError:
+    """Say what the files hold whose names say that they are pictures."""
+    more = f"; so are {listed([file.name for file in files[1:]])}" if len(files) > 1 else ""
     try:
-        data = np.fromfile(file, np.uint8)
-    except OSError as error:
-        raise DataError(f"{file}: can not be read ({error.strerror})") from error
-    colour = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if colour is None:
-        raise DataError(f"{file}: not a readable picture; remove it or copy it again")
+        open_picture(files[0])
+    except PictureError as error:
+        return DataError(f"{error}{more}; remove it or copy it again")
+    return DataError(f"{files[0]}: changes while it is read")
+
+
+def _picture(file: Path) -> NDArray[np.uint8] | None:
+    try:
+        picture = open_picture(file)
+    except PictureError as error:
+        _log.warning("%s: skipped", error)
+        return None
+    if picture.moves:
+        _log.warning("%s: this %s moves: its first picture is used", file, picture.form)
     # Grey as the device makes it; a decoder's own grey differs by a level or two.
-    image = cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
+    image = cv2.cvtColor(picture.image, cv2.COLOR_BGR2GRAY)
     if image.shape != (SIDE, SIDE):
         image = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return np.asarray(image, np.uint8)

@@ -165,6 +165,8 @@ def _form(rows: FolderRows) -> str:
         words.append("CK+ file names with subjects")
     if rows.ignored:
         words.append(f"{rows.ignored} other files beside the pictures ignored")
+    if rows.skipped:
+        words.append(f"{rows.skipped} damaged or too large pictures skipped")
     return ", ".join(words)
 
 

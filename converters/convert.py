@@ -91,8 +91,7 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
     report = measure(request, trained, model, content)
     report = msgspec.structs.replace(report, kernels=kernel_difference(golden, model.step))
     _write_whole(_beside(request.out, "parity.png"), parity_png(report))
-    if not report.passed:
-        _refuse_or_warn(request, report, progress)
+    _refuse_or_warn(request, report, progress)
     progress(f"writing {request.out}")
     metadata = _metadata(request, trained, model, report, calibration)
     encoded = encode_metadata(metadata)
@@ -179,11 +178,17 @@ def _mixed(
 
 
 def _refuse_or_warn(request: ConvertRequest, report: ParityReport, progress: Progress) -> None:
+    for verdict in report.verdicts:
+        if verdict.outcome == "undecided":
+            progress(f"WARNING: {verdict.words}")
+    if report.passed:
+        return
     comparison, gate = report.comparison, request.gate
+    refused = "; ".join(v.words for v in report.verdicts if v.outcome == "refused")
     cost = (
         f"the {request.form} model loses {comparison.drop * 100:.2f} points of accuracy and agrees "
-        f"with Keras on {comparison.agreement:.2%} of {report.dataset.rows:,} rows; allowed are "
-        f"{gate.max_drop * 100:.2f} points and {gate.min_agreement:.2%}"
+        f"with Keras on {comparison.agreement:.2%} of {report.dataset.rows:,} samples; allowed are "
+        f"{gate.max_drop * 100:.2f} points and {gate.min_agreement:.2%}. {refused}"
     )
     if request.force:
         progress(f"FORCED: {cost}")
@@ -191,8 +196,9 @@ def _refuse_or_warn(request: ConvertRequest, report: ParityReport, progress: Pro
     path = _beside(request.out, PARITY)
     _write_whole(path, parity.encode_report(report))
     raise ConversionError(
-        f"{cost}. No bundle was written; {path} tells more. Calibrate on more rows, see "
-        "--debug-layers and --keep-float, try --fp16, or write it all the same with --force"
+        f"{cost}. No bundle was written, {path} says more: see --debug-layers and --keep-float for "
+        "where it is lost, calibrate on more samples, try --fp16, or write it all the same with "
+        "--force"
     )
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 from converters.flatbuffer import read_graph
 from converters.inspect_graph import OperationEntry, operation_entries, operations_table
 from converters.parity import ParityReport, decode_report
+from converters.parity_view import gate_words
 from converters.parity_view import render as render_parity
 from converters.tflite_metadata import FileMetadata, read_file_metadata
 from edge.contract.bundle import FILES, MODEL, PARITY, Bundle
@@ -106,7 +107,7 @@ def render(description: Description, *, every_operation: bool = False) -> Render
         _tensors(description),
         _operations(description),
         *graph,
-        render_parity(description.parity),
+        render_parity(description.parity, gate=False),
     )
 
 
@@ -117,7 +118,7 @@ def _heading(description: Description) -> Table:
         ("bundle", description.path),
         ("digest", description.digest),
         ("model", f"{metadata.name}: {metadata.architecture}, {metadata.quantization}"),
-        ("gate", "NOT met: written with --force" if metadata.forced else "met"),
+        ("gate", _gate(description)),
         ("labels", ", ".join(metadata.labels)),
         ("in the file", _in_the_file(description.file_metadata)),
         ("template", f"{metadata.template_id}, learnt from {metadata.crops} crops"),
@@ -133,6 +134,10 @@ def _heading(description: Description) -> Table:
         # Text, for names may hold brackets, which rich would take for markup.
         grid.add_row(Text(name, style="bold"), Text(value))
     return grid
+
+
+def _gate(description: Description) -> str:
+    return gate_words(description.parity, "written with --force")
 
 
 def _file_metadata(bundle: Bundle) -> FileMetadata | None:

@@ -2,6 +2,7 @@
 
 from converters import parity
 from converters.flatbuffer import read_graph
+from converters.gate import judge
 from converters.latency import Latency, compare_latency
 from converters.model_file import TrainedModel
 from converters.parity import ParityReport
@@ -34,6 +35,7 @@ def measure(
         labels,
         request.temperature_for(trained.run),
     )
+    verdicts = judge(comparison.changes, request.gate)
     reference = content if request.form == "float32" else to_tflite(trained.keras, "float32")
     return ParityReport(
         training_run=trained.run.run_id,
@@ -50,7 +52,8 @@ def measure(
         latency=_latency(request, trained, model, reference),
         comparison=comparison,
         gate=request.gate,
-        passed=comparison.meets(request.gate),
+        verdicts=verdicts,
+        passed=all(verdict.outcome != "refused" for verdict in verdicts),
     )
 
 

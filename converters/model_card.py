@@ -7,6 +7,7 @@ from the metadata and the parity report of the same bundle.
 from typing import Final
 
 from converters.parity import ParityReport
+from converters.parity_view import gate_words
 from edge.contract.metadata import Dataset, Metadata
 
 _LIMITS = """\
@@ -196,6 +197,8 @@ Against the Keras model, on the same rows, run by {report.runtime}: the same ans
 ({comparison.only_keras_right} rows only right before, {comparison.only_tflite_right} only after,
 McNemar's exact p = {comparison.mcnemar_p:.3g}); probabilities differ by
 {comparison.mean_difference:.4f} on average, {comparison.max_difference:.3f} at most.
+
+Gate of the conversion {gate_words(report)}.
 """
 
 

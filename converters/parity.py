@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from converters.errors import ConversionError
 from converters.frameworks import as_structured, quiet
+from converters.gate import Changes, Gate, Verdict
 from converters.latency import Latency
 from converters.model_file import no_mesh
 from converters.statistics import (
@@ -20,29 +21,16 @@ from converters.statistics import (
     Intervals,
     expected_calibration_error,
     figures,
-    mcnemar_exact,
     paired_intervals,
 )
 from edge.contract.errors import BundleError
 from edge.contract.metadata import Dataset, Form
 from edge.contract.quantize import leading, temper
 from edge.emotion_model import EmotionModel
+from host_training.mcnemar import mcnemar_exact
 
 _BATCH: Final = 256
-_SIGNIFICANT: Final = 0.05
 _QUANTILES: Final = (0.5, 0.9, 0.99, 0.999)
-
-
-class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a conversion may cost before no bundle is written.
-
-    Attributes:
-        max_drop: largest loss of accuracy, as a share (0.005 is half a point).
-        min_agreement: smallest share of rows on which both models give the same answer.
-    """
-
-    max_drop: float = 0.005
-    min_agreement: float = 0.97
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,8 +50,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         intervals: of what the conversion changed.
         difference_quantiles: of the largest difference in a row's probabilities, by the share of
             rows that lie below.
+        only_right: by emotion, rows that only the float model answered right, and that only the
+            converted one did.
 
-    The last three are empty in reports of the first schema.
+    The last four are empty in reports of the first schema, the last one in others before the gate
+    knew of chance.
     """
 
     keras: Figures
@@ -77,6 +68,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, int] = {}
     intervals: Intervals | None = None
     difference_quantiles: dict[str, float] = {}
+    only_right: dict[str, tuple[int, int]] = {}
 
     @property
     def drop(self) -> float:
@@ -84,13 +76,15 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return self.keras.accuracy - self.tflite.accuracy
 
     @property
-    def more_than_chance(self) -> bool:
-        """Whether McNemar's test tells the two accuracies apart at the 5 % level."""
-        return self.mcnemar_p < _SIGNIFICANT
-
-    def meets(self, gate: Gate) -> bool:
-        """Tell whether the conversion costs no more than the gate allows."""
-        return self.drop <= gate.max_drop and self.agreement >= gate.min_agreement
+    def changes(self) -> Changes:
+        """What changed, as numbers of samples, for the gate."""
+        pairs = [self.only_right[label] for label in self.rows]
+        return Changes(
+            sizes=tuple(self.rows.values()),
+            lost=tuple(pair[0] for pair in pairs),
+            gained=tuple(pair[1] for pair in pairs),
+            differing=round((1 - self.agreement) * sum(self.rows.values())),
+        )
 
 
 class KernelDifference(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +121,8 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
         latency: against that float32 file; None for the float32 form itself.
         kernels: what another runtime's kernels change; None for float forms and in older reports.
         gate: what was asked for.
-        passed: whether the gate was met.
+        verdicts: on each limit of the gate; empty in older reports, which knew nothing of chance.
+        passed: whether the gate was met: no limit was passed by more than chance.
     """
 
     schema_version: Literal[1, 2] = 2
@@ -146,6 +141,7 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     kernels: KernelDifference | None = None
     comparison: Comparison
     gate: Gate
+    verdicts: tuple[Verdict, ...] = ()
     passed: bool
 
 
@@ -185,8 +181,8 @@ def compare(
     keras_top, tflite_top = leading(keras), leading(tflite)
     keras_right, tflite_right = keras_top == answers, tflite_top == answers
     difference = np.abs(keras.astype(np.float64) - tflite)
-    only_keras = int((keras_right & ~tflite_right).sum())
-    only_tflite = int((tflite_right & ~keras_right).sum())
+    lost, gained = keras_right & ~tflite_right, tflite_right & ~keras_right
+    only_keras, only_tflite = int(lost.sum()), int(gained.sum())
     keras_ece, tflite_ece = (
         expected_calibration_error(temper(given, temperature), answers) for given in (keras, tflite)
     )
@@ -203,6 +199,10 @@ def compare(
         intervals=paired_intervals(answers, keras_top, tflite_top, labels),
         difference_quantiles={
             f"{share:g}": float(np.quantile(difference.max(axis=1), share)) for share in _QUANTILES
+        },
+        only_right={
+            labels[i]: (int(lost[answers == i].sum()), int(gained[answers == i].sum()))
+            for i in np.unique(answers)
         },
     )
 

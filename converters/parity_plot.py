@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from converters.errors import ConversionError
 from converters.parity import ParityReport
-from converters.parity_view import overall_changes, recall_changes
+from converters.parity_view import gate_state, overall_changes, recall_changes
 
 _DPI: Final = 160
 _BEFORE, _AFTER, _LIMIT = "0.7", "#7aa6d6", "#e07a5f"
@@ -30,7 +30,7 @@ def parity_png(report: ParityReport) -> bytes:
     _draw_recalls(recalls, report)
     _draw_changes(changes, report)
     _draw_differences(differences, report)
-    dataset, gate = report.dataset, "met" if report.passed else "NOT met"
+    dataset, gate = report.dataset, gate_state(report)
     figure.suptitle(
         f"{report.quantization} against Keras float, all {dataset.rows:,} rows of {dataset.name} "
         f"{dataset.split}, {report.runtime}: gate {gate}",
@@ -62,8 +62,11 @@ def _draw_changes(axes: Any, report: ParityReport) -> None:
         axes.plot((100 * low, 100 * high), (place, place), color="0.4", lw=1.5)
         axes.plot(100 * (after - before), place, "o", color=_AFTER, mec="0.2", ms=5)
     axes.axvline(0, color="0.2", lw=1)
-    limit = -100 * report.gate.max_drop
-    axes.plot((limit, limit), (-0.4, 0.4), color=_LIMIT, lw=2, label="gate")
+    limits = (report.gate.max_drop, report.gate.max_balanced_drop if report.verdicts else None)
+    for place, limit in enumerate(limits):
+        if limit is not None:
+            axes.plot((-100 * limit,) * 2, (place - 0.4, place + 0.4), color=_LIMIT, lw=2)
+    axes.plot([], [], color=_LIMIT, lw=2, label="gate")
     axes.set_yticks(range(len(changes)), [change.name for change in changes])
     axes.invert_yaxis()
     axes.set(xlabel=f"{report.quantization} less float, points, 95 %")

@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from converters.gate import told_of
 from converters.parity import ParityReport
 from converters.statistics import Interval
 
@@ -27,8 +28,13 @@ class Change(NamedTuple):
     interval: Interval | None
 
 
-def render(report: ParityReport) -> RenderableType:
-    """Lay a report out for a console; without one, rich prints it as plain text."""
+def render(report: ParityReport, *, gate: bool = True) -> RenderableType:
+    """Lay a report out for a console; without one, rich prints it as plain text.
+
+    Args:
+        report: of a conversion.
+        gate: whether to say what the gate says.
+    """
     table = Table("figure", "Keras", report.quantization, "change", "95 % interval")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -40,7 +46,40 @@ def render(report: ParityReport) -> RenderableType:
         Text(f"Parity on all {rows}, protocol {report.protocol}, {report.runtime}"),
         table,
         *(Text(line) for line in _lines(report)),
+        *([Text(f"gate {gate_words(report)}")] if gate else ()),
     )
+
+
+def gate_words(report: ParityReport, how: str = "") -> str:
+    """Say whether the gate was met, and what was measured at each of its limits.
+
+    Args:
+        report: of the conversion.
+        how: what else is to be said of a gate that was not met.
+    """
+    state = gate_state(report)
+    if how and not report.passed:
+        state += f": {how}"
+    return "; ".join((state, *_limits(report)))
+
+
+def gate_state(report: ParityReport) -> str:
+    """Say in a word or two whether the gate was met."""
+    if not report.passed:
+        return "NOT met"
+    unsure = any(verdict.outcome == "undecided" for verdict in report.verdicts)
+    return "met, with a warning" if unsure else "met"
+
+
+def _limits(report: ParityReport) -> list[str]:
+    if report.verdicts:
+        return [verdict.words for verdict in report.verdicts]
+    # An older report's, which took both figures at their word.
+    comparison, gate = report.comparison, report.gate
+    return [
+        told_of("accuracy", comparison.drop, gate.max_drop),
+        told_of("agreement", comparison.agreement, gate.min_agreement),
+    ]
 
 
 def overall_changes(report: ParityReport) -> list[Change]:
@@ -94,8 +133,7 @@ def _lines(report: ParityReport) -> Iterator[str]:
     yield (
         f"same answer on {comparison.agreement:.2%}{within}; only Keras right "
         f"{comparison.only_keras_right}, only {report.quantization} right "
-        f"{comparison.only_tflite_right}, McNemar's exact p = {comparison.mcnemar_p:.3g}: "
-        f"{'more' if comparison.more_than_chance else 'no more'} than chance"
+        f"{comparison.only_tflite_right}, McNemar's exact p = {comparison.mcnemar_p:.3g}, two-sided"
     )
     yield (
         f"probabilities differ by {comparison.mean_difference:.4f} on average, "
@@ -116,8 +154,6 @@ def _lines(report: ParityReport) -> Iterator[str]:
             f"on tflite-runtime's kernels: up to {kernels.steps:g} steps of 1/256 apart, same "
             f"answer on {kernels.same_answers} of {kernels.probes} probes"
         )
-    if not report.passed:
-        yield "the gate is NOT met"
 
 
 def _cost(report: ParityReport) -> str:

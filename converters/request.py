@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from converters.calibrate import DEFAULT_ROWS
+from converters.gate import Gate
 from converters.model_file import RunInfo
-from converters.parity import Gate
 from converters.quantizer import FULL_INT8
 from converters.rows import LabelledImages
 from edge.contract.metadata import Form

@@ -141,20 +141,6 @@ def expected_calibration_error(
     return float(np.abs(gaps).sum() / len(answers))
 
 
-def mcnemar_exact(only_first: int, only_second: int) -> float:
-    """Return the two-sided p value of McNemar's test in its exact, binomial form.
-
-    McNemar, "Note on the sampling error of the difference between correlated proportions or
-    percentages", Psychometrika 1947; in integers, so that no size of sample underflows.
-    """
-    n, smaller = only_first + only_second, min(only_first, only_second)
-    tail = term = 1
-    for i in range(smaller):
-        term = term * (n - i) // (i + 1)  # the binomial coefficient of n over i + 1
-        tail += term
-    return min(1.0, 2 * tail / (1 << n))
-
-
 def _confusions(
     drawn: NDArray[np.int64],
     answer: NDArray[np.integer],

@@ -61,9 +61,22 @@ def convert(
     max_drop: Annotated[
         float, typer.Option(help="Points of accuracy that may be lost.", min=0)
     ] = 0.5,
+    max_balanced_drop: Annotated[
+        float, typer.Option(help="Points of balanced accuracy that may be lost.", min=0)
+    ] = 2.0,
     min_agreement: Annotated[
-        float, typer.Option(help="Share of rows with the same answer.", min=0, max=1)
+        float,
+        typer.Option(help="Share of samples that must keep their answer.", min=0, max=1),
     ] = 0.97,
+    significance: Annotated[
+        float,
+        typer.Option(
+            help="p value at which a loss past a limit is more than chance and refused; above it "
+            "there is a warning. 1 refuses any.",
+            min=0,
+            max=1,
+        ),
+    ] = 0.05,
     calibration_rows: Annotated[
         int, typer.Option(help="Training rows to calibrate on.", min=1)
     ] = 400,
@@ -100,7 +113,7 @@ def convert(
     )
     if out is None and not debug_layers:
         raise ConfigError("no bundle directory to write was given; give --out DIR")
-    from converters.parity import Gate
+    from converters.gate import Gate
     from converters.request import ConvertRequest
 
     screen = console()
@@ -117,7 +130,12 @@ def convert(
         calibration_rows=calibration_rows,
         seed=seed,
         name=name,
-        gate=Gate(max_drop=max_drop / 100, min_agreement=min_agreement),
+        gate=Gate(
+            max_drop=max_drop / 100,
+            max_balanced_drop=max_balanced_drop / 100,
+            min_agreement=min_agreement,
+            significance=significance,
+        ),
         labels=None if model_labels is None else tuple(model_labels.split(",")),
         recipe=recipe,
         keep_float=tuple(keep_float or ()),

@@ -11,9 +11,10 @@ from rich.console import Console
 from converters.convert import convert
 from converters.errors import ConversionError
 from converters.flatbuffer import check_full_int8, check_int8_float_io, read_graph
+from converters.gate import Gate
 from converters.inspect import describe, render
 from converters.model_card import model_card
-from converters.parity import Gate, decode_report
+from converters.parity import decode_report
 from converters.parity_plot import parity_png
 from converters.predict import tflite_probabilities
 from converters.request import ConvertRequest
@@ -236,6 +237,25 @@ def test_a_forced_bundle_is_marked_everywhere(request_int8, fragile_run, tmp_pat
     assert "lost more accuracy" in check.detail
 
 
+def test_what_chance_explains_is_written_with_a_warning(request_int8):
+    """Past a limit and no more than chance: a bundle, and the warning wherever one looks."""
+    told: list[str] = []
+    report = convert(replace(request_int8, gate=Gate(max_drop=-0.1)), told.append)
+    assert report.passed
+    bundle = open_bundle(request_int8.out)
+    assert not bundle.metadata.forced
+    (warning,) = [line for line in told if line.startswith("WARNING: ")]
+    for part in ("points of accuracy", "-10.00 may be lost", "no more than chance", "would decide"):
+        assert part in warning
+    console = Console(file=io.StringIO(), width=300)
+    console.print(render(describe(bundle)))
+    shown = console.file.getvalue()
+    assert shown.count("met, with a warning") == 1
+    card = (request_int8.out / MODEL_CARD).read_text()
+    for text in (shown, card):
+        assert warning.removeprefix("WARNING: ") in text
+
+
 def test_force_marks_nothing_that_meets_the_gate(request_int8):
     """A good conversion is not called a forced one."""
     report = convert(replace(request_int8, force=True))
@@ -267,7 +287,7 @@ def test_a_refused_conversion_leaves_the_older_bundle(request_int8, int8_bundle)
     convert(request_int8)
     older = open_bundle(request_int8.out).digest
     with pytest.raises(ConversionError, match=r"allowed are -100\.00 points"):
-        convert(replace(request_int8, gate=Gate(max_drop=-1)))
+        convert(replace(request_int8, gate=Gate(max_drop=-1, significance=1)))
     assert open_bundle(request_int8.out).digest == older
     kept = ["bundle", "bundle.parity.json", "bundle.parity.png"]
     assert listing(request_int8.out.parent) == kept

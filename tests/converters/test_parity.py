@@ -11,9 +11,9 @@ from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from converters.errors import ConversionError
+from converters.gate import Changes, Gate, judge
 from converters.latency import Latency
 from converters.parity import (
-    Gate,
     ParityReport,
     compare,
     decode_report,
@@ -25,11 +25,11 @@ from converters.parity_view import render
 from converters.statistics import (
     expected_calibration_error,
     figures,
-    mcnemar_exact,
     paired_intervals,
 )
 from edge.contract.metadata import Dataset
 from edge.errors import BundleError
+from host_training.mcnemar import mcnemar_exact
 from host_training.metrics import expected_calibration_error as evaluation_ece
 
 LABELS = ("neutral", "happiness", "surprise", "sadness")
@@ -117,21 +117,93 @@ def test_a_comparison_counts_what_changed():
     assert result.mean_difference == pytest.approx(2 * 2 * 0.6 / 16)
 
 
+def limits(max_drop, min_agreement, max_balanced_drop):
+    return Gate(
+        max_drop=max_drop, min_agreement=min_agreement, max_balanced_drop=max_balanced_drop,
+        significance=1,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("tflite", "gate", "met"),
     [
         ((0, 1, 2, 3), Gate(), True),
-        ((0, 1, 2, 0), Gate(), False),
-        ((0, 1, 2, 0), Gate(max_drop=0.25, min_agreement=0.75), True),
-        ((0, 1, 2, 0), Gate(max_drop=0.2, min_agreement=0.5), False),
-        ((0, 1, 2, 0), Gate(max_drop=1, min_agreement=0.8), False),
+        ((0, 1, 2, 0), Gate(significance=1), False),
+        ((0, 1, 2, 0), limits(0.25, 0.75, 0.25), True),
+        ((0, 1, 2, 0), limits(0.2, 0.5, 0.25), False),
+        ((0, 1, 2, 0), limits(1, 0.8, 0.25), False),
+        ((0, 1, 2, 0), limits(0.25, 0.75, 0.2), False),
     ],
 )
-def test_the_gate_weighs_both_accuracy_and_agreement(tflite, gate, met):
-    """Either limit passed is enough to refuse; a limit itself is still met."""
+def test_each_limit_of_the_gate_is_enough_to_refuse(tflite, gate, met):
+    """Where figures are taken at their word, one limit passed refuses; a limit itself is met."""
     answers = np.array([0, 1, 2, 3])
     result = compare(probabilities(0, 1, 2, 3), probabilities(*tflite), answers, LABELS)
-    assert result.meets(gate) is met
+    assert all(verdict.outcome == "met" for verdict in judge(result.changes, gate)) is met
+
+
+@pytest.mark.parametrize(
+    ("changes", "gate", "outcomes", "needed"),
+    [
+        # 140 samples, one lost: 0.71 points; five such losses would be more than chance.
+        (Changes((70, 70), (1, 0), (0, 0), 1), Gate(), "undecided met met", 700),
+        (Changes((70, 70), (1, 0), (0, 0), 1), Gate(significance=1), "refused met met", None),
+        (Changes((70, 70), (5, 0), (0, 0), 5), Gate(), "refused refused undecided", None),
+        (Changes((70, 70), (4, 0), (0, 0), 4), Gate(), "undecided undecided met", 175),
+        # A fifth of twenty samples is too many other answers for chance, whatever is lost.
+        (Changes((10, 10), (4, 0), (0, 0), 4), Gate(), "undecided undecided refused", 25),
+        # A lost emotion of ten among a thousand is hardly seen in the accuracy.
+        (Changes((990, 10), (0, 5), (0, 0), 5), Gate(), "met refused met", None),
+        (Changes((990, 10), (0, 3), (0, 0), 3), Gate(), "met undecided met", None),
+        # As much gained as lost is no loss, however many answers change.
+        (Changes((500, 500), (40, 0), (40, 0), 90), Gate(), "met met refused", None),
+        (Changes((500, 500), (0, 0), (9, 9), 18), Gate(), "met met met", None),
+    ],
+)
+def test_chance_alone_refuses_no_model(changes, gate, outcomes, needed):
+    """Past a limit and more than chance is refused; past it only is told with what would decide."""
+    verdicts = judge(changes, gate)
+    assert [verdict.outcome for verdict in verdicts] == outcomes.split()
+    for verdict in verdicts:
+        undecided = verdict.outcome == "undecided"
+        assert (verdict.samples_to_decide is not None) is undecided
+        assert (verdict.p > gate.significance) or verdict.outcome != "undecided"
+        assert ("would decide" in verdict.words) is undecided
+    if needed is not None:
+        assert verdicts[0].samples_to_decide == pytest.approx(needed, rel=0.12)
+
+
+@given(st.integers(1, 40), st.integers(0, 40), st.integers(100, 3000))
+@settings(max_examples=30, deadline=None)
+def test_as_many_samples_as_told_would_decide(lost, gained, n):
+    """With that many samples in the same proportions the test is passed, with 5 % fewer hardly."""
+    changes = Changes((n,), (lost,), (gained,), lost + gained)
+    (accuracy, _, _) = judge(changes, Gate(max_drop=0, max_balanced_drop=1, min_agreement=0))
+    if accuracy.outcome != "undecided" or accuracy.samples_to_decide is None:
+        return
+    factor = accuracy.samples_to_decide / n
+    p = mcnemar_exact(round(lost * factor), round(gained * factor), "greater")
+    assert p <= 0.05
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=60))
+@settings(max_examples=50, deadline=None)
+def test_the_gate_judges_the_very_figures_of_the_report(rows):
+    """What is lost and what agrees are the report's own accuracies, recalls and agreement."""
+    answers, first, second = np.array(rows).T
+    result = compare(probabilities(*first), probabilities(*second), answers, LABELS)
+    accuracy, balanced, agreement = judge(result.changes, Gate())
+    assert accuracy.value == pytest.approx(result.drop)
+    lost = result.keras.balanced_accuracy - result.tflite.balanced_accuracy
+    assert balanced.value == pytest.approx(lost)
+    assert agreement.value == pytest.approx(result.agreement)
+
+
+def test_with_equal_emotions_balanced_accuracy_is_judged_as_accuracy():
+    """Of emotions of one size a balanced loss is a plain one, and so is its p value."""
+    accuracy, balanced, _ = judge(Changes((50, 50), (6, 4), (1, 1), 12), Gate())
+    assert balanced.value == pytest.approx(accuracy.value)
+    assert balanced.p == pytest.approx(accuracy.p, abs=0.01)
 
 
 def test_a_model_without_a_softmax_is_refused(keras):
@@ -147,11 +219,12 @@ def test_a_report_of_the_first_schema_is_still_read(compared_report):
     fields["schema_version"] = 1
     for name in ("macs", "latency", "float_size_bytes"):
         del fields[name]
-    for name in ("rows", "intervals", "difference_quantiles"):
+    del fields["verdicts"]
+    for name in ("rows", "intervals", "difference_quantiles", "only_right"):
         del fields["comparison"][name]
     report = decode_report(msgspec.json.encode(fields), "old")
     assert report.comparison.intervals is None
-    assert "accuracy" in as_text(report)
+    assert "gate NOT met; 10.00 points of accuracy lost, 0.50 may be lost; same" in as_text(report)
     with pytest.raises(ConversionError, match="older edgeemo's, without intervals"):
         parity_png(report)
 
@@ -161,8 +234,9 @@ def test_the_table_names_every_figure(compared_report):
     text = as_text(compared_report)
     for part in (
         "balanced accuracy", "macro-F1", "calibration error", "recall neutral (10)", "McNemar",
-        "no more than chance", "same answer on 90.00%", "4,000 bytes (0.25 of the float file's",
-        "1.50 million multiplications", "0.50 of it (0.45 to 0.55)", "the gate is NOT met",
+        "same answer on 90.00%", "4,000 bytes (0.25 of the float file's",
+        "1.50 million multiplications", "0.50 of it (0.45 to 0.55)", "gate NOT met",
+        "10.00 points of accuracy lost, 0.50 may be lost",
     ):  # fmt: skip
         assert part in text
 
@@ -181,7 +255,8 @@ def compared_report():
             pairs=3, threads=1, median_ms=1, float_median_ms=2, ratio=0.5,
             ratio_interval=(0.45, 0.55),
         ),
-        comparison=comparison, gate=Gate(), passed=False,
+        comparison=comparison, gate=Gate(), verdicts=judge(comparison.changes, Gate()),
+        passed=False,
     )  # fmt: skip
 
 

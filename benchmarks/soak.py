@@ -55,6 +55,8 @@ class Sample:
 class EndlessDemo:
     """The demo's scenes by turns, each for one loop, with times that go on."""
 
+    dropped = 0
+
     def __init__(self, scenes: tuple[int, ...] = (1, 2), fps: float = 25.0) -> None:
         frames = round(LOOP_S * fps)
         self._clips = [DemoSource(frames, fps, SIZE_HW, faces=faces) for faces in scenes]

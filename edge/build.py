@@ -17,7 +17,7 @@ from edge.errors import InferenceError
 from edge.first_load import PACKAGED
 from edge.interpreter import runtime_name
 from edge.pipeline import Pipeline
-from edge.protocols import FaceMesher, FrameSource, Sink
+from edge.protocols import CountingSink, FaceMesher, FrameSource, Sink
 from edge.sinks.jsonl import FilePolicy, JsonlSink
 from edge.sinks.nowhere import Nowhere
 from edge.sources.limits import WatchLimits
@@ -47,7 +47,7 @@ class Parts(msgspec.Struct, frozen=True):
     config: Config
     source: FrameSource
     pipeline: Pipeline
-    sink: Sink
+    sink: CountingSink
     log: JsonlSink | None
     facts: dict[str, Any]
     session: str
@@ -76,7 +76,7 @@ def open_parts(
     log = open_log(config.log) if keep_records else None
     if log is not None:
         stack.callback(log.close)
-    sink = open_sink(config.log, log) if log is not None else Nowhere()
+    sink: CountingSink = open_sink(config.log, log) if log is not None else Nowhere()
     stack.callback(sink.close)
     pipeline = open_pipeline(config, bundle)
     held = stack.enter_context(ExitStack())
@@ -206,7 +206,7 @@ def open_log(config: LogConfig) -> JsonlSink:
     return JsonlSink(Path(config.dir), policy)
 
 
-def open_sink(config: LogConfig, log: JsonlSink) -> Sink:
+def open_sink(config: LogConfig, log: JsonlSink) -> CountingSink:
     """Return the log, or the log and the other sinks that are configured.
 
     Raises:

@@ -83,7 +83,7 @@ def run(
     ] = None,
     display: Annotated[bool, typer.Option("--display", help="Show the annotated frames.")] = False,
     save_video: Annotated[
-        Path | None, typer.Option(help="Write the annotated frames to this .mp4 or .avi.")
+        Path | None, typer.Option(help="Write the annotated frames to this .mp4, .webm or .avi.")
     ] = None,
     snapshot: Annotated[
         Path | None, typer.Option(help="Write the most telling annotated frame to this .png.")

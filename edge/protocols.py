@@ -14,6 +14,14 @@ from edge.records import EmotionEstimate, Face, Frame
 class FrameSource(Protocol):
     """Where frames come from."""
 
+    @property
+    def fps(self) -> float | None:
+        """Frames per second, nominally; None where nobody tells, as of unrelated pictures."""
+
+    @property
+    def dropped(self) -> int:
+        """Frames that the source had and did not give: damaged, or nobody had time for them."""
+
     def read(self) -> Frame | None:
         """Return the next frame, or None when the source has ended for good.
 
@@ -30,10 +38,6 @@ class LiveSource(FrameSource, Protocol):
     """A source whose frames come when they come: one can look whether there is any."""
 
     @property
-    def dropped(self) -> int:
-        """Frames that nobody had time for."""
-
-    @property
     def recovers(self) -> bool:
         """Whether reading may go on after a CameraError (but CameraStuckError)."""
 
@@ -43,6 +47,18 @@ class LiveSource(FrameSource, Protocol):
 
     def wait(self, timeout_s: float) -> bool:
         """Return whether ``read`` has something to tell, waiting for it up to ``timeout_s``."""
+
+
+@runtime_checkable
+class RecoveringSource(FrameSource, Protocol):
+    """A source that goes on after a CameraError (but CameraStuckError): it is read on."""
+
+    @property
+    def progress_s(self) -> float:
+        """When it last did anything but wait for native code, on ``time.monotonic``."""
+
+    def stop(self) -> None:
+        """End ``read`` soon, unless native code holds it; may be called by any thread."""
 
 
 class FaceMesher(Protocol):
@@ -95,3 +111,11 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Flush and release; harmless when repeated."""
+
+
+class CountingSink(Sink, Protocol):
+    """The sink of a run: it also tells what it lost."""
+
+    @property
+    def dropped(self) -> int:
+        """Records that it took and could not keep."""

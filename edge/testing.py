@@ -47,8 +47,14 @@ class FakeSource:
         closed: whether ``close`` was called.
     """
 
-    def __init__(self, frames: Sequence[Frame], error: Exception | None = None) -> None:
+    dropped = 0
+    """None is left out."""
+
+    def __init__(
+        self, frames: Sequence[Frame], error: Exception | None = None, fps: float | None = None
+    ) -> None:
         self._frames = list(frames)
+        self.fps = fps
         self._error = error
         self.closed = False
 
@@ -155,6 +161,9 @@ class MemorySink:
         records: in order.
         closed: whether ``close`` was called.
     """
+
+    dropped = 0
+    """None is lost."""
 
     def __init__(self) -> None:
         self.records: list[LogRecord] = []

@@ -39,6 +39,7 @@ class FakeCamera:
         root: a folder where /dev and sysfs shall be played, see ``places``.
 
     Attributes:
+        fps: pictures per second.
         node: where the camera is now, below ``places.dev``.
         opened: how often it was opened.
         open_captures: how many captures are open; a device allows one.
@@ -52,7 +53,7 @@ class FakeCamera:
         root: Path | None = None,
     ) -> None:
         self._scenes = [[kind, count] for kind, count in scenes]
-        self._fps = fps
+        self.fps = fps
         self._start_s = start_s
         self._shown = 0
         self._released = threading.Event()
@@ -132,7 +133,7 @@ class FakeCamera:
             self._scenes.pop(0)
 
     def _frame(self, kind: str) -> Frame:
-        t_s = self._start_s + self._shown / self._fps
+        t_s = self._start_s + self._shown / self.fps
         frame = Frame(
             _picture(kind, self._shown), self._shown, t_s, _EPOCH + timedelta(seconds=t_s)
         )
@@ -156,6 +157,16 @@ class FakeCapture:
     def __init__(self, camera: FakeCamera) -> None:
         self._camera = camera
         self._is_open = True
+
+    @property
+    def fps(self) -> float | None:
+        """The camera's rate."""
+        return self._camera.fps
+
+    @property
+    def dropped(self) -> int:
+        """None is left out."""
+        return 0
 
     def read(self) -> Frame | None:
         """Return the next picture of the play."""

@@ -45,8 +45,7 @@ def measure(config: Config, frames: int) -> tuple[Throughput, Mapping[str, objec
                 f"{parts.facts['source']}: {summary.frames} frames, of which the first {WARM_UP} "
                 "are not counted; choose a longer --source"
             )
-        dropped = getattr(parts.source, "dropped", 0)
-        return stopwatch.result(dropped, summary.records), parts.facts
+        return stopwatch.result(parts.source.dropped, summary.records), parts.facts
 
 
 def _timed(parts: Parts) -> tuple["_Stopwatch", Parts]:

@@ -1,6 +1,7 @@
 """An annotated video file: it appears whole, or not at all."""
 
 import math
+import os
 from pathlib import Path
 from typing import Final
 
@@ -9,48 +10,70 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ConfigError, SinkError
+from edge.native_path import NativePath
+from edge.preview.encoders import SUFFIXES, Encoder, open_encoder
 from edge.sources.native import quieten
 
-_CODECS: Final = {".mp4": "mp4v", ".avi": "MJPG"}
+_LONGEST_GAP_S: Final = 60.0
+"""A camera that was away for longer is not worth more of a film."""
+_STILL_S: Final = 1.0
 
 
 class VideoFile:
-    """Writes pictures to an ``.mp4`` (MPEG-4) or ``.avi`` (MJPEG) file.
+    """Writes pictures to a film, each at its own time: ``.mp4``, ``.webm`` or ``.avi``.
 
-    The size is that of the first picture; others are fitted into it with black borders. The file
-    grows under a hidden name beside the final one and is renamed when closed.
+    The size is that of the first picture; others are fitted into it with black borders. The first
+    picture is at 0 s. The last one is seen for a frame's time. The film grows under a hidden name
+    beside the final one and is renamed when closed.
 
     Args:
         path: the file to make; an existing one is replaced at the end.
-        fps: the rate it will play at.
+        fps: the rate of its frames, where they have one.
+
+    Attributes:
+        description: what was written, in words; empty until then.
 
     Raises:
         ConfigError: another suffix, a directory, no such folder, or a rate that is not positive.
         SinkError: the folder can not be written to.
     """
 
-    def __init__(self, path: Path, fps: float) -> None:
+    def __init__(self, path: Path, fps: float | None = None) -> None:
         _check(path, fps)
         self.path = path
+        self.description = ""
         self._fps = fps
-        self._partial = path.with_name(f".{path.stem}.part{path.suffix}")
-        self._writer: cv2.VideoWriter | None = None
+        # Short and plain: a name of the longest length has no room for an addition.
+        self._partial = path.with_name(f".edgeemo-{os.getpid()}.part{path.suffix.lower()}")
+        self._encoder: Encoder | None = None
         self._size_wh = (0, 0)
+        self._t_s: float | None = None
+        self._film_s = 0.0
+        self._step_s: float | None = None
         try:
             self._partial.open("wb").close()
             self._partial.unlink()
+            self._folder = NativePath(path.parent)
         except OSError as error:
             raise SinkError(f"{path}: can not be written ({error.strerror})") from error
 
-    def write(self, picture: NDArray[np.uint8]) -> None:
-        """Append a picture, BGR uint8 ``(H, W, 3)``.
+    def write(self, picture: NDArray[np.uint8], t_s: float) -> None:
+        """Append a picture, BGR uint8 ``(H, W, 3)``, of the moment ``t_s``; times rise.
 
         Raises:
-            SinkError: OpenCV can not write such a video.
+            SinkError: such a film can not be written, or the disk is full.
         """
-        if self._writer is None:
-            self._writer = self._open(picture)
-        self._writer.write(_fitted(picture, self._size_wh))
+        if self._encoder is None:
+            height, width = picture.shape[:2]
+            # Films store colour at half size: odd sizes lose their last row or column.
+            self._size_wh = (max(2, width - width % 2), max(2, height - height % 2))
+            name = f"{self._folder}/{self._partial.name}"
+            self._encoder = open_encoder(self.path, name, self._size_wh, self._fps)
+        if self._t_s is not None:
+            self._step_s = min(max(t_s - self._t_s, 0.0), _LONGEST_GAP_S)
+            self._film_s += self._step_s
+        self._t_s = t_s
+        self._encoder.add(_fitted(picture, self._size_wh), self._film_s)
 
     def close(self) -> None:
         """Finish the file and give it its name; without a picture there will be none.
@@ -58,52 +81,55 @@ class VideoFile:
         Raises:
             SinkError: the disk refused a part of it; nothing is left.
         """
-        writer, self._writer = self._writer, None
-        if writer is None:
-            return
-        writer.release()
+        encoder, self._encoder = self._encoder, None
         try:
-            _check_readable(self._partial)
-            self._partial.replace(self.path)
+            if encoder is not None:
+                self._finish(encoder)
         except OSError as error:
             raise SinkError(f"{self.path}: can not be written ({error.strerror})") from error
         finally:
+            self._folder.close()
             self._partial.unlink(missing_ok=True)
 
-    def _open(self, picture: NDArray[np.uint8]) -> cv2.VideoWriter:
-        quieten()
-        height, width = picture.shape[:2]
-        # MPEG-4 stores colour at half size: odd sizes lose their last row or column.
-        self._size_wh = (max(2, width - width % 2), max(2, height - height % 2))
-        code = cv2.VideoWriter.fourcc(*_CODECS[self.path.suffix.lower()])
-        writer = cv2.VideoWriter(str(self._partial), cv2.CAP_FFMPEG, code, self._fps, self._size_wh)
-        if not writer.isOpened():
-            self._partial.unlink(missing_ok=True)
+    def _finish(self, encoder: Encoder) -> None:
+        end_s = self._film_s + self._last_s()
+        encoder.finish(end_s)
+        readable = _frames_in(f"{self._folder}/{self._partial.name}")
+        if readable < encoder.written:
             raise SinkError(
-                f"{self.path}: OpenCV can not write {width}x{height} video here; "
-                "try the other of .mp4 and .avi"
+                f"{self.path}: only {readable} of {encoder.written} frames got to the disk; is the "
+                "disk full? The film is removed: make room, or write it elsewhere"
             )
-        return writer
+        self._partial.replace(self.path)
+        width, height = self._size_wh
+        self.description = f"{encoder.codec}, {width}x{height}, {end_s:.1f} s"
+
+    def _last_s(self) -> float:
+        """Return how long the last picture is seen."""
+        return 1 / self._fps if self._fps else self._step_s or _STILL_S
 
 
-def _check(path: Path, fps: float) -> None:
-    if path.suffix.lower() not in _CODECS:
-        raise ConfigError(f"{path}: expected a video file name ending in {' or '.join(_CODECS)}")
+def _check(path: Path, fps: float | None) -> None:
+    if path.suffix.lower() not in SUFFIXES:
+        expected = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        raise ConfigError(f"{path}: expected a video file name ending in {expected}")
     if path.is_dir():
         raise ConfigError(f"{path}: is a directory; name a file in it")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no directory {path.parent}")
-    if not (math.isfinite(fps) and fps > 0):
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
         raise ConfigError(f"{path}: the frame rate must be positive, got {fps}")
 
 
-def _check_readable(path: Path) -> None:
-    """Open what was written: OpenCV's writer does not tell of a full disk."""
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    readable = capture.isOpened() and capture.read()[0]
+def _frames_in(name: str) -> int:
+    """Count what can be read of a film, undecoded: writers do not tell of every full disk."""
+    quieten()
+    capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+    count = 0
+    while capture.isOpened() and capture.grab():
+        count += 1
     capture.release()
-    if not readable:
-        raise OSError(0, "the video is damaged; is the disk full?")
+    return count
 
 
 def _fitted(picture: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:

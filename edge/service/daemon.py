@@ -13,7 +13,7 @@ from edge.config import ThermalConfig
 from edge.contract.logrecord import LogRecord
 from edge.errors import CameraError, EdgeEmoError, SinkError
 from edge.pipeline import Pipeline
-from edge.protocols import FrameSource, Sink
+from edge.protocols import CountingSink, FrameSource
 from edge.records import Frame, FrameResult
 from edge.service.attend import attended, is_capturing
 from edge.service.notify import Notifier
@@ -104,7 +104,7 @@ class Service:
         self,
         source: FrameSource,
         pipeline: Pipeline,
-        sink: Sink,
+        sink: CountingSink,
         reporter: Reporter,
         listeners: Sequence[Listener] = (),
         supervision: Supervision | None = None,
@@ -166,7 +166,7 @@ class Service:
             self._began_s = time.monotonic()
             result = self._pipeline.process(frame)
             self._t_s = frame.t_s
-            dropped = getattr(self._source, "dropped", 0)
+            dropped = self._source.dropped
             limit = self._governor.fps_limit
             self._write(self._reporter.frame(result, dropped, self._lost(), limit))
             for listener in self._listeners:
@@ -279,7 +279,7 @@ class Service:
 
     def _lost(self) -> int:
         """Return how many records were refused by the sink, or dropped inside it."""
-        return self._dropped_records + int(getattr(self._sink, "dropped", 0))
+        return self._dropped_records + self._sink.dropped
 
     def _write(self, records: Iterable[LogRecord]) -> None:
         """Write records; one that the disk refuses is counted, and the camera goes on."""

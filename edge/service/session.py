@@ -4,8 +4,7 @@ import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from edge.build import Parts, open_parts, renewed
 from edge.records import FrameResult
@@ -16,8 +15,8 @@ from edge.service.reporter import Reporter, ReporterConfig
 from edge.service.signals import signals_heeded
 from edge.service.thermal import Governor
 
-_FALLBACK_FPS = 25.0
-"""The rate of a saved video when the source does not tell its own, as a folder does not."""
+if TYPE_CHECKING:
+    from edge.preview.video import VideoFile
 
 
 def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
@@ -52,7 +51,8 @@ def run_parts(
         EdgeEmoError: a part failed on the way, or an output can not be opened.
     """
     parts = opened.pop()
-    listeners = [*_open_outputs(parts, request, stack), *extra]
+    listeners, video = _open_outputs(parts, request, stack)
+    listeners += extra
     if sys.stderr.isatty():
         listeners.append(_status(stack))
     governor = Governor(parts.config.thermal)
@@ -70,7 +70,13 @@ def run_parts(
     with signals_heeded(service):
         summary = service.run(facts, request.max_frames)
     stack.close()  # finishes the video and the snapshot before their paths are printed
-    _print_summary(summary, log_path, request, screen)
+    picture = request.snapshot if request.snapshot and request.snapshot.exists() else None
+    written = {
+        "log": str(log_path or ""),
+        "video": f"{video.path} ({video.description})" if video and video.description else "",
+        "picture": str(picture or ""),
+    }
+    _print_summary(summary, written, screen)
     return summary
 
 
@@ -103,8 +109,11 @@ def reporter_for(parts: Parts) -> Reporter:
     )
 
 
-def _open_outputs(parts: Parts, request: RunRequest, stack: ExitStack) -> list[Listener]:
+def _open_outputs(
+    parts: Parts, request: RunRequest, stack: ExitStack
+) -> tuple[list[Listener], "VideoFile | None"]:
     listeners: list[Listener] = []
+    video = None
     if request.snapshot:
         from edge.preview.snapshot import Snapshot
 
@@ -115,9 +124,10 @@ def _open_outputs(parts: Parts, request: RunRequest, stack: ExitStack) -> list[L
         from edge.preview.overlay import draw
         from edge.preview.video import VideoFile
 
-        video = VideoFile(request.save_video, getattr(parts.source, "fps", _FALLBACK_FPS))
+        video = VideoFile(request.save_video, parts.source.fps)
         stack.callback(video.close)
-        listeners.append(_always(lambda result: video.write(draw(result))))
+        write = video.write
+        listeners.append(_always(lambda result: write(draw(result), result.frame.t_s)))
     if request.display:
         from edge.preview.overlay import draw
         from edge.preview.window import Window
@@ -125,7 +135,7 @@ def _open_outputs(parts: Parts, request: RunRequest, stack: ExitStack) -> list[L
         window = Window("edgeemo")
         stack.callback(window.close)
         listeners.append(lambda result: window.show(draw(result)))
-    return listeners
+    return listeners, video
 
 
 def _always(action: Callable[[FrameResult], object]) -> Listener:
@@ -151,9 +161,7 @@ def _status(stack: ExitStack) -> Listener:
     return listener
 
 
-def _print_summary(
-    summary: RunSummary, log_path: Path | None, request: RunRequest, screen: TextIO
-) -> None:
+def _print_summary(summary: RunSummary, written: Mapping[str, str], screen: TextIO) -> None:
     rows = {
         "frames": str(summary.frames),
         "tracks": str(summary.tracks),
@@ -163,9 +171,7 @@ def _print_summary(
         "records": str(summary.records),
         "lost records": str(summary.dropped_records or ""),
         "ended by": summary.reason,
-        "log": str(log_path or ""),
-        "video": _if_written(request.save_video),
-        "picture": _if_written(request.snapshot),
+        **written,
     }
     for name, text in rows.items():
         if text:
@@ -177,7 +183,3 @@ def _shares(weights: Mapping[str, float]) -> str:
     total = sum(weights.values())
     ranked = sorted(weights.items(), key=lambda item: -item[1])
     return ", ".join(f"{label} {w / total:.0%}" for label, w in ranked if w) or "-"
-
-
-def _if_written(path: Path | None) -> str:
-    return str(path) if path and path.exists() else ""

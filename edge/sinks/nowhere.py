@@ -6,6 +6,9 @@ from edge.contract.logrecord import LogRecord
 class Nowhere:
     """Takes every record and keeps none."""
 
+    dropped = 0
+    """None is lost that should have been kept."""
+
     def write(self, record: LogRecord) -> None:
         """Forget ``record``."""
 

@@ -71,7 +71,7 @@ class DemoSource:
         if faces not in SCENES:
             raise ValueError(f"faces must be one of {', '.join(map(str, SCENES))}, got {faces}")
         self.frames = frames
-        self.fps = fps
+        self.fps: float = fps
         self.size_hw = size_hw
         self.ways = tuple(Choreography(way, size_hw) for way in SCENES[faces])
         self.moods = moods
@@ -86,6 +86,11 @@ class DemoSource:
             self._cameos += [_cameo(surprise.photo(share))[0] for share in shares]
         self._backdrop = _backdrop(size_hw)
         self._next = 0
+
+    @property
+    def dropped(self) -> int:
+        """None: every frame is given."""
+        return 0
 
     def read(self) -> Frame | None:
         """Return the next frame, or None after the last."""

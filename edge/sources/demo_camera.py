@@ -22,6 +22,16 @@ class DemoCamera:
         self._next = 0
         self._closed = False
 
+    @property
+    def fps(self) -> float | None:
+        """The clip's rate."""
+        return self._demo.fps
+
+    @property
+    def dropped(self) -> int:
+        """None: frames nobody came for in time were never rendered."""
+        return 0
+
     def read(self) -> Frame | None:
         """Wait until the next frame is due and return it; None once closed."""
         if self._closed:

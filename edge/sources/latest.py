@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from edge.errors import CameraError, CameraStuckError
-from edge.protocols import FrameSource
+from edge.protocols import FrameSource, RecoveringSource
 from edge.records import Frame
 
 _log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class LatestFrame:
     A camera must be read as fast as it delivers: its driver queues frames, and a slow pipeline
     would otherwise work on ever older ones. Frames that nobody had time for are counted in
     ``dropped``. An error of the source reaches the reader, after the last good frame. It ends the
-    thread, unless the source ``recovers`` (``ReconnectingSource``): then reading goes on.
+    thread, unless the source is a ``RecoveringSource``: then reading goes on.
 
     Args:
         source: read and closed by the thread alone, for OpenCV's captures are not thread-safe.
@@ -33,6 +33,7 @@ class LatestFrame:
 
     def __init__(self, source: FrameSource, stall_s: float = STALL_S) -> None:
         self._source = source
+        self._recovering = source if isinstance(source, RecoveringSource) else None
         self._stall_s = stall_s
         self._changed = threading.Condition()
         self._newest: Frame | None = None
@@ -47,15 +48,20 @@ class LatestFrame:
         self._thread.start()
 
     @property
+    def fps(self) -> float | None:
+        """The source's own rate."""
+        return self._source.fps
+
+    @property
     def dropped(self) -> int:
-        """Frames that were replaced by a newer one before anybody read them."""
+        """Frames that were replaced by a newer one before anybody read them, and the source's."""
         with self._changed:
-            return self._dropped
+            return self._dropped + self._source.dropped
 
     @property
     def recovers(self) -> bool:
         """Whether reading may go on after a CameraError."""
-        return bool(getattr(self._source, "recovers", False))
+        return self._recovering is not None
 
     @property
     def progress_s(self) -> float:
@@ -65,7 +71,8 @@ class LatestFrame:
         and looked for, is progress. Who restarts the process goes by it.
         """
         with self._changed:
-            return max(self._progress_s, getattr(self._source, "progress_s", 0.0))
+            inner_s = self._recovering.progress_s if self._recovering is not None else 0.0
+            return max(self._progress_s, inner_s)
 
     def wait(self, timeout_s: float) -> bool:
         """Return whether ``read`` has something to tell, waiting for it up to ``timeout_s``."""
@@ -98,9 +105,8 @@ class LatestFrame:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        stop = getattr(self._source, "stop", None)
-        if stop is not None:
-            stop()
+        if self._recovering is not None:
+            self._recovering.stop()
         self._thread.join(_JOIN_S)
         if self._thread.is_alive():
             _log.warning("the camera does not answer: its thread is left behind")

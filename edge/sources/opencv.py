@@ -51,7 +51,7 @@ class OpenCvFile:
             raise CameraError(f"{path}: can not be read ({error.strerror})") from error
         self._capture = _open(str(path), cv2.CAP_FFMPEG)
         self._announced = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.fps = _plausible_fps(self._capture.get(cv2.CAP_PROP_FPS))
+        self.fps: float = _plausible_fps(self._capture.get(cv2.CAP_PROP_FPS)) or _FALLBACK_FPS
         self._index = 0
         self._t_s = -math.inf
         self._pending = self._decode()
@@ -62,6 +62,11 @@ class OpenCvFile:
                 "expected a whole video file (a recording that was cut off has no index: "
                 "record again, or repair it with ffmpeg)"
             )
+
+    @property
+    def dropped(self) -> int:
+        """Frames that could not be decoded."""
+        return 0
 
     def read(self) -> Frame | None:
         """Return the next frame, or None at the end; a file that breaks off is logged."""
@@ -104,10 +109,16 @@ class _Live:
     """What camera and stream share: frames stamped on arrival, and an error when they stop."""
 
     def __init__(self, name: str, capture: cv2.VideoCapture) -> None:
+        self.fps = _plausible_fps(capture.get(cv2.CAP_PROP_FPS))
         self._name = name
         self._capture = capture
         self._index = 0
         self._t_s = -math.inf
+
+    @property
+    def dropped(self) -> int:
+        """None that OpenCV tells of."""
+        return 0
 
     def read(self) -> Frame | None:
         """Wait for the next frame; see ``edge.protocols.FrameSource``."""
@@ -225,8 +236,8 @@ def _read(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
         raise CameraError(f"a picture that is none: {error}") from error
 
 
-def _plausible_fps(fps: float) -> float:
-    return fps if math.isfinite(fps) and 0 < fps <= 1000 else _FALLBACK_FPS
+def _plausible_fps(fps: float) -> float | None:
+    return fps if math.isfinite(fps) and 0 < fps <= 1000 else None
 
 
 def _check_device(path: Path) -> None:

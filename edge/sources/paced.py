@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from edge.protocols import FrameSource
 from edge.records import Frame
@@ -17,7 +17,7 @@ class Paced:
     One that is late is given at once, and those after it are timed from there: nothing is dropped.
 
     Args:
-        source: what is slowed down; its other attributes show through.
+        source: what is slowed down.
         clock, sleep: those of ``time``.
     """
 
@@ -31,6 +31,16 @@ class Paced:
         self._clock = clock
         self._sleep = sleep
         self._offset_s: float | None = None
+
+    @property
+    def fps(self) -> float | None:
+        """The source's rate."""
+        return self._source.fps
+
+    @property
+    def dropped(self) -> int:
+        """Frames that the source left out; none are here."""
+        return self._source.dropped
 
     def read(self) -> Frame | None:
         """Return the next frame, when it is time; None at the end.
@@ -52,6 +62,3 @@ class Paced:
     def close(self) -> None:
         """Release the source."""
         self._source.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)

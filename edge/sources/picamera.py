@@ -57,6 +57,7 @@ class PiCamera:
     ) -> None:
         self._frame_timeout_s = frame_timeout_s
         self._stop_timeout_s = stop_timeout_s
+        self._fps = fps
         self._index = 0
         self._t_s = -math.inf
         library = _library()
@@ -72,6 +73,16 @@ class PiCamera:
         except CameraError:
             self.close()
             raise
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second that were asked for."""
+        return self._fps
+
+    @property
+    def dropped(self) -> int:
+        """None that is known of."""
+        return 0
 
     def read(self) -> Frame | None:
         """Wait for the next frame; None once closed.

@@ -84,6 +84,16 @@ class WatchedSource:
         self._watch = PictureWatch(limits)
         self._is_ill = False
 
+    @property
+    def fps(self) -> float | None:
+        """The source's rate."""
+        return self._source.fps
+
+    @property
+    def dropped(self) -> int:
+        """Frames that the source left out."""
+        return self._source.dropped
+
     def read(self) -> Frame | None:
         """Return the next frame; see ``edge.protocols.FrameSource``."""
         frame = self._source.read()

@@ -73,9 +73,6 @@ class ReconnectingSource:
         pauser: who waits.
     """
 
-    recovers: Final = True
-    """After a CameraError it goes on; ``LatestFrame`` and the service read on."""
-
     def __init__(
         self,
         open_camera: Callable[[], FrameSource],
@@ -96,8 +93,21 @@ class ReconnectingSource:
         self._size_hw: tuple[int, int] | None = None
         self._opened_s: float | None = None
         self._reason = ""
+        self._dropped = 0
         self.progress_s = time.monotonic()
         """When it last did anything but wait for native code; monotonic seconds."""
+
+    @property
+    def fps(self) -> float | None:
+        """The rate of the camera that is open now; None while there is none."""
+        source = self._source
+        return source.fps if source is not None else None
+
+    @property
+    def dropped(self) -> int:
+        """Frames that the camera left out, however often it was opened."""
+        source = self._source
+        return self._dropped + (source.dropped if source is not None else 0)
 
     def read(self) -> Frame | None:
         """Return the next good frame, however long that takes; None once stopped.
@@ -190,6 +200,7 @@ class ReconnectingSource:
         source, self._source = self._source, None
         if source is None:
             return
+        self._dropped += source.dropped
         try:
             source.close()
         except CameraStuckError:

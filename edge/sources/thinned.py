@@ -1,7 +1,5 @@
 """Every n-th frame of a source, for boards that can not keep up and questions that need no more."""
 
-from typing import Any
-
 import msgspec
 
 from edge.protocols import FrameSource
@@ -12,7 +10,7 @@ class EveryNth:
     """Gives the first frame of a source and then every n-th; their numbers and times stay.
 
     Args:
-        source: what is thinned; its other attributes show through.
+        source: what is thinned.
         n: 2 or more; one frame of so many is given.
     """
 
@@ -22,9 +20,14 @@ class EveryNth:
         self._has_begun = False
 
     @property
-    def fps(self) -> float:
+    def fps(self) -> float | None:
         """Frames given per second, where the source tells its own rate."""
-        return float(self._source.fps) / self._n  # type: ignore[attr-defined]
+        return None if self._source.fps is None else self._source.fps / self._n
+
+    @property
+    def dropped(self) -> int:
+        """Frames that the source left out; those between two n-th ones are nobody's loss."""
+        return self._source.dropped
 
     def read(self) -> Frame | None:
         """Return the next frame that is not left out; None at the end.
@@ -49,6 +52,3 @@ class EveryNth:
     def close(self) -> None:
         """Release the source."""
         self._source.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)

@@ -63,7 +63,7 @@ def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> RunSum
     hub = Hub(
         _about(parts),
         frames=view.frames,
-        dropped=lambda: getattr(source, "dropped", 0),
+        dropped=lambda: source.dropped,
         lost_records=lambda: None if log is None else log.dropped,
     )
     parts = msgspec.structs.replace(parts, sink=Witness(parts.sink, hub))

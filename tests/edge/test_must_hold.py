@@ -112,6 +112,7 @@ class _Camera:
     """Thirty frames a second, stamped when they are taken."""
 
     fps = 30.0
+    dropped = 0
 
     def __init__(self) -> None:
         self._started_s = time.monotonic()

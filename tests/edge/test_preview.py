@@ -218,7 +218,7 @@ def test_video_appears_whole_at_close(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     video = VideoFile(path, 12.5)
     for index in range(8):
-        video.write(np.full((48, 64, 3), 20 * index + 40, np.uint8))
+        video.write(np.full((48, 64, 3), 20 * index + 40, np.uint8), index / 12.5)
     assert not path.exists()
     video.close()
     video.close()
@@ -239,7 +239,7 @@ def test_existing_video_stays_until_the_new_one_is_whole(tmp_path: Path) -> None
     VideoFile(path, 25).close()
     assert path.read_bytes() == b"older"
     video = VideoFile(path, 25)
-    video.write(_noise(0))
+    video.write(_noise(0), 0.0)
     assert path.read_bytes() == b"older"
     video.close()
     assert len(_read_back(path)) == 1
@@ -248,8 +248,8 @@ def test_existing_video_stays_until_the_new_one_is_whole(tmp_path: Path) -> None
 def test_pictures_of_other_sizes_are_fitted(tmp_path: Path) -> None:
     """Later pictures of any size are fitted into the first one's size, odd sizes included."""
     video = VideoFile(tmp_path / "out.avi", 25)
-    for size_hw in ((49, 65), (49, 65), (200, 50), (3, 3), (48, 64)):
-        video.write(np.full((*size_hw, 3), 200, np.uint8))
+    for index, size_hw in enumerate(((49, 65), (49, 65), (200, 50), (3, 3), (48, 64))):
+        video.write(np.full((*size_hw, 3), 200, np.uint8), index / 25)
     video.close()
     pictures = _read_back(tmp_path / "out.avi")
     assert [picture.shape for picture in pictures] == [(48, 64, 3)] * 5
@@ -261,8 +261,8 @@ def test_pictures_of_other_sizes_are_fitted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "fps", "reason"),
     [
-        ("out.txt", 25, "ending in .mp4 or .avi"),
-        ("out", 25, "ending in .mp4 or .avi"),
+        ("out.txt", 25, "ending in .mp4, .webm or .avi"),
+        ("out", 25, "ending in .mp4, .webm or .avi"),
         ("folder.mp4", 25, "is a directory"),
         ("gone/out.mp4", 25, "there is no directory"),
         ("out.mp4", 0, "must be positive"),
@@ -282,19 +282,107 @@ def test_unwritable_folder_is_said_at_once() -> None:
         VideoFile(Path("/proc/out.mp4"), 25)
 
 
-def test_full_disk_leaves_no_half_video(tmp_path: Path) -> None:
-    """When the disk refuses the end of the video, there is an error and no file."""
+def _play(path: Path) -> list[tuple[float, float]]:
+    """Return when each picture of a film is shown, in seconds, and its mean brightness."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    shown = []
+    while (read := capture.read())[0]:
+        shown.append((capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, float(read[1].mean())))
+    capture.release()
+    return shown
+
+
+STEADY_5 = [index / 5 for index in range(30)]
+BURSTS = [0.0, 0.04, 0.08, 0.12, 1.0, 1.04, 1.08, 2.5, 2.54, 2.96]
+LIVE_15 = [1000 + index / 15.5 for index in range(31)]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".avi"])
+@pytest.mark.parametrize(
+    ("times", "fps", "lasts_s"),
+    [
+        (STEADY_5, 5.0, 6.0),
+        (BURSTS, 10 / 3, 3.0),
+        (BURSTS, None, 3.4),
+        (LIVE_15, 30.0, 2.0),
+        (LIVE_15, None, 2.0),
+        ([0.0, 1.0, 2.0], None, 3.0),
+        ([7.0], None, 1.0),
+        ([0.0, 0.04, 4000.0], 25.0, 60.0),
+    ],
+    ids=["5 fps", "VFR", "VFR, no rate", "slow camera", "no rate", "stills", "one", "away"],
+)
+def test_a_film_takes_as_long_as_what_it_shows(
+    tmp_path: Path, suffix: str, times: list[float], fps: float | None, lasts_s: float
+) -> None:
+    """Each picture is seen at its own time, whatever the rate; a camera's absence is cut short."""
+    path = tmp_path / f"out{suffix}"
+    video = VideoFile(path, fps)
+    for index, t_s in enumerate(times):
+        video.write(np.full((48, 64, 3), 30 + 7 * index, np.uint8), t_s)
+    video.close()
+    assert float(video.description.split()[-2]) == pytest.approx(lasts_s, abs=0.35)
+    shown = _play(path)
+    grid_s = 1 / (fps or 25)
+    at_s = np.array([t_s for t_s, _ in shown])
+    assert at_s[0] == 0
+    assert at_s[-1] <= lasts_s + 2 * grid_s
+    for index, t_s in enumerate(times[:-1]):
+        middle_s = (t_s + times[index + 1]) / 2 - times[0]
+        if times[index + 1] - t_s < 2 * grid_s or middle_s > lasts_s:
+            continue  # shorter than the coarsest writer's steps
+        seen = shown[int(np.searchsorted(at_s, middle_s + 1e-3)) - 1]
+        assert seen[1] == pytest.approx(30 + 7 * index, abs=4)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".avi"])
+def test_full_disk_leaves_no_half_video(tmp_path: Path, suffix: str) -> None:
+    """When the disk refuses a part of the video, there is an error and no file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    video = VideoFile(tmp_path / "out.mp4", 25)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, hard))
     try:
-        for index in range(40):
-            video.write(_noise(index, (120, 160)))
+        video = VideoFile(tmp_path / f"out{suffix}", 25)
+
+        def write_all() -> None:
+            try:
+                for index in range(60):
+                    video.write(_noise(index, (240, 320)), index / 25)
+            finally:
+                video.close()
+
         with pytest.raises(SinkError, match="disk full"):
-            video.close()
+            write_all()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_a_browser_can_play_what_is_written(tmp_path: Path, suffix: str) -> None:
+    """H.264 or VP9, as the description says; the index of an MP4 is where the file says."""
+    video = VideoFile(tmp_path / f"out{suffix}", 25)
+    for index in range(5):
+        video.write(_noise(index), index / 25)
+    video.close()
+    capture = cv2.VideoCapture(str(tmp_path / f"out{suffix}"), cv2.CAP_FFMPEG)
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode()
+    capture.release()
+    codec = {"avc1": "H.264", "h264": "H.264", "vp09": "VP9", "VP90": "VP9"}[code]
+    assert video.description == f"{codec}, 64x48, 0.2 s"
+
+
+@pytest.mark.parametrize(
+    "name", ["k\udce9.mp4", "-x.avi", "12:30.mp4", "%03d.avi", "a\nb.mp4", "x" * 251 + ".avi"]
+)
+def test_any_name_can_be_written(tmp_path: Path, name: str) -> None:
+    """Bytes that are no UTF-8, dashes, colons, patterns, line breaks, the longest names."""
+    folder = tmp_path / "d\udcff"
+    folder.mkdir()
+    video = VideoFile(folder / name, 25)
+    video.write(_noise(0), 0.0)
+    video.close()
+    assert [entry.name for entry in folder.iterdir()] == [name]
+    assert (folder / name).stat().st_size > 500
 
 
 def test_window_needs_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:

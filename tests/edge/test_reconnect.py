@@ -376,6 +376,7 @@ def service(source, sink: MemorySink, notifier: Notifier | None = None) -> Servi
 class _Stepped:
     """Makes every frame count: gives the next one only after the last was processed."""
 
+    fps = None
     recovers = True
 
     def __init__(self, inner: ReconnectingSource) -> None:

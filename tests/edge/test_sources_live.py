@@ -24,6 +24,9 @@ PATIENCE_S = 30
 class _Gated:
     """Gives a frame for every permit, so that a test decides when frames come."""
 
+    fps = 25.0
+    dropped = 0
+
     def __init__(self, then: Callable[[], Frame | None] | None = None, frames: int = 1000) -> None:
         self.permits = threading.Semaphore(0)
         self.asked = threading.Semaphore(0)

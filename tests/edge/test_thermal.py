@@ -177,6 +177,9 @@ def test_a_step_is_in_the_log_at_once(caplog):
 class _Stream:
     """A camera of 200 frames a second."""
 
+    fps = 200.0
+    dropped = 0
+
     def __init__(self) -> None:
         self._next = 0
 

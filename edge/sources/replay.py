@@ -40,6 +40,7 @@ class ReplaySource:
         self._next = 0
         self._others: list[Path] = []
         self._skipped: list[PictureError] = []
+        self._dropped = 0
         self._pending = self._load_next()
         if self._pending is None:
             raise self._nothing()
@@ -47,7 +48,7 @@ class ReplaySource:
     @property
     def dropped(self) -> int:
         """Pictures that could not be decoded."""
-        return len(self._skipped)
+        return self._dropped
 
     def read(self) -> Frame | None:
         """Return the next picture that can be decoded, or None after the last."""
@@ -73,6 +74,7 @@ class ReplaySource:
                 picture = open_picture(path)
             except PictureError as error:
                 self._skipped.append(error)
+                self._dropped += 1
                 if path != self._path:
                     told = "%s: not a picture that can be decoded (%s): skipped"
                     _log.warning(told, path, error.reason)

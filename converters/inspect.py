@@ -1,5 +1,6 @@
 """What is in a bundle: files and hashes, metadata, tensors, operations, figures."""
 
+import math
 from pathlib import Path
 
 import msgspec
@@ -46,7 +47,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
         graph: all of them in the order in which they run.
         weights_bytes: constant data in the model file.
         runtime: which TFLite runtime loaded the model here.
-        golden_steps: largest difference of this machine from the golden outputs, in output steps.
+        golden_steps: largest difference of this machine from the golden outputs, in output steps;
+            infinite, null as JSON, where they are not numbers.
         parity: as it stands in ``parity.json``.
     """
 
@@ -164,6 +166,8 @@ def _mesh(metadata: Metadata) -> str:
 
 def _golden(description: Description) -> str:
     steps = description.golden_steps
+    if not math.isfinite(steps):
+        return f"FAILED: outputs that are not numbers on {description.runtime}"
     outcome = "equal outputs" if steps == 0 else f"outputs differ by up to {steps:g} steps"
     return f"{outcome} on {description.runtime}"
 

@@ -71,8 +71,12 @@ ASTRONAUT: Final = Asset(
 """The demo's photo: Eileen Collins (NASA, public domain), as scikit-image ships it."""
 
 
-def asset_path(asset: Asset) -> Path:
+def asset_path(asset: Asset, *, fetch: bool = True) -> Path:
     """Return a verified local copy of ``asset``, fetching it when there is none.
+
+    Args:
+        asset: which one.
+        fetch: False where nobody may be kept waiting for a network: a copy must be here.
 
     Raises:
         AssetError: no source gave the pinned content; the message names each with its reason.
@@ -85,10 +89,10 @@ def asset_path(asset: Asset) -> Path:
             failures.append(f"{label} ({error})")
         else:
             return path
-    for label, fetch in _fetchers(asset):
+    for label, fetched in _fetchers(asset) if fetch else ():
         _log.info("%s: fetching from %s", asset.name, label)
         try:
-            data = fetch()
+            data = fetched()
             _verify(asset, (data,))
         except AssetError as error:
             _log.info("%s: %s failed: %s", asset.name, label, error)
@@ -104,11 +108,12 @@ def asset_path(asset: Asset) -> Path:
 
 def _local_copies(asset: Asset) -> Iterator[tuple[str, Path]]:
     for directory in (SYSTEM_DIRECTORY, user_cache()):
-        if directory is not None and directory.is_dir():
+        if directory is not None and os.path.isdir(directory):  # noqa: PTH112 - never raises
             yield f"cache {directory}", directory / asset.name
     if named := os.environ.get(ENVIRONMENT):
-        path = Path(named).expanduser()
-        yield f"{ENVIRONMENT}={named}", path / asset.name if path.is_dir() else path
+        path = Path(os.path.expanduser(named))  # noqa: PTH111 - never raises
+        is_directory = os.path.isdir(path)  # noqa: PTH112 - nor does this
+        yield f"{ENVIRONMENT}={named}", path / asset.name if is_directory else path
 
 
 def _fetchers(asset: Asset) -> Iterator[tuple[str, Callable[[], bytes]]]:
@@ -146,7 +151,7 @@ def user_cache() -> Path | None:
 def _cache_directory() -> Path:
     """Return where a fetched asset is kept."""
     cache = user_cache()
-    if cache is None or (SYSTEM_DIRECTORY.is_dir() and os.access(SYSTEM_DIRECTORY, os.W_OK)):
+    if cache is None or os.access(SYSTEM_DIRECTORY, os.W_OK):
         return SYSTEM_DIRECTORY
     return cache
 
@@ -168,7 +173,7 @@ def _chunks(path: Path, size: int) -> Iterator[bytes]:
     """Read a file bit by bit, and never much more than the size it should have."""
     left = size + 1
     try:
-        with path.open("rb", buffering=0) as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
             while left > 0 and (chunk := file.read(min(left, _CHUNK))):
                 yield chunk
                 left -= len(chunk)

@@ -108,10 +108,8 @@ def renewed(parts: Parts, config: Config) -> Parts:
     """
     effective = _with_what_stays(parts.config, config)
     bundle = open_model(effective.model)
-    pipeline = open_pipeline(effective, bundle)
-    parts.held.pop_all()  # lets go of the old pipeline, and with it of its models' memory
-    parts.held.callback(pipeline.close)
-    return msgspec.structs.replace(
+    pipeline = open_pipeline(effective, bundle, fetch=False)
+    new = msgspec.structs.replace(
         parts,
         config=effective,
         pipeline=pipeline,
@@ -120,6 +118,10 @@ def renewed(parts: Parts, config: Config) -> Parts:
         device=_device(effective),
         labels=bundle.metadata.labels,
     )
+    # Nothing has changed until here, where nothing can fail any more.
+    parts.held.pop_all()  # lets go of the old pipeline, and with it of its models' memory
+    parts.held.callback(pipeline.close)
+    return new
 
 
 _RENEWABLE_LOG_KEYS: Final = ("device", "emit", "interval_s", "health_interval_s", "details")
@@ -240,15 +242,15 @@ def _open_other(spec: str) -> Sink:
     return FifoSink(Path(path)) if kind == "fifo" else StdoutSink()
 
 
-def open_pipeline(config: Config, bundle: Bundle) -> Pipeline:
-    """Compose the stages."""
+def open_pipeline(config: Config, bundle: Bundle, *, fetch: bool = True) -> Pipeline:
+    """Compose the stages; the face model is fetched only with ``fetch``."""
     tracker, smoothing = config.tracker, config.smoothing
     classifier = TfliteClassifier(bundle, num_threads=config.model.threads)
     mesher = config.mesher
     if bundle.metadata.mesh_input is not None or "blendshapes" in config.log.details:
         mesher = msgspec.structs.replace(mesher, blendshapes=True)
     return Pipeline(
-        open_mesher(mesher),
+        open_mesher(mesher, fetch=fetch),
         FaceTracker(tracker.max_gap_s, tracker.confirm_hits, tracker.max_jump),
         classifier,
         EmotionSmoother(
@@ -275,10 +277,11 @@ def resolve_mesher(kind: MesherKind) -> MesherKind:
     return kind
 
 
-def open_mesher(config: MesherConfig) -> FaceMesher:
-    """Open the configured mesher with the pinned face model."""
-    if resolve_mesher(config.kind) == "mediapipe":
+def open_mesher(config: MesherConfig, *, fetch: bool = True) -> FaceMesher:
+    """Open the configured mesher with the pinned face model, see ``asset_path``."""
+    kind, model = resolve_mesher(config.kind), asset_path(FACE_LANDMARKER, fetch=fetch)
+    if kind == "mediapipe":
         from edge.stages.mesh.mediapipe import MediaPipeMesher
 
-        return MediaPipeMesher(asset_path(FACE_LANDMARKER), config)
-    return LitertMesher(asset_path(FACE_LANDMARKER), config)
+        return MediaPipeMesher(model, config)
+    return LitertMesher(model, config)

@@ -6,11 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import NoReturn
+from typing import Final, NoReturn
 
+from edge.contract.text import one_line
 from edge.diagnostics import is_debugging, quieten_libraries, set_up_logging
 from edge.errors import EdgeEmoError
 from edge.hidden_modules import hidden
+
+_LONGEST_MESSAGE: Final = 10_000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,11 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if is_debugging():
             raise
-        _fail(
-            f"unexpected {type(error).__name__}: {error}; "
-            "this is a bug, `edgeemo --debug ...` shows where",
-            1,
-        )
+        _fail(_unforeseen(error), 1)
     finally:
         gc.enable()
 
@@ -83,11 +82,21 @@ def _dispatch(words: list[str]) -> None:
         run_session(request, stack)
 
 
+def _unforeseen(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return (
+            f"{os.fsdecode(error.filename)}: {error.strerror}; check that it is there, that this "
+            "account may use it, and the disk"
+        )
+    return (
+        f"unexpected {type(error).__name__}: {error}; "
+        "this is a bug, `edgeemo --debug ...` shows where"
+    )
+
+
 def _fail(message: str, code: int) -> NoReturn:
-    line = " ".join(message.split())
-    # A file's own words may be in it: nothing that a terminal obeys.
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-    print(f"edgeemo: error: {shown}", file=sys.stderr)
+    # A file's own words may be in it.
+    print(f"edgeemo: error: {one_line(message, _LONGEST_MESSAGE)}", file=sys.stderr)
     sys.exit(code)
 
 

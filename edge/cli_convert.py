@@ -1,5 +1,6 @@
 """The commands around a bundle: make one with proof, and look into one."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -16,7 +17,7 @@ from edge.cli_options import (
     load_data,
     write_json,
 )
-from edge.errors import ConfigError
+from edge.errors import BundleError, ConfigError
 
 if TYPE_CHECKING:
     from converters.request import ConvertRequest
@@ -174,6 +175,11 @@ def inspect(
     description = describe(open_bundle(bundle))
     console().print(render(description, every_operation=tensors))
     write_json(json_file, description)
+    if not math.isfinite(description.golden_steps):
+        raise BundleError(
+            f"{bundle}: its golden outputs are not numbers; convert the model again, with --int8 "
+            "or without --fp16"
+        )
 
 
 def _form(forms: "dict[Form, bool]") -> "Form":

@@ -1,24 +1,64 @@
 """The device's configuration: frozen structs, read from TOML, with every problem told at once."""
 
+import reprlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from edge.contract.files import read_bounded
 from edge.errors import ConfigError
 
-NonNegative = Annotated[float, msgspec.Meta(ge=0)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+Interval = Annotated[float, msgspec.Meta(ge=0.001, le=86_400)]
+Rate = Annotated[float, msgspec.Meta(ge=0.01, le=1_000)]
+RateOrNone = Annotated[float, msgspec.Meta(ge=0, le=1_000)]
+Pixels = Annotated[int, msgspec.Meta(ge=1, le=16_384)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Degrees = Annotated[float, msgspec.Meta(ge=0, le=180)]
-Natural = Annotated[int, msgspec.Meta(ge=1)]
+Celsius = Annotated[float, msgspec.Meta(ge=0, le=150)]
+Megabytes = Annotated[float, msgspec.Meta(ge=0, le=100_000_000)]
+Threads = Annotated[int, msgspec.Meta(ge=1, le=16)]
+Faces = Annotated[int, msgspec.Meta(ge=1, le=100)]
+Frames = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
+_PLAIN: Final = r"^[^\x00-\x1f\x7f]*\Z"
+Text = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=4_096,
+        pattern=_PLAIN,
+        description="text of at most 4,096 characters, no control characters among them",
+    ),
+]
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=255,
+        pattern=_PLAIN,
+        description="text of at most 255 characters, no control characters among them",
+    ),
+]
 Emit = Literal["change", "frame"]
 MesherKind = Literal["auto", "litert", "mediapipe"]
 Fsync = Literal["always", "interval", "never"]
 Detail = Literal["eyes", "blendshapes", "mesh"]
 Reconnect = Literal["auto", "always", "never"]
 Compress = Literal["gzip", "none"]
-OtherSink = Annotated[str, msgspec.Meta(pattern=r"^(journald|stdout|(fifo|unix):.+)$")]
+OtherSink = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=4_096,
+        pattern=r"^(journald|stdout|(fifo|unix):[^\x00-\x1f\x7f]+)\Z",
+        description='at most 16 of "journald", "stdout", "fifo:PATH", "unix:PATH"',
+    ),
+]
+
+_MOST_BYTES: Final = 65_536
+"""Of a file; the example, with every key and its comment, has 5,000."""
+_LONGEST_LINE: Final = 5_000
+"""Linux knows no longer path than 4,096. The cost of a dotted key grows with its square."""
+_MOST_PROBLEMS: Final = 20
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,16 +83,16 @@ class SourceConfig(_Section, frozen=True):
         black_s: and one that gives nothing but black.
     """
 
-    spec: str = "0"
-    width: Natural = 640
-    height: Natural = 480
-    fps: Positive = 30.0
-    image_fps: Positive | None = None
-    every_n: Natural = 1
+    spec: Text = "0"
+    width: Pixels = 640
+    height: Pixels = 480
+    fps: Rate = 30.0
+    image_fps: Rate | None = None
+    every_n: Frames = 1
     realtime: bool = False
     reconnect: Reconnect = "auto"
-    frozen_s: NonNegative = 30.0
-    black_s: NonNegative = 30.0
+    frozen_s: Seconds = 30.0
+    black_s: Seconds = 30.0
 
 
 class MesherConfig(_Section, frozen=True):
@@ -72,11 +112,11 @@ class MesherConfig(_Section, frozen=True):
     """
 
     kind: MesherKind = "auto"
-    max_faces: Natural = 4
+    max_faces: Faces = 4
     min_detection: Fraction = 0.5
     min_presence: Fraction = 0.5
     min_tracking: Fraction = 0.5
-    idle_fps: NonNegative = 0.0
+    idle_fps: RateOrNone = 0.0
     blendshapes: bool = False
 
 
@@ -90,9 +130,9 @@ class ModelConfig(_Section, frozen=True):
             ``log.emit = "frame"`` it is every frame.
     """
 
-    bundle: str = ""
-    threads: Natural = 1
-    interval_s: NonNegative = 0.125
+    bundle: Text = ""
+    threads: Threads = 1
+    interval_s: Seconds = 0.125
 
 
 class TrackerConfig(_Section, frozen=True):
@@ -104,9 +144,9 @@ class TrackerConfig(_Section, frozen=True):
         max_jump: how far a face may move between two frames, in face widths.
     """
 
-    max_gap_s: NonNegative = 1.5
-    confirm_hits: Natural = 2
-    max_jump: Positive = 1.5
+    max_gap_s: Seconds = 1.5
+    confirm_hits: Frames = 2
+    max_jump: Annotated[float, msgspec.Meta(ge=0.01, le=1_000)] = 1.5
 
 
 class QualityConfig(_Section, frozen=True):
@@ -122,10 +162,10 @@ class QualityConfig(_Section, frozen=True):
         min_brightness: mean grey level of the middle of the face, 0 to 255.
     """
 
-    min_width_px: NonNegative = 20.0
+    min_width_px: Annotated[float, msgspec.Meta(ge=0, le=16_384)] = 20.0
     max_yaw_deg: Degrees = 55.0
     max_pitch_deg: Degrees = 40.0
-    min_brightness: NonNegative = 30.0
+    min_brightness: Annotated[float, msgspec.Meta(ge=0, le=255)] = 30.0
 
 
 class SmoothingConfig(_Section, frozen=True):
@@ -138,8 +178,8 @@ class SmoothingConfig(_Section, frozen=True):
         min_confidence: below it the label is ``uncertain``.
     """
 
-    half_life_s: NonNegative = 0.3
-    dwell_s: NonNegative = 0.3
+    half_life_s: Seconds = 0.3
+    dwell_s: Seconds = 0.3
     margin: Fraction = 0.1
     min_confidence: Fraction = 0.4
 
@@ -167,19 +207,19 @@ class LogConfig(_Section, frozen=True):
             They may miss records, which the files never do for their sake.
     """
 
-    dir: str = "edgeemo-logs"
-    device: str = ""
+    dir: Text = "edgeemo-logs"
+    device: Name = ""
     emit: Emit = "change"
-    interval_s: Positive = 2.0
-    health_interval_s: Positive = 60.0
+    interval_s: Interval = 2.0
+    health_interval_s: Interval = 60.0
     fsync: Fsync = "interval"
-    details: tuple[Detail, ...] = ()
-    rotate_mb: Positive = 16.0
+    details: Annotated[tuple[Detail, ...], msgspec.Meta(max_length=16)] = ()
+    rotate_mb: Annotated[float, msgspec.Meta(ge=0.001, le=100_000)] = 16.0
     compress: Compress = "gzip"
-    keep_mb: Positive = 1000.0
-    keep_days: NonNegative = 0.0
-    min_free_mb: NonNegative = 200.0
-    also: tuple[OtherSink, ...] = ()
+    keep_mb: Annotated[float, msgspec.Meta(ge=0.001, le=100_000_000)] = 1000.0
+    keep_days: Annotated[float, msgspec.Meta(ge=0, le=36_500)] = 0.0
+    min_free_mb: Megabytes = 200.0
+    also: Annotated[tuple[OtherSink, ...], msgspec.Meta(max_length=16)] = ()
 
 
 class ThermalConfig(_Section, frozen=True):
@@ -193,11 +233,11 @@ class ThermalConfig(_Section, frozen=True):
         steps_fps: the most frames per second at each step.
     """
 
-    high_c: NonNegative = 80.0
-    low_c: NonNegative = 70.0
-    hold_s: Positive = 30.0
-    interval_s: Positive = 5.0
-    steps_fps: tuple[Positive, ...] = (10.0, 5.0, 2.0)
+    high_c: Celsius = 80.0
+    low_c: Celsius = 70.0
+    hold_s: Interval = 30.0
+    interval_s: Interval = 5.0
+    steps_fps: Annotated[tuple[Rate, ...], msgspec.Meta(max_length=16)] = (10.0, 5.0, 2.0)
 
     def __post_init__(self) -> None:
         if self.high_c and not self.low_c < self.high_c:
@@ -231,12 +271,20 @@ def load_config(path: Path) -> Config:
     import tomllib  # most runs have no file
 
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        text = read_bounded(path, _MOST_BYTES).decode("utf-8")
+        if (longest := max(map(len, text.split("\n")))) > _LONGEST_LINE:
+            raise ConfigError(
+                f"{path}: a line of {longest:,} characters; expected at most {_LONGEST_LINE:,}"
+            )
+        tables = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: can not be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    # Besides TOMLDecodeError: no UTF-8, a number of thousands of digits; brackets in brackets.
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not TOML ({error})") from error
     config, problems = _decode(tables)
+    if (more := len(problems) - _MOST_PROBLEMS) > 0:
+        problems[_MOST_PROBLEMS:] = [f"and {more} more"]
     if problems:
         raise ConfigError(f"{path}: " + "; ".join(problems))
     return config
@@ -249,6 +297,9 @@ def override(section: Section, **changes: Any) -> Section:
         ConfigError: a value is out of range.
     """
     given = {key: value for key, value in changes.items() if value is not None}
+    name = type(section).__name__.removesuffix("Config").lower()
+    if problems := _problems(name, given, type(section)):
+        raise ConfigError("; ".join(problems))
     try:
         return msgspec.convert(msgspec.structs.asdict(section) | given, type(section))
     except msgspec.ValidationError as error:
@@ -258,7 +309,7 @@ def override(section: Section, **changes: Any) -> Section:
 def _decode(tables: dict[str, Any]) -> tuple[Config, list[str]]:
     sections = get_type_hints(Config)
     problems = [
-        f"unknown table [{name}] (known: {', '.join(sections)})"
+        f"unknown table [{_brief.repr(name)[1:-1]}] (known: {', '.join(sections)})"
         for name in tables
         if name not in sections
     ]
@@ -266,7 +317,7 @@ def _decode(tables: dict[str, Any]) -> tuple[Config, list[str]]:
     for name, kind in sections.items():
         table = tables.get(name, {})
         if not isinstance(table, dict):
-            problems.append(f"{name}: expected a table [{name}], got {table!r}")
+            problems.append(f"{name}: expected a table [{name}], got {_brief.repr(table)}")
             continue
         wrong = _problems(name, table, kind)
         if not wrong:
@@ -283,10 +334,49 @@ def _problems(name: str, table: dict[str, Any], kind: type) -> list[str]:
     problems = []
     for key, value in table.items():
         if key not in fields:
-            problems.append(f"unknown key {name}.{key} (known: {', '.join(fields)})")
+            shown = _brief.repr(key)[1:-1]
+            problems.append(f"unknown key {name}.{shown} (known: {', '.join(fields)})")
             continue
         try:
             msgspec.convert(value, fields[key])
         except msgspec.ValidationError as error:
-            problems.append(f"{name}.{key}: {error}, got {value!r}")
+            told = f"expected {words}" if (words := _words(fields[key])) else error
+            problems.append(f"{name}.{key}: {told}, got {_brief.repr(value)}")
     return problems
+
+
+def span(annotation: Any) -> str | None:
+    """Return a number's bounds, as in ``1 to 16``; None for what is no number.
+
+    Args:
+        annotation: of a field of a section, as ``get_type_hints`` gives it with its extras. Of a
+            list, or a field that may be left out, it is the inner one that counts.
+    """
+    for meta in _metas(annotation):
+        if meta.ge is not None and meta.le is not None:
+            return f"{meta.ge:,} to {meta.le:,}"
+    return None
+
+
+def _words(annotation: Any) -> str | None:
+    """Say what a field expects, where msgspec would say it less well."""
+    bounds = span(annotation)
+    if bounds is None:
+        return next((m.description for m in _metas(annotation) if m.description), None)
+    number = "a whole number" if get_args(annotation)[:1] == (int,) else "a number"
+    return f"{'a list of numbers' if _is_list(annotation) else number} from {bounds}"
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(getattr(annotation, "__origin__", None)) is tuple
+
+
+def _metas(annotation: Any) -> Iterator[msgspec.Meta]:
+    yield from (m for m in getattr(annotation, "__metadata__", ()) if isinstance(m, msgspec.Meta))
+    for inner in get_args(annotation):
+        yield from _metas(inner)
+
+
+_brief: Final = reprlib.Repr()
+"""Values are told as they were given; but a file may hold any."""
+_brief.maxlevel, _brief.maxstring, _brief.maxother = 2, 80, 80

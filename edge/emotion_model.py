@@ -14,7 +14,7 @@ from edge.contract.bundle import MODEL, Bundle
 from edge.contract.mesh_features import FEATURE_COUNT, FEATURES, FeatureNorm, standardized
 from edge.contract.metadata import TensorSpec
 from edge.contract.quantize import PIXELS, Quantization, dequantize, pixels_to_int8, quantize
-from edge.errors import BundleError, InferenceError
+from edge.errors import BundleError, ImplausibleError, InferenceError
 from edge.first_load import PACKAGED, ensure_loadable
 from edge.interpreter import TfliteModel, read_model_file
 
@@ -107,13 +107,14 @@ class EmotionModel:
             features: see ``raw``.
 
         Raises:
-            InferenceError: see ``raw``; or the model gave something that is not a number.
+            InferenceError: see ``raw``.
+            ImplausibleError: the model gave something that is not a number.
         """
         output = self.raw(crop, features)
         if output.dtype == np.int8:
             return dequantize(output, self.output.quantization)
         if not np.isfinite(output).all():
-            raise InferenceError(
+            raise ImplausibleError(
                 "the model gave probabilities that are not finite; convert it again, "
                 "with --int8 or without --fp16"
             )

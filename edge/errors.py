@@ -14,6 +14,7 @@
     |   +-- CameraStuckError  and only a new process can have it again
     +-- PictureError        a file is no picture that can be read
     +-- InferenceError      a runtime, mesher or model failed
+    |   +-- ImplausibleError  for one face only, which is passed over
     +-- SinkError           records can not be written
     +-- LogError            written records can not be found or read
     +-- ConfigError         exit code 2: bad usage or configuration
@@ -33,6 +34,7 @@ __all__ = [
     "CameraStuckError",
     "ConfigError",
     "EdgeEmoError",
+    "ImplausibleError",
     "InferenceError",
     "LabelError",
     "LogError",
@@ -68,6 +70,10 @@ class PictureError(EdgeEmoError):
 
 class InferenceError(EdgeEmoError):
     """A TFLite runtime, a mesher or a model is missing or failed."""
+
+
+class ImplausibleError(InferenceError):
+    """A mesher or a model gave what no face can have, such as scores that are not numbers."""
 
 
 class SinkError(EdgeEmoError):

@@ -1,23 +1,31 @@
 """The first load of a model that this machine has not run yet: looked through, then in a child.
 
 Hashes tell that a bundle is as it was made, not who made it. So the file is looked through
-(``edge.contract.tflite_file``) and then loaded and run once by a child process with bounded memory
-and time: what crashes or hangs a runtime's native code ends the child, and is one line here. A
-model that has passed is remembered by its hash and the runtime's version, so this costs one start
+(``edge.contract.tflite_file``) and then loaded and run by a child process with bounded memory and
+time, on nothing, drawn faces, and noise: what crashes, hangs or bloats a runtime's native code ends
+the child, and is one line here. No tensor's size depends on the picture (``check_tflite`` sees to
+that), so a model takes no more memory later than it did there.
+
+A model that has passed is remembered by its hash and the runtime's version, so this costs one start
 of Python for each model, not for each run. The packaged model is as trusted as the code beside it.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Final, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.assets import user_cache
-from edge.errors import EdgeEmoError, InferenceError
+from edge.contract.metadata import TensorSpec
+from edge.contract.quantize import pixels_to_int8
+from edge.errors import ConfigError, EdgeEmoError, InferenceError
 from edge.interpreter import TfliteModel, runtime_name
 
 _log = logging.getLogger(__name__)
@@ -29,8 +37,14 @@ _REMEDY: Final = "copy the file again or convert the model again"
 _TIMEOUT_S: Final = 40
 _CPU_S: Final = 20
 """A Zero 2 W runs `seed`, the slowest model there is, in a few seconds."""
-_MEMORY_BYTES: Final = 2 << 30
+MEMORY: Final = "EDGEEMO_TFLITE_MB"
+"""The variable that sets how much a model may take."""
+_MEMORY_MB: Final = 1000
 """Address space: Python, NumPy and LiteRT with `seed` map 0.2 GB."""
+_TRIALS: Final = 12
+_MESH_RANK: Final = 2
+_RULES: Final = 2
+"""Counts what a model must pass: one that passed less is looked at again."""
 _CHILD: Final = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -51,7 +65,7 @@ def ensure_loadable(content: bytes, name: str) -> None:
             is no runtime.
     """
     mark = _mark(content)
-    if mark is not None and mark.is_file():
+    if mark is not None and os.path.isfile(mark):  # noqa: PTH113 - raises for no reason at all
         return
     # Only here: a device that knows its model needs neither.
     from edge.contract.flatbuffer import MalformedError
@@ -71,27 +85,49 @@ def ensure_loadable(content: bytes, name: str) -> None:
 def load_and_leave(name: str) -> NoReturn:
     """Be the child: load and run the model on the standard input, then leave.
 
-    A refusal goes to the standard output, with exit code 1.
+    A refusal goes to the standard output, with exit code 1. A want of memory is left to Python: it
+    says so in one line, and needs next to none for that.
     """
     _limit_resources()
     content = sys.stdin.buffer.read()
     try:
         model = TfliteModel(content, name=name)
-        model.run(*(np.zeros(spec.shape, spec.dtype) for spec in model.inputs))
+        for trial in range(_TRIALS):
+            model.run(*(_trial(spec, trial) for spec in model.inputs))
     except EdgeEmoError as error:
         sys.stdout.write(str(error))
-    except MemoryError:
-        sys.stdout.write(f"{name}: takes more than {_MEMORY_BYTES >> 30} GB of memory; {_REMEDY}")
     else:
         os._exit(0)
     sys.stdout.flush()
     os._exit(1)
 
 
+def _trial(spec: TensorSpec, number: int) -> NDArray[np.generic]:
+    """Return what one input is given: nothing, then drawn faces, gradients, noise and extremes."""
+    dtype = np.dtype(spec.dtype)
+    if number == 0:
+        return np.zeros(spec.shape, dtype)
+    crops = _drawn()
+    values = np.resize(crops[number * len(crops) // _TRIALS], spec.shape)
+    if dtype == np.int8:
+        return pixels_to_int8(values)
+    if dtype == np.float32 and len(spec.shape) == _MESH_RANK:  # standardised features
+        return values.astype(np.float32) / 32 - 4
+    return values.astype(dtype)
+
+
+def _drawn() -> NDArray[np.uint8]:
+    """Return the packaged model's golden crops, uint8 ``(n, size, size)``."""
+    with np.load(PACKAGED / "golden.npz", allow_pickle=False) as arrays:
+        crops: NDArray[np.uint8] = arrays["crops"]
+    return crops
+
+
 def _load_in_a_child(content: bytes, name: str) -> None:
     import subprocess
 
     root = str(Path(__file__).parents[1])
+    _memory_mb()  # what is wrong with it is told here, not by the child
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-c", _CHILD, root, name],
@@ -110,19 +146,43 @@ def _load_in_a_child(content: bytes, name: str) -> None:
         ) from error
     if done.returncode == 0:
         return
+    said = (done.stdout or done.stderr).decode("utf-8", "replace").strip().splitlines()
+    if done.returncode == -signal.SIGKILL or said[-1:] == ["MemoryError"]:
+        raise InferenceError(_too_much(name))  # the first is the kernel's, for want of memory
     if done.returncode < 0:
         raise InferenceError(
             f"{name}: crashes the TFLite runtime (signal {-done.returncode}); {_REMEDY}"
         )
-    said = (done.stdout or done.stderr).decode("utf-8", "replace").strip().splitlines()
     raise InferenceError(said[-1] if said else f"{name}: can not be loaded; {_REMEDY}")
+
+
+def _too_much(name: str) -> str:
+    return (
+        f"{name}: takes more memory than the {_memory_mb():,} MB that a model may take, or than "
+        f"there is; {_REMEDY}, or raise {MEMORY}"
+    )
+
+
+def _memory_mb() -> int:
+    """Return how much a model may take, in MB of 10**6 bytes.
+
+    Raises:
+        ConfigError: the variable that sets it holds something else.
+    """
+    text = os.environ.get(MEMORY, "") or str(_MEMORY_MB)
+    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and int(text) > 0):
+        raise ConfigError(f"{MEMORY}={text!r}: expected megabytes, from 1 to 999999")
+    return int(text)
 
 
 def _limit_resources() -> None:
     import resource
 
+    # Where memory is short it is this process that the kernel ends, not the one that waits for it.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
     for which, limit in (
-        (resource.RLIMIT_AS, _MEMORY_BYTES),
+        (resource.RLIMIT_AS, _memory_mb() * 1_000_000),
         (resource.RLIMIT_CPU, _CPU_S),
         (resource.RLIMIT_CORE, 0),
     ):
@@ -140,7 +200,7 @@ def _mark(content: bytes) -> Path | None:
     if cache is None:
         return None
     runtime = runtime_name().replace(" ", "-")
-    return cache / "loaded" / f"{hashlib.sha256(content).hexdigest()}-{runtime}"
+    return cache / "loaded" / f"{hashlib.sha256(content).hexdigest()}-{runtime}-{_RULES}"
 
 
 def _remember(mark: Path) -> None:

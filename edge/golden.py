@@ -6,6 +6,7 @@ computes something else than what was measured at conversion is found before it 
 
 import hashlib
 import io
+import math
 import zipfile
 import zlib
 from typing import Any, Final
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.bundle import GOLDEN, Bundle
+from edge.contract.files import read_bounded
 from edge.contract.mesh_features import FEATURE_COUNT
 from edge.contract.quantize import leading
 from edge.emotion_model import EmotionModel, open_emotion_model
@@ -123,7 +125,8 @@ class GoldenResult(msgspec.Struct, frozen=True):
 
     Attributes:
         steps: the largest difference in output steps: whole numbers for an int8 model, multiples of
-            1/256 in probability for a float model. 0 is exact.
+            1/256 in probability for a float model. 0 is exact; infinite where either side is not a
+            number, whatever the other one is.
         same_answers: probes with the same most probable emotion.
         probes: how many there are.
     """
@@ -168,6 +171,8 @@ def difference(actual: NDArray[Any], expected: NDArray[Any], step: float) -> Gol
         expected: the same.
         step: of a float output.
     """
+    if not (np.isfinite(actual).all() and np.isfinite(expected).all()):
+        return GoldenResult(steps=math.inf, same_answers=0, probes=len(actual))
     largest = float(np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max())
     same = leading(actual) == leading(expected)
     return GoldenResult(
@@ -205,7 +210,7 @@ def encode_golden(golden: GoldenVectors) -> bytes:
 def _read_golden(bundle: Bundle) -> GoldenVectors:
     path = bundle.path / GOLDEN
     try:
-        content = path.read_bytes()
+        content = read_bounded(path, _MOST_UNPACKED)
         # The file is read a second time: it could have changed since the bundle was opened.
         if hashlib.sha256(content).hexdigest() != bundle.sha256[GOLDEN]:
             raise BundleError(f"{path}: altered since the bundle was opened; copy it again")

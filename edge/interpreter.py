@@ -13,6 +13,8 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.bundle import MOST_BYTES
+from edge.contract.files import read_bounded
 from edge.contract.metadata import TensorSpec
 from edge.errors import InferenceError
 from edge.native_stderr import silenced
@@ -79,7 +81,8 @@ class TfliteModel:
                     model_content=content, num_threads=num_threads, **options
                 )
                 self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
+        # OverflowError, TypeError: more threads than a C integer holds.
+        except (ValueError, RuntimeError, OverflowError, TypeError, MemoryError) as error:
             raise InferenceError(
                 f"{self._name}: not a model that {runtime_name()} can run "
                 f"({_one_line(error)}); copy the file again or convert the model again"
@@ -196,7 +199,7 @@ def read_model_file(path: Path) -> bytes:
         InferenceError: it can not be read.
     """
     try:
-        return path.read_bytes()
+        return read_bounded(path, MOST_BYTES)
     except OSError as error:
         raise InferenceError(
             f"{path}: {error.strerror}; expected a .tflite file as written by `edgeemo convert`"

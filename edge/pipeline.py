@@ -1,16 +1,20 @@
 """One frame in, one result out. No stage calls back, and none does I/O."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from edge.config import QualityConfig
-from edge.contract.align import aligned_crop
+from edge.contract.align import Template, aligned_crop
+from edge.errors import ImplausibleError
 from edge.protocols import Classifier, FaceMesher
-from edge.records import EndedTrack, FaceResult, FaceTrack, Frame, FrameResult
+from edge.records import EndedTrack, Face, FaceResult, FaceTrack, Frame, FrameResult
 from edge.stages.fitness import FaceGate
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.track import FaceTracker
@@ -21,6 +25,12 @@ _ANYTHING: Final = QualityConfig(
 
 _SLACK_S: Final = 1e-6
 """Sums of frame times and intervals are not exact."""
+
+_FARTHEST_PX: Final = 1e5
+"""No point of a face lies so far away: the largest frame has 16,384 pixels."""
+_SHAPES_SLACK: Final = 0.01
+_MOST_SCORE: Final = 1 + 1e-5
+_NO_FACE: Final = "the mesher gave points, coefficients or angles that no face can have"
 
 
 class Pipeline:
@@ -64,17 +74,26 @@ class Pipeline:
     def process(self, frame: Frame) -> FrameResult:
         """Find, follow and read the faces of the next frame.
 
+        A face whose mesh or scores make no sense is passed over; the others, and the run, go on.
+
         Raises:
             InferenceError: a model or its runtime failed.
         """
         watch = _Stopwatch()
         with watch("mesh"):
-            faces = self._mesher.detect(frame)
+            found = self._mesher.detect(frame)
+            faces = [face for face in map(_plausible, found) if face is not None]
+        passed_over = [_NO_FACE] * (len(found) - len(faces))
         with watch("track"):
             tracks, ended = self._tracker.update(faces, frame.t_s, cut=frame.cut)
         self._forget(ended)
-        results = tuple(self._face(frame, track, watch) for track in tracks)
-        return FrameResult(frame, results, tuple(ended), watch.ms)
+        results = []
+        for track in tracks:
+            try:
+                results.append(self._face(frame, track, watch))
+            except ImplausibleError as error:
+                passed_over.append(str(error))
+        return FrameResult(frame, tuple(results), tuple(ended), watch.ms, tuple(passed_over))
 
     def finish(self) -> tuple[EndedTrack, ...]:
         """End every open track, after the last frame."""
@@ -106,7 +125,7 @@ class Pipeline:
             quality, crop = self._gate.judge(
                 track_id,
                 face,
-                lambda: aligned_crop(frame.image, face.points, self._classifier.template),
+                lambda: _crop(frame, face, self._classifier.template),
             )
         if crop is None:
             with watch("smooth"):
@@ -114,6 +133,8 @@ class Pipeline:
             return FaceResult(track, None, state, quality)
         with watch("classify"):
             estimate = self._classifier.classify(crop, face)
+            if not (estimate.scores.min() >= 0 and estimate.scores.max() <= _MOST_SCORE):
+                raise ImplausibleError("the model gave scores that are not numbers from 0 to 1")
         with watch("smooth"):
             state = self._smoother.update(track_id, estimate, frame.t_s)
         return FaceResult(track, estimate, state)
@@ -123,6 +144,32 @@ class Pipeline:
             self._smoother.forget(track.track_id)
             self._gate.forget(track.track_id)
             self._readings.pop(track.track_id, None)
+
+
+def _plausible(face: Face) -> Face | None:
+    """Return a face, or None where its numbers can not be those of one.
+
+    Of a mesh without extent the box says nothing: it is too small, whatever its box is.
+    """
+    low, high = face.points[:, :2].min(axis=0), face.points[:, :2].max(axis=0)
+    if (low == high).all():
+        face = msgspec.structs.replace(face, box_xyxy=np.concatenate((low, high)))
+    shapes, pose = face.blendshapes, face.head_pose
+    # Each comparison is False for what is not a number.
+    is_one = (
+        np.abs(face.points).max() < _FARTHEST_PX
+        and np.abs(face.box_xyxy).max() < _FARTHEST_PX
+        and (shapes is None or (shapes.min() > -_SHAPES_SLACK and shapes.max() < 1 + _SHAPES_SLACK))
+        and (pose is None or math.isfinite(pose.yaw_deg + pose.pitch_deg + pose.roll_deg))
+    )
+    return face if is_one else None
+
+
+def _crop(frame: Frame, face: Face, template: Template) -> NDArray[np.uint8]:
+    try:
+        return aligned_crop(frame.image, face.points, template)
+    except ValueError as error:
+        raise ImplausibleError(f"a face can not be aligned: {error}") from error
 
 
 class _Reading(msgspec.Struct, frozen=True, eq=False):

@@ -92,7 +92,8 @@ class Classifier(Protocol):
             face: the face that it was cut from, for models that also take mesh features.
 
         Raises:
-            InferenceError: the model or its runtime failed.
+            ImplausibleError: it has no answer to this face, which is passed over.
+            InferenceError: the model or its runtime failed, which ends the run.
         """
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ Pictures are BGR uint8, points and boxes are continuous pixels of the frame (ori
 corner), times ending in ``_s`` are seconds on the source's monotonic clock.
 """
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -42,6 +43,8 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
             raise ValueError(
                 f"image must be uint8 (H, W, 3) and not empty, got {image.dtype} {image.shape}"
             )
+        if not math.isfinite(self.t_s):
+            raise ValueError(f"t_s must be finite, got {self.t_s}")
         if self.captured_at.tzinfo is None:
             raise ValueError("captured_at must carry a time zone")
         view = image.view()
@@ -184,12 +187,14 @@ class FrameResult(msgspec.Struct, frozen=True, eq=False):
         faces: confirmed tracks seen in this frame, by track id.
         ended: tracks that ended with this frame.
         stage_ms: wall-clock milliseconds by stage name, in order.
+        passed_over: why, for each face that was found but made no sense.
     """
 
     frame: Frame
     faces: tuple[FaceResult, ...]
     ended: tuple[EndedTrack, ...] = ()
     stage_ms: Mapping[str, float] = msgspec.field(default_factory=dict)
+    passed_over: tuple[str, ...] = ()
 
     @property
     def latency_ms(self) -> float:

@@ -12,6 +12,8 @@ import msgspec
 
 from edge.config import Config, Emit, MesherKind, load_config, override
 
+_MOST_DIGITS: Final = 18
+
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The options of `edgeemo run`; None is for what was not given."""
@@ -82,6 +84,7 @@ def _field(option: str) -> str:
 def _count(text: str) -> int | None:
     """Return a number from 1 on, written as most do."""
     is_plain = text.isascii() and text.isdecimal() and not text.startswith("0")
+    is_plain = is_plain and len(text) <= _MOST_DIGITS
     return int(text) if is_plain else None
 
 

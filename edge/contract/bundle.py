@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from edge.contract.errors import BundleError
+from edge.contract.files import UnsuitableError, read_bounded
 from edge.contract.metadata import Metadata, decode_metadata
 
 MODEL: Final = "model.tflite"
@@ -26,7 +27,9 @@ FILES: Final = (MODEL, METADATA, PARITY, GOLDEN, MODEL_CARD)
 """The files that every bundle has besides ``SHA256SUMS``."""
 
 MOST_BYTES: Final = 256 << 20
-"""Of one file. Larger than any model that a device could run."""
+"""Of a model. Larger than any that a device could run."""
+_MOST_BESIDE: Final = 32 << 20
+"""Of any other file."""
 
 _HERE: Final = -100  # AT_FDCWD
 _RENAME_EXCHANGE: Final = 2
@@ -60,22 +63,38 @@ def open_bundle(path: Path) -> Bundle:
         BundleError: not a bundle, a file missing, altered or unlisted, or metadata that does not
             decode.
     """
-    if not path.is_dir():
-        raise BundleError(
-            f"{path}: no such bundle; expected a directory with {', '.join(FILES)}, "
-            "as written by `edgeemo convert`"
-        )
+    _check_directory(path)
     expected = _read_sums(path)
-    contents = {name: _read(path / name) for name in expected}
+    contents: dict[str, bytes] = {}
     for name, digest in expected.items():
-        actual = hashlib.sha256(contents[name]).hexdigest()
+        content = _read(path / name)
+        actual = hashlib.sha256(content).hexdigest()
         if actual != digest:
             raise BundleError(
                 f"{path / name}: altered: SHA-256 {actual[:12]}..., {SUMS} says {digest[:12]}...; "
                 "copy the bundle again or convert the model again"
             )
+        if name in (METADATA, MODEL):  # the others need not be in memory together
+            contents[name] = content
     metadata = decode_metadata(contents[METADATA], str(path / METADATA))
     return Bundle(path, metadata, expected, contents[MODEL])
+
+
+def _check_directory(path: Path) -> None:
+    reason = "no such bundle"
+    try:
+        if stat.S_ISDIR(os.stat(path).st_mode):  # noqa: PTH116 - is_dir() knows no reason
+            return
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # a folder above that may not be entered, too long a name
+        reason = error.strerror or reason
+    except ValueError as error:  # a null character
+        reason = str(error)
+    raise BundleError(
+        f"{path}: {reason}; expected a directory with {', '.join(FILES)}, "
+        "as written by `edgeemo convert`"
+    )
 
 
 def check_target(path: Path) -> None:
@@ -224,16 +243,13 @@ def _read_sums(path: Path) -> dict[str, str]:
 
 
 def _read(path: Path) -> bytes:
+    most = MOST_BYTES if path.name == MODEL else _MOST_BESIDE
     try:
-        # Not blocking: to open a pipe would wait for its writer.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
-                raise BundleError(
-                    f"{path}: not a file of a bundle; expected a regular one of at most "
-                    f"{MOST_BYTES >> 20} MB"
-                )
-            return file.read()
+        return read_bounded(path, most)
+    except UnsuitableError as error:
+        raise BundleError(
+            f"{path}: not a file of a bundle; expected a regular one of at most {most >> 20} MB"
+        ) from error
     except OSError as error:
         raise BundleError(
             f"{path}: {error.strerror}; a bundle holds {', '.join(FILES)} and {SUMS}"

@@ -129,6 +129,8 @@ class Health(Header, frozen=True, kw_only=True, tag="health"):
         frames: frames processed since start.
         dropped_frames: frames that the camera gave and nobody had time for, since start.
         dropped_records: records that could not be written, since start.
+        dropped_faces: faces that were found but passed over, for their points or scores were not
+            numbers or made no sense, since start.
         rss_mb: resident memory, in MB of 10**6 bytes.
         temperature_c: SoC temperature, where the machine tells.
         throttled: the Pi's throttling bits, where the machine tells.
@@ -145,6 +147,7 @@ class Health(Header, frozen=True, kw_only=True, tag="health"):
     temperature_c: float | None
     throttled: str | None
     fps_limit: float | None = None
+    dropped_faces: Count = 0
 
 
 class CameraLost(Header, frozen=True, kw_only=True, tag="camera_lost"):
@@ -184,8 +187,23 @@ _decoder: msgspec.json.Decoder[LogRecord] = msgspec.json.Decoder(LogRecord)
 
 
 def encode_record(record: LogRecord) -> bytes:
-    """Return the record as one line of JSON with its newline."""
-    return _encoder.encode(record) + b"\n"
+    """Return the record as one line of JSON with its newline.
+
+    A name that is no UTF-8, such as a file's, is written with its bytes escaped.
+    """
+    try:
+        return _encoder.encode(record) + b"\n"
+    except UnicodeEncodeError:
+        return _encoder.encode(_utf8(msgspec.to_builtins(record))) + b"\n"
+
+
+def _utf8(value: Any) -> Any:
+    """Return what JSON can hold of plain values: strings without lone surrogates."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_utf8(key): _utf8(item) for key, item in value.items()}
+    return [_utf8(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def decode_record(line: bytes) -> LogRecord:

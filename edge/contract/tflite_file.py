@@ -18,6 +18,7 @@ from edge.contract.tflite_operators import (
     OPERATORS,
     POSITIVE_OPTIONS,
     SEVERAL_OUTPUTS,
+    SIZING_INPUTS,
     Operator,
 )
 
@@ -139,7 +140,7 @@ def check_tflite(content: bytes) -> None:
 
     Raises:
         MalformedError: it is not, or it holds what no model of edgeemo does: several graphs, custom
-            or stateful operations, sparse or variable tensors.
+            or stateful operations, sparse or variable tensors, sizes computed from the picture.
     """
     if content[4:8] != IDENTIFIER:
         raise MalformedError(f"not a TFLite file: starts with {content[:8]!r}")
@@ -168,6 +169,7 @@ class _Checker:
         for number, operator in enumerate(self._graph.get("operators", [])):
             self._check_operator(number, operator)
         self._check_order()
+        self._check_sizes()
         self._check_mentions()
 
     def _check_tensors(self) -> None:
@@ -246,6 +248,17 @@ class _Checker:
             self._check_index(index, "an output of the model")
             if index not in made:
                 raise MalformedError(f"output {index} of the model is made by nothing")
+
+    def _check_sizes(self) -> None:
+        """Make sure that no tensor's size depends on what is in the picture."""
+        pictured = {int(index) for index in _indexes(self._graph, "inputs")}
+        for number, operator in enumerate(self._graph.get("operators", [])):
+            name, inputs = self._known(number, operator).name, _indexes(operator, "inputs").tolist()
+            places = SIZING_INPUTS.get(name, ())
+            if any(inputs[place] in pictured for place in places if place < len(inputs)):
+                raise MalformedError(f"operation {number}, {name}: its size depends on the picture")
+            if name != "SHAPE" and not pictured.isdisjoint(inputs):
+                pictured.update(_indexes(operator, "outputs").tolist())
 
     def _check_mentions(self) -> None:
         for metadata in self._model.get("metadata", []):

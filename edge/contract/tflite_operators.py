@@ -129,3 +129,36 @@ POSITIVE_OPTIONS: Final = {
     "DEPTH_TO_SPACE": ((0, 0),),
 }
 """Slots and defaults of strides, dilations, windows and blocks: a zero divides by zero."""
+
+SIZING_INPUTS: Final = {
+    "ARG_MAX": (1,),
+    "ARG_MIN": (1,),
+    "BATCH_TO_SPACE_ND": (1, 2),
+    "BROADCAST_TO": (1,),
+    "EXPAND_DIMS": (1,),
+    "FILL": (0,),
+    "MEAN": (1,),
+    "MIRROR_PAD": (1,),
+    "PAD": (1,),
+    "PADV2": (1,),
+    "REDUCE_MAX": (1,),
+    "REDUCE_MIN": (1,),
+    "REDUCE_PROD": (1,),
+    "RESHAPE": (1,),
+    "RESIZE_BILINEAR": (1,),
+    "RESIZE_NEAREST_NEIGHBOR": (1,),
+    "REVERSE_V2": (1,),
+    "SLICE": (1, 2),
+    "SPACE_TO_BATCH_ND": (1, 2),
+    "SPLIT": (0,),
+    "SPLIT_V": (1, 2),
+    "STRIDED_SLICE": (1, 2, 3),
+    "SUM": (1,),
+    "TILE": (1,),
+    "TRANSPOSE": (1,),
+    "TRANSPOSE_CONV": (0,),
+}
+"""The inputs of an operation whose values, not only whose shapes, decide how large its output is.
+
+Where none of them depends on the picture, a model takes the same memory for every picture.
+"""

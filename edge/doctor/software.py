@@ -1,5 +1,6 @@
 """edgeemo's own parts: Python, the TFLite runtime, the models."""
 
+import math
 import platform
 import subprocess
 import sys
@@ -53,6 +54,13 @@ def model(config: Config) -> Check:
     bundle = open_model(config.model)
     steps = check_golden(bundle, num_threads=config.model.threads)
     detail = f"{bundle.metadata.name}, {len(bundle.model):,} bytes, hashes hold"
+    if not math.isfinite(steps):
+        return Check(
+            "model",
+            "failure",
+            f"{detail}, golden outputs are not numbers",
+            "convert the model again, with --int8 or without --fp16",
+        )
     if steps > _ROUNDING_STEPS:
         return Check(
             "model",

@@ -26,7 +26,7 @@ _COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
     ),
     "health": (
         "fps", "frames", "dropped_frames", "dropped_records", "rss_mb", "temperature_c",
-        "throttled", "fps_limit",
+        "throttled", "fps_limit", "dropped_faces",
     ),
     "service_started": (
         "version", "source", "model", "mesher", "runtime", "recovered_bytes",

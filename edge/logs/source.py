@@ -42,6 +42,7 @@ COLUMNS: Final = {
     "fps": "DOUBLE",
     "dropped_frames": "BIGINT",
     "dropped_records": "BIGINT",
+    "dropped_faces": "BIGINT",
     "rss_mb": "DOUBLE",
     "temperature_c": "DOUBLE",
     "throttled": "VARCHAR",

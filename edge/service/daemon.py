@@ -5,12 +5,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from edge.config import ThermalConfig
 from edge.contract.logrecord import LogRecord
+from edge.contract.text import one_line
 from edge.errors import CameraError, EdgeEmoError, SinkError
 from edge.pipeline import Pipeline
 from edge.protocols import CountingSink, FrameSource
@@ -21,6 +22,9 @@ from edge.service.reporter import Reporter
 from edge.service.thermal import Governor
 
 _log = logging.getLogger(__name__)
+
+_MOST_WARNINGS: Final = 8
+"""Of different reasons why faces are passed over."""
 
 Listener = Callable[[FrameResult], bool]
 """Sees every result (a window, a video file); returning False asks the service to stop."""
@@ -66,6 +70,7 @@ class RunSummary(msgspec.Struct, frozen=True):
         reason: why it ended: ``end of source``, ``frame limit``, ``signal`` or ``viewer``.
         seconds: time by label, over all tracks; unrelated pictures take none.
         faces: faces by label, over all frames.
+        dropped_faces: faces that were found but made no sense.
         elapsed_s: wall-clock time from the first frame to the end.
     """
 
@@ -76,6 +81,7 @@ class RunSummary(msgspec.Struct, frozen=True):
     dropped_records: int
     seconds: Mapping[str, float]
     faces: Mapping[str, int]
+    dropped_faces: int
     elapsed_s: float
 
     @property
@@ -124,6 +130,7 @@ class Service:
         self._reload_asked = False
         self._refusal = ""
         self._stop_reason = ""
+        self._warned: set[str] = set()
         self._dropped_records = 0
         self._first_frame_s: float | None = None
         self._t_s = 0.0
@@ -146,16 +153,20 @@ class Service:
 
         Raises:
             CameraError: the source failed; ``camera_lost`` and ``service_stopped`` are written.
-            InferenceError: the mesher or the classifier failed; ``service_stopped`` is written.
+            BaseException: whatever else ended the loop, foreseen or not, an interrupt included;
+                ``service_stopped`` is written with it.
         """
-        self._write([self._reporter.started(_now(), self._t_s, facts)])
-        self._notifier.ready("waiting for the first frame")
         try:
+            self._write([self._reporter.started(_now(), self._t_s, facts)])
+            self._notifier.ready("waiting for the first frame")
             reason = self._loop(max_frames)
-        except EdgeEmoError as error:
+        except BaseException as error:  # whatever it is, the log says why it ends here
             if isinstance(error, CameraError):
-                self._write([self._reporter.camera_lost(_now(), self._t_s, str(error))])
-            self._end(f"error: {error}")
+                self._write([self._reporter.camera_lost(_now(), self._t_s, _told(error))])
+            try:
+                self._end(f"error: {_told(error)}")
+            except Exception as later:  # the first one is what must be known
+                _log.error("and while it ended: %s", _told(later))
             raise
         return self._end(reason)
 
@@ -169,6 +180,7 @@ class Service:
             dropped = self._source.dropped
             limit = self._governor.fps_limit
             self._write(self._reporter.frame(result, dropped, self._lost(), limit))
+            self._warn_once(result.passed_over)
             for listener in self._listeners:
                 if not listener(result):
                     self.stop("viewer")
@@ -179,6 +191,13 @@ class Service:
                 break
             del frame, result  # or two pictures would be in memory while the next one is made
         return self._stop_reason or "end of source"
+
+    def _warn_once(self, reasons: Iterable[str]) -> None:
+        for reason in set(reasons) - self._warned:
+            if len(self._warned) == _MOST_WARNINGS:
+                return
+            self._warned.add(reason)
+            _log.warning("a face is passed over, and so are others like it: %s", one_line(reason))
 
     def _frames(self) -> Iterator[Frame]:
         for event in attended(self._source, lambda: bool(self._stop_reason), self._due_s):
@@ -203,7 +222,7 @@ class Service:
         if self._lost_s is None:
             self._lost_s = time.monotonic()
         self._faces_now = 0
-        self._write([self._reporter.camera_lost(_now(), self._t_s, str(error))])
+        self._write([self._reporter.camera_lost(_now(), self._t_s, _told(error))])
         self._write(self._reporter.finish(self._pipeline.finish()))
 
     def _restore(self, frame: Frame) -> None:
@@ -219,23 +238,31 @@ class Service:
         self._notifier.reloading()
         try:
             renewal = self._renew()
-        except EdgeEmoError as error:
-            _log.error("the configuration is refused, the old one stays: %s", error)
+        except Exception as error:  # the old configuration is better than none, whatever it is
+            told = _told(error)
+            _log.error("the configuration is refused, the old one stays: %s", told)
+            _log.debug("", exc_info=error)
             # It stays in the status line: whoever asked for the reload may look later.
-            self._refusal = f"; reload refused, going on as before: {error}"
+            self._refusal = f"; reload refused, going on as before: {told}"
             self._notifier.ready(self._refusal.removeprefix("; "))
             return
         self._refusal = ""
         self._end_session("reload")
         self._totals.add(self._reporter)
         renewal.reporter.continue_from(self._reporter)
-        self._pipeline.close()
+        self._close_pipeline()
         self._pipeline, self._reporter = renewal.pipeline, renewal.reporter
         if renewal.thermal is not None:
             self._governor.reconfigure(renewal.thermal)
         self._write([self._reporter.started(_now(), self._t_s, renewal.facts)])
         _log.info("reloaded")
         self._notifier.ready("reloaded")
+
+    def _close_pipeline(self) -> None:
+        try:
+            self._pipeline.close()
+        except Exception as error:  # the new one is here, and the old one's models go anyhow
+            _log.warning("the old models were not closed: %s", _told(error))
 
     @property
     def _frames_seen(self) -> int:
@@ -254,16 +281,20 @@ class Service:
         return f"{seen}{lost}{self._refusal}"
 
     def _end_session(self, reason: str) -> None:
-        self._write(self._reporter.finish(self._pipeline.finish()))
-        self._write([self._reporter.stopped(_now(), self._t_s, reason)])
+        try:
+            self._write(self._reporter.finish(self._pipeline.finish()))
+        finally:
+            self._write([self._reporter.stopped(_now(), self._t_s, reason)])
 
     def _end(self, reason: str) -> RunSummary:
         self._notifier.stopping(reason)
         elapsed_s = (
             time.perf_counter() - self._first_frame_s if self._first_frame_s is not None else 0.0
         )
-        self._end_session(reason)
-        self._sink.close()  # only then is it known what got to the disk
+        try:
+            self._end_session(reason)
+        finally:
+            self._sink.close()  # only then is it known what got to the disk
         totals, lost = self._totals, self._lost()
         totals.add(self._reporter)
         return RunSummary(
@@ -274,6 +305,7 @@ class Service:
             dropped_records=lost,
             seconds=dict(totals.seconds),
             faces=dict(totals.faces),
+            dropped_faces=totals.dropped_faces,
             elapsed_s=elapsed_s,
         )
 
@@ -298,6 +330,7 @@ class _Totals(msgspec.Struct):
     frames: int = 0
     tracks: int = 0
     records: int = 0
+    dropped_faces: int = 0
     seconds: Counter[str] = msgspec.field(default_factory=Counter)
     faces: Counter[str] = msgspec.field(default_factory=Counter)
 
@@ -305,8 +338,15 @@ class _Totals(msgspec.Struct):
         self.frames += reporter.frames
         self.tracks += reporter.tracks
         self.records += reporter.records
+        self.dropped_faces += reporter.dropped_faces
         self.seconds.update(reporter.seconds)
         self.faces.update(reporter.faces)
+
+
+def _told(error: BaseException) -> str:
+    """Return an error in one line, with its kind where it is not one of ours."""
+    told = str(error) if isinstance(error, EdgeEmoError) else f"{type(error).__name__}: {error}"
+    return one_line(told)
 
 
 def _now() -> datetime:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, MutableMapping
 from typing import Final
 
+from edge.contract.text import one_line
+
 _log = logging.getLogger(__name__)
 
 _SOCKET: Final = "NOTIFY_SOCKET"
@@ -21,6 +23,8 @@ _BEATS_PER_WATCHDOG: Final = 4
 """So many signs of life fit into the watchdog's time; sd_watchdog_enabled(3) asks for two."""
 _LONGEST_PAUSE_S: Final = 5.0
 """A status line is no older, if there is progress."""
+RELOAD_S: Final = 60.0
+"""What a reload may take: a new model is tried in a child process first (edge/first_load.py)."""
 _SEND_TIMEOUT_S: Final = 0.5
 """A manager that does not read (it re-executes itself) must not hold up the camera."""
 
@@ -44,7 +48,8 @@ class Notifier:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._address = address.replace("@", "\0", 1) if address else None
-        self._has_watchdog = watchdog_s is not None
+        self._watchdog_s = watchdog_s
+        self._is_reloading = False
         self._pause_s = min((watchdog_s or 60.0) / _BEATS_PER_WATCHDOG, _LONGEST_PAUSE_S)
         self._clock = clock
         self._told_s = clock()
@@ -69,7 +74,9 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """Tell that the start, or a reload, is done; the watchdog's time begins anew."""
-        self._send(READY=1, **self._watchdog(), STATUS=status)
+        usual = self._watchdog_time(self._watchdog_s) if self._is_reloading else {}
+        self._is_reloading = False
+        self._send(READY=1, **self._watchdog(), **usual, STATUS=status)
 
     def progress(self, status: Callable[[float], str]) -> None:
         """Tell that the loop goes round; cheap, for it speaks now and then only.
@@ -86,17 +93,24 @@ class Notifier:
             self._send(**self._watchdog(), STATUS=status(pause_s))
 
     def reloading(self) -> None:
-        """Tell that a reload begins; ``ready`` ends it."""
+        """Tell that a reload begins; the watchdog waits ``RELOAD_S`` until ``ready`` ends it."""
+        self._is_reloading = True
         # The kernel's CLOCK_MONOTONIC, which systemd compares with its own (Type=notify-reload).
         now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._send(RELOADING=1, MONOTONIC_USEC=now_us, STATUS="reading the configuration")
+        longer = self._watchdog_time(max(self._watchdog_s or 0.0, RELOAD_S))
+        self._send(RELOADING=1, MONOTONIC_USEC=now_us, **longer, STATUS="reading the configuration")
 
     def stopping(self, reason: str) -> None:
         """Tell that the end has begun, and why."""
         self._send(STOPPING=1, STATUS=f"stopping: {reason}")
 
     def _watchdog(self) -> dict[str, int]:
-        return {"WATCHDOG": 1} if self._has_watchdog else {}
+        return {} if self._watchdog_s is None else {"WATCHDOG": 1}
+
+    def _watchdog_time(self, seconds: float | None) -> dict[str, int]:
+        if self._watchdog_s is None or seconds is None:
+            return {}
+        return {"WATCHDOG_USEC": round(seconds * 1e6)}
 
     def _send(self, **fields: object) -> None:
         if self._address is None:
@@ -104,7 +118,7 @@ class Notifier:
         import socket  # half a megabyte that a run without a manager does not need
 
         # One line each: a reason that holds a line break must not become a field of its own.
-        lines = [f"{name}={' '.join(str(value).split())}" for name, value in fields.items()]
+        lines = [f"{name}={one_line(str(value))}" for name, value in fields.items()]
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
                 channel.settimeout(_SEND_TIMEOUT_S)

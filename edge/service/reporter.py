@@ -55,6 +55,7 @@ class Reporter:
         records: records made.
         seconds: time by label over all tracks.
         faces: faces by label over all frames.
+        dropped_faces: faces that were found but made no sense, over all frames.
     """
 
     def __init__(self, config: ReporterConfig) -> None:
@@ -71,6 +72,7 @@ class Reporter:
         self.records = 0
         self.seconds: Counter[str] = Counter()
         self.faces: Counter[str] = Counter()
+        self.dropped_faces = 0
 
     @property
     def next_seq(self) -> int:
@@ -95,8 +97,8 @@ class Reporter:
         """Yield the records that a frame gives rise to."""
         self._last = result.frame.captured_at, result.frame.t_s  # not the picture
         self.frames += 1
-        for ended in result.ended:
-            yield self._ended(ended)
+        self.dropped_faces += len(result.passed_over)
+        yield from self.finish(result.ended)
         for face in result.faces:
             yield from self._face(result, face)
         for stage, ms in result.stage_ms.items():
@@ -115,9 +117,10 @@ class Reporter:
         return logrecord.CameraRestored(**header, outage_s=round(max(outage_s, 0.0), 3))
 
     def finish(self, ended: tuple[EndedTrack, ...]) -> Iterator[LogRecord]:
-        """Yield the ends of the tracks that were open at the end."""
+        """Yield the ends of tracks; of one whose faces were all passed over nothing is said."""
         for track in ended:
-            yield self._ended(track)
+            if track.track_id in self._diaries:
+                yield self._ended(track)
 
     def stopped(self, moment: datetime, t_s: float, reason: str) -> LogRecord:
         """Return the ``service_stopped`` record, which counts itself."""
@@ -213,6 +216,7 @@ class Reporter:
             frames=self.frames,
             dropped_frames=dropped_frames,
             dropped_records=dropped_records,
+            dropped_faces=self.dropped_faces,
             rss_mb=round(machine.rss_mb(), 1),
             temperature_c=machine.temperature_c(),
             throttled=machine.throttled(),
@@ -244,7 +248,7 @@ def _details(face: Face, details: tuple[Detail, ...]) -> dict[str, Any]:
         right, left = eye_openness(face.points)
         told["eyes"] = logrecord.EyeOpenness(right=round(right, 3), left=round(left, 3))
     if "blendshapes" in details and face.blendshapes is not None:
-        values = np.round(face.blendshapes.astype(float), 4).tolist()
+        values = np.round(np.clip(face.blendshapes.astype(float), 0, 1), 4).tolist()
         told["blendshapes"] = dict(zip(BLENDSHAPES, values, strict=True))
     if "mesh" in details:
         points = np.round(face.points.astype(float), 2).tolist()

@@ -169,6 +169,7 @@ def _print_summary(summary: RunSummary, written: Mapping[str, str], screen: Text
         "emotions": _shares(summary.seconds if any(summary.seconds.values()) else summary.faces),
         "frames/s": f"{summary.fps:.1f}",
         "records": str(summary.records),
+        "dropped faces": str(summary.dropped_faces or ""),
         "lost records": str(summary.dropped_records or ""),
         "ended by": summary.reason,
         **written,

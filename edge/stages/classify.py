@@ -10,7 +10,7 @@ from edge.contract.bundle import Bundle, open_bundle
 from edge.contract.mesh_features import mesh_features
 from edge.contract.quantize import temper
 from edge.emotion_model import open_emotion_model
-from edge.errors import InferenceError
+from edge.errors import ImplausibleError, InferenceError
 from edge.records import EmotionEstimate, Face
 
 
@@ -76,4 +76,4 @@ def _features(face: Face) -> NDArray[np.float32]:
     try:
         return mesh_features(face.points, face.blendshapes)
     except ValueError as error:
-        raise InferenceError(f"the face has no mesh features: {error}") from error
+        raise ImplausibleError(f"the face has no mesh features: {error}") from error

@@ -1,18 +1,29 @@
 """The service loop: however it ends, tracks end and the reason is written."""
 
+import math
 import weakref
 
+import msgspec
 import numpy as np
 import pytest
 
-from edge.contract.logrecord import LogRecord
+from edge.contract.logrecord import Health, LogRecord, decode_record, encode_record
 from edge.errors import CameraError, InferenceError, SinkError
 from edge.pipeline import Pipeline
+from edge.records import Face, HeadPose
 from edge.service.daemon import Renewal, Service, Supervision
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.track import FaceTracker
-from edge.testing import FakeClassifier, FakeMesher, FakeSource, MemorySink, make_face, make_frame
+from edge.testing import (
+    EPOCH,
+    FakeClassifier,
+    FakeMesher,
+    FakeSource,
+    MemorySink,
+    make_face,
+    make_frame,
+)
 
 FACTS = {
     "version": "0",
@@ -175,11 +186,23 @@ def test_a_reload_takes_over_between_two_frames():
     assert (summary.frames, summary.tracks, summary.records) == (4, 2, 12)
 
 
-def test_a_refused_reload_changes_nothing(caplog):
-    """A configuration that can not be used is said, and the old one goes on."""
+@pytest.mark.parametrize(
+    "error",
+    [
+        InferenceError("no such model"),
+        PermissionError(13, "Permission denied", "no such model"),
+        OverflowError("no such model"),
+        RecursionError("no such model"),
+        MemoryError("no such model"),
+        UnicodeDecodeError("utf-8", b"x", 0, 1, "no such model"),
+        AssertionError("no such model"),
+    ],
+)
+def test_a_refused_reload_changes_nothing(caplog, error):
+    """A configuration that can not be used is said, whatever failed, and the old one goes on."""
 
     def refuse():
-        raise InferenceError("no such model")
+        raise error
 
     sink = MemorySink()
     running = service(
@@ -191,7 +214,9 @@ def test_a_refused_reload_changes_nothing(caplog):
     running.run(FACTS)
     assert kinds(sink).count("ServiceStarted") == 1
     assert kinds(sink).count("Emotion") == 3
-    assert "no such model" in caplog.text
+    (line,) = caplog.messages
+    assert "no such model" in line
+    assert "\n" not in line
 
 
 def test_the_frame_limit_counts_across_a_reload():
@@ -203,3 +228,112 @@ def test_the_frame_limit_counts_across_a_reload():
         supervision=Supervision(renew=lambda: Renewal(pipeline(), reporter("renewed"), FACTS)),
     )
     assert running.run(FACTS, 5).frames == 5
+
+
+class _Unfinished(FaceTracker):
+    """Fails when its tracks are to end."""
+
+    def close(self):
+        """Fail."""
+        raise RuntimeError("later")
+
+
+@pytest.mark.parametrize("raised", [ValueError("a\nb"), KeyboardInterrupt(), MemoryError("a b")])
+@pytest.mark.parametrize("where", ["source", "mesher", "listener", "at the end, too"])
+def test_whatever_ends_a_run_is_written(raised, where):
+    """Foreseen or not: the last record is service_stopped with the reason; the error goes on."""
+
+    def fail(*_):
+        raise raised
+
+    sink = MemorySink()
+    source = FakeSource(frames(2), raised if where == "source" else None)
+    steps = pipeline(fail if where == "mesher" else lambda _: [FACE])
+    if where == "at the end, too":
+        steps._tracker = _Unfinished(1.0, 1, 1.5)
+    listeners = [] if where in ("source", "mesher") else [fail]
+    with pytest.raises(type(raised)) as caught:
+        Service(source, steps, sink, reporter(), listeners).run(FACTS)
+    assert caught.value is raised
+    last = sink.records[-1]
+    assert kinds(sink)[-1] == "ServiceStopped"
+    told = " ".join(str(raised).split())
+    assert last.reason == f"error: {type(raised).__name__}: {told}".strip()
+    assert sink.closed
+
+
+NOT_A_FACE = {
+    "points that are no numbers": {"points": np.nan},
+    "points at infinity": {"points": np.inf},
+    "points that are far away": {"points": -1e30},
+    "a box that is no number": {"box_xyxy": np.nan},
+    "a box without end": {"box_xyxy": np.inf},
+    "coefficients that are no numbers": {"blendshapes": np.nan},
+    "coefficients beyond one": {"blendshapes": 7.0},
+    "an angle that is no number": {"head_pose": HeadPose(math.nan, 0.0, 0.0)},
+    "an angle without end": {"head_pose": HeadPose(0.0, -math.inf, math.inf)},
+    "eyes and mouth in one place": {"points": "together"},
+}
+
+
+def _face(**changes) -> Face:
+    """Return a face with the last value of an array changed."""
+    values = msgspec.structs.asdict(FACE) | {"blendshapes": np.full(52, 0.5, np.float32)}
+    for name, value in changes.items():
+        if name == "head_pose":
+            values[name] = value
+            continue
+        values[name] = values[name].copy()
+        if value == "together":
+            values[name][:-1] = 40.0
+        else:
+            values[name][-1] = value
+    return Face(**values)
+
+
+@pytest.mark.parametrize("changes", NOT_A_FACE.values(), ids=NOT_A_FACE.keys())
+def test_a_face_that_is_none_is_passed_over_and_counted(caplog, changes):
+    """The other face, the run and the log go on; health tells how many there were, a line why."""
+    other = make_face((80, 20, 120, 70))
+    sink = MemorySink()
+    config = ReporterConfig("s", "d", True, 1.0, 0.03, ("eyes", "blendshapes", "mesh"))
+    summary = Service(
+        FakeSource(frames(5)), pipeline(lambda _: [_face(**changes), other]), sink, Reporter(config)
+    ).run(FACTS)
+    assert summary.frames == summary.dropped_faces == 5
+    assert kinds(sink).count("Emotion") == 5
+    assert [r.dropped_faces for r in sink.records if isinstance(r, Health)] == [2, 3, 4, 5]
+    assert len(caplog.messages) == 1
+    assert "passed over" in caplog.text
+    for record in sink.records:
+        assert decode_record(encode_record(record)) == record
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf, -0.5, 2.0])
+def test_scores_that_are_none_are_passed_over(caplog, score):
+    """A model that says what no probability is: the face is left out of those frames."""
+    sink = MemorySink()
+    steps = pipeline()
+    steps._classifier = FakeClassifier([(0.1, 0.9), (0.1, score), (0.1, 0.9)], ("sad", "happy"))
+    summary = Service(FakeSource(frames(4)), steps, sink, reporter()).run(FACTS)
+    assert (summary.frames, summary.dropped_faces) == (4, 1)
+    assert kinds(sink).count("Emotion") == 3
+    assert "scores that are not numbers" in caplog.text
+
+
+def test_a_model_without_any_answer_leaves_a_whole_log():
+    """Not one face is classified: no track is told of, and none is missed at the end."""
+    sink = MemorySink()
+    steps = pipeline(scores=(np.nan, np.nan))
+    summary = Service(FakeSource(frames(4)), steps, sink, reporter()).run(FACTS)
+    assert (summary.frames, summary.tracks, summary.dropped_faces) == (4, 0, 4)
+    assert kinds(sink) == ["ServiceStarted", "ServiceStopped"]
+
+
+def test_a_name_that_is_no_text_is_written_escaped():
+    """A file's name may hold any bytes; the line is UTF-8, and our own decoder takes it."""
+    record = Reporter(ReporterConfig("s", "d", True, 1.0, 60.0)).camera_lost(
+        EPOCH, 0.0, "/mnt/\udcff\udc00.mp4 is gone"
+    )
+    line = encode_record(record)
+    assert decode_record(line).reason == "/mnt/\\udcff\\udc00.mp4 is gone"

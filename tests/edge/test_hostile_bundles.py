@@ -4,6 +4,7 @@ EDGEEMO_FUZZ multiplies the number of examples; `make soak` sets it.
 """
 
 import json
+import math
 import os
 import random
 import struct
@@ -11,15 +12,35 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge import first_load
 from edge.cli import main
-from edge.contract.bundle import GOLDEN, METADATA, MODEL, PARITY, SUMS
-from edge.errors import InferenceError
-from edge.first_load import ensure_loadable
+from edge.config import Config, ModelConfig
+from edge.contract.bundle import GOLDEN, METADATA, MODEL, PARITY, SUMS, open_bundle
+from edge.contract.logrecord import decode_record
+from edge.doctor import software
+from edge.errors import ConfigError, InferenceError
+from edge.first_load import MEMORY, ensure_loadable
+from edge.golden import (
+    MIN_PROBES,
+    GoldenVectors,
+    Probes,
+    compare_golden,
+    difference,
+    encode_golden,
+)
+from edge.interpreter import TfliteModel
+
+DATA = Path(__file__).parent / "data"
+COMPUTED_SIZE = DATA / "computed_size.tflite"
+"""Fills an array as large as the picture is bright: nothing on zeros, 4 GB on a face."""
+NOT_A_NUMBER = DATA / "not_a_number.tflite"
+"""Float, and its eight probabilities are no numbers."""
 
 TIMES = int(os.environ.get("EDGEEMO_FUZZ", "1"))
 LONGEST_S = 60
@@ -233,3 +254,95 @@ def test_a_services_own_cache_is_used(bundle_path, tmp_path, monkeypatch):
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "service"))
     ensure_loadable((bundle_path / MODEL).read_bytes(), "m")
     assert len(list((tmp_path / "service" / "loaded").iterdir())) == 1
+
+
+def test_a_size_computed_from_the_picture_is_refused(cache):
+    """What a model takes can be known before it sees a face only where the face decides nothing."""
+    with pytest.raises(InferenceError, match="FILL: its size depends on the picture") as caught:
+        ensure_loadable(COMPUTED_SIZE.read_bytes(), "m")
+    assert "\n" not in str(caught.value)
+    assert not cache.exists()
+
+
+def test_the_child_runs_on_faces_with_bounded_memory(cache, monkeypatch):
+    """What the look through the file did not see, a face in the child does: 4 GB are not had."""
+    monkeypatch.setattr("edge.contract.tflite_file.check_tflite", len)
+    with pytest.raises(InferenceError, match="FILL"):
+        ensure_loadable(COMPUTED_SIZE.read_bytes(), "m")
+    assert not cache.exists()
+
+
+def test_the_memory_of_a_model_can_be_set(bundle_path, monkeypatch):
+    """Too little for Python itself ends the child; nonsense is a usage error with its name."""
+    content = (bundle_path / MODEL).read_bytes()
+    monkeypatch.setenv(MEMORY, "1")
+    with pytest.raises(InferenceError, match=rf"1 MB that a model may take.* raise {MEMORY}"):
+        ensure_loadable(content, "m")
+    for wrong in ("0", "-1", "much", "9999999", "1e3"):
+        monkeypatch.setenv(MEMORY, wrong)
+        with pytest.raises(ConfigError, match=f"{MEMORY}="):
+            ensure_loadable(content, "m")
+
+
+def test_a_child_that_the_kernel_ends_wanted_too_much_memory(bundle_path, monkeypatch):
+    """Under a limit of the whole service it is the child that goes, and the reason is told."""
+    killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    monkeypatch.setattr(first_load, "_CHILD", killed)
+    with pytest.raises(InferenceError, match="takes more memory than the 1,000 MB"):
+        ensure_loadable((bundle_path / MODEL).read_bytes(), "m")
+
+
+@pytest.fixture
+def numberless(bundle_path, alter_bundle) -> Path:
+    """A bundle whose model and whose golden outputs are no numbers, and agree in that."""
+    model = TfliteModel(NOT_A_NUMBER)
+    metadata = json.loads((bundle_path / METADATA).read_bytes())
+    tensors = {"input": model.inputs[0], "output": model.outputs[0]}
+    metadata |= {name: msgspec.to_builtins(spec) for name, spec in tensors.items()}
+    metadata["quantization"] = "float32"
+    crops = np.zeros((MIN_PROBES, 48, 48), np.uint8)
+    golden = GoldenVectors(Probes(crops), np.full((MIN_PROBES, 8), np.nan, np.float32))
+    return alter_bundle(
+        **{
+            MODEL: NOT_A_NUMBER.read_bytes(),
+            METADATA: json.dumps(metadata).encode(),
+            GOLDEN: encode_golden(golden),
+        }
+    )
+
+
+def test_golden_outputs_that_are_no_numbers_never_agree(numberless, capfd):
+    """`inspect`, `doctor` and what a preflight asks: failed, not equal."""
+    result = compare_golden(open_bundle(numberless))
+    assert (result.steps, result.same_answers, result.probes) == (math.inf, 0, MIN_PROBES)
+    code, told = outcome(capfd, "inspect", numberless)
+    assert code == 1
+    assert_told(code, told)
+    assert "golden outputs are not numbers" in told
+    check = software.model(Config(model=ModelConfig(bundle=str(numberless))))
+    assert (check.status, check.remedy[:7]) == ("failure", "convert")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_number_that_is_none_fails_the_comparison(value, which):
+    """On either side, in one of all the outputs."""
+    sides = [np.full((4, 8), 0.125, np.float32), np.full((4, 8), 0.125, np.float32)]
+    assert not_exact(sides) == 0
+    sides[which][3, 7] = value
+    assert not_exact(sides) == math.inf
+
+
+def not_exact(sides: list[Any]) -> float:
+    return difference(*sides, 1 / 256).steps
+
+
+def test_a_run_on_a_model_without_numbers_goes_on(numberless, tmp_path, capfd):
+    """No emotion is told, no line is one that our own reader refuses, and the end says how many."""
+    log = tmp_path / "log"
+    words = ("run", "--source", "demo", "--model", numberless, "--max-frames", 9, "--log-dir", log)
+    capfd.readouterr()
+    main([str(word) for word in words])
+    assert "dropped faces" in capfd.readouterr().out
+    records = [decode_record(line) for line in (log / "edgeemo.jsonl").read_bytes().splitlines()]
+    assert [type(record).__name__ for record in records] == ["ServiceStarted", "ServiceStopped"]

@@ -59,9 +59,10 @@ class Managed:
             if what(message):
                 return message
 
-    def reload(self, toml: str) -> str:
+    def reload(self, toml: str | None) -> str:
         """Change the configuration, have it read, and return the status that comes of it."""
-        self.config.write_text(toml)
+        if toml is not None:
+            self.config.write_text(toml)
         self.process.send_signal(signal.SIGHUP)
         assert self.wait_for(lambda m: "READY" in m or "RELOADING" in m)["RELOADING"] == "1"
         return self.wait_for(lambda m: "READY" in m)["STATUS"]
@@ -144,6 +145,110 @@ def _altered_model(directory: Path) -> str:
     bundle = shutil.copytree(DEFAULT_BUNDLE, directory / "bundle")
     (bundle / "model.tflite").write_bytes(b"not a model")
     return config(directory, "second", bundle)
+
+
+def _many_threads(directory: Path) -> str:
+    return config(directory, "second").replace("[model]", "[model]\nthreads = 3000000000")
+
+
+def _long_path(directory: Path) -> str:
+    return config(directory, "second", directory / ("x/" * 2500))
+
+
+def _long_name(directory: Path) -> str:
+    return config(directory, "second", directory / ("x" * 4000))
+
+
+def _nested(directory: Path) -> str:
+    return "x = " + "[" * 4000
+
+
+def _not_a_number(directory: Path) -> str:
+    return config(directory, "second") + "interval_s = nan\n"
+
+
+def _a_null_character(directory: Path) -> str:
+    return config(directory, "second", "a\\u0000b")
+
+
+def _a_device(directory: Path) -> str:
+    return config(directory, "second", "/dev/zero")
+
+
+def _a_pipe(directory: Path) -> str:
+    bundle = shutil.copytree(DEFAULT_BUNDLE, directory / "bundle")
+    (bundle / "metadata.json").unlink()
+    os.mkfifo(bundle / "metadata.json")
+    return config(directory, "second", bundle)
+
+
+def _a_file_for_a_bundle(directory: Path) -> str:
+    return config(directory, "second", directory / "edgeemo.toml")
+
+
+def _a_circle(directory: Path) -> str:
+    (directory / "circle").symlink_to(directory / "circle")
+    return config(directory, "second", directory / "circle" / "bundle")
+
+
+def _no_mediapipe(directory: Path) -> str:
+    return config(directory, "second") + '[mesher]\nkind = "mediapipe"\nmax_faces = 101\n'
+
+
+def _link_to_a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+REFUSED = [
+    _not_toml, _no_such_model, _altered_model, _many_threads, _long_path, _long_name, _nested,
+    _not_a_number, _a_null_character, _a_device, _a_pipe, _a_file_for_a_bundle, _a_circle,
+    _no_mediapipe,
+]  # fmt: skip
+
+
+def test_a_reload_survives_whatever_it_reads(managed, tmp_path):
+    """One process, one configuration after the other that can not be used, each told in a line."""
+    managed.start(config(tmp_path, "first"))
+    managed.beats(1)
+    for number, case in enumerate(REFUSED):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        text = case(folder).replace(str(folder / "log"), str(tmp_path / "log"))
+        assert managed.reload(text).startswith("reload refused, going on as before: "), case
+    managed.config.unlink()
+    assert managed.reload(None).startswith("reload refused, going on as before: ")
+    for make in (os.mkfifo, os.mkdir, _link_to_a_device):
+        make(managed.config)
+        assert managed.reload(None).startswith("reload refused, going on as before: ")
+        managed.config.rename(tmp_path / make.__name__)
+    assert managed.reload(config(tmp_path, "second")) == "reloaded"
+    managed.beats(1)
+    _, told = managed.stop()
+    assert told.count("the old one stays") == len(REFUSED) + 4
+    assert "Traceback" not in told
+    starts = [r for r in managed.records() if r["kind"] == "service_started"]
+    assert [r["device"] for r in starts] == ["first", "second"]
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may enter every folder")
+@pytest.mark.parametrize("closed", ["", "bundle", "bundle/model.tflite", "edgeemo.toml"])
+def test_what_may_not_be_entered_is_refused(managed, tmp_path, closed):
+    """A folder, a bundle, a model or a configuration of somebody else's: told, nothing more."""
+    managed.start(config(tmp_path, "first"))
+    managed.beats(1)
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    shutil.copytree(DEFAULT_BUNDLE, inner / "bundle")
+    managed.config.write_text(config(tmp_path, "second", inner / "bundle"))
+    place = managed.config if closed == "edgeemo.toml" else inner / closed
+    place.chmod(0)
+    try:
+        told = managed.reload(None)
+    finally:
+        place.chmod(0o700)
+    assert told.startswith("reload refused, going on as before: ")
+    assert "Permission denied" in told
+    managed.stop()
 
 
 @pytest.mark.parametrize("case", [_not_toml, _no_such_model, _altered_model])

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from edge.contract.files import read_bounded
 from edge.errors import InferenceError
 
 _DETECTOR: Final = "face_detector.tflite"
@@ -14,6 +15,7 @@ _LANDMARKS: Final = "face_landmarks_detector.tflite"
 _BLENDSHAPES: Final = "face_blendshapes.tflite"
 _GEOMETRY: Final = "geometry_pipeline_metadata_landmarks.binarypb"
 
+_MOST_BYTES: Final = 64 << 20
 _END_OF_DIRECTORY: Final = b"PK\x05\x06"
 _END: Final = struct.Struct("<HII")
 """Of the end record, from byte 10 on: how many members, their directory's size and offset."""
@@ -47,7 +49,7 @@ def read_task(path: Path, *, blendshapes: bool = True) -> FaceModels:
         InferenceError: unreadable, not a zip, or a member is missing or damaged.
     """
     try:
-        content = path.read_bytes()
+        content = read_bounded(path, _MOST_BYTES)
     except OSError as error:
         raise InferenceError(
             f"{path}: can not be read as a .task file ({error.strerror})"

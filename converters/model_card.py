@@ -7,7 +7,7 @@ from the metadata and the parity report of the same bundle.
 from typing import Final
 
 from converters.parity import ParityReport
-from converters.parity_view import gate_words
+from converters.parity_view import NOT_APPLICABLE, gate_words
 from edge.contract.metadata import Dataset, Metadata
 
 _LIMITS = """\
@@ -83,7 +83,7 @@ def model_card(metadata: Metadata, report: ParityReport, validation: Dataset | N
             _data(metadata, report),
             _accuracy(metadata, report, validation),
             _cost(report),
-            _limits(report),
+            _limits(metadata, report),
         )
     )
 
@@ -141,9 +141,8 @@ def _dataset(dataset: Dataset) -> str:
 def _accuracy(metadata: Metadata, report: ParityReport, validation: Dataset | None) -> str:
     keras, tflite = report.comparison.keras, report.comparison.tflite
     recalls = "\n".join(
-        f"| {label} | {keras.recall[label]:.1%} | {tflite.recall[label]:.1%} |"
+        f"| {label} | {_share(keras.recall.get(label))} | {_share(tflite.recall.get(label))} |"
         for label in metadata.labels
-        if label in tflite.recall
     )
     return f"""\
 ## How well it does
@@ -163,6 +162,10 @@ Recall, the share of each expression's rows that was recognised:
 |---|---|---|
 {recalls}
 """
+
+
+def _share(share: float | None) -> str:
+    return NOT_APPLICABLE if share is None else f"{share:.1%}"
 
 
 def _calibration(report: ParityReport) -> str:
@@ -202,10 +205,12 @@ Gate of the conversion {gate_words(report)}.
 """
 
 
-def _limits(report: ParityReport) -> str:
+def _limits(metadata: Metadata, report: ParityReport) -> str:
     recall = report.comparison.tflite.recall
     low = [
         f"{label} (recall {share:.0%})" for label, share in recall.items() if share < _LOW_RECALL
     ]
     told = f"- It misses most faces that show {', '.join(low)}.\n" if low else ""
+    if unmeasured := [label for label in metadata.labels if label not in recall]:
+        told += f"- How well it recognises {', '.join(unmeasured)} was not measured.\n"
     return _LIMITS.format(hardly_known=told)

@@ -46,7 +46,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         only_tflite_right: rows that only the converted one answered right.
         mcnemar_p: exact two-sided p value of McNemar's test on those two: how likely so uneven a
             split is when both are equally good.
-        rows: how many there are of each emotion.
+        rows: how many there are of each emotion; older reports leave out those with none.
         intervals: of what the conversion changed.
         difference_quantiles: of the largest difference in a row's probabilities, by the share of
             rows that lie below.
@@ -78,9 +78,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def changes(self) -> Changes:
         """What changed, as numbers of samples, for the gate."""
-        pairs = [self.only_right[label] for label in self.rows]
+        sizes = {label: n for label, n in self.rows.items() if n}
+        pairs = [self.only_right[label] for label in sizes]
         return Changes(
-            sizes=tuple(self.rows.values()),
+            sizes=tuple(sizes.values()),
             lost=tuple(pair[0] for pair in pairs),
             gained=tuple(pair[1] for pair in pairs),
             differing=round((1 - self.agreement) * sum(self.rows.values())),
@@ -195,7 +196,7 @@ def compare(
         only_keras_right=only_keras,
         only_tflite_right=only_tflite,
         mcnemar_p=mcnemar_exact(only_keras, only_tflite),
-        rows={labels[i]: int((answers == i).sum()) for i in np.unique(answers)},
+        rows={label: int((answers == i).sum()) for i, label in enumerate(labels)},
         intervals=paired_intervals(answers, keras_top, tflite_top, labels),
         difference_quantiles={
             f"{share:g}": float(np.quantile(difference.max(axis=1), share)) for share in _QUANTILES

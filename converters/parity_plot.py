@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from converters.errors import ConversionError
 from converters.parity import ParityReport
-from converters.parity_view import gate_state, overall_changes, recall_changes
+from converters.parity_view import NOT_APPLICABLE, gate_state, overall_changes, recall_changes
 
 _DPI: Final = 160
 _BEFORE, _AFTER, _LIMIT = "0.7", "#7aa6d6", "#e07a5f"
@@ -49,9 +49,13 @@ def _draw_recalls(axes: Any, report: ParityReport) -> None:
     ):
         places = [place + shift for place in range(len(changes))]
         axes.barh(places, [100 * recall for recall in recalls], 0.4, color=color, label=name)
-    axes.set_yticks(range(len(changes)), [change.name for change in changes])
+    absent = [f"{label} (0)" for label, n in report.comparison.rows.items() if not n]
+    for place in range(len(changes), len(changes) + len(absent)):
+        axes.text(1, place, NOT_APPLICABLE, va="center", fontsize=8)
+    names = [change.name for change in changes] + absent
+    axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set(xlabel="recall, % (rows in brackets)", xlim=(0, 100))
+    axes.set(xlabel="recall, % (samples in brackets)", xlim=(0, 100))
     axes.legend(fontsize=8, loc="lower right")
 
 
@@ -79,8 +83,8 @@ def _draw_differences(axes: Any, report: ParityReport) -> None:
     values = [*quantiles.values(), report.comparison.max_difference]
     bars = axes.bar(names, values, color=_AFTER)
     axes.bar_label(bars, fmt="%.3f", fontsize=8)
-    axes.set(ylim=(0, max(1e-3, *values) * 1.1), xlabel="of the rows differ by no more than")
-    axes.set_ylabel("largest difference of a row's probabilities")
+    axes.set(ylim=(0, max(1e-3, *values) * 1.1), xlabel="of the samples differ by no more than")
+    axes.set_ylabel("largest difference of a sample's probabilities")
     axes.tick_params(axis="x", labelsize=8)
 
 

@@ -11,6 +11,7 @@ from converters.gate import told_of
 from converters.parity import ParityReport
 from converters.statistics import Interval
 
+NOT_APPLICABLE: Final = "n/a"
 _OVERALL: Final = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -124,6 +125,9 @@ def _rows(report: ParityReport) -> Iterator[tuple[str, ...]]:
     for name, before, after, interval in recall_changes(report):
         change = f"{(after - before) * 100:+.2f}"
         yield f"recall {name}", f"{before:.1%}", f"{after:.1%}", change, _range(interval)
+    for label, n in report.comparison.rows.items():
+        if not n:
+            yield f"recall {label} (0)", *(NOT_APPLICABLE,) * 4
 
 
 def _lines(report: ParityReport) -> Iterator[str]:

@@ -11,7 +11,7 @@ from host_training.atomic import write_atomically
 from host_training.cross_validation import FoldReport
 from host_training.errors import TrainingError
 from host_training.evaluation import Evaluation, Measured
-from host_training.evaluation_tables import figure_lines, three
+from host_training.evaluation_tables import CLASS_HEADER, class_rows, figure_lines, three
 from host_training.metrics import reliability
 from host_training.plots import confusion_matrix_png, reliability_png, worst_mistakes_png
 from host_training.run_directory import write_json
@@ -93,7 +93,7 @@ def report_text(figures: Evaluation, mistakes: int) -> str:
         *(f"**Note:** {remark}." for remark in figures.remarks),
         _table(("", ""), [(name.strip(), value) for name, value in figure_lines(figures)]),
         "## By emotion",
-        _per_class(figures),
+        _table(CLASS_HEADER, class_rows(figures)),
     ]
     if isinstance(figures, FoldReport):
         parts += ["## By fold", _per_fold(figures)]
@@ -108,16 +108,6 @@ def report_text(figures: Evaluation, mistakes: int) -> str:
         f"Every answer stands in `{PREDICTIONS}`, every figure in `{EVALUATION}`.",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _per_class(figures: Evaluation) -> str:
-    return _table(
-        ("emotion", "precision", "recall", "F1", "n"),
-        [
-            (name, f"{row.precision:.1%}", f"{row.recall:.1%}", f"{row.f1:.3f}", str(row.n))
-            for name, row in figures.per_class.items()
-        ],
-    )
 
 
 def _per_fold(report: FoldReport) -> str:

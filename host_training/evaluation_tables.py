@@ -1,5 +1,7 @@
 """An evaluation as rich tables, for the command line."""
 
+from typing import Final
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -60,15 +62,39 @@ def figure_lines(figures: Evaluation) -> list[tuple[str, str]]:
     return [*lines, ("Brier score", brier)]
 
 
+CLASS_HEADER: Final = ("emotion", "precision", "recall", "recall, 95 %", "F1", "n")
+NOT_APPLICABLE: Final = "n/a"
+
+
+def class_rows(figures: Metrics) -> list[tuple[str, ...]]:
+    """Return a line an emotion, as ``CLASS_HEADER`` names its columns."""
+    return [
+        (
+            label, share_text(row.precision), share_text(row.recall),
+            interval_text(row.recall_interval),
+            NOT_APPLICABLE if row.f1 is None else f"{row.f1:.3f}", str(row.n),
+        )
+        for label, row in figures.per_class.items()
+    ]  # fmt: skip
+
+
+def share_text(share: float | None) -> str:
+    """Return a share in per cent, or that there is none."""
+    return NOT_APPLICABLE if share is None else f"{share:.1%}"
+
+
+def interval_text(interval: tuple[float, float] | None) -> str:
+    """Return an interval of a share in per cent, or that there is none."""
+    return NOT_APPLICABLE if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}"
+
+
 def per_class_view(figures: Metrics) -> Table:
     """Show precision, recall and F1 of each emotion."""
-    table = Table("emotion")
-    for name in ("precision", "recall", "F1", "n"):
+    table = Table(CLASS_HEADER[0])
+    for name in CLASS_HEADER[1:]:
         table.add_column(name, justify="right")
-    for label, row in figures.per_class.items():
-        table.add_row(
-            label, f"{row.precision:.1%}", f"{row.recall:.1%}", f"{row.f1:.3f}", str(row.n)
-        )
+    for row in class_rows(figures):
+        table.add_row(*row)
     return table
 
 

@@ -1,6 +1,6 @@
 """Figures of a classifier on rows with one right answer each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,12 +15,19 @@ Z_95: Final = 1.959963984540054
 
 
 class ClassMetrics(msgspec.Struct, frozen=True):
-    """Figures of one label; ``n`` rows truly have it."""
+    """Figures of one label; ``n`` samples truly have it.
 
-    precision: float
-    recall: float
-    f1: float
+    What there is nothing to tell from is None: all of them where ``n`` is 0, the precision of a
+    label that was never answered. Intervals are 95 %, after Wilson (JASA 1927); files of older
+    versions have none.
+    """
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
     n: int
+    precision_interval: tuple[float, float] | None = None
+    recall_interval: tuple[float, float] | None = None
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,29 +78,46 @@ def metrics(
         raise ValueError(
             f"{probabilities.shape} probabilities, {hard.shape} answers, {len(labels)} labels"
         )
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+    from sklearn.metrics import confusion_matrix
 
     predicted = leading(probabilities)
-    numbers = range(k)
-    columns = precision_recall_fscore_support(hard, predicted, labels=numbers, zero_division=0)
+    confusion = confusion_matrix(hard, predicted, labels=range(k))
     per_class = {
-        label: ClassMetrics(float(p), float(r), float(f), int(count))
-        for label, p, r, f, count in zip(labels, *columns, strict=True)
+        label: _of_class(int(hits), int(answered), int(true))
+        for label, hits, answered, true in zip(
+            labels, confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1), strict=True
+        )
     }
-    present = [figures for figures in per_class.values() if figures.n]
     correct = int((predicted == hard).sum())
     return Metrics(
         accuracy=correct / n,
         accuracy_interval=wilson_interval(correct, n),
-        balanced_accuracy=float(np.mean([figures.recall for figures in present])),
-        macro_f1=float(np.mean([figures.f1 for figures in present])),
+        balanced_accuracy=_mean(figures.recall for figures in per_class.values()),
+        macro_f1=_mean(figures.f1 for figures in per_class.values()),
         n=n,
         per_class=per_class,
         ece=expected_calibration_error(probabilities, hard),
-        confusion=confusion_matrix(hard, predicted, labels=numbers).tolist(),
+        confusion=confusion.tolist(),
         protocol=protocol,
         split=split,
     )
+
+
+def _of_class(hits: int, answered: int, true: int) -> ClassMetrics:
+    if not true:
+        return ClassMetrics(None, None, None, 0)
+    return ClassMetrics(
+        precision=hits / answered if answered else None,
+        recall=hits / true,
+        f1=2 * hits / (answered + true),
+        n=true,
+        precision_interval=wilson_interval(hits, answered) if answered else None,
+        recall_interval=wilson_interval(hits, true),
+    )
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    return float(np.mean([value for value in values if value is not None]))
 
 
 def wilson_interval(correct: int, n: int, z: float = Z_95) -> tuple[float, float]:

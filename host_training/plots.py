@@ -60,26 +60,32 @@ def compared_curves_png(histories: Mapping[str, Sequence[EpochRow]], path: Path)
 
 
 def confusion_matrix_png(figures: Metrics, path: Path, title: str) -> None:
-    """Draw the confusion matrix: shares of the true label in %, and the numbers of rows below.
+    """Draw the confusion matrix: shares of the true label in %, and the numbers of samples below.
 
     Raises:
         TrainingError: the disk refuses.
     """
     counts = np.array(figures.confusion)
     sizes = counts.sum(axis=1)
-    shares = counts / np.maximum(sizes[:, None], 1)
+    shares = 100 * counts / np.where(sizes, sizes, np.nan)[:, None]
     names = list(figures.per_class)
-    figure = _figure(6.8, 7)
+    figure = _figure(8, 7.2)
     axes = figure.add_subplot()
-    axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    image = axes.imshow(shares, vmin=0, vmax=100, cmap="Blues")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label("share of the samples with this true label, %")
     axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), _with_numbers(names, sizes))
     for (row, column), count in np.ndenumerate(counts):
-        if count:
+        if not sizes[row]:
+            axes.text(column, row, "n/a", ha="center", va="center", color="0.5", fontsize=8)
+        elif count:
             _draw_cell(axes, row, column, int(count), float(shares[row, column]))
-    axes.set(xlabel="predicted label", ylabel="true label (rows)")
-    key = "large: % of the true label, small: rows"
-    axes.set_title(f"{title}\n{_measured_on(figures)}\n{key}", fontsize=10)
+    axes.set(xlabel="predicted label", ylabel="true label (samples)")
+    figure.suptitle(f"Confusion matrix: {title}", fontsize=12)
+    axes.set_title(
+        f"{_measured_on(figures)}\nlarge: % of the true label, small: samples", fontsize=9
+    )
     _save(figure, path)
 
 
@@ -88,8 +94,8 @@ def _with_numbers(names: Sequence[str], sizes: NDArray[np.int64]) -> list[str]:
 
 
 def _draw_cell(axes: Any, row: int, column: int, count: int, share: float) -> None:
-    color = "white" if share > 0.55 else "0.1"
-    text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
+    color = "white" if share > 55 else "0.1"
+    text = f"{share:.0f}" if share >= 0.5 else "<1"
     weight = "bold" if row == column else "normal"
     place = {"ha": "center", "va": "center", "color": color}
     axes.text(column, row - 0.12, text, fontsize=12, fontweight=weight, **place)

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from host_training.runs import RunSummary, comparable, differing_settings
+from host_training.runs import RunSummary, comparable, differing_settings, validation_differences
 
 
 def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
@@ -46,9 +46,13 @@ def comparison_view(runs: Sequence[RunSummary]) -> RenderableType:
         table.add_row(name, *(Text(_shown(value)) for value in row))
     if comparable(runs):
         return Group(table, Text(f"validated on {runs[0].protocol}"))
-    lines = [Text(f"  {run.path}: {run.protocol}") for run in runs]
-    warning = "NOT COMPARABLE: the runs were validated on different rows or protocols:"
-    return Group(table, Text(warning), *lines)
+    lines = [
+        f"  {name}: "
+        + ", ".join(f"{value} ({run.path})" for value, run in zip(values, runs, strict=True))
+        for name, values in validation_differences(runs).items()
+    ]
+    warning = "NOT COMPARABLE: the runs were not validated on the same samples and answers:"
+    return Group(table, Text(warning), *map(Text, lines))
 
 
 def _figures(run: RunSummary) -> tuple[str, str, str]:

@@ -85,6 +85,25 @@ def comparable(runs: Sequence[RunSummary]) -> bool:
     return len({(run.record.validation_data.fingerprint, run.record.protocol) for run in runs}) < 2
 
 
+def validation_differences(runs: Sequence[RunSummary]) -> dict[str, tuple[str, ...]]:
+    """Return what is not the same about the samples that the runs were validated on.
+
+    Returns:
+        By what it is, one text a run; empty for runs that are ``comparable``.
+    """
+    facts: dict[str, tuple[str, ...]] = {
+        "data set": tuple(run.record.validation_data.name for run in runs),
+        "split": tuple(run.record.validation_data.split for run in runs),
+        "protocol": tuple(run.record.protocol for run in runs),
+        "labels": tuple(", ".join(run.record.labels) for run in runs),
+        "samples": tuple(f"{run.record.validation_data.rows:,}" for run in runs),
+        "fingerprint": tuple(run.record.validation_data.fingerprint[:12] for run in runs),
+    }
+    if comparable(runs):
+        return {}
+    return {name: values for name, values in facts.items() if len(set(values)) > 1}
+
+
 def _flat(config: TrainConfig) -> dict[str, Any]:
     settings: dict[str, Any] = msgspec.to_builtins(config)
     views: dict[str, Any] = settings.pop("augmentation")

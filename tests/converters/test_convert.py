@@ -385,6 +385,12 @@ def test_the_model_card_names_what_is_hardly_recognised(int8_bundle):
     comparison = msgspec.structs.replace(report.comparison, tflite=poor)
     card = model_card(metadata, msgspec.structs.replace(report, comparison=comparison))
     assert "- It misses most faces that show fear (recall 40%).\n" in card
+    recall = {name: share for name, share in recall.items() if name != "contempt"}
+    seven = msgspec.structs.replace(report.comparison.tflite, recall=recall)
+    comparison = msgspec.structs.replace(report.comparison, keras=seven, tflite=seven)
+    card = model_card(metadata, msgspec.structs.replace(report, comparison=comparison))
+    assert "| contempt | n/a | n/a |" in card
+    assert "- How well it recognises contempt was not measured.\n" in card
 
 
 def test_what_the_crops_were_travels(request_int8, int8_bundle, tmp_path):

@@ -241,6 +241,18 @@ def test_the_table_names_every_figure(compared_report):
         assert part in text
 
 
+def test_emotions_without_samples_are_not_applicable(compared_report):
+    """What was not measured is n/a in the table, and neither 0 % nor left out."""
+    answers = np.array([0, 1, 1])
+    given = probabilities(*answers)
+    comparison = compare(given, given, answers, LABELS)
+    text = as_text(msgspec.structs.replace(compared_report, comparison=comparison))
+    assert "recall surprise (0) │ n/a │ n/a │ n/a │ n/a" in text
+    assert comparison.rows == {"neutral": 1, "happiness": 2, "surprise": 0, "sadness": 0}
+    assert "surprise" not in comparison.tflite.recall
+    assert all(verdict.outcome == "met" for verdict in judge(comparison.changes, Gate()))
+
+
 @pytest.fixture
 def compared_report():
     answers = np.repeat(np.arange(4), 10)

@@ -251,7 +251,7 @@ def test_the_report(rows: Samples, tmp_path: Path) -> None:
     measured = evaluate_in_full(known, Question("PublicTest"), model_of(), ORIGIN)
     write_report(tmp_path / "report", measured)
     folder, figures = tmp_path / "report", measured.figures
-    assert size_of(folder / "confusion_matrix.png") == (1360, 1400)
+    assert size_of(folder / "confusion_matrix.png") == (1600, 1440)
     assert size_of(folder / "reliability.png") == (1840, 1280)
     assert size_of(folder / "worst_mistakes.png") == (2176, 1800)
     assert (

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import precision_recall_fscore_support
 
-from host_training.metrics import expected_calibration_error, metrics, wilson_interval
+from host_training.metrics import ClassMetrics, expected_calibration_error, metrics, wilson_interval
 
 LABELS = ("neutral", "happiness", "surprise")
 
@@ -32,7 +33,29 @@ def test_labels_without_rows_do_not_count() -> None:
     """Balanced accuracy and macro-F1 are means over the labels that occur."""
     found = metrics(sure([0, 1]), np.array([0, 1]), LABELS, protocol="p", split="s")
     assert (found.balanced_accuracy, found.macro_f1) == (1.0, 1.0)
-    assert found.per_class["surprise"].n == 0
+    assert found.per_class["surprise"] == ClassMetrics(None, None, None, 0)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40),
+)
+def test_figures_by_label_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
+    """Where there is something to tell it is scikit-learn's figure, else nothing, never 0 %."""
+    hard, predicted = np.array(pairs).T
+    found = metrics(sure(predicted.tolist()), hard, LABELS, protocol="p", split="s")
+    expected = precision_recall_fscore_support(hard, predicted, labels=range(3), zero_division=0)
+    for i, (label, row) in enumerate(found.per_class.items()):
+        precision, recall, f1, n = (column[i] for column in expected)
+        assert row.n == n, label
+        if n == 0:
+            assert (row.precision, row.recall, row.f1, row.recall_interval) == (None,) * 4
+            continue
+        assert (row.recall, row.f1) == (pytest.approx(recall), pytest.approx(f1))
+        assert row.recall_interval == wilson_interval(int((hard == predicted)[hard == i].sum()), n)
+        if i in predicted:
+            assert row.precision == pytest.approx(precision)
+        else:
+            assert (row.precision, row.precision_interval) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Runs can be listed and held against each other."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,12 +12,27 @@ from edge.errors import ConfigError
 from host_training.checkpoint import EpochRow
 from host_training.config import TrainConfig
 from host_training.run_directory import RunDirectory, RunRecord, create_run
-from host_training.runs import comparable, differing_settings, find_runs, read_run
+from host_training.runs import (
+    comparable,
+    differing_settings,
+    find_runs,
+    read_run,
+    validation_differences,
+)
 
 
-def make(path: Path, config: TrainConfig, accuracy: float, rows: str = "same") -> RunDirectory:
+def make(
+    path: Path,
+    config: TrainConfig,
+    accuracy: float,
+    rows: str = "same",
+    *,
+    n: int = 100,
+    split: str = "PublicTest",
+    protocol: str = "majority",
+) -> RunDirectory:
     """Write the small files of a run of two epochs."""
-    data = Dataset(name="made", split="PublicTest", rows=100, fingerprint=rows)
+    data = Dataset(name="made", split=split, rows=n, fingerprint=rows)
     record = RunRecord(
         run_id=path.name,
         created_at=f"2026-01-0{len(path.name)}T00:00:00+00:00",
@@ -26,7 +42,7 @@ def make(path: Path, config: TrainConfig, accuracy: float, rows: str = "same") -
         template_id="fer48-v1",
         parameters=1000,
         macs=2_000_000,
-        protocol="majority",
+        protocol=protocol,
         seed=config.seed,
         data_form="made",
         training_data=data,
@@ -87,6 +103,33 @@ def test_other_rows_are_not_comparable(tmp_path: Path) -> None:
     assert not comparable([read_run(run.path) for run in (a, c)])
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"rows": "others"}, {"fingerprint": ("same", "others")}),
+        (
+            {"rows": "others", "n": 90},
+            {"samples": ("100", "90"), "fingerprint": ("same", "others")},
+        ),
+        ({"protocol": "plurality"}, {"protocol": ("majority", "plurality")}),
+        (
+            {"rows": "others", "split": "Validation"},
+            {"split": ("PublicTest", "Validation"), "fingerprint": ("same", "others")},
+        ),
+        ({}, {}),
+    ],
+)
+def test_tells_why_runs_are_not_comparable(
+    tmp_path: Path, changes: dict[str, Any], told: dict[str, tuple[str, str]]
+) -> None:
+    """What differs about the validation is named, and nothing else; no two lines are equal."""
+    a = make(tmp_path / "a", TrainConfig(), 0.8)
+    b = make(tmp_path / "bb", TrainConfig(), 0.8, **changes)
+    runs = [read_run(run.path) for run in (a, b)]
+    assert validation_differences(runs) == told
+    assert comparable(runs) is not bool(told)
+
+
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`runs list` and `runs compare` print figures and write JSON and a picture."""
     a = make(tmp_path / "a", TrainConfig(seed=1), 0.8)
@@ -101,7 +144,8 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert not ended.value.code
     printed = capsys.readouterr().out
     assert "80.00%" in printed
-    assert "NOT COMPARABLE" in printed
+    shown = " ".join(printed.partition("NOT COMPARABLE")[2].split())
+    assert shown.endswith(f"answers: fingerprint: same ({a.path}), others ({b.path})")
     assert png.read_bytes().startswith(b"\x89PNG")
     assert len(msgspec.json.decode(listing.read_bytes())) == 2
 

@@ -1,7 +1,6 @@
 """A run's whole state after an epoch, in one file that is there whole or not at all."""
 
 import logging
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +20,10 @@ logger = logging.getLogger(__name__)
 
 KEPT: Final = 2
 """Checkpoints kept besides the best: the newest, and one to fall back to."""
+
+
+_COUNTS: Final = "counts"
+"""The member that tells how many arrays of each group there are."""
 
 
 class EpochRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +95,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         for i, array in enumerate(arrays)
     }
     members["history"] = np.frombuffer(msgspec.json.encode(checkpoint.history), np.uint8)
+    members[_COUNTS] = np.array((len(checkpoint.arrays), len(checkpoint.average)))
     write_atomically(path, lambda file: np.savez(file, **members), remedy=RESUME)
     keep = {path.name, f"epoch-{best_row(checkpoint.history).epoch:04d}.npz"}
     files = sorted(folder.glob("epoch-*.npz"))
@@ -106,7 +110,8 @@ def load_newest(folder: Path) -> Checkpoint | None:
     for path in sorted(folder.glob("epoch-*.npz"), reverse=True):
         try:
             return _load(path)
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        # A damaged byte is told by zipfile, zlib or NumPy with an exception of almost any kind.
+        except Exception as error:
             logger.warning("%s: damaged (%s), falling back to the one before", path, error)
     return None
 
@@ -114,10 +119,19 @@ def load_newest(folder: Path) -> Checkpoint | None:
 def _load(path: Path) -> Checkpoint:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
         history = msgspec.json.decode(members["history"].tobytes(), type=tuple[EpochRow, ...])
-        arrays, average = (
-            tuple(members[name] for name in sorted(members.files) if name.startswith(group))
-            for group in ("variable_", "average_")
-        )
+        names = set(members.files) - {"history", _COUNTS}
+        variables = sum(name.startswith("variable_") for name in names)
+        counts = (variables, len(names) - variables)  # of a checkpoint of an older version
+        if _COUNTS in members.files:
+            counts = members[_COUNTS].tolist()
+        groups = [
+            [f"{group}_{i:04d}" for i in range(count)]
+            for group, count in zip(("variable", "average"), counts, strict=True)
+        ]
+        # The zip's sums hold for what a member holds, not for the list of its members.
+        if {name for group in groups for name in group} != names:
+            raise ValueError("an array is missing")
+        arrays, average = (tuple(members[name] for name in group) for group in groups)
         return Checkpoint(arrays, history, average)
 
 

@@ -201,7 +201,8 @@ class LogConfig(_Section, frozen=True):
             below are 10**6 bytes.
         compress: closed files are compressed, ``gzip`` or ``none``.
         keep_mb: the oldest closed files are removed when all files together take more.
-        keep_days: closed files are removed when their last record is older; 0 keeps them.
+        keep_days: closed files are removed when their last record is older; 0 keeps them. Only by
+            a clock that is known to be right, see docs/logs.md.
         min_free_mb: the oldest closed files are removed while the disk has less free.
         also: where else each record goes: ``journald``, ``stdout``, ``fifo:PATH``, ``unix:PATH``.
             They may miss records, which the files never do for their sake.

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.contract.logfiles import FILE_NAME, closed_files, closed_name, log_directories, log_files
+from edge.sinks.jsonl import age
 from edge.sinks.jsonl.appender import Appender
 from edge.sinks.jsonl.archiver import Archiver, SteadyClock
 from edge.sinks.jsonl.policy import FilePolicy
@@ -248,6 +249,99 @@ def test_removal_takes_the_oldest_and_no_more_than_it_must(taken, other, keep, f
 
     assert is_met(len(plan)) or len(plan) == max(0, len(files) - 1)
     assert not any(is_met(count) for count in range(len(plan)))
+
+
+def lived(directory, days: int, until_s: float = NOON_S) -> None:
+    """Leave a log that was kept going for so many days: a file a day, and the current one."""
+    for number in range(days):
+        path = directory / closed_name(number + 1, NOON_S)
+        path.write_bytes(line(number))
+        dated(path, until_s - (days - number) * DAY_S)
+    (directory / FILE_NAME).write_bytes(line(days))
+    dated(directory / FILE_NAME, until_s)
+
+
+def tidied(directory, now_s: float) -> list[int]:
+    """Let an archiver that comes up at ``now_s`` tidy; return the numbers of what it removed."""
+    before = {file.number for file in closed_files(directory)}
+    policy = FilePolicy(keep_s=30 * DAY_S, compress=False)
+    archiver = Archiver(directory, policy, SteadyClock(Clock(now_s)))
+    archiver.close(10)
+    archiver._tidy()
+    return sorted(before - {file.number for file in closed_files(directory)})
+
+
+@pytest.fixture
+def synchronized(tmp_path, monkeypatch):
+    """Says whether a time server has set the clock."""
+    marker = tmp_path / "run" / "synchronized"
+    marker.parent.mkdir()
+    monkeypatch.setattr(age, "SYNCHRONIZED", marker)
+    return marker
+
+
+@pytest.mark.parametrize("wrong_days", [-20_000, -400, -3, 3, 31, 400, 30_000])
+@pytest.mark.parametrize("days", [5, 29, 200])
+def test_a_clock_that_is_wrong_at_boot_removes_nothing(tmp_path, synchronized, wrong_days, days):
+    """However long the log, and however far the clock is off, ahead or behind."""
+    folder = tmp_path / "log"
+    folder.mkdir()
+    lived(folder, days)
+    assert tidied(folder, NOON_S + wrong_days * DAY_S) == []
+
+
+@pytest.mark.parametrize("restarts", [1, 5])
+def test_a_wrong_clock_is_not_believed_for_having_been_written_with(
+    tmp_path, synchronized, restarts
+):
+    """Records, rotated files and restarts in a false future do not make it true."""
+    folder = tmp_path / "log"
+    folder.mkdir()
+    lived(folder, 200)
+    future_s = NOON_S + 10_000 * DAY_S
+    for number in range(restarts):
+        path = folder / closed_name(201 + number, future_s)
+        path.write_bytes(line(0))
+        dated(path, future_s + number)
+    dated(folder / FILE_NAME, future_s + restarts)
+    assert tidied(folder, future_s + restarts + 1) == []
+
+
+def test_a_log_that_was_kept_going_bears_witness(tmp_path, synchronized):
+    """Without any time server, in the month after the next: what is too old goes, two days late."""
+    folder = tmp_path / "log"
+    folder.mkdir()
+    lived(folder, 50)
+    assert tidied(folder, NOON_S + 60) == list(range(1, 20))
+
+
+def test_a_clock_that_was_set_is_believed(tmp_path, synchronized):
+    """A device that was off for a year, and has heard from a time server, removes what is old."""
+    synchronized.touch()
+    folder = tmp_path / "log"
+    folder.mkdir()
+    lived(folder, 5)
+    assert tidied(folder, NOON_S + 365 * DAY_S) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("ages_days", "gone"),
+    [
+        ((40, -27_000, 39, 0), [1, 2, 3]),  # written in 2099: no older than the next one
+        ((40, -27_000, 3, 0), [1]),
+        ((40, 20_000, 20_000, 3, 0), [1]),  # written in 1970, after a file of this year
+        ((40, 20_000, 35, 0), [1, 2, 3]),
+        ((20_000, 3, 0), [1]),
+    ],
+)
+def test_a_file_of_a_wrong_clock_is_as_old_as_the_next(tmp_path, ages_days, gone):
+    """A false date neither removes a new file nor keeps all that come after it."""
+    for number, days in enumerate(ages_days, 1):
+        path = tmp_path / closed_name(number, NOON_S)
+        path.write_bytes(line(number))
+        dated(path, NOON_S - days * DAY_S)
+    removed = tidy(tmp_path, FilePolicy(keep_s=30 * DAY_S, compress=False), NOON_S)
+    assert [int(path.name[8:14]) for path in removed] == gone
 
 
 def test_a_leap_of_the_clock_removes_nothing_for_a_day():

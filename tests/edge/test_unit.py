@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edge import first_load
 from edge.assets import SYSTEM_DIRECTORY
 from edge.run_request import RunRequest, read_plain
 from edge.service import attend, notify
@@ -49,6 +50,22 @@ def test_the_end_is_in_time():
     assert attend.SLICE_S + latest._JOIN_S < 2.0 < seconds("TimeoutStopSec")
 
 
+def test_a_reload_has_the_time_that_a_models_trial_takes():
+    """The child's limit, and the loading after it, lie within what the watchdog waits for one."""
+    assert first_load._TIMEOUT_S + 15 < notify.RELOAD_S
+    assert settings("OOMPolicy") == ["continue"]
+
+
+def test_the_documented_places_are_the_units():
+    """What docs/logs.md shows as a place for other readers is below a directory of the service."""
+    page = Path("docs/logs.md").read_text("utf-8")
+    shown = re.findall(r'^\| `"(?:fifo|unix):([^"]+)"` \|', page, re.MULTILINE)
+    assert len(shown) == 2
+    for path in shown:
+        assert str(Path(path).parent) == f"/run/{settings('RuntimeDirectory')[0]}"
+    assert settings("RuntimeDirectoryPreserve") == ["restart"]
+
+
 def test_it_never_gives_up():
     """Whatever fails, it is started again, for ever."""
     assert settings("Restart") == ["always"]
@@ -71,7 +88,9 @@ def test_what_the_unit_uses_is_made():
     assert {("u", user), *(("g", group) for group in groups.split())} <= kinds
     made = {path: tuple(rest) for _, path, *rest in rows(TMPFILES)}
     assert made["/var/log/edgeemo"] == ("0750", user, user, "-")
-    assert settings("LogsDirectory") == settings("CacheDirectory") == ["edgeemo"]
+    for name in ("LogsDirectory", "CacheDirectory", "RuntimeDirectory"):
+        assert settings(name) == ["edgeemo"]
+        assert settings(f"{name}Mode") == ["0750"]
     assert str(SYSTEM_DIRECTORY) in made
     for path in re.findall(r"/(?:etc|opt|var)/\S+", settings("ExecStart")[0]):
         assert any(path == known or path.startswith(f"{known}/") for known in made)

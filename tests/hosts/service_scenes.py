@@ -17,7 +17,7 @@ from pathlib import Path
 
 from debian_container import HERE, Container, SceneError, must, until
 
-LIMIT_EXPOSURE = 1.5
+LIMIT_EXPOSURE = 1.1
 LIMIT_STOP_S = 2.0
 TORN = '{"kind":"emotion"'
 LOG = "var/log/edgeemo/edgeemo.jsonl"
@@ -225,6 +225,97 @@ def scene_reload(service: Service) -> None:
     print("a model that is not there was refused, the old one ran on")
 
 
+def scene_reload_of_what_can_not_be_used(service: Service) -> None:
+    """SIGHUP with every kind of configuration that can not be used: one line each, nothing more."""
+    pid, path = service.pid, service.container.root / CONFIG
+    whole = path.read_text("utf-8")
+    closed, large = "/var/lib/edgeemo/models/closed", "/var/lib/edgeemo/models/large"
+    service.container.run(
+        f"install -d -m 700 {closed}; cp -r /var/lib/edgeemo/models/mine {closed}/mine;"
+        f" cp -r /var/lib/edgeemo/models/mine {large};"
+        f" truncate --size=250M {large}/model.tflite; cd {large}; sha256sum"
+        " model.tflite metadata.json parity.json golden.npz MODEL_CARD.md > SHA256SUMS"
+    )
+    cases = {
+        "a bundle in a closed folder": re.sub(
+            r'(?m)^bundle = ".*"', f'bundle = "{closed}/mine"', whole
+        ),
+        "a model of 250 MB": re.sub(r'(?m)^bundle = ".*"', f'bundle = "{large}"', whole),
+        "3,000,000,000 threads": re.sub(r"(?m)^threads = 1", "threads = 3000000000", whole),
+        "a path of 5,000 characters": re.sub(r'(?m)^bundle = "', f'bundle = "/{"x" * 5000}', whole),
+        "brackets in brackets": "x = " + "[" * 4000,
+        "no number": re.sub(r"(?m)^fps = 30.0", "fps = nan", whole),
+        "no text": "\udcff\udcfe",
+        "100 MB": "#" * 100_000_000,
+    }
+    for what, text in cases.items():
+        since = service.now()
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+        service.container.run("systemctl reload edgeemo")
+        service.wait_for_more()
+        must(service.is_running() and service.pid == pid, f"it runs on after {what}")
+        journal = service.journal(since)
+        must(journal.count("the old one stays") == 1, f"{what} is told in one line: {journal}")
+        must("Traceback" not in journal, f"no traceback for {what}")
+    for make in ("rm -f {0}", "mkfifo {0}", "rm -f {0}; ln -s /dev/zero {0}", "rm {0}; mkdir {0}"):
+        service.container.run(make.format(f"/{CONFIG}"))
+        service.container.run("systemctl reload edgeemo")
+        service.wait_for_more()
+        must(service.is_running() and service.pid == pid, f"it runs on after {make}")
+    path.rmdir()
+    path.write_text(whole, "utf-8")
+    service.container.run(
+        f"chown root:edgeemo /{CONFIG}; chmod 600 /{CONFIG}; systemctl reload edgeemo"
+    )
+    must("Permission denied" in service.show("StatusText"), "a file it may not read is told")
+    starts = count_of_starts(service)
+    service.container.run(f"chmod 640 /{CONFIG}; systemctl reload edgeemo; rm -r {closed} {large}")
+    service.wait_for_more()
+    must(count_of_starts(service) == starts + 1, "what can be used is taken up again")
+    print(f"{len(cases) + 5} that can not be used were refused, in one process")
+
+
+def count_of_starts(service: Service) -> int:
+    return sum(record["kind"] == "service_started" for record in service.records())
+
+
+def scene_other_readers(service: Service) -> None:
+    """Each place that docs/logs.md shows for other readers gets records, over a restart, too."""
+    page = (HERE.parent.parent / "docs" / "logs.md").read_text("utf-8")
+    shown = re.findall(r'(?m)^\| `"((?:journald|stdout|fifo:|unix:)[^"]*)"` \|', page)
+    must(len(shown) == 4, f"docs/logs.md shows four: {shown}")
+    path = service.container.root / CONFIG
+    whole, since = path.read_text("utf-8"), service.now()
+    path.write_text(re.sub(r"(?m)^also = \[\]", f"also = {json.dumps(shown)}", whole), "utf-8")
+    service.container.run("systemctl restart edgeemo")
+    mode = service.container.run("stat -c '%a %U %G' /run/edgeemo /run/edgeemo/records")
+    must(
+        mode.split("\n") == ["750 edgeemo edgeemo", "640 edgeemo edgeemo"], f"/run/edgeemo: {mode}"
+    )
+    inode = service.container.run("stat -c %i /run/edgeemo/records")
+    for restarted in (False, True):
+        if restarted:
+            service.container.run("systemctl restart edgeemo")
+        service.wait_for_more()
+        line = service.container.run("timeout 30 head -n 1 /run/edgeemo/records")
+        must("session" in json.loads(line), f"the FIFO gives records: {line}")
+        line = service.container.run(
+            "timeout 30 python3 -c 'import socket; s = socket.socket(socket.AF_UNIX);"
+            ' s.connect("/run/edgeemo/socket"); print(s.makefile().readline())\''
+        )
+        must("session" in json.loads(line), f"the socket gives records: {line}")
+    must(service.container.run("stat -c %i /run/edgeemo/records") == inode, "the FIFO is the same")
+    lines = service.container.run(
+        f"journalctl -t edgeemo EDGEEMO_KIND=emotion -o json --since {shlex.quote(since)} -n 1"
+    )
+    must("EDGEEMO_LABEL" in lines, f"the journal has records: {lines}")
+    must('"kind":"emotion"' in service.journal(since), "the standard output is in the journal")
+    path.write_text(whole, "utf-8")
+    service.container.run("systemctl restart edgeemo")
+    service.wait_for_more()
+    print(f"records went to {', '.join(shown)}; the FIFO outlived a restart")
+
+
 def frames_around_the_last_start(records: list[dict]) -> tuple[int, int]:
     start = max(i for i, record in enumerate(records) if record["kind"] == "service_started")
     old = [
@@ -277,7 +368,8 @@ def scene_reboot(service: Service) -> None:
 
 
 SCENES = (
-    scene_start, scene_security, scene_kill, scene_hang, scene_reload, scene_stop,
+    scene_start, scene_security, scene_kill, scene_hang, scene_reload,
+    scene_reload_of_what_can_not_be_used, scene_other_readers, scene_stop,
     scene_wrong_configuration, scene_reboot,
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from edge.sinks.jsonl.age import trusted_now
 from edge.sinks.jsonl.policy import FilePolicy
 from edge.sinks.jsonl.tidy import tidy
 
@@ -56,12 +57,20 @@ class SteadyClock:
 
 
 class Archiver:
-    """Tidies when it is woken, and once a minute."""
+    """Tidies when it is woken, and once a minute.
 
-    def __init__(self, directory: Path, policy: FilePolicy) -> None:
+    Args:
+        directory: the log's.
+        policy: what to keep.
+        clock: tests have their own.
+    """
+
+    def __init__(
+        self, directory: Path, policy: FilePolicy, clock: SteadyClock | None = None
+    ) -> None:
         self._directory = directory
         self._policy = policy
-        self._clock = SteadyClock()
+        self._clock = clock or SteadyClock()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._complaint = ""
@@ -88,9 +97,14 @@ class Archiver:
             self._stop.wait(_PAUSE_S)
             self._wake.wait(_PERIOD_S)
 
+    def _now_s(self) -> float | None:
+        """Return the time that ages count from; None for now, or where age does not count."""
+        now_s, keep_s = self._clock.now_s(), self._policy.keep_s
+        return trusted_now(now_s, self._directory, keep_s) if now_s and keep_s else None
+
     def _tidy(self) -> None:
         try:
-            removed = tidy(self._directory, self._policy, self._clock.now_s(), self._stop.is_set)
+            removed = tidy(self._directory, self._policy, self._now_s(), self._stop.is_set)
         except OSError as error:
             # A deleted directory or a full disk is the writer's to tell; here once is enough.
             if str(error) != self._complaint:

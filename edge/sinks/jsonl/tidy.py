@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from edge.contract.logfiles import FILE_NAME, PART_SUFFIX, ClosedFile, closed_files
+from edge.sinks.jsonl.age import in_order
 from edge.sinks.jsonl.policy import FilePolicy
 
 _BLOCK_BYTES: Final = 1 << 18
@@ -72,8 +73,9 @@ def removal_plan(
     """
     total = other + sum(file.size for file in files)
     plan: list[Kept] = []
-    for file in files[:-1]:
-        is_old = now_s is not None and 0 < policy.keep_s < now_s - file.written_s
+    written_s = in_order([file.written_s for file in files], now_s or 0.0)
+    for file, moment_s in zip(files[:-1], written_s, strict=False):
+        is_old = now_s is not None and 0 < policy.keep_s < now_s - moment_s
         if not (is_old or total > policy.keep_bytes or free < policy.min_free_bytes):
             break
         plan.append(file)

@@ -17,7 +17,7 @@ from edge.errors import InferenceError
 from edge.first_load import PACKAGED
 from edge.interpreter import runtime_name
 from edge.pipeline import Pipeline
-from edge.protocols import CountingSink, FaceMesher, FrameSource, Sink
+from edge.protocols import Classifier, CountingSink, FaceMesher, FrameSource, Sink
 from edge.sinks.jsonl import FilePolicy, JsonlSink
 from edge.sinks.nowhere import Nowhere
 from edge.sources.limits import WatchLimits
@@ -243,11 +243,25 @@ def _open_other(spec: str) -> Sink:
 
 
 def open_pipeline(config: Config, bundle: Bundle, *, fetch: bool = True) -> Pipeline:
-    """Compose the stages; the face model is fetched only with ``fetch``."""
-    tracker, smoothing = config.tracker, config.smoothing
+    """Compose the stages around a bundle's model; the face model is fetched only with ``fetch``."""
     classifier = TfliteClassifier(bundle, num_threads=config.model.threads)
-    mesher = config.mesher
-    if bundle.metadata.mesh_input is not None or "blendshapes" in config.log.details:
+    wanted = bundle.metadata.mesh_input is not None or "blendshapes" in config.log.details
+    return compose_pipeline(config, classifier, blendshapes=wanted, fetch=fetch)
+
+
+def compose_pipeline(
+    config: Config, classifier: Classifier, *, blendshapes: bool = False, fetch: bool = True
+) -> Pipeline:
+    """Compose the stages around any classifier.
+
+    Args:
+        config: of all the others.
+        classifier: reads the aligned crops.
+        blendshapes: it takes them, or somebody wants to see them.
+        fetch: get the face model where it is not there yet.
+    """
+    tracker, smoothing, mesher = config.tracker, config.smoothing, config.mesher
+    if blendshapes:
         mesher = msgspec.structs.replace(mesher, blendshapes=True)
     return Pipeline(
         open_mesher(mesher, fetch=fetch),

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli_options import JsonFile, Labels, Protocol, console, load_data, write_json
+from edge.cli_options import (
+    JsonFile,
+    Labels,
+    Protocol,
+    Workers,
+    console,
+    load_data,
+    processes,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from numpy import bool_
@@ -24,9 +33,6 @@ data_app = typer.Typer(
 )
 
 Data = Annotated[Path, typer.Argument(help="What --data of `edgeemo train` takes.")]
-Workers = Annotated[
-    int | None, typer.Option(min=1, help="Processes that mesh; one a processor core by default.")
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -92,7 +98,7 @@ def _faces(
 
     _, make = _device_mesher()
     with ConsolePictureProgress(screen) as progress:
-        return find_faces(samples.images, make, _processes(workers), progress)
+        return find_faces(samples.images, make, processes(workers), progress)
 
 
 @data_app.command()
@@ -112,7 +118,7 @@ def prepare(
     samples = load_data(data, labels, protocol, screen)
     recipe, make = _device_mesher()
     with ConsolePictureProgress(screen) as progress:
-        record = mesh_all(samples, out, recipe, make, _processes(workers), progress)
+        record = mesh_all(samples, out, recipe, make, processes(workers), progress)
     screen.print(prepared_view(record, samples))
     screen.print(f"prepared folder: {out}", highlight=False, markup=False, soft_wrap=True)
 
@@ -139,9 +145,3 @@ def _device_mesher() -> "tuple[Recipe, MakeMesher]":
     )
     # Fetched here, once, and not by every worker.
     return recipe, partial(LitertMesher, asset_path(FACE_LANDMARKER), config)
-
-
-def _processes(workers: int | None) -> int:
-    import os
-
-    return workers or len(os.sched_getaffinity(0))

@@ -1,31 +1,63 @@
 """`edgeemo evaluate`. What it needs is imported inside: `edgeemo --help` stays light."""
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
+import msgspec
 import typer
 
 from edge.cli_options import (
-    Data,
     JsonFile,
     Labels,
     Prepared,
     Protocol,
+    Workers,
     console,
     labelled,
     load_data,
+    processes,
     write_json,
 )
+from edge.config import Config
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edge.contract.metadata import Crops
     from host_training.cross_validation import FoldPlan
     from host_training.evaluate import Predict
+    from host_training.evaluation import Measured, Question
     from host_training.origin import Origin
+    from host_training.views import View
 
 By = Literal["subject", "picture", "random"]
 Crop = Literal["raw", "aligned"]
+
+
+class EvaluateRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What `edgeemo evaluate` was asked for: its options, by their names."""
+
+    model: Path
+    data: list[Path]
+    labels: Path | None
+    protocol: str | None
+    split: str | None
+    pipeline: bool
+    corruptions: bool
+    limit: int | None
+    prepared: Path | None
+    workers: int | None
+    crops: Crop | None
+    calibrate_on: str | None
+    seed: int
+    json_file: Path | None
+    report: Path | None
+    folds: int | None
+    by: By | None
+    out: Path | None
+    int8: bool
 
 
 def register(app: typer.Typer) -> None:
@@ -41,14 +73,40 @@ def evaluate(
             "directory or a config.json, whose settings are trained anew on each fold."
         ),
     ],
-    data: Data,
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            help="What --data of `edgeemo train` takes. Repeated: a table over all of them, each "
+            "marked zero-shot or not."
+        ),
+    ],
     labels: Labels = None,
     protocol: Protocol = None,
     split: Annotated[
         str | None,
         typer.Option(help="PublicTest by default where there is one, else all rows."),
     ] = None,
+    pipeline: Annotated[
+        bool,
+        typer.Option(
+            "--pipeline",
+            help="Measure the device's whole way: each full picture through mesh, alignment, crop "
+            "and quality gate; the raw 48-pixel pictures are given beside it.",
+        ),
+    ] = False,
+    corruptions: Annotated[
+        bool,
+        typer.Option(
+            "--corruptions",
+            help="Measure corrupted pictures, too: eight kinds, five severities.",
+        ),
+    ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Measure so many samples at most, alike in their labels."),
+    ] = None,
     prepared: Prepared = None,
+    workers: Workers = None,
     crops: Annotated[
         Crop | None,
         typer.Option(help="Of --prepared; by default those that the model learnt from."),
@@ -87,52 +145,238 @@ def evaluate(
         ),
     ] = False,
 ) -> None:
-    """Measure a model on a data set's rows, or its settings by cross-validation."""
-    _check_options(folds, by, out, calibrate_on, int8)
-    _check_kind(model, folds)
+    """Measure a model on a data set's samples, or its settings by cross-validation."""
+    _measure(EvaluateRequest(**locals()))
+
+
+def _measure(request: EvaluateRequest) -> None:
+    _check_options(request)
+    _check_kind(request.model, request.folds)
     screen = console()
-    chosen = crops or (_crops(model) if folds is None else _learnt(model))
-    samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=chosen)
-
-    from host_training.evaluation import Question, evaluate_in_full
-    from host_training.evaluation_tables import evaluation_view, fold_report_view
-
-    if folds is not None and out is not None:
-        plan = _plan(samples, folds, by, seed, split)
-        validated = _cross_validated(model, samples, plan, out, screen, int8)
-        measured, view = validated.measured, fold_report_view(validated.report)
+    if request.folds is not None and request.out is not None:
+        measured, view = _by_folds(request, request.folds, request.out, screen)
+    elif len(request.data) > 1:
+        return _across(request, screen)
     else:
-        predict, origin = _opened(model)
-        measured = evaluate_in_full(samples, Question(split, calibrate_on, seed), predict, origin)
+        from host_training.evaluation_tables import evaluation_view
+
+        with _view(request, screen) as seen:
+            _, measured = _one(request, request.data[0], request.labels, seen, screen)
         view = evaluation_view(measured.figures)
     screen.print(view)
-    write_json(json_file, measured.figures)
-    if report is not None:
+    write_json(request.json_file, measured.figures)
+    if request.report is not None:
         from host_training.evaluation_report import write_report
 
-        write_report(report, measured)
-        screen.print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
+        write_report(request.report, measured)
+        _say(screen, f"report: {request.report}")
+    return None
 
 
-def _check_options(
-    folds: int | None, by: By | None, out: Path | None, calibrate_on: str | None, int8: bool
-) -> None:
-    if folds is None:
-        if int8:
-            raise ConfigError(
-                "--int8: only with --folds N; make a bundle with `edgeemo convert --int8` and "
-                "evaluate that"
-            )
-        for name, value in (("--by", by), ("--out", out)):
-            if value is not None:
-                raise ConfigError(f"{name} {value}: only with --folds N, which trains N models")
-    elif out is None:
-        raise ConfigError(f"--folds {folds}: trains {folds} models; name a folder for them, --out")
-    elif calibrate_on is not None:
+def _say(screen: Any, line: str) -> None:
+    screen.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _one(
+    request: EvaluateRequest, data: Path, labels: Path | None, view: "View", screen: Any
+) -> "tuple[Any, Measured]":
+    """Measure the model on one data set; returns the set and all that was measured."""
+    from host_training.evaluation import evaluate_in_full
+
+    # The pipeline cuts its own crops; what --prepared holds for it is in its view.
+    prepared = None if request.pipeline else request.prepared
+    crops = "raw" if request.pipeline else request.crops or _crops(request.model)
+    protocol = request.protocol if labels is not None or len(request.data) == 1 else None
+    samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=crops)
+    predict, origin = _opened(request.model)
+    return samples, evaluate_in_full(samples, _question(request, view), predict, origin)
+
+
+def _question(request: EvaluateRequest, view: "View") -> "Question":
+    from host_training.evaluation import Question
+
+    return Question(
+        split=request.split,
+        calibrate_on=request.calibrate_on,
+        seed=request.seed,
+        limit=request.limit,
+        view=view,
+        beside_raw=request.pipeline and not _takes_mesh(request.model),
+        corruptions=request.corruptions,
+    )
+
+
+def _across(request: EvaluateRequest, screen: Any) -> None:
+    """Measure the model on several data sets, and print them in one table."""
+    from host_training.cross_set import CrossSet, SetFigures, relation
+    from host_training.evaluation_report import write_cross_set, write_report
+    from host_training.evaluation_tables import cross_set_view
+
+    sets = []
+    names = _names(request.data)
+    with _view(request, screen) as view:
+        for name, data in zip(names, request.data, strict=True):
+            labels = request.labels if _takes_votes(data) else None
+            samples, measured = _one(request, data, labels, view, screen)
+            known = relation(samples, _opened(request.model)[1])
+            sets.append(SetFigures(name=name, relation=known, figures=measured.figures))
+            if request.report is not None:
+                write_report(request.report / name, measured)
+    result = CrossSet(sets=tuple(sets))
+    screen.print(cross_set_view(result))
+    write_json(request.json_file, result)
+    if request.report is not None:
+        write_cross_set(request.report, result)
+        _say(screen, f"report: {request.report}")
+
+
+def _names(data: list[Path]) -> list[str]:
+    """Return a name for each data set, that of its file or folder, made different if need be."""
+    stems = [path.resolve().name.split(".")[0] for path in data]
+    return [
+        stem if stems.count(stem) == 1 else f"{stem}-{stems[: i + 1].count(stem)}"
+        for i, stem in enumerate(stems)
+    ]
+
+
+def _takes_votes(data: Path) -> bool:
+    """Tell FER2013's CSVs, the only data that FER+ votes belong to, from class folders."""
+    from host_training.data.load import is_fer2013
+
+    return is_fer2013(data)
+
+
+@contextmanager
+def _view(request: EvaluateRequest, screen: Any) -> "Iterator[View]":
+    """Yield what the model gets to see of samples, with a progress bar for what takes long."""
+    from host_training.data.picture_progress import ConsolePictureProgress
+    from host_training.views import PipelineView, RawView
+
+    if not request.pipeline:
+        with ConsolePictureProgress(screen, doing="measuring", done="measured") as progress:
+            yield RawView(progress)
+        return
+    from functools import partial
+
+    from edge.assets import FACE_LANDMARKER, asset_path
+    from edge.build import compose_pipeline
+
+    asset_path(FACE_LANDMARKER)  # fetched here, once, and not by every worker
+    config, with_mesh = Config(), _takes_mesh(request.model)
+    make = partial(compose_pipeline, config, blendshapes=with_mesh)
+    store = _store(request.prepared, config, with_mesh=with_mesh)
+    with ConsolePictureProgress(screen) as progress:
+        yield PipelineView(make, processes(request.workers), progress, with_mesh, store)
+
+
+def _store(folder: Path | None, config: Config, *, with_mesh: bool) -> Any:
+    """Return where what the pipeline saw is kept, if anywhere."""
+    if folder is None:
+        return None
+    from hashlib import sha256
+
+    from edge.assets import FACE_LANDMARKER
+    from edge.contract.align import FER48
+    from host_training.data.prepared import FORMAT
+    from host_training.seen import SeenStore
+
+    decides = (
+        FORMAT,
+        FACE_LANDMARKER.sha256,
+        FER48.template_id,
+        config.mesher,
+        config.quality,
+        with_mesh,
+    )
+    return SeenStore(folder, sha256(msgspec.json.encode(decides)).hexdigest()[:12])
+
+
+def _by_folds(
+    request: EvaluateRequest, folds: int, out: Path, screen: Any
+) -> "tuple[Measured, Any]":
+    """Train the settings anew on each fold; returns what was measured, and its view."""
+    from host_training.evaluation_tables import fold_report_view
+
+    crops = request.crops or _learnt(request.model)
+    samples = load_data(
+        request.data[0],
+        request.labels,
+        request.protocol,
+        screen,
+        prepared=request.prepared,
+        crops=crops,
+    )
+    plan = _plan(samples, folds, request.by, request.seed, request.split)
+    done = _cross_validated(request.model, samples, plan, out, screen, request.int8)
+    return done.measured, fold_report_view(done.report)
+
+
+def _check_options(request: EvaluateRequest) -> None:
+    """Refuse options that do not go together."""
+    given = {
+        "--calibrate-on": request.calibrate_on,
+        "--split": request.split,
+        "--pipeline": request.pipeline,
+        "--corruptions": request.corruptions,
+        "--limit": request.limit,
+        "--crops": request.crops,
+        "--by": request.by,
+        "--out": request.out,
+        "--int8": request.int8,
+        "--prepared": request.prepared,
+        "--folds": request.folds,
+    }
+    wanted = {name: value for name, value in given.items() if value not in (None, False)}
+    if request.folds is not None and request.out is None:
         raise ConfigError(
-            f"--calibrate-on {calibrate_on}: not with --folds, where the temperature is fitted on "
-            "held-out rows; leave it out"
+            f"--folds {request.folds}: trains {request.folds} models; name a folder for them, --out"
         )
+    for refused, when, why in _CLASHES:
+        for name in sorted(refused & wanted.keys()):
+            if when(request):
+                value = "" if wanted[name] is True else f" {wanted[name]}"
+                raise ConfigError(f"{name}{value}: {why.format(folds=request.folds)}")
+
+
+_CLASHES: Final = (
+    (
+        {"--int8"},
+        lambda request: request.folds is None,
+        "only with --folds N; make a bundle with `edgeemo convert --int8` and evaluate that",
+    ),
+    (
+        {"--by", "--out"},
+        lambda request: request.folds is None,
+        "only with --folds N, which trains N models",
+    ),
+    (
+        {"--calibrate-on"},
+        lambda request: request.folds is not None,
+        "not with --folds, where the temperature is fitted on held-out rows; leave it out",
+    ),
+    (
+        {"--pipeline", "--corruptions", "--limit"},
+        lambda request: request.folds is not None,
+        "not with --folds {folds}, which trains models on the 48-pixel pictures; leave it out, or "
+        "evaluate a trained one",
+    ),
+    (
+        {"--crops"},
+        lambda request: request.pipeline,
+        "not with --pipeline, which cuts its own; leave it out",
+    ),
+    (
+        {"--folds", "--split", "--calibrate-on"},
+        lambda request: len(request.data) > 1,
+        "only with one --data; each of several is measured on its own default split",
+    ),
+    (
+        {"--prepared"},
+        lambda request: len(request.data) > 1 and not request.pipeline,
+        "with several --data only together with --pipeline",
+    ),
+)
+"""Options, when they are refused, and what to do about it."""
 
 
 def _check_kind(model: Path, folds: int | None) -> None:
@@ -167,6 +411,17 @@ def _learnt(model: Path) -> "Crops":
         return recipe(str(model)).crops
     run = RunDirectory(model if model.is_dir() else model.parent)
     return run.config().crops if (run.path / CONFIG).is_file() else "raw"
+
+
+def _takes_mesh(model: Path) -> bool:
+    """Tell whether a model takes mesh features."""
+    from edge.contract.bundle import SUMS, open_bundle
+    from host_training.run_directory import RUN, RunDirectory
+
+    if (model / SUMS).is_file():
+        return open_bundle(model).metadata.mesh_input is not None
+    run = RunDirectory(model if model.is_dir() else model.parent)
+    return (run.path / RUN).is_file() and run.record().mesh_norm is not None
 
 
 def _opened(model: Path) -> "tuple[Predict, Origin]":

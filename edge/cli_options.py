@@ -24,6 +24,9 @@ Protocol = Annotated[
 Prepared = Annotated[
     Path | None, typer.Option(help="Meshes and crops of the rows, from `edgeemo data prepare`.")
 ]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes that mesh; one a processor core by default.")
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON.")]
 
 
@@ -51,6 +54,13 @@ def load_data(
     line = f"data: {samples.form}, {len(samples)} rows, protocol {samples.protocol}"
     screen.print(line, highlight=False, markup=False, soft_wrap=True)
     return samples
+
+
+def processes(workers: int | None) -> int:
+    """Return how many processes mesh."""
+    import os
+
+    return workers or len(os.sched_getaffinity(0))
 
 
 def labelled(samples: Any, learnt: "Crops") -> "LabelledImages":

@@ -1,7 +1,7 @@
 """A model measured in full: figures, calibration, and all that one must know to believe them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -18,8 +18,10 @@ from host_training.calibration import (
     cross_fitted,
     fitted_elsewhere,
 )
+from host_training.coverage import Coverage, risk_coverage
 from host_training.data.samples import TRAINING, Samples
 from host_training.evaluate import Answers, Predict, ask, measured_mask
+from host_training.folds import alike_in_labels
 from host_training.metrics import (
     Metrics,
     brier_score,
@@ -28,6 +30,9 @@ from host_training.metrics import (
     metrics,
 )
 from host_training.origin import Origin
+from host_training.pipeline_figures import PipelineFigures, pipeline_figures
+from host_training.robustness import CorruptionFigures, corruption_figures
+from host_training.views import PipelineView, RawView, View, answers_to
 
 
 class Evaluation(Metrics, frozen=True, kw_only=True):
@@ -47,6 +52,11 @@ class Evaluation(Metrics, frozen=True, kw_only=True):
         data: name, split, number and fingerprint of the rows.
         model: as it was named.
         model_sha256: of its file.
+        mean_confidence: of the same answers.
+        coverage: accuracy of the surest answers alone, by the confidence behind ``ece``.
+        pipeline: how the samples went through the device's pipeline, where they did; all other
+            figures are then of the ``n`` that it classified.
+        corruptions: the same on corrupted pictures, where it was asked for.
         remarks: what a reader must know.
     """
 
@@ -63,6 +73,10 @@ class Evaluation(Metrics, frozen=True, kw_only=True):
     model: str
     model_sha256: str
     edgeemo_version: str = __version__
+    mean_confidence: float
+    coverage: Coverage
+    pipeline: PipelineFigures | None = None
+    corruptions: CorruptionFigures | None = None
     remarks: tuple[str, ...]
 
 
@@ -93,12 +107,20 @@ class Question:
         split: its rows; None for ``PublicTest`` where there is one, else for all.
         calibrate_on: the split that fits the temperature; None to fit it on each half of the
             measured rows for the other.
-        seed: of those halves.
+        seed: of those halves, of a limit's choice, and of what is random in corruptions.
+        limit: measure no more samples than these, alike in their labels; None for all.
+        view: what the model gets to see of them.
+        beside_raw: where ``view`` is another, measure the 48-pixel pictures as they are, too.
+        corruptions: measure corrupted pictures, too.
     """
 
     split: str | None = None
     calibrate_on: str | None = None
     seed: int = 0
+    limit: int | None = None
+    view: View = field(default_factory=RawView)
+    beside_raw: bool = False
+    corruptions: bool = False
 
 
 def evaluate_in_full(
@@ -112,19 +134,41 @@ def evaluate_in_full(
             that the model does not know.
         TrainingError: the model's outputs are no probabilities.
     """
-    mask, other = measured_mask(samples, question.split), None
+    mask, other = _mask(samples, question), None
     if question.calibrate_on is not None:
         other = samples.where(calibration_mask(samples, question.calibrate_on, mask))
-    answers = ask(samples.where(mask), predict)
-    calibration = (
-        cross_fitted(answers, question.seed)
-        if other is None
-        else fitted_elsewhere(answers, ask(other, predict))
-    )
+    rows, view = samples.where(mask), question.view
+    [seen] = view(rows)
+    answers = answers_to(rows, seen, predict)
+    if other is None:
+        calibration = cross_fitted(answers, question.seed)
+    else:
+        [there] = view(other)
+        calibration = fitted_elsewhere(answers, answers_to(other, there, predict))
     figures = summed_up(answers, calibration, origin)
+    if isinstance(view, PipelineView):
+        raw = ask(rows, predict) if question.beside_raw else None
+        through = pipeline_figures(rows, answers, seen, raw)
+        figures = msgspec.structs.replace(figures, pipeline=through)
+    if question.corruptions:
+        worse = corruption_figures(
+            rows, seen, answers, predict, view, temperature=origin.temperature, seed=question.seed
+        )
+        figures = msgspec.structs.replace(figures, corruptions=worse)
     if question.calibrate_on == TRAINING:
         figures = with_remark(figures, _CALIBRATED_ON_TRAINING)
-    return Measured(figures, answers, calibration, np.flatnonzero(mask))
+    return Measured(figures, answers, calibration, np.flatnonzero(mask)[seen.is_classified])
+
+
+def _mask(samples: Samples, question: Question) -> NDArray[np.bool_]:
+    """Return bool ``(n,)``: the samples to measure."""
+    mask = measured_mask(samples, question.split)
+    if question.limit is None or question.limit >= mask.sum():
+        return mask
+    rows = np.flatnonzero(mask)
+    chosen = np.zeros_like(mask)
+    chosen[rows[alike_in_labels(samples.hard[rows], question.limit, question.seed)]] = True
+    return chosen
 
 
 def summed_up(answers: Answers, calibration: Calibration | None, origin: Origin) -> Evaluation:
@@ -149,6 +193,8 @@ def summed_up(answers: Answers, calibration: Calibration | None, origin: Origin)
             if rows.subjects is None
             else interval_by_group(leading(raw) == right, rows.subjects)
         ),
+        mean_confidence=float(given.max(axis=1).mean()),
+        coverage=risk_coverage(given.max(axis=1), leading(given) == right),
         data=rows.fingerprint(),
         model=origin.model,
         model_sha256=origin.sha256,

@@ -6,14 +6,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from edge.contract.quantize import leading
+from edge.contract.quantize import leading, temper
 from host_training.atomic import write_atomically
+from host_training.coverage import coverage_curve
+from host_training.cross_set import CrossSet, comparison
 from host_training.cross_validation import FoldReport
 from host_training.errors import TrainingError
 from host_training.evaluation import Evaluation, Measured
-from host_training.evaluation_tables import CLASS_HEADER, class_rows, figure_lines, three
+from host_training.evaluation_tables import (
+    CLASS_HEADER,
+    CORRUPTIONS_KEY,
+    class_rows,
+    corruption_lines,
+    figure_lines,
+    three,
+)
 from host_training.metrics import reliability
-from host_training.plots import confusion_matrix_png, reliability_png, worst_mistakes_png
+from host_training.plots import (
+    confusion_matrix_png,
+    corruptions_png,
+    coverage_png,
+    reliability_png,
+    worst_mistakes_png,
+)
 from host_training.run_directory import write_json
 
 EVALUATION: Final = "evaluation.json"
@@ -22,10 +37,12 @@ REPORT: Final = "report.md"
 CONFUSION: Final = "confusion_matrix.png"
 RELIABILITY: Final = "reliability.png"
 MISTAKES: Final = "worst_mistakes.png"
+COVERAGE: Final = "coverage.png"
+CORRUPTIONS: Final = "corruptions.png"
 
 
 def write_report(folder: Path, measured: Measured) -> None:
-    """Write ``evaluation.json``, ``predictions.csv``, ``report.md`` and three PNGs.
+    """Write ``evaluation.json``, ``predictions.csv``, ``report.md`` and their PNGs.
 
     Files of an older report in the folder are replaced.
 
@@ -35,7 +52,8 @@ def write_report(folder: Path, measured: Measured) -> None:
     figures, answers, calibration = measured.figures, measured.answers, measured.calibration
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / MISTAKES).unlink(missing_ok=True)
+        for leftover in (MISTAKES, CORRUPTIONS):  # an evaluation need not have them
+            (folder / leftover).unlink(missing_ok=True)
     except OSError as error:
         raise TrainingError(f"{folder}: can not be written ({error.strerror})") from error
     write_json(folder / EVALUATION, figures)
@@ -47,8 +65,34 @@ def write_report(folder: Path, measured: Measured) -> None:
         used = " and ".join(f"{temperature:.2f}" for temperature in calibration.temperatures)
         panels[f"after, at temperature {used}"] = reliability(calibration.tempered, answers.right)
     reliability_png(panels, figures, folder / RELIABILITY, name)
+    given = answers.probabilities
+    if figures.own_temperature is not None:
+        given = temper(given, figures.own_temperature)
+    curve, _ = coverage_curve(given.max(axis=1), leading(answers.probabilities) == answers.right)
+    coverage_png(curve, figures, figures.coverage, folder / COVERAGE, name)
+    if figures.corruptions is not None:
+        corruptions_png(figures.corruptions, folder / CORRUPTIONS, name)
     shown = worst_mistakes_png(answers, folder / MISTAKES, name)
     text = report_text(figures, shown).encode()
+    write_atomically(folder / REPORT, lambda file: file.write(text))
+
+
+def write_cross_set(folder: Path, sets: CrossSet) -> None:
+    """Write ``report.md`` and ``evaluation.json`` of several data sets.
+
+    Raises:
+        TrainingError: the disk refuses.
+    """
+    header, *lines = comparison(sets)
+    parts = [
+        f"# {Path(sets.sets[0].figures.model).name} on {len(sets.sets)} data sets",
+        "Accuracy, balanced accuracy and recall in per cent. Intervals are 95 %, by the bootstrap "
+        "over subjects where they are known. A sample that is not classified counts as wrong.",
+        _table(header, lines),
+        "\n".join(f"- [{one.name}]({one.name}/{REPORT})" for one in sets.sets),
+    ]
+    write_json(folder / EVALUATION, sets)
+    text = ("\n\n".join(parts) + "\n").encode()
     write_atomically(folder / REPORT, lambda file: file.write(text))
 
 
@@ -103,11 +147,39 @@ def report_text(figures: Evaluation, mistakes: int) -> str:
         "Expected calibration error in 15 equal-width bins (Guo et al., ICML 2017). Temperature "
         f"fitted on: {figures.calibrated_on}.",
         f"![Reliability diagram]({RELIABILITY})",
+        "## When it is unsure",
+        _coverage(figures),
+        f"![Accuracy of the surest answers]({COVERAGE})",
+        *_corruptions(figures),
         "## The worst mistakes",
         f"![The most confident wrong answers]({MISTAKES})" if mistakes else "There is no mistake.",
         f"Every answer stands in `{PREDICTIONS}`, every figure in `{EVALUATION}`.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _coverage(figures: Evaluation) -> str:
+    return _table(
+        ("samples answered", "accuracy", "confidence, at least"),
+        [
+            (f"{point.coverage:.0%}", f"{point.accuracy:.1%}", f"{point.confidence:.3f}")
+            for point in figures.coverage.points
+        ],
+    )
+
+
+def _corruptions(figures: Evaluation) -> list[str]:
+    if figures.corruptions is None:
+        return []
+    header, *lines = corruption_lines(figures.corruptions)
+    return [
+        "## Corrupted pictures",
+        f"{figures.corruptions.n} samples, each under every kind and severity of "
+        "`host_training/corruptions.py` (after Hendrycks and Dietterich, ICLR 2019). "
+        f"{CORRUPTIONS_KEY}",
+        _table(header, lines),
+        f"![Accuracy by severity]({CORRUPTIONS})",
+    ]
 
 
 def _per_fold(report: FoldReport) -> str:

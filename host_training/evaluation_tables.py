@@ -2,19 +2,25 @@
 
 from typing import Final
 
+import numpy as np
+from rich.box import SIMPLE
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from host_training.corruptions import HELD_OUT, SEVERITIES
+from host_training.cross_set import CrossSet, comparison
 from host_training.cross_validation import Figures, FoldReport
 from host_training.evaluation import Evaluation
 from host_training.metrics import Metrics
+from host_training.robustness import CorruptionFigures
 
 
 def evaluation_view(figures: Evaluation) -> RenderableType:
     """Show all figures with the rows and the protocol that they were measured on."""
     notes = [Text(f"note: {remark}") for remark in figures.remarks]
-    return Group(_pairs(figure_lines(figures)), per_class_view(figures), *notes)
+    worse = [] if figures.corruptions is None else [corruptions_view(figures.corruptions)]
+    return Group(_pairs(figure_lines(figures)), per_class_view(figures), *worse, *notes)
 
 
 def fold_report_view(report: FoldReport) -> RenderableType:
@@ -28,6 +34,84 @@ def fold_report_view(report: FoldReport) -> RenderableType:
     for name, row in (("mean", report.mean), ("spread (s)", report.spread)):
         table.add_row(name, *three(row))
     return Group(table, evaluation_view(report))
+
+
+def cross_set_view(sets: CrossSet) -> RenderableType:
+    """Show several data sets, a column each."""
+    header, *lines = comparison(sets)
+    table = Table(*header[:1], title="accuracy, balanced accuracy and recall in per cent")
+    for name in header[1:]:
+        table.add_column(name, justify="right")
+    for line in lines:
+        table.add_row(*line)
+    corrupted = [one for one in sets.sets if one.figures.corruptions is not None]
+    return Group(
+        table,
+        *(corruptions_view(one.figures.corruptions, one.name) for one in corrupted),
+        *(Text(f"note: {one.name}: {text}") for one in sets.sets for text in one.figures.remarks),
+    )
+
+
+def corruptions_view(figures: CorruptionFigures | None, name: str = "") -> RenderableType:
+    """Show accuracy by kind and severity, and the means."""
+    if figures is None:
+        return Group()
+    title = f"{name + ': ' if name else ''}{figures.n} corrupted samples"
+    header, *lines = corruption_lines(figures)
+    table = Table(
+        *header[:1],
+        title=title,
+        caption=CORRUPTIONS_KEY,
+        caption_justify="left",
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+    )
+    for column in header[1:]:
+        table.add_column(column, justify="right")
+    for number, line in enumerate(lines):
+        table.add_row(*line, end_section=number == len(figures.kinds) - 1)
+    return table
+
+
+CORRUPTIONS_KEY: Final = (
+    "Accuracy in per cent by severity; its mean, that of the balanced accuracy, what is lost "
+    "against clean pictures, and the calibration error. * never trained on."
+)
+
+
+def corruption_lines(figures: CorruptionFigures) -> list[tuple[str, ...]]:
+    """Return the table of ``CORRUPTIONS_KEY``: a header, a line a kind, and the means."""
+    severities = tuple(map(str, SEVERITIES))
+    lines = [("kind", *severities, "mean", "balanced", "loss", "ECE")]
+    for kind, row in figures.kinds.items():
+        mean = float(np.mean(row.accuracy))
+        known = [value for value in row.ece if value is not None]
+        lines.append(
+            (
+                kind.replace("_", " ") + (" *" if kind in HELD_OUT else ""),
+                *map(_percent, row.accuracy),
+                _percent(mean),
+                _percent(float(np.mean(row.balanced_accuracy))),
+                _percent(figures.clean_accuracy - mean),
+                f"{np.mean(known):.3f}" if known else "-",
+            )
+        )
+    empty = ("",) * len(severities)
+    clean = _percent(figures.clean_accuracy), _percent(figures.clean_balanced_accuracy)
+    lines.append(("clean", *empty, *clean, "", ""))
+    for name, group in (
+        ("all kinds", figures.all),
+        ("trainable", figures.trainable),
+        ("held out *", figures.held_out),
+    ):
+        pair = _percent(group.accuracy), _percent(group.balanced_accuracy)
+        ece = "-" if group.ece is None else f"{group.ece:.3f}"
+        lines.append((name, *empty, *pair, _percent(group.drop), ece))
+    return lines
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
 
 
 def figure_lines(figures: Evaluation) -> list[tuple[str, str]]:
@@ -56,10 +140,41 @@ def figure_lines(figures: Evaluation) -> list[tuple[str, str]]:
     if figures.own_temperature is not None:
         own = f"{figures.ece:.4f} at the model's own temperature, {figures.own_temperature:.3f}"
         lines.append(("  as it is used", own))
+    lines.append(("mean confidence", f"{figures.mean_confidence:.4f}"))
+    points = ", ".join(
+        f"{point.accuracy:.1%} of the surest {point.coverage:.0%}"
+        for point in figures.coverage.points
+        if point.coverage < 1
+    )
+    lines.append(("by coverage", points))
     brier = f"{figures.brier_untempered:.4f} before"
     if figures.brier_tempered is not None:
         brier += f", {figures.brier_tempered:.4f} after"
-    return [*lines, ("Brier score", brier)]
+    return [*lines, ("Brier score", brier), *pipeline_lines(figures)]
+
+
+def pipeline_lines(figures: Evaluation) -> list[tuple[str, str]]:
+    """Return how the samples went through the device's pipeline; nothing where they did not."""
+    if (through := figures.pipeline) is None:
+        return []
+    n, whole, raw = through.all.n, through.all, through.raw
+    low, high = whole.accuracy_interval
+    reasons = "".join(
+        f", {count} {name.replace('_', ' ')}" for name, count in through.not_classified.items()
+    )
+    lines = [
+        ("pipeline", f"face found in {through.found} of {n}, {through.classified} classified"),
+        ("  not classified", f"{n - through.classified}{reasons}"),
+        (
+            "  of all, those as wrong",
+            f"{whole.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}), "
+            f"balanced {whole.balanced_accuracy:.2%}",
+        ),
+    ]
+    if raw is not None:
+        told = f"{raw.accuracy:.2%}, balanced {raw.balanced_accuracy:.2%}"
+        lines.append(("  as 48-pixel pictures", told))
+    return lines
 
 
 CLASS_HEADER: Final = ("emotion", "precision", "recall", "recall, 95 %", "F1", "n")

@@ -122,3 +122,24 @@ def _check_none_empty(rows: Samples, fold: NDArray[np.int64], folds: int) -> Non
             f"{rows.name}: {empty} of {folds} folds would be empty: some groups are too large; "
             "give fewer --folds"
         )
+
+
+def alike_in_labels(labels: NDArray[np.int64], number: int, seed: int = 0) -> NDArray[np.int64]:
+    """Choose rows that are alike in their labels to all of them.
+
+    Args:
+        labels: ``(n,)``.
+        number: how many to choose, at most n; of every label at least one, where that many are.
+        seed: of the choice. A larger number chooses the same rows and more, but for a few.
+
+    Returns:
+        int64 ``(number,)``, rising.
+    """
+    generator = np.random.default_rng(seed)
+    # Each row's place within its label, as a share: by it, any number takes of each its share.
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        order = generator.permutation(len(rows))
+        place[rows] = np.where(order == 0, -1.0, (order + generator.random()) / len(rows))
+    return np.sort(np.argsort(place, kind="stable")[:number])

@@ -19,6 +19,7 @@ class Origin:
         temperature: that its users' answers are tempered with; None where it carries none.
         training: fingerprint of the rows that it learnt from, where it is known.
         validation: of the rows that chose its best epoch.
+        data_names: of the data sets that it learnt from, or that chose its best epoch.
     """
 
     model: str
@@ -26,6 +27,7 @@ class Origin:
     temperature: float | None = None
     training: str | None = None
     validation: str | None = None
+    data_names: tuple[str, ...] = ()
 
 
 def origin_of_file(path: Path) -> Origin:
@@ -49,6 +51,7 @@ def origin_of_bundle(bundle: Bundle) -> Origin:
         metadata.temperature,
         metadata.training_data.fingerprint,
         metadata.metrics.dataset.fingerprint,
+        (metadata.training_data.name,),
     )
 
 
@@ -70,4 +73,5 @@ def origin_of_run(path: Path) -> Origin:
         None if record.temperature == 1 else record.temperature,
         record.training_data.fingerprint,
         record.validation_data.fingerprint,
+        (record.training_data.name, record.validation_data.name),
     )

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from edge.contract.quantize import leading
 from host_training.atomic import RESUME, write_atomically
 from host_training.checkpoint import EpochRow, best_row
+from host_training.corruptions import HELD_OUT, SEVERITIES
+from host_training.coverage import Coverage
 from host_training.evaluate import Answers
 from host_training.metrics import Metrics, Reliability, wilson_interval
+from host_training.robustness import CorruptionFigures
 
 MISTAKES: Final = 40
 """On the sheet of the worst."""
@@ -205,6 +208,72 @@ def worst_mistakes(answers: Answers) -> NDArray[np.int64]:
     order = np.lexsort((truth, -sure))
     wrong = leading(answers.probabilities) != answers.right
     return np.asarray(order[wrong[order]], np.int64)
+
+
+def coverage_png(
+    accuracy: NDArray[np.float64], figures: Metrics, coverage: Coverage, path: Path, title: str
+) -> None:
+    """Draw accuracy against the share of the samples that is answered, the surest first.
+
+    Args:
+        accuracy: ``(n,)`` of the surest 1, 2, ... n answers.
+        figures: tell which rows these are.
+        coverage: the points to mark.
+        path: of the PNG.
+        title: its first line.
+
+    Raises:
+        TrainingError: the disk refuses.
+    """
+    figure = _figure(6.4, 4.4)
+    axes = figure.add_subplot()
+    share = np.arange(1, len(accuracy) + 1) / len(accuracy)
+    axes.plot(100 * share, 100 * accuracy, color="#7aa6d6")
+    for point in coverage.points:
+        place = 100 * point.coverage, 100 * point.accuracy
+        axes.plot(*place, "o", color="0.15", markersize=4)
+        text = f"{point.accuracy:.1%}\nconfidence {point.confidence:.2f} and up"
+        axes.annotate(
+            text, place, (-6, -3), textcoords="offset points", ha="right", va="top", fontsize=7.5
+        )
+    low = max(0.0, 100 * float(accuracy[len(accuracy) // 20 :].min()) - 8)
+    axes.set(xlabel="samples answered, %", ylabel="accuracy of the answers, %", ylim=(low, 104))
+    axes.set_xlim(0, 103)
+    axes.grid(alpha=0.3)
+    axes.set_title(f"{title}: the surest answers alone\n{_measured_on(figures)}", fontsize=10)
+    _save(figure, path)
+
+
+def corruptions_png(figures: CorruptionFigures, path: Path, title: str) -> None:
+    """Draw accuracy against severity, a line a kind; kinds that training never uses are dashed.
+
+    Raises:
+        TrainingError: the disk refuses.
+    """
+    figure = _figure(7.6, 5)
+    axes = figure.add_subplot()
+    severities = (0, *SEVERITIES)
+    for number, (kind, row) in enumerate(figures.kinds.items()):
+        style = {
+            "color": f"C{number}",
+            "marker": ".",
+            "linestyle": "--" if kind in HELD_OUT else "-",
+        }
+        values = [100 * figures.clean_accuracy, *(100 * value for value in row.accuracy)]
+        axes.plot(severities, values, label=kind.replace("_", " "), **style)
+    mean = np.mean([row.accuracy for row in figures.kinds.values()], axis=0)
+    values = [100 * figures.clean_accuracy, *(100 * mean)]
+    axes.plot(severities, values, color="0.1", linewidth=2.5, label="mean")
+    axes.set_xticks(severities, ["clean", *map(str, SEVERITIES)])
+    axes.set(xlabel="severity", ylabel="accuracy, %", ylim=(0, 100))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, title="dashed: held out of training", title_fontsize=8, ncols=2)
+    axes.set_title(
+        f"{title}: {figures.n} corrupted samples, mean accuracy {figures.all.accuracy:.1%}, "
+        f"clean {figures.clean_accuracy:.1%}",
+        fontsize=10,
+    )
+    _save(figure, path)
 
 
 def _measured_on(figures: Metrics) -> str:

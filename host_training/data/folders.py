@@ -46,6 +46,7 @@ class FolderRows:
 
     Attributes:
         images: uint8 ``(n, 48, 48)``, grey.
+        files: where each was read from.
         names: the canonical emotion of each.
         splits: the split of each; all ``Training`` where there are no split folders.
         split_folders: the split folders, as they are spelt, each with its split; may be empty.
@@ -55,6 +56,7 @@ class FolderRows:
     """
 
     images: NDArray[np.uint8]
+    files: tuple[Path, ...]
     names: tuple[str, ...]
     splits: tuple[str, ...]
     split_folders: dict[str, str]
@@ -92,6 +94,7 @@ def read_class_folders(path: Path) -> FolderRows:
     counts = [(folder, len(pictures.files)) for folder, pictures in zip(classes, read, strict=True)]
     return FolderRows(
         images=np.stack([image for pictures in read for image in pictures.images]),
+        files=tuple(files),
         names=tuple(folder.label for folder, count in counts for _ in range(count)),
         splits=tuple(folder.split for folder, count in counts for _ in range(count)),
         split_folders=split_folders,

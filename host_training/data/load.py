@@ -47,7 +47,7 @@ def load_samples(data: Path, labels: Path | None = None, protocol: str | None = 
     """
     if not data.exists():
         raise DataError(f"{data}: no such file or folder; expected fer2013.csv or class folders")
-    if data.is_dir() and not _pair_files(data):
+    if not is_fer2013(data):
         if labels is not None:
             raise ConfigError(f"--labels {labels}: votes belong to fer2013.csv, {data} is a folder")
         return _from_folders(data, protocol)
@@ -60,6 +60,11 @@ def load_samples(data: Path, labels: Path | None = None, protocol: str | None = 
     if protocol == FER2013:
         return replace(samples, votes=votes)
     return _by_votes(samples, votes, labels.name, protocol or MAJORITY)
+
+
+def is_fer2013(data: Path) -> bool:
+    """Tell FER2013's files, which FER+ votes may belong to, from class folders."""
+    return not data.is_dir() or bool(_pair_files(data))
 
 
 def one_hot(hard: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
@@ -153,6 +158,7 @@ def _from_folders(path: Path, protocol: str | None) -> Samples:
         form=_form(rows),
         protocol=LABELS,
         subjects=None if rows.subjects is None else np.array(rows.subjects),
+        files=np.array([str(file) for file in rows.files]),
     )
 
 

@@ -1,15 +1,9 @@
 """Meshes of many still pictures, by the device's mesher, in as many processes as asked for."""
 
-import os
-import signal
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from multiprocessing import get_context, parent_process
+from functools import partial
 from typing import Final
 
 import cv2
@@ -22,7 +16,7 @@ from edge.protocols import FaceMesher
 from edge.records import Frame
 from host_training.data.picture_progress import PictureProgress
 from host_training.data.samples import first_rows
-from host_training.errors import DataError
+from host_training.data.workers import work_through
 
 BATCH: Final = 256
 """Pictures that a worker takes at a time, and that are lost when it is stopped: about 3 s."""
@@ -110,9 +104,8 @@ def mesh_in_batches(
         DataError: a worker process died.
     """
     batches = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
-    if workers == 1 or len(batches) < 2:
-        return _here(images, batches, make)
-    return _elsewhere(images, batches, make, min(workers, len(batches)))
+    pictures = (images[batch] for batch in batches)
+    return zip(batches, work_through(pictures, partial(_Meshing, make), workers), strict=True)
 
 
 def find_faces(
@@ -140,71 +133,14 @@ def find_faces(
     return found[first]
 
 
-def _here(
-    images: NDArray[np.uint8], batches: Sequence[NDArray[np.int64]], make: MakeMesher
-) -> Iterator[tuple[NDArray[np.int64], Meshed]]:
-    if not batches:
-        return
-    mesher = make()
-    try:
-        for rows in batches:
-            yield rows, mesh_pictures(images[rows], mesher)
-    finally:
-        mesher.close()
+class _Meshing:
+    """Meshes pictures with a mesher of its own."""
 
+    def __init__(self, make: MakeMesher) -> None:
+        self._mesher = make()
 
-def _elsewhere(
-    images: NDArray[np.uint8], batches: Sequence[NDArray[np.int64]], make: MakeMesher, workers: int
-) -> Iterator[tuple[NDArray[np.int64], Meshed]]:
-    # Spawned, not forked: a fork would copy the locks of threads (OpenCV's, the bar's) as they are.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (make,))
-    running: deque[tuple[NDArray[np.int64], Future[Meshed]]] = deque()
-    waiting = iter(batches)
-    try:
-        # Two a worker, so that none waits for its next one; all at once would copy the data set.
-        for rows in waiting:
-            running.append((rows, pool.submit(_mesh_in_worker, images[rows])))
-            if len(running) == 2 * workers:
-                break
-        while running:
-            rows, future = running.popleft()
-            result = future.result()
-            if (more := next(waiting, None)) is not None:
-                running.append((more, pool.submit(_mesh_in_worker, images[more])))
-            yield rows, result
-    except BrokenProcessPool as error:
-        raise DataError(
-            "a worker process died (killed, or out of memory); run the command again to continue, "
-            "with fewer --workers"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+    def __call__(self, images: NDArray[np.uint8]) -> Meshed:
+        return mesh_pictures(images, self._mesher)
 
-
-_worker_mesher: list[FaceMesher | Exception] = []
-"""The mesher of a worker process, or why there is none; empty everywhere else."""
-
-
-def _start_worker(make: MakeMesher) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    cv2.setNumThreads(1)
-    try:
-        _worker_mesher.append(make())
-    except Exception as error:  # told by the first batch: here, the pool would only call it broken
-        _worker_mesher.append(error)
-
-
-def _end_with_parent() -> None:
-    """Do not outlive a parent that was killed: the pool's own workers would wait for ever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _mesh_in_worker(images: NDArray[np.uint8]) -> Meshed:
-    mesher = _worker_mesher[0]
-    if isinstance(mesher, Exception):
-        raise mesher
-    return mesh_pictures(images, mesher)
+    def close(self) -> None:
+        self._mesher.close()

@@ -28,12 +28,20 @@ class ConsolePictureProgress(ConsoleBar):
     Args:
         console: where to; the bar is drawn only when it is a terminal.
         line_every_s: without a terminal, a line after so many seconds.
+        doing: to the pictures, as said while it is done.
+        done: the same when it is.
     """
 
-    def __init__(self, console: Console, line_every_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        console: Console,
+        line_every_s: float = 10.0,
+        doing: str = "meshing",
+        done: str = "meshed",
+    ) -> None:
         super().__init__(
             console,
-            TextColumn("meshing"),
+            TextColumn(doing),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
@@ -42,6 +50,7 @@ class ConsolePictureProgress(ConsoleBar):
         )
         self._task = self._bar.add_task("", total=None, rate="")
         self._total = self._done = 0
+        self._word = done
         self._began_s = time.monotonic()
 
     def begin(self, total: int) -> None:
@@ -53,7 +62,9 @@ class ConsolePictureProgress(ConsoleBar):
     def advance(self, number: int) -> None:
         """Move the bar; without a terminal, print a line now and then and at the end."""
         self._done += number
-        rate = f"{self._done / max(time.monotonic() - self._began_s, 1e-6):.0f} pictures/s"
+        elapsed_s = time.monotonic() - self._began_s
+        # In no time at all, work that was done before is read back: that is no rate.
+        rate = f"{self._done / elapsed_s:.0f} pictures/s" if elapsed_s > 1 else ""
         self._bar.update(self._task, advance=number, rate=rate)
-        line = f"meshed {self._done}/{self._total}  {rate}"
+        line = f"{self._word} {self._done}/{self._total}  {rate}".rstrip()
         self._say_if_due(line, now=self._done >= self._total)

@@ -43,6 +43,8 @@ class Samples:
             with ``both`` the former, to which ``aligned`` has the latter.
         aligned: uint8 ``(n, 48, 48)``, the aligned crop of each row, or None.
         votes: int64 ``(n, 10)``: FER+ votes beside other labels, as they were read; else None.
+        files: str ``(n,)``: where each picture can be read in full; None where ``images`` are all
+            that there is.
     """
 
     images: NDArray[np.uint8]
@@ -58,6 +60,7 @@ class Samples:
     crops: Crops = "raw"
     aligned: NDArray[np.uint8] | None = None
     votes: NDArray[np.int64] | None = None
+    files: NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.images), len(self.labels)
@@ -67,9 +70,9 @@ class Samples:
             )
         if self.targets.shape != (n, k):
             raise ValueError(f"targets must have shape {(n, k)}, got {self.targets.shape}")
-        columns = [self.hard, self.split] + ([] if self.subjects is None else [self.subjects])
-        if any(column.shape != (n,) for column in columns):
-            raise ValueError(f"hard, split and subjects must have shape {(n,)}")
+        columns = (self.hard, self.split, self.subjects, self.files)
+        if any(column is not None and column.shape != (n,) for column in columns):
+            raise ValueError(f"hard, split, subjects and files must have shape {(n,)}")
         if self.mesh is not None and (self.mesh.ndim != 2 or len(self.mesh) != n):
             raise ValueError(f"mesh must have shape ({n}, features), got {self.mesh.shape}")
         if self.aligned is not None and self.aligned.shape != self.images.shape:
@@ -109,6 +112,7 @@ class Samples:
             mesh=None if self.mesh is None else self.mesh[mask],
             aligned=None if self.aligned is None else self.aligned[mask],
             votes=None if self.votes is None else self.votes[mask],
+            files=None if self.files is None else self.files[mask],
         )
 
     def split_rows(self, name: str) -> "Samples":

@@ -326,6 +326,13 @@ def test_a_run_in_full(
         (["--folds", "3", "--out", "{new}", "--calibrate-on", "Training"], "not with --folds"),
         (["--calibrate-on", "Training"], "--calibrate-on Training: these rows are measured"),
         (["--crops", "aligned"], "aligned crops come from prepared data"),
+        (["--pipeline", "--crops", "raw"], "--crops raw: not with --pipeline"),
+        (["--folds", "3", "--out", "{new}", "--pipeline"], "--pipeline: not with --folds 3"),
+        (["--folds", "3", "--out", "{new}", "--corruptions"], "--corruptions: not with --folds 3"),
+        (["--folds", "3", "--out", "{new}", "--limit", "9"], "--limit 9: not with --folds 3"),
+        (["--data", "x", "--split", "Test"], "--split Test: only with one --data"),
+        (["--data", "x", "--folds", "3", "--out", "{new}"], "--folds 3: only with one --data"),
+        (["--data", "x", "--prepared", "x"], "--prepared x: with several --data only together"),
     ],
 )
 def test_wrong_usage(

@@ -13,6 +13,8 @@ from sklearn import metrics as sklearn_metrics
 
 from edge.contract.quantize import temper
 from edge.errors import ConfigError
+from host_training.coverage import CoveragePoint
+from host_training.cross_set import SetFigures
 from host_training.cross_validation import FoldReport
 from host_training.data.load import one_hot
 from host_training.data.samples import EXCLUDED, Samples
@@ -28,7 +30,9 @@ from host_training.metrics import (
     wilson_interval,
 )
 from host_training.origin import Origin
+from host_training.pipeline_figures import PipelineFigures
 from host_training.plots import MISTAKES, worst_mistakes, worst_mistakes_png
+from host_training.robustness import CorruptionFigures, KindFigures
 
 ORIGIN = Origin("runs/made", "0" * 64)
 FER2013 = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear")
@@ -314,5 +318,34 @@ def test_the_worst_mistakes_come_first(rows: Samples, tmp_path: Path) -> None:
 def test_every_figure_is_documented() -> None:
     """docs/evaluation.md names each key of the JSON."""
     text = Path("docs/evaluation.md").read_text("utf-8")
-    for field in FoldReport.__struct_fields__:
+    parts = (FoldReport, PipelineFigures, CorruptionFigures, KindFigures, CoveragePoint, SetFigures)
+    for field in {name for part in parts for name in part.__struct_fields__}:
         assert f"`{field}`" in text, field
+
+
+def test_a_limit(rows: Samples) -> None:
+    """A limit measures so many samples, the same each time, and none that lacks an answer."""
+    first, again, other = (
+        evaluate_in_full(rows, Question(limit=50, seed=seed), model_of(), ORIGIN)
+        for seed in (0, 0, 1)
+    )
+    assert first.figures.n == 50
+    np.testing.assert_array_equal(first.index, again.index)
+    assert (first.index != other.index).any()
+    assert (rows.split[first.index] == "PublicTest").all()
+    assert (rows.hard[first.index] != EXCLUDED).all()
+    assert evaluate_in_full(rows, Question(limit=9999), model_of(), ORIGIN).figures.n == 298
+
+
+def test_coverage_is_by_the_confidence_that_users_get(rows: Samples) -> None:
+    """Accuracy at each coverage, by hand, from the tempered answers."""
+    origin = replace(ORIGIN, temperature=0.4)
+    measured = evaluate_in_full(rows, Question(), model_of(), origin)
+    given = temper(measured.answers.probabilities, 0.4)
+    order = np.argsort(-given.max(axis=1), kind="stable")
+    correct = (given.argmax(axis=1) == measured.answers.right)[order]
+    assert measured.figures.mean_confidence == pytest.approx(given.max(axis=1).mean())
+    for point in measured.figures.coverage.points:
+        number = round(point.coverage * len(correct))
+        assert point.accuracy == pytest.approx(correct[:number].mean())
+        assert point.confidence == pytest.approx(given.max(axis=1)[order][number - 1])

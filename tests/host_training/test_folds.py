@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edge.errors import ConfigError
 from host_training.data.samples import EXCLUDED, Samples, picture_keys
 from host_training.errors import DataError
-from host_training.folds import assign_folds, best_by, leak
+from host_training.folds import alike_in_labels, assign_folds, best_by, leak
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 14), st.integers(0, 40)), min_size=30, max_size=80
@@ -156,3 +156,18 @@ def test_what_can_not_be_divided(
     """One fold, unknown subjects, and too few groups are refused by name."""
     with pytest.raises(error, match=message):
         assign_folds(rows, folds, by)
+
+
+@pytest.mark.parametrize("number", [8, 9, 40, 77, 150])
+def test_a_choice_that_is_alike_in_its_labels(number: int) -> None:
+    """Any number of rows has of each label its share, to within one, and of the rarest one."""
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(4), (90, 40, 19, 1)))
+    chosen = alike_in_labels(labels, number)
+    assert len(np.unique(chosen)) == len(chosen) == number
+    assert (np.diff(chosen) > 0).all()
+    counts = np.bincount(labels[chosen], minlength=4)
+    share = np.bincount(labels) * number / len(labels)
+    assert counts.min() >= 1
+    assert (np.abs(counts - share) <= 2).all()
+    np.testing.assert_array_equal(chosen, alike_in_labels(labels, number))
+    assert (number == 150) or (chosen != alike_in_labels(labels, number, seed=1)).any()

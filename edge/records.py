@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.align import MESH_POINTS
+from edge.contract.labels import UNCERTAIN
 from edge.contract.logrecord import Quality
 
 
@@ -146,7 +147,7 @@ class EmotionState(msgspec.Struct, frozen=True, eq=False):
     Attributes:
         labels: in the order of the scores; empty, like them, while the face can not be classified.
         label: one of the labels, or ``uncertain``.
-        confidence: the smoothed score of the leading emotion, in [0, 1].
+        confidence: the smoothed score of ``label``, in [0, 1]; 0 for ``uncertain``, which has none.
         changed: the label is another one than in the track's previous frame.
         since_s: when the label was taken on.
     """
@@ -174,9 +175,11 @@ class FaceResult(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def verdict(self) -> str:
-        """The label with its confidence, or what is wrong with the face: for people."""
+        """The label with its confidence, where it has one, or what is wrong with the face."""
         if self.quality != "ok":
             return self.quality.replace("_", " ")
+        if self.state.label == UNCERTAIN:
+            return UNCERTAIN
         return f"{self.state.label} {self.state.confidence:.0%}"
 
 

@@ -7,7 +7,8 @@
     edgeemo-000043-20260201T101500Z.jsonl      closed, not compressed yet
     edgeemo.lock                               locked by the writer, with its process id
 
-The numbers give the order, whatever the clock did; they only ever rise. The file that is being
+Only regular files are log files: a link, a FIFO or a directory of such a name is passed over. The
+numbers give the order, whatever the clock did; they only ever rise. The file that is being
 written will get the number after the highest one.
 """
 
@@ -20,10 +21,15 @@ from typing import Final
 
 import msgspec
 
+from edge.contract.regular import is_regular
+
 FILE_NAME: Final = "edgeemo.jsonl"
 LOCK_NAME: Final = "edgeemo.lock"
 PART_SUFFIX: Final = ".part"
 """Of a compressed file that is not finished."""
+
+LONGEST_LINE: Final = 1 << 20
+"""Bytes of a line; what is longer is no record. The longest, with a whole mesh, has 20 kB."""
 
 _CLOSED = re.compile(r"edgeemo-(\d{6,})-\d{8}T\d{6}Z\.jsonl(\.gz)?")
 
@@ -67,11 +73,11 @@ def closed_files(directory: Path) -> list[ClosedFile]:
 
 def _listed(directory: Path) -> dict[int, ClosedFile]:
     found: dict[int, ClosedFile] = {}
-    for name in os.listdir(directory):  # noqa: PTH208 - names are all that is needed
-        parsed = parse_closed(name)
-        if parsed is None:
+    for entry in os.scandir(directory):
+        parsed = parse_closed(entry.name)
+        if parsed is None or not entry.is_file(follow_symlinks=False):
             continue
-        file = ClosedFile(directory / name, *parsed)
+        file = ClosedFile(directory / entry.name, *parsed)
         if file.number not in found or not file.is_compressed:
             found[file.number] = file
     return found
@@ -81,7 +87,8 @@ def log_directories(root: Path) -> Iterator[Path]:
     """Yield the log directories at and below ``root``, in the order of their names."""
     for folder, subfolders, names in os.walk(root):
         subfolders.sort()
-        if any(name == FILE_NAME or _CLOSED.fullmatch(name) for name in names):
+        has_names = any(name == FILE_NAME or _CLOSED.fullmatch(name) for name in names)
+        if has_names and log_files(Path(folder)):
             yield Path(folder)
 
 
@@ -89,4 +96,4 @@ def log_files(directory: Path) -> list[Path]:
     """Return the files of one log directory, oldest first, the one being written last."""
     current = directory / FILE_NAME
     closed = [file.path for file in closed_files(directory)]
-    return [*closed, current] if current.is_file() else closed
+    return [*closed, current] if is_regular(current) else closed

@@ -5,16 +5,21 @@ two together. Fields are only ever added within a schema version.
 """
 
 import inspect
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 SCHEMA_VERSION: Final = 1
 
+_MOST: Final = 10**12
+"""No count, time or measurement of a device comes near it: what lies beyond is no record."""
+
 Score = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
+Number = Annotated[float, msgspec.Meta(ge=-_MOST, le=_MOST)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=_MOST)]
+Box = tuple[Number, Number, Number, Number]
 Quality = Literal["ok", "too_small", "too_turned", "too_dark"]
 """Whether a face could be read, and if not, what was wrong with it."""
 
@@ -35,7 +40,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
 
     schema: Literal[1] = SCHEMA_VERSION
     time: str
-    monotonic_s: float
+    monotonic_s: Number
     seq: Count
     session: str
     device: str
@@ -44,9 +49,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
 class HeadPose(msgspec.Struct, frozen=True):
     """Head rotation in degrees; zero when facing the camera."""
 
-    yaw: float
-    pitch: float
-    roll: float
+    yaw: Number
+    pitch: Number
+    roll: Number
 
 
 class EyeOpenness(msgspec.Struct, frozen=True):
@@ -55,8 +60,8 @@ class EyeOpenness(msgspec.Struct, frozen=True):
     About 0.3 for an open eye and below 0.15 for a closed one; it differs between people.
     """
 
-    right: float
-    left: float
+    right: Number
+    left: Number
 
 
 class ServiceStarted(Header, frozen=True, kw_only=True, tag="service_started"):
@@ -75,8 +80,8 @@ class ServiceStarted(Header, frozen=True, kw_only=True, tag="service_started"):
 class TrackStarted(Header, frozen=True, kw_only=True, tag="track_started"):
     """A face came into view."""
 
-    track: int
-    box: tuple[float, float, float, float]
+    track: Count
+    box: Box
     frame: Count
     file: str | None = None
 
@@ -86,7 +91,8 @@ class Emotion(Header, frozen=True, kw_only=True, tag="emotion"):
 
     Attributes:
         label: an emotion, or ``uncertain``.
-        confidence: smoothed score of the leading emotion; 0 for a face that was not classified.
+        confidence: ``scores[label]``, the smoothed score of the label that is shown. While another
+            emotion is about to take over, it can be below that one's score; 0 for ``uncertain``.
         scores: smoothed score by label; they sum to 1. Empty for a face that was not classified.
         box: x1, y1, x2, y2 of the mesh in frame pixels.
         latency_ms: processing time of the frame, capture excluded.
@@ -97,25 +103,33 @@ class Emotion(Header, frozen=True, kw_only=True, tag="emotion"):
         mesh: the 478 points: x, y in frame pixels, z in the same unit, smaller is nearer.
     """
 
-    track: int
+    track: Count
     label: str
     confidence: Score
     scores: dict[str, Score]
-    box: tuple[float, float, float, float]
+    box: Box
     head_pose: HeadPose | None
     frame: Count
-    latency_ms: float
+    latency_ms: Number
     file: str | None = None
     quality: Quality = "ok"
     eyes: EyeOpenness | UnsetType = UNSET
     blendshapes: dict[str, Score] | UnsetType = UNSET
-    mesh: tuple[tuple[float, float, float], ...] | UnsetType = UNSET
+    mesh: tuple[tuple[Number, Number, Number], ...] | UnsetType = UNSET
 
 
 class TrackEnded(Header, frozen=True, kw_only=True, tag="track_ended"):
-    """A face left: how long it stayed and the share of that time by label."""
+    """A face left: how long it stayed and the share of that time by label.
 
-    track: int
+    Dated by the frame in which it was last seen; written when it is known to stay away.
+
+    Attributes:
+        duration_s: from the face's very first frame, before it was confirmed, to its last.
+        shares: of the time from ``track_started`` to this record, by label; of a face that was seen
+            in one frame only, 1 for its label.
+    """
+
+    track: Count
     duration_s: Seconds
     shares: dict[str, Score]
 
@@ -138,15 +152,15 @@ class Health(Header, frozen=True, kw_only=True, tag="health"):
             change is told at once.
     """
 
-    fps: float
-    stage_ms: dict[str, float]
+    fps: Number
+    stage_ms: dict[str, Number]
     frames: Count
     dropped_frames: Count
     dropped_records: Count
-    rss_mb: float
-    temperature_c: float | None
+    rss_mb: Number
+    temperature_c: Number | None
     throttled: str | None
-    fps_limit: float | None = None
+    fps_limit: Number | None = None
     dropped_faces: Count = 0
 
 
@@ -182,6 +196,8 @@ LogRecord = (
     | ServiceStopped
 )
 
+_Form = TypeVar("_Form")
+
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[LogRecord] = msgspec.json.Decoder(LogRecord)
 
@@ -212,7 +228,19 @@ def decode_record(line: bytes) -> LogRecord:
     Raises:
         msgspec.MsgspecError: not a record of this schema.
     """
-    return _decoder.decode(line)
+    return decoded(line, _decoder)
+
+
+def decoded(line: bytes, decoder: msgspec.json.Decoder[_Form]) -> _Form:
+    """Parse one line of a log by a decoder, whatever it holds.
+
+    Raises:
+        msgspec.MsgspecError: it is not of that form.
+    """
+    try:
+        return decoder.decode(line)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(f"not a record ({error})") from error
 
 
 def json_schema() -> dict[str, Any]:

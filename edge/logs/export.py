@@ -6,7 +6,8 @@ from typing import Final, Literal
 
 from edge.contract.labels import EMOTIONS
 from edge.errors import LogError
-from edge.logs.source import HELD, Logs, text_literal
+from edge.logs.held import held
+from edge.logs.source import Logs, text_literal
 
 Format = Literal["csv", "parquet", "json"]
 Kind = Literal["emotion", "track_ended", "health", "service_started", "service_stopped"]
@@ -56,8 +57,9 @@ def export(logs: Logs, kind: Kind, form: Format, target: Path) -> int:
     time, options = _WRITERS[form]
     nested = () if form == "csv" else _NESTED.get(kind, ())
     columns = ", ".join((time, *_HEAD, *_COLUMNS[kind], *nested))
-    source = f"({HELD})" if kind == "emotion" else "records"
-    query = f"SELECT {columns} FROM {source} WHERE kind = {text_literal(kind)}"
+    # An emotion lasts until another kind of record; the others need no neighbours of another kind.
+    chosen = "records" if kind == "emotion" else f"(FROM records WHERE kind = {text_literal(kind)})"
+    query = f"SELECT {columns} FROM ({held(chosen)}) WHERE kind = {text_literal(kind)}"
     try:
         # The file keeps the order of the query, whose memory is bounded by spilling.
         ((count,),) = logs.rows(

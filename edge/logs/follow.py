@@ -1,15 +1,15 @@
 """The lines of a log directory, as they come, over every rotation. Needs no DuckDB."""
 
-import gzip
 import os
-import zlib
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 from edge.contract.logfiles import FILE_NAME, ClosedFile, closed_files
+from edge.contract.regular import open_regular
 from edge.errors import LogError
+from edge.logs.lines import lines_of
 
 _BLOCK_BYTES: Final = 1 << 16
 
@@ -46,7 +46,7 @@ class Follower:
         for closed in reversed(self._closed()):
             if closed.number <= number and len(lines) < count:
                 missing = count - len(lines)
-                lines = [*deque(_lines_of(closed.path), maxlen=missing), *lines]
+                lines = [*deque(lines_of(closed.path), maxlen=missing), *lines]
         return lines
 
     def poll(self) -> Iterator[bytes]:
@@ -63,7 +63,7 @@ class Follower:
         while True:
             while (closed := self._next_closed()) is not None:
                 self._number = closed.number
-                yield from _lines_of(closed.path)
+                yield from lines_of(closed.path)
             read = self._number
             self._open()
             if self._number - (self._file is not None) <= read:
@@ -90,7 +90,7 @@ class Follower:
         while True:
             number = self._newest()
             try:
-                file = self._current.open("rb", buffering=0)
+                file = os.fdopen(open_regular(self._current), "rb", buffering=0)
             except FileNotFoundError:
                 self._number = number
                 return
@@ -118,7 +118,7 @@ class Follower:
 
     def _is_in_place(self) -> bool:
         try:
-            status = self._current.stat()
+            status = self._current.lstat()
         except OSError:
             return self._file is None and self._next_closed() is None
         return self._file is not None and os.path.samestat(status, os.fstat(self._file.fileno()))
@@ -145,24 +145,3 @@ def _tail(fd: int, end: int, count: int) -> list[bytes]:
         start -= step
         data = os.pread(fd, step, start) + data
     return data.split(b"\n")[-count - 1 :]
-
-
-def _lines_of(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a closed file, which may be compressed just before it is opened."""
-    try:
-        with _opened(path) as file:
-            for line in file:
-                yield line.removesuffix(b"\n")
-    except FileNotFoundError:
-        return  # removed as too old before it could be read
-    except (OSError, EOFError, zlib.error) as error:
-        raise LogError(f"{path}: can not be read ({error})") from error
-
-
-def _opened(path: Path) -> BinaryIO:
-    if path.suffix != ".gz":
-        try:
-            return path.open("rb")
-        except FileNotFoundError:
-            path = path.with_name(f"{path.name}.gz")
-    return cast("BinaryIO", gzip.open(path))

@@ -7,10 +7,12 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from edge.contract.labels import EMOTIONS
-from edge.contract.logfiles import log_files
+from edge.contract.logfiles import LONGEST_LINE, log_files
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.errors import LogError
+from edge.logs.lines import cut
 from edge.logs.moments import Span
+from edge.logs.plausible import condition
 from edge.logs.tail import directories_in
 
 _MEMORY: Final = "512MB"
@@ -61,26 +63,21 @@ COLUMNS: Final = {
 }
 """Every field of every kind of record, as SQL has it; tests hold it to the record classes."""
 
-HELD: Final = """
-SELECT * EXCLUDE next_s, CASE
-    WHEN kind = 'emotion' AND next_s IS NOT NULL THEN greatest(0, next_s - monotonic_s)
-END AS held_s
-FROM (
-    SELECT *, lead(monotonic_s) OVER (PARTITION BY device, session, track ORDER BY seq) AS next_s
-    FROM records
+_CONDITION: Final = condition(
+    frozenset(name for name, kind in COLUMNS.items() if "[" not in kind and "(" not in kind)
 )
-"""
-"""The records with the seconds that each emotion lasted: until the next record of its track.
-
-An emotion that nothing follows, as in a run that was killed, has none.
-"""
 
 
 class Logs:
     """The records below a folder as the view ``records``; a context manager.
 
-    Lines that are no records are NULL in every column; ``kind IS NOT NULL`` leaves them out.
-    Memory is bounded: what does not fit spills to a temporary folder.
+    ``records`` has those of the span that is asked for; ``all_records`` has all, and ``in_span``
+    says which these are. ``folder`` numbers the log directory of each. The ``kind`` of a line that
+    is no record, for what it holds or for what it lacks, is NULL. Memory is bounded: what does not
+    fit spills to a temporary folder.
+
+    Attributes:
+        has_span: a part of the records is asked for.
     """
 
     def __init__(self, root: Path, span: Span = _ALWAYS) -> None:
@@ -92,15 +89,19 @@ class Logs:
         self._duckdb = _import_duckdb()
         self._directories = directories_in(root)
         self._span = span
+        self.has_span = span != _ALWAYS
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeemo-logs-"))
         self.scratch = Path(folder)
         # DuckDB takes wild cards in names for patterns, so it is given names of our own.
-        self._names = [self.scratch / str(number) for number in range(len(self._directories))]
+        links, self._cuts = self.scratch / "logs", self.scratch / "cuts"
+        links.mkdir()
+        self._names = [links / str(number) for number in range(len(self._directories))]
         for directory, name in zip(self._directories, self._names, strict=True):
             name.symlink_to(directory.absolute(), target_is_directory=True)
+            (self._cuts / name.name).mkdir(parents=True)
         settings = {
             "memory_limit": _MEMORY,
             "temp_directory": folder,
@@ -135,9 +136,37 @@ class Logs:
             try:
                 return self._attempt(sql)
             except self._duckdb.Error as error:
-                if attempt == _ATTEMPTS or not isinstance(error, self._duckdb.IOException):
+                may_pass = isinstance(error, self._duckdb.IOException) and attempt < _ATTEMPTS
+                if not may_pass and not self._cut_long_lines(str(error)):
                     raise LogError(f"the logs can not be queried: {self._told(error)}") from error
             attempt += 1
+
+    def _cut_long_lines(self, error: str) -> bool:
+        """Put copies in the place of files whose lines DuckDB finds too long; False: none has any.
+
+        Raises:
+            LogError: the reason was a file that can not be read.
+        """
+        files = self._files()
+        suspects = [name for name in files if str(name) in error] or list(files)
+        try:
+            cuts = [cut(files[name], self._cut_of(name)) for name in suspects]
+        except LogError as damage:
+            raise LogError(f"the logs can not be queried: {damage}") from damage
+        return any(cuts)
+
+    def _cut_of(self, name: Path) -> Path:
+        stem = name.name.removesuffix(".gz")
+        return self._cuts / name.parent.name / f"{stem}.gz"
+
+    def _files(self) -> dict[Path, Path]:
+        """Return the files by the names that DuckDB gets; those with a copy are left out."""
+        return {
+            name / path.name: path
+            for directory, name in zip(self._directories, self._names, strict=True)
+            for path in log_files(directory)
+            if not self._cut_of(name / path.name).exists()
+        }
 
     def _told(self, error: Exception) -> str:
         """Return an error's first line, with the names that the user knows."""
@@ -147,27 +176,35 @@ class Logs:
         return text
 
     def _attempt(self, sql: str) -> list[tuple[Any, ...]]:
-        self._connection.execute(f"CREATE OR REPLACE TEMP VIEW records AS {self._source()}")
+        views = {
+            "all_records": f"SELECT *, {self._in_span()} AS in_span FROM ({self._source()})",
+            "records": "SELECT * EXCLUDE in_span FROM all_records WHERE kind IS NULL OR in_span",
+        }
+        for name, query in views.items():
+            self._connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}")
         rows: list[tuple[Any, ...]] = self._connection.execute(sql).fetchall()
         return rows
 
     def _source(self) -> str:
-        names = ", ".join(
-            text_literal(str(name / path.name))
-            for directory, name in zip(self._directories, self._names, strict=True)
-            for path in log_files(directory)
-        )
+        files = [*self._files(), *self._cuts.glob("*/*")]
+        names = ", ".join(text_literal(str(name)) for name in files)
         columns = ", ".join(f"{name}: '{kind}'" for name, kind in COLUMNS.items())
-        text = (
-            f"SELECT * FROM read_json([{names}], columns = {{{columns}}}, "
+        place = len(self._cuts.parts) + 1  # in /scratch/logs/7/edgeemo.jsonl, and below cuts
+        return (
+            f"SELECT * EXCLUDE (filename) REPLACE (CASE WHEN {_CONDITION} THEN kind END AS kind), "
+            f"split_part(filename, '/', {place})::INT AS folder "
+            f"FROM read_json([{names}], columns = {{{columns}}}, filename = true, "
+            f"maximum_object_size = {LONGEST_LINE}, "
             "format = 'newline_delimited', ignore_errors = true)"
         )
+
+    def _in_span(self) -> str:
         limits = [
             f"time {operator} TIMESTAMP '{moment.replace(tzinfo=None).isoformat(' ')}'"
             for operator, moment in ((">=", self._span.since), ("<", self._span.until))
             if moment is not None
         ]
-        return f"{text} WHERE kind IS NULL OR ({' AND '.join(limits)})" if limits else text
+        return " AND ".join(limits or ["true"])
 
 
 def text_literal(text: str) -> str:

@@ -18,6 +18,9 @@ _HEADINGS: Final[dict[By, tuple[str, ...]]] = {
 }
 
 
+NOTHING: Final = "n/a"
+"""Of a figure that was measured on nothing."""
+
 _NOT_TOLD: Final[dict[By, tuple[str, ...]]] = {
     "total": (),
     "hour": ("lost",),
@@ -38,12 +41,19 @@ def total_lines(summaries: Summaries) -> list[str]:
         "lost records": f"{group.lost:,}",
         "tracks": f"{group.tracks:,}",
         "face time": duration(sum(group.seconds.values())),
-        "emotions": shares(group.seconds, most=9),
-        "confidence": _percent(group.confidence),
-        "frames/s": _figure(group.fps),
-        "latency": _latency(group, "{:.1f} ms, 95 % within {:.1f} ms"),
+        "emotions": shares(group.weights, most=9),
+        "in pictures": pictures(group) if group.seconds else "",
+        "confidence": percent(group.confidence),
+        "frames/s": figure(group.fps),
+        "latency": latency(group, "{:.1f} ms, 95 % within {:.1f} ms"),
     }
     return [f"{name:13} {text}" for name, text in rows.items() if text]
+
+
+def pictures(group: Summary) -> str:
+    """Return the shares of the faces that took no time, or nothing."""
+    count = sum(group.faces.values())
+    return f"{count:,} face{'' if count == 1 else 's'}: {shares(group.faces, 9)}" if count else ""
 
 
 def summary_table(summaries: Summaries, by: By, most: int) -> Table:
@@ -66,7 +76,9 @@ def remarks(summaries: Summaries, most: int) -> list[str]:
     left_out = len(summaries.groups) - most
     told = [f"{left_out} more; --rows {len(summaries.groups)} shows all"] if left_out > 0 else []
     if summaries.unreadable:
-        told.append(f"{summaries.unreadable} lines are no records of edgeemo")
+        told.append(f"{summaries.unreadable:,} lines are no records of edgeemo")
+    if summaries.duplicates:
+        told.append(f"{summaries.duplicates:,} records are there more than once; each counts once")
     return told
 
 
@@ -80,22 +92,25 @@ def _cells(group: Summary, by: By) -> Sequence[str]:
         *(() if group.lost is None else (f"{group.lost:,}",)),
         *(() if is_track else (f"{group.tracks:,}",)),
         duration(sum(group.seconds.values())),
-        _percent(group.confidence),
-        *(() if is_track else (_figure(group.fps), _latency(group, "{:.1f}/{:.1f}"))),
-        shares(group.seconds),
+        percent(group.confidence),
+        *(() if is_track else (figure(group.fps), latency(group, "{:.1f}/{:.1f}"))),
+        shares(group.weights),
     )
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.0%}"
+def percent(share: float | None) -> str:
+    """Return a share, or that there is none."""
+    return NOTHING if share is None else f"{share:.0%}"
 
 
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
+def figure(value: float | None) -> str:
+    """Return a figure with one decimal, or that there is none."""
+    return NOTHING if value is None else f"{value:.1f}"
 
 
-def _latency(group: Summary, form: str) -> str:
-    return "" if group.latency_ms is None else form.format(*group.latency_ms)
+def latency(group: Summary, form: str) -> str:
+    """Return the median and the 95th percentile in a form that takes both, or that none was."""
+    return NOTHING if group.latency_ms is None else form.format(*group.latency_ms)
 
 
 def _moment(moment: datetime | None) -> str:
@@ -112,8 +127,8 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
-def shares(seconds: Mapping[str, float], most: int = 4) -> str:
-    """Return the share of time of the leading labels."""
-    total_s = sum(seconds.values())
-    ranked = sorted(seconds.items(), key=lambda item: -item[1])[:most]
-    return ", ".join(f"{plain(label, 12)} {s / total_s:.0%}" for label, s in ranked if s) or "-"
+def shares(weights: Mapping[str, float], most: int = 4) -> str:
+    """Return the share of the leading labels."""
+    total = sum(weights.values())
+    ranked = sorted(weights.items(), key=lambda item: -item[1])[:most]
+    return ", ".join(f"{plain(label, 12)} {w / total:.0%}" for label, w in ranked if w) or NOTHING

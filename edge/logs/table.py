@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from edge.contract import logrecord
+from edge.contract.labels import UNCERTAIN
 from edge.contract.logrecord import LogRecord, decode_record
 from edge.logs.plain import plain
 
@@ -28,9 +29,9 @@ def describe(record: LogRecord) -> tuple[str, str]:
         case logrecord.Emotion():
             name = f" in {plain(record.file, 40)}" if record.file else ""
             label = plain(record.label, 12)
-            sure = f"{record.confidence:4.0%}"
+            sure = f"{record.confidence:4.0%}" if record.label != UNCERTAIN else ""
             told = sure if record.quality == "ok" else record.quality.replace("_", " ")
-            return f"#{record.track}", f"{label:12} {told}{name}"
+            return f"#{record.track}", f"{label:12} {told}{name}".rstrip()
         case logrecord.TrackStarted():
             return f"#{record.track}", "came into view"
         case logrecord.TrackEnded():

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.quantize import leading
 from edge.preview.canvas import Canvas, Color
 from edge.preview.topology import CONTOURS, LINES
 from edge.records import EmotionState, FaceResult, FrameResult
@@ -108,11 +107,10 @@ def _draw_scores(canvas: Canvas, box: Sequence[float], state: EmotionState) -> N
         return
     x, y = corner
     canvas.panel((x, y, x + width, y + height), _PANEL, opacity=0.72)
-    first = int(leading(state.scores))
     for row, (label, score) in enumerate(zip(state.labels, state.scores, strict=True)):
         middle = y + 5 * unit + line * (row + 0.5)
         color = PALETTE.get(label, _OTHER)
-        canvas.text(label, (x + 8 * unit, middle), color if row == first else _TEXT)
+        canvas.text(label, (x + 8 * unit, middle), color if label == state.label else _TEXT)
         start = x + names + 16 * unit
         canvas.bar((start, middle, bar), float(score), color, _TRACK)
 

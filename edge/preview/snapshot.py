@@ -34,7 +34,7 @@ class Snapshot:
 
     def __call__(self, result: FrameResult) -> bool:
         """Look at a result; never asks to stop."""
-        confidence = max((face.state.confidence for face in result.faces), default=0.0)
+        confidence = max((face.state.confidence for face in result.faces), default=-1.0)
         if self._picture is None or confidence > self._confidence + 0.05:
             self._confidence, self._picture = confidence, draw(result)
         return True

@@ -69,7 +69,7 @@ class RunSummary(msgspec.Struct, frozen=True):
     Attributes:
         reason: why it ended: ``end of source``, ``frame limit``, ``signal`` or ``viewer``.
         seconds: time by label, over all tracks; unrelated pictures take none.
-        faces: faces by label, over all frames.
+        faces: faces that took no time, as in pictures, by label.
         dropped_faces: faces that were found but made no sense.
         elapsed_s: wall-clock time from the first frame to the end.
     """

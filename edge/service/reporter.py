@@ -1,5 +1,6 @@
 """From frame results to log records: what is worth writing, and when."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -13,6 +14,7 @@ from edge.config import Detail
 from edge.contract import logrecord
 from edge.contract.logrecord import LogRecord, Quality
 from edge.contract.mesh_features import BLENDSHAPES
+from edge.logs.held import Stay
 from edge.records import EndedTrack, Face, FaceResult, Frame, FrameResult, HeadPose
 from edge.service.clock import utc_text
 from edge.stages.eyes import eye_openness
@@ -37,11 +39,10 @@ class ReporterConfig(msgspec.Struct, frozen=True):
 class _TrackDiary(msgspec.Struct):
     """What a ``track_ended`` record needs."""
 
-    label: str
+    stay: Stay
     quality: Quality
-    seen_s: float
-    written_s: float
-    seconds: defaultdict[str, float] = msgspec.field(default_factory=lambda: defaultdict(float))
+    seen_at: datetime
+    written_s: float = -math.inf
 
 
 class Reporter:
@@ -53,8 +54,8 @@ class Reporter:
         frames: frames seen.
         tracks: tracks started.
         records: records made.
-        seconds: time by label over all tracks.
-        faces: faces by label over all frames.
+        seconds: time by label over all tracks that have ended.
+        faces: those of them that spent no time, as in pictures, by label.
         dropped_faces: faces that were found but made no sense, over all frames.
     """
 
@@ -62,7 +63,6 @@ class Reporter:
         self._config = config
         self._first_seq = config.first_seq
         self._diaries: dict[int, _TrackDiary] = {}
-        self._last: tuple[datetime, float] | None = None
         self._health_s: float | None = None
         self._health_frames = 0
         self._fps_limit: float | None = None
@@ -95,7 +95,6 @@ class Reporter:
         fps_limit: float | None = None,
     ) -> Iterator[LogRecord]:
         """Yield the records that a frame gives rise to."""
-        self._last = result.frame.captured_at, result.frame.t_s  # not the picture
         self.frames += 1
         self.dropped_faces += len(result.passed_over)
         yield from self.finish(result.ended)
@@ -131,19 +130,18 @@ class Reporter:
 
     def _face(self, result: FrameResult, face: FaceResult) -> Iterator[LogRecord]:
         track_id, t_s = face.track.track_id, result.frame.t_s
-        self.faces[face.state.label] += 1
+        label = face.state.label
         diary = self._diaries.get(track_id)
         if diary is None:
             self.tracks += 1
-            diary = _TrackDiary(face.state.label, face.quality, t_s, t_s)
-            self._diaries[track_id] = diary
+            diary = self._diaries[track_id] = _TrackDiary(
+                Stay(label, t_s), face.quality, result.frame.captured_at
+            )
             yield self._started_track(result.frame, face)
-        else:
-            diary.seconds[diary.label] += t_s - diary.seen_s
-            diary.label, diary.seen_s = face.state.label, t_s
         due = t_s - diary.written_s >= self._config.interval_s
-        changed = face.state.changed or face.quality != diary.quality
-        diary.quality = face.quality
+        changed = (label, face.quality) != (diary.stay.label, diary.quality)
+        diary.stay.see(label, t_s)
+        diary.quality, diary.seen_at = face.quality, result.frame.captured_at
         if changed or due or self._config.per_frame:
             diary.written_s = t_s
             yield self._emotion(result, face)
@@ -179,23 +177,15 @@ class Reporter:
 
     def _ended(self, track: EndedTrack) -> LogRecord:
         diary = self._diaries.pop(track.track_id)
-        total_s = sum(diary.seconds.values())
-        # A still, or a face reported once only, spent no measurable time: its one label has it all.
-        shares = (
-            {label: round(s / total_s, 4) for label, s in diary.seconds.items()}
-            if total_s > 0
-            else {diary.label: 1.0}
-        )
-        self.seconds.update(diary.seconds)
-        # The end is known later; it is dated by the last frame, as the record's order says.
-        moment = self._last
-        if moment is None:
-            raise RuntimeError("a track ended before any frame")
+        stay = diary.stay
+        self.seconds.update(stay.seconds)
+        if not any(stay.seconds.values()):
+            self.faces[stay.label] += 1
         return logrecord.TrackEnded(
-            **self._header(*moment),
+            **self._header(diary.seen_at, stay.seen_s),
             track=track.track_id,
             duration_s=round(track.last_seen_s - track.started_s, 3),
-            shares=shares,
+            shares={label: round(share, 4) for label, share in stay.shares().items()},
         )
 
     def _health_due(self, t_s: float) -> bool:

@@ -55,7 +55,7 @@ class EmotionSmoother:
             labels=estimate.labels,
             scores=scores.astype(np.float32),
             label=memory.label,
-            confidence=float(scores.max()),
+            confidence=_score_of(memory.label, scores, estimate.labels),
             changed=changed,
             since_s=memory.since_s,
         )
@@ -124,3 +124,8 @@ class EmotionSmoother:
         if confidence < self._min_confidence:
             return UNCERTAIN
         return leader if confidence - scores[labels.index(present)] >= self._margin else present
+
+
+def _score_of(label: str, scores: NDArray[np.float64], labels: tuple[str, ...]) -> float:
+    """Return the score of the label that is shown, not of one that may only be about to lead."""
+    return float(np.float32(scores[labels.index(label)])) if label in labels else 0.0

@@ -8,6 +8,8 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.config import Detail, QualityConfig
 from edge.contract.logrecord import Emotion, LogRecord, decode_record, encode_record, json_schema
@@ -44,13 +46,14 @@ def report(
     interval_s: float = 1.0,
     details: tuple[Detail, ...] = (),
     gate: FaceGate | None = None,
+    smoother: EmotionSmoother | None = None,
 ) -> list[LogRecord]:
     """Run frames through a real pipeline with a scripted face and scripted scores."""
     pipeline = Pipeline(
         FakeMesher(lambda frame: faces[frame.index]),
         FaceTracker(max_gap_s=0.3, confirm_hits=1, max_jump=1.5),
         FakeClassifier(scores or [CALM], LABELS),
-        EmotionSmoother(half_life_s=0.0, dwell_s=0.0, margin=0.1, min_confidence=0.4),
+        smoother or EmotionSmoother(half_life_s=0.0, dwell_s=0.0, margin=0.1, min_confidence=0.4),
         gate,
     )
     reporter = Reporter(ReporterConfig("session", "device", per_frame, interval_s, 2.0, details))
@@ -223,3 +226,26 @@ def test_a_closed_eye_is_less_open():
     turned = FACE.points @ np.array(((cos, 0, sin), (0, 1, 0), (-sin, 0, cos))) * 3
     assert eye_openness(turned) == pytest.approx((right, left), rel=1e-4)
     assert eye_openness(np.zeros((478, 3))) == (0, 0)
+
+
+@given(
+    st.lists(st.sampled_from([HAPPY, CALM, (0.55, 0.45), (0.5, 0.5)]), min_size=1, max_size=40),
+    st.booleans(),
+)
+def test_every_confidence_is_the_score_of_its_label(scores, per_frame):
+    """On change and in every frame, also in those in which another emotion is about to lead."""
+    smoother = EmotionSmoother(half_life_s=0.3, dwell_s=0.3, margin=0.1, min_confidence=0.52)
+    count = len(scores)
+    records = report(
+        frames(count), [[FACE]] * count, scores, per_frame=per_frame, interval_s=0.2,
+        smoother=smoother,
+    )  # fmt: skip
+    for record in emotions_of(records):
+        assert record.confidence == record.scores.get(record.label, 0.0)
+
+
+def test_a_track_that_ended_is_dated_by_its_last_frame():
+    """Not by the frame in which it was given up, up to 1.5 s later."""
+    records = report(frames(60), [[FACE]] * 41 + [[]] * 19, [HAPPY] * 60)
+    ended = next(record for record in records if record.__class__.__name__ == "TrackEnded")
+    assert (ended.monotonic_s, ended.time) == (4.0, "2026-01-01T00:00:04.000Z")

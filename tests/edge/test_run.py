@@ -166,6 +166,25 @@ def test_a_replay_is_byte_identical(tmp_path):
     assert emotions("a") == emotions("b")
 
 
+def test_confidence_is_that_of_the_label_while_the_expression_changes(tmp_path):
+    """In every frame in which the demo's smile fades and surprise comes, as in all others."""
+    done = edgeemo(
+        "run",
+        "--source",
+        "demo:moods",
+        "--emit",
+        "frame",
+        "--max-frames",
+        110,
+        "--log-dir",
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    emotions = [r for r in records_in(tmp_path) if r["kind"] == "emotion"]
+    assert [r["confidence"] for r in emotions] == [r["scores"].get(r["label"], 0) for r in emotions]
+    assert any(r["confidence"] < max(r["scores"].values()) for r in emotions)
+
+
 def test_a_folder_of_pictures_is_read_one_by_one(tmp_path):
     """Each picture with a face has its own track and names its file; one without has none."""
     folder = tmp_path / "pictures"

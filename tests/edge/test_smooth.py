@@ -128,3 +128,24 @@ def test_the_delay_to_a_true_change_does_not_depend_on_the_frame_rate(fps):
     times = [i / fps for i in range(2 * fps)]
     first = next(t for t in times if subject.update(1, estimate(0.1, 0.9, 0), 2 + t).changed)
     assert 0.3 <= first <= 0.75
+
+
+@given(
+    st.lists(
+        st.tuples(st.tuples(*[st.floats(0.01, 1)] * 3), st.floats(0.001, 0.5), st.booleans()),
+        min_size=1, max_size=40,
+    ),
+    st.sampled_from([0.0, 0.3]),
+)  # fmt: skip
+def test_confidence_is_the_score_of_the_label_that_is_shown(steps, half_life_s):
+    """Also while another emotion leads that may take over; `uncertain` has none."""
+    subject, t_s = smoother(half_life_s=half_life_s), 0.0
+    for scores, elapsed_s, is_withheld in steps:
+        t_s += elapsed_s
+        given_scores = np.array(scores) / sum(scores)
+        if is_withheld:
+            state = subject.withhold(1, t_s)
+        else:
+            state = subject.update(1, estimate(*given_scores), t_s)
+        shown = dict(zip(state.labels, state.scores.tolist(), strict=True))
+        assert state.confidence == shown.get(state.label, 0.0)

@@ -7,8 +7,10 @@ from typing import Final
 
 import msgspec
 
+from edge.contract.labels import UNCERTAIN
+from edge.logs.held import held
 from edge.logs.report.plots import Line, Segment
-from edge.logs.source import HELD, Logs, text_literal
+from edge.logs.source import Logs, text_literal
 from edge.logs.summary import Summaries, summarise
 
 MOST_TRACKS: Final = 40
@@ -20,7 +22,8 @@ CONFIDENCE_BINS: Final = 20
 
 _KEPT: Final = (
     "kind, time, monotonic_s, seq, session, device, track, label, confidence, latency_ms, fps, "
-    "temperature_c, rss_mb, dropped_frames, dropped_records, reason, version, source, model, held_s"
+    "temperature_c, rss_mb, frames, dropped_frames, dropped_records, reason, version, source, "
+    "model, folder, held_s, is_still, is_copy"
 )
 _HELD: Final = "SELECT * FROM report.held"
 
@@ -71,7 +74,7 @@ def collect(logs: Logs) -> Figures:
     """
     database = text_literal(str(logs.scratch / "report.duckdb"))
     logs.rows(f"ATTACH {database} AS report")
-    logs.rows(f"CREATE OR REPLACE TABLE report.held AS SELECT {_KEPT} FROM ({HELD})")
+    logs.rows(f"CREATE OR REPLACE TABLE report.held AS SELECT {_KEPT} FROM ({held()})")
     devices = summarise(logs, "device", _HELD)
     busiest = sorted(devices.groups, key=lambda group: -group.records)[:MOST_DEVICES]
     drawn = sorted(group.key[0] for group in busiest)
@@ -118,7 +121,7 @@ def _confidence(logs: Logs) -> list[int]:
     counts = [0] * CONFIDENCE_BINS
     for number, count in logs.rows(f"""
         SELECT least(floor(confidence * {CONFIDENCE_BINS})::INT, {CONFIDENCE_BINS - 1}), count(*)
-        FROM report.held WHERE kind = 'emotion' AND confidence BETWEEN 0 AND 1 GROUP BY 1
+        FROM report.held WHERE kind = 'emotion' AND label <> '{UNCERTAIN}' GROUP BY 1
     """):
         counts[number] = count
     return counts

@@ -15,7 +15,7 @@ from edge.logs.report.markup import Content, Markup, joined, tag
 from edge.logs.report.style import STYLE
 from edge.logs.source import Logs
 from edge.logs.summary import Summary
-from edge.logs.summary_table import duration, shares
+from edge.logs.summary_table import duration, figure, latency, percent, shares
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 _LABELS: Final = (*EMOTIONS, "uncertain")
@@ -93,7 +93,6 @@ def _numbers(figures: Figures) -> Markup:
 
 
 def _row(group: Summary) -> Sequence[str]:
-    latency = group.latency_ms
     return (
         group.key[0],
         "" if group.first is None else f"{group.first:%Y-%m-%d %H:%M:%S}",
@@ -102,23 +101,26 @@ def _row(group: Summary) -> Sequence[str]:
         f"{group.lost:,}",
         f"{group.tracks:,}",
         duration(sum(group.seconds.values())),
-        "" if group.confidence is None else f"{group.confidence:.0%}",
-        "" if group.fps is None else f"{group.fps:.1f}",
-        "" if latency is None else f"{latency[0]:.1f}/{latency[1]:.1f}",
-        shares(group.seconds, len(_LABELS)),
+        percent(group.confidence),
+        figure(group.fps),
+        latency(group, "{:.1f}/{:.1f}"),
+        shares(group.weights, len(_LABELS)),
     )
 
 
 def _emotions(figures: Figures) -> Markup:
-    rows = {"all": figures.total.groups[0].seconds} if figures.total.groups else {}
+    groups = dict(zip(["all"], figures.total.groups, strict=False))
     if len(figures.devices.groups) > 1:
-        rows |= {group.key[0]: group.seconds for group in figures.devices.groups}
-    rows = {name: seconds for name, seconds in rows.items() if sum(seconds.values()) > 0}
+        groups |= {group.key[0]: group for group in figures.devices.groups}
+    rows = {
+        name: _bar(weights, "s" if group.seconds else "face")
+        for name, group in groups.items()
+        if (weights := group.weights)
+    }
     if not rows:
-        return _empty("Emotions", "No face was seen for a measurable time.")
-    rows = {name: _in_order(seconds) for name, seconds in rows.items()}
+        return _empty("Emotions", "No face was seen.")
     picture = plots.share_bars(rows, "Share of the time of faces by emotion")
-    labels = {label for seconds in rows.values() for label in seconds}
+    labels = {label for parts in rows.values() for label, _, _ in parts}
     return tag("section", tag("h2", "Emotions"), _legend(labels), picture)
 
 
@@ -170,9 +172,17 @@ def _events(figures: Figures) -> Markup:
     return tag("section", tag("h2", "Starts, ends and cameras"), table)
 
 
-def _in_order(seconds: Mapping[str, float]) -> dict[str, float]:
-    """Return the labels in the order of every other row, unknown ones last."""
-    return {label: seconds[label] for label in (*_LABELS, *seconds) if label in seconds}
+def _bar(weights: Mapping[str, float], unit: str) -> list[tuple[str, float, str]]:
+    """Return a bar's parts in the order of every other one's, unknown labels last."""
+    total = sum(weights.values())
+    ordered = {label: weights[label] for label in (*_LABELS, *weights) if label in weights}
+    return [(label, w / total, _amount(w, unit)) for label, w in ordered.items()]
+
+
+def _amount(weight: float, unit: str) -> str:
+    if unit == "s":
+        return f"{weight:,.1f} s"
+    return f"{weight:,} face{'' if weight == 1 else 's'}"
 
 
 def _legend(labels: Collection[str]) -> Markup:

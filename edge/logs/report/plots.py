@@ -36,18 +36,18 @@ class Line(msgspec.Struct, frozen=True):
     number: int
 
 
-def share_bars(rows: Mapping[str, Mapping[str, float]], title: str) -> Markup:
-    """Draw one bar a row, divided by the label's share of its seconds."""
+def share_bars(rows: Mapping[str, Sequence[tuple[str, float, str]]], title: str) -> Markup:
+    """Draw one bar a row: labels with their shares and with what these are shares of."""
     scale = Scale(0, 1, _LEFT, _WIDTH - _RIGHT)
     parts: list[Markup] = []
-    for number, (name, seconds) in enumerate(rows.items()):
-        total_s, done, top = sum(seconds.values()) or 1.0, 0.0, number * _ROW
+    for number, (name, bar) in enumerate(rows.items()):
+        done, top = 0.0, number * _ROW
         parts.append(_row_name(name, top))
-        for label, s in seconds.items():
-            x, end = scale.at(done / total_s), scale.at((done + s) / total_s)
-            told = f"{label}: {s / total_s:.1%}, {s:,.1f} s"
+        for label, share, amount in bar:
+            x, end = scale.at(done), scale.at(done + share)
+            told = f"{label}: {share:.1%}, {amount}"
             parts.append(_box(x, top + 3, end - x, _ROW - 6, label, told))
-            done += s
+            done += share
     return _picture(title, len(rows) * _ROW, parts)
 
 

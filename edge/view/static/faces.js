@@ -10,8 +10,12 @@ export function verdict(face) {
 }
 
 export function summary(face) {
-  const sure = face.quality === "ok" ? ` ${percent(face.confidence)}` : " to be read";
-  return `Face ${face.id}: ${verdict(face)}${sure}`;
+  return `Face ${face.id}: ${verdict(face)}${sure(face)}`;
+}
+
+function sure(face) {
+  if (face.quality !== "ok") return " to be read";
+  return face.label === "uncertain" ? "" : ` ${percent(face.confidence)}`; // it has no score
 }
 
 export function spoken(faces) {
@@ -59,13 +63,12 @@ function made(face) {
 
 function update(table, face) {
   set(table.caption, summary(face));
-  const best = Math.max(...face.scores.map(([, score]) => score));
   face.scores.forEach(([label, score], index) => {
     const row = table.tBodies[0].rows[index];
     const bar = row.cells[1].firstChild.firstChild;
     bar.style.width = `${score * 100}%`;
     bar.style.setProperty("--emotion", emotionColor(label));
-    row.toggleAttribute("data-leading", score === best);
+    row.toggleAttribute("data-leading", label === face.label);
     set(row.cells[0], label);
     set(row.cells[2], percent(score));
   });

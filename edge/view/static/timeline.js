@@ -61,7 +61,7 @@ export class Timeline {
         const row = this.rows.indexOf(label);
         if (row < 0) return;
         const thick = (height - 4) / faces.length;
-        context.globalAlpha = 0.35 + 0.65 * confidence;
+        context.globalAlpha = 0.5 + 0.5 * confidence;
         context.fillStyle = emotionColor(label);
         context.fillRect(x(from), row * height + 2 + place * thick, x(to) - x(from), thick);
       });

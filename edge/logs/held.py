@@ -1,0 +1,74 @@
+"""How long a face showed each emotion: one definition, for the run that sees it and for its log.
+
+A label holds from the frame in which it was taken on until the frame in which the next one was, and
+the last one until the frame in which the face was last seen: what follows, until the face is known
+to have left, is nobody's. A face that was seen in one frame only, as in a picture, spent no time;
+it counts as one face, wholly for its label.
+"""
+
+import msgspec
+
+
+class Stay(msgspec.Struct):
+    """The stay of one face, followed frame by frame.
+
+    Attributes:
+        label: what it shows now.
+        seen_s: when it was last seen.
+        seconds: how long it has shown each label.
+    """
+
+    label: str
+    seen_s: float
+    seconds: dict[str, float] = msgspec.field(default_factory=dict)
+
+    def see(self, label: str, t_s: float) -> None:
+        """Take note of the face's next frame."""
+        shown_s = self.seconds.get(self.label, 0.0)
+        self.seconds[self.label] = shown_s + t_s - self.seen_s
+        self.label, self.seen_s = label, t_s
+
+    def shares(self) -> dict[str, float]:
+        """Return each label's share of the time, which sum to 1."""
+        total_s = sum(self.seconds.values())
+        if total_s <= 0:
+            return {self.label: 1.0}
+        return {label: s / total_s for label, s in self.seconds.items()}
+
+
+def held(records: str = "records") -> str:
+    """Return a query for the records, each once, with the seconds that each emotion lasted.
+
+    ``held_s`` is as ``Stay`` counts it; an emotion that nothing follows, as in a run that was
+    killed, has none. ``is_still``: the one record of a face that spent no time. ``is_copy``: the
+    record is there already, for device, session and number identify it; its ``kind`` is NULL, like
+    that of a line which is no record.
+
+    Args:
+        records: a table, view or query in parentheses with the columns of ``source.COLUMNS``.
+    """
+    # Up to version 0.1, ``track_ended`` was dated up to 1.5 s after the face was last seen: there
+    # its duration, in whole milliseconds, tells the end.
+    return f"""
+        SELECT * EXCLUDE (next_s, stayed_s, first_s, end_s)
+            REPLACE (CASE WHEN NOT is_copy THEN kind END AS kind),
+            kind = 'emotion' AND stayed_s IS NOT NULL AND end_s < first_s + 0.001 AS is_still,
+            CASE
+                WHEN is_still THEN 0
+                WHEN kind = 'emotion' AND end_s IS NOT NULL THEN greatest(0, end_s - monotonic_s)
+            END AS held_s
+        FROM (
+            SELECT *, least(next_s, first_s + stayed_s + 0.0005) AS end_s
+            FROM (
+                SELECT *,
+                    kind IS NOT NULL AND coalesce(seq = lag(seq) OVER its_track, false) AS is_copy,
+                    lead(monotonic_s) OVER its_track AS next_s,
+                    lead(duration_s) OVER its_track AS stayed_s,
+                    first_value(monotonic_s) OVER its_track AS first_s
+                FROM {records}
+                WINDOW its_track AS (
+                    PARTITION BY kind IS NULL, device, session, track ORDER BY seq
+                )
+            )
+        )
+    """

@@ -1,0 +1,150 @@
+"""One definition of a face's time: the run that sees it, `track_ended` and the queries agree."""
+
+import csv
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.contract.labels import EMOTIONS
+from edge.contract.logfiles import FILE_NAME
+from edge.contract.logrecord import LogRecord, TrackEnded, encode_record
+from edge.logs.export import export
+from edge.logs.report import write_report
+from edge.logs.source import Logs
+from edge.logs.summary import Summaries, summarise
+from edge.records import EmotionState, EndedTrack, FaceResult, FaceTrack, Frame, FrameResult
+from edge.service.reporter import Reporter, ReporterConfig
+from edge.testing import make_face
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+IMAGE = np.zeros((8, 8, 3), np.uint8)
+FACE = make_face((1, 1, 6, 6))
+SCORES = np.full(len(EMOTIONS), 1 / len(EMOTIONS), np.float32)
+
+scenes = st.lists(
+    st.tuples(
+        st.floats(0.01, 0.7).map(lambda s: round(s, 3)),  # seconds since the frame before
+        st.dictionaries(st.integers(1, 3), st.sampled_from([*EMOTIONS[:3], "uncertain"])),
+    ),
+    min_size=1,
+    max_size=30,
+)
+"""Frames: what each face in it shows. A face that is not in three frames in a row has left."""
+
+
+def records_of(
+    scene: list[tuple[float, dict[int, str]]], *, per_frame: bool
+) -> Iterator[LogRecord]:
+    """Give the reporter the frames of a scene, with tracks that begin and end as a tracker's do."""
+    reporter = Reporter(ReporterConfig("session", "device", per_frame, 1.0, 5.0))
+    ids, began, seen, absent, last_id = {}, {}, {}, Counter(), 0
+    t_s = 0.0
+    for index, (elapsed_s, faces) in enumerate(scene):
+        t_s = round(t_s + elapsed_s, 4)
+        gone = [place for place in ids if place not in faces and absent[place] >= 2]
+        ended = tuple(EndedTrack(ids.pop(p), began.pop(p), seen.pop(p)) for p in sorted(gone))
+        results = []
+        for place, label in sorted(faces.items()):
+            if place not in ids:
+                last_id += 1
+                ids[place], began[place] = last_id, t_s
+            seen[place], absent[place] = t_s, 0
+            track = FaceTrack(ids[place], FACE, began[place], is_new=began[place] == t_s)
+            state = EmotionState(EMOTIONS, SCORES, label, 0.5, changed=False, since_s=0.0)
+            results.append(FaceResult(track, None, state))
+        absent.update(place for place in ids if place not in faces)
+        frame = Frame(IMAGE, index, t_s, START + timedelta(seconds=t_s))
+        yield from reporter.frame(FrameResult(frame, tuple(results), ended))
+    left = tuple(EndedTrack(ids[place], began[place], seen[place]) for place in sorted(ids))
+    yield from reporter.finish(left)
+
+
+def summaries_of(records: list[LogRecord], by: str) -> Summaries:
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder), records)
+        with Logs(Path(folder)) as logs:
+            return summarise(logs, by)
+
+
+def write(folder: Path, records: list[LogRecord]) -> Path:
+    (folder / FILE_NAME).write_bytes(b"".join(map(encode_record, records)))
+    return folder
+
+
+@settings(max_examples=25, deadline=None)
+@given(scenes, st.booleans())
+def test_the_summary_has_the_shares_that_the_run_counted(scene, per_frame):
+    """Each track's shares, from its emotions alone, are those of its own `track_ended`."""
+    records = list(records_of(scene, per_frame=per_frame))
+    ended = {str(r.track): r.shares for r in records if isinstance(r, TrackEnded)}
+    summaries = summaries_of(records, "track").groups if ended else []
+    shown = {}
+    for group in summaries:
+        total = sum(group.weights.values())
+        shown[group.key[2]] = {label: w / total for label, w in group.weights.items()}
+    assert shown.keys() == ended.keys()
+    for track, shares in ended.items():
+        counted = {label: share for label, share in shares.items() if share}
+        assert shown[track] == pytest.approx(counted, abs=2e-3)
+
+
+def test_a_face_that_has_left_shows_nothing_any_more(tmp_path):
+    """What a run needs to give a track up, up to 1.5 s, is no time of its last emotion."""
+    scene = [(0.1, {1: "neutral"})] * 11 + [(0.1, {1: "surprise"})] * 10 + [(0.7, {})] * 2
+    records = list(records_of(scene, per_frame=False))
+    (total,) = summaries_of(records, "total").groups
+    assert total.seconds == pytest.approx({"neutral": 1.1, "surprise": 0.9}, abs=1e-6)
+    with Logs(write(tmp_path, records)) as logs:
+        export(logs, "emotion", "csv", tmp_path / "out.csv")
+        write_report(logs, tmp_path / "report.html", "a log")
+    seconds = Counter()
+    for row in csv.DictReader((tmp_path / "out.csv").read_text().splitlines()):
+        seconds[row["label"]] += float(row["held_s"] or 0)
+    assert seconds == pytest.approx(total.seconds)
+    assert "neutral: 55.0%" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def older(record: LogRecord) -> LogRecord:
+    """Return a record as version 0.1 wrote it: `track_ended` dated when it was given up."""
+    if not isinstance(record, TrackEnded):
+        return record
+    return record.__class__(
+        **{name: getattr(record, name) for name in record.__struct_fields__}
+        | {"monotonic_s": record.monotonic_s + 1.5}
+    )
+
+
+def test_a_log_of_an_older_version_is_read_as_well(tmp_path):
+    """There the duration tells when the face was last seen."""
+    scene = [(0.1, {1: "neutral"})] * 11 + [(0.1, {1: "surprise"})] * 10 + [(0.7, {})] * 3
+    records = [older(record) for record in records_of(scene, per_frame=False)]
+    (total,) = summaries_of(records, "total").groups
+    assert total.seconds == pytest.approx({"neutral": 1.1, "surprise": 0.9}, abs=2e-3)
+
+
+@pytest.mark.parametrize("age", [lambda record: record, older])
+def test_of_pictures_each_face_counts(tmp_path, age):
+    """Four of five faces are 80 %, the last one like the others, in summary and report."""
+    reporter = Reporter(ReporterConfig("session", "device", False, 1.0, 5.0))
+    records = []
+    labels = ["happiness", "happiness", "neutral", "happiness", "happiness"]
+    for index, label in enumerate(labels):
+        frame = Frame(IMAGE, index, index * 1.0, START, cut=True, name=f"{index}.png")
+        state = EmotionState(EMOTIONS, SCORES, label, 0.5, changed=True, since_s=0.0)
+        face = FaceResult(FaceTrack(index + 1, FACE, index * 1.0, is_new=True), None, state)
+        ended = (EndedTrack(index, index - 1.0, index - 1.0),) if index else ()
+        records += map(age, reporter.frame(FrameResult(frame, (face,), ended)))
+    records += map(age, reporter.finish((EndedTrack(5, 4.0, 4.0),)))
+    assert reporter.faces == {"happiness": 4, "neutral": 1}
+    (total,) = summaries_of(records, "total").groups
+    assert (total.seconds, total.faces) == ({}, {"happiness": 4, "neutral": 1})
+    with Logs(write(tmp_path, records)) as logs:
+        write_report(logs, tmp_path / "report.html", "pictures")
+    assert "happiness: 80.0%, 4 faces" in (tmp_path / "report.html").read_text("utf-8")

@@ -10,7 +10,6 @@ import typer
 from edge.cli_options import (
     JsonFile,
     Labels,
-    Prepared,
     Protocol,
     Workers,
     console,
@@ -76,8 +75,8 @@ def evaluate(
     data: Annotated[
         list[Path],
         typer.Option(
-            help="What --data of `edgeemo train` takes. Repeated: a table over all of them, each "
-            "marked zero-shot or not."
+            help="FER2013's CSV (.gz too), the train.csv pair, or class folders. Given more than "
+            "once: one table over all of them, each marked zero-shot or not."
         ),
     ],
     labels: Labels = None,
@@ -105,7 +104,13 @@ def evaluate(
         int | None,
         typer.Option(min=1, help="Measure so many samples at most, alike in their labels."),
     ] = None,
-    prepared: Prepared = None,
+    prepared: Annotated[
+        Path | None,
+        typer.Option(
+            help="Meshes and crops of the samples, from `edgeemo data prepare`. With --pipeline: "
+            "a folder, new or not, that keeps what the pipeline saw for the next time."
+        ),
+    ] = None,
     workers: Workers = None,
     crops: Annotated[
         Crop | None,
@@ -119,7 +124,10 @@ def evaluate(
             "for the other.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of those halves, and of the folds.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(help="Of those halves, of the folds, and of --limit and --corruptions."),
+    ] = 0,
     json_file: JsonFile = None,
     report: Annotated[
         Path | None,
@@ -152,6 +160,11 @@ def evaluate(
 def _measure(request: EvaluateRequest) -> None:
     _check_options(request)
     _check_kind(request.model, request.folds)
+    if request.corruptions and not request.pipeline and _takes_mesh(request.model):
+        raise ConfigError(
+            f"--corruptions: {request.model} takes mesh features, which a corrupted 48-pixel "
+            "picture has not; add --pipeline, which meshes the corrupted picture"
+        )
     screen = console()
     if request.folds is not None and request.out is not None:
         measured, view = _by_folds(request, request.folds, request.out, screen)

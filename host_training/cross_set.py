@@ -21,8 +21,8 @@ class SetFigures(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: of the data set.
         relation: ``zero-shot`` where the model's record names other training data; ``own data``
-            where it learnt from this set, or chose its best epoch by it; ``unknown`` without a
-            record.
+            where it, or a model that it started from or was taught by, learnt from this set or
+            chose its best epoch by it; ``unknown`` where no record tells.
         figures: all of them.
     """
 
@@ -52,7 +52,9 @@ def relation(samples: Samples, origin: Origin) -> Relation:
     if prints & {origin.training, origin.validation}:
         return "own data"
     names = {samples.name} | (_FER2013_PICTURES if samples.name in _FER2013_PICTURES else set())
-    return "own data" if names & set(origin.data_names) else "zero-shot"
+    if names & set(origin.data_names):
+        return "own data"
+    return "zero-shot" if origin.is_traced else "unknown"
 
 
 def comparison(sets: CrossSet) -> list[tuple[str, ...]]:

@@ -157,7 +157,7 @@ def pipeline_lines(figures: Evaluation) -> list[tuple[str, str]]:
     """Return how the samples went through the device's pipeline; nothing where they did not."""
     if (through := figures.pipeline) is None:
         return []
-    n, whole, raw = through.all.n, through.all, through.raw
+    n, whole = through.all.n, through.all
     low, high = whole.accuracy_interval
     reasons = "".join(
         f", {count} {name.replace('_', ' ')}" for name, count in through.not_classified.items()
@@ -166,14 +166,18 @@ def pipeline_lines(figures: Evaluation) -> list[tuple[str, str]]:
         ("pipeline", f"face found in {through.found} of {n}, {through.classified} classified"),
         ("  not classified", f"{n - through.classified}{reasons}"),
         (
-            "  of all, those as wrong",
+            f"  of all {n}",
             f"{whole.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}), "
-            f"balanced {whole.balanced_accuracy:.2%}",
+            f"balanced {whole.balanced_accuracy:.2%}; not classified is wrong",
         ),
     ]
-    if raw is not None:
-        told = f"{raw.accuracy:.2%}, balanced {raw.balanced_accuracy:.2%}"
-        lines.append(("  as 48-pixel pictures", told))
+    for name, figure in (
+        ("  as 48-pixel pictures", through.raw),
+        ("  of them the classified", through.raw_of_classified),
+    ):
+        if figure is not None:
+            told = f"{figure.accuracy:.2%}, balanced {figure.balanced_accuracy:.2%}"
+            lines.append((name, told))
     return lines
 
 

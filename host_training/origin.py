@@ -4,9 +4,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.contract.bundle import MODEL, Bundle
+from edge.contract.bundle import MODEL, SUMS, Bundle, open_bundle
+from edge.errors import EdgeEmoError
 from host_training.errors import TrainingError
-from host_training.run_directory import RUN, RunDirectory
+from host_training.run_directory import RUN, RunDirectory, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,9 @@ class Origin:
         temperature: that its users' answers are tempered with; None where it carries none.
         training: fingerprint of the rows that it learnt from, where it is known.
         validation: of the rows that chose its best epoch.
-        data_names: of the data sets that it learnt from, or that chose its best epoch.
+        data_names: of the data sets that it learnt from, or that chose its best epoch, those of
+            the models that it started from or was taught by included.
+        is_traced: all of those models could be found, so that no name is missing.
     """
 
     model: str
@@ -28,6 +31,7 @@ class Origin:
     training: str | None = None
     validation: str | None = None
     data_names: tuple[str, ...] = ()
+    is_traced: bool = True
 
 
 def origin_of_file(path: Path) -> Origin:
@@ -66,6 +70,9 @@ def origin_of_run(path: Path) -> Origin:
     if not (run.path / RUN).is_file():
         return file
     record = run.record()
+    before = [_origin_of_ancestor(Path(name)) for name in _ancestors(record)]
+    names = [record.training_data.name, record.validation_data.name]
+    names += [name for origin in before if origin is not None for name in origin.data_names]
     return Origin(
         str(path),
         file.sha256,
@@ -73,5 +80,21 @@ def origin_of_run(path: Path) -> Origin:
         None if record.temperature == 1 else record.temperature,
         record.training_data.fingerprint,
         record.validation_data.fingerprint,
-        (record.training_data.name, record.validation_data.name),
+        tuple(dict.fromkeys(names)),
+        all(origin is not None and origin.is_traced for origin in before),
     )
+
+
+def _ancestors(record: RunRecord) -> list[str]:
+    return [*record.teachers, *([] if record.initial is None else [record.initial])]
+
+
+def _origin_of_ancestor(path: Path) -> Origin | None:
+    """Describe a model by the path that a record has of it; None where it is no longer there."""
+    try:
+        if (path / SUMS).is_file():
+            return origin_of_bundle(open_bundle(path))
+        origin = origin_of_run(path)
+    except EdgeEmoError:
+        return None
+    return origin if origin.data_names else None

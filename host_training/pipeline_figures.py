@@ -39,6 +39,8 @@ class PipelineFigures(msgspec.Struct, frozen=True, kw_only=True):
         all: of all samples.
         raw: of the same samples as 48-pixel pictures, without the pipeline; None for a model that
             takes mesh features, which those do not have.
+        raw_of_classified: the same of those that are classified: what the pipeline's own crops are
+            to be compared with.
     """
 
     found: int
@@ -46,6 +48,7 @@ class PipelineFigures(msgspec.Struct, frozen=True, kw_only=True):
     not_classified: dict[str, int]
     all: WholeFigures
     raw: WholeFigures | None
+    raw_of_classified: WholeFigures | None
 
 
 def pipeline_figures(
@@ -65,6 +68,11 @@ def pipeline_figures(
         not_classified=seen.not_classified(),
         all=whole_figures(rows, answers, seen),
         raw=None if raw is None else whole_figures(rows, raw, None),
+        raw_of_classified=(
+            None
+            if raw is None
+            else whole_figures(answers.rows, raw.where(seen.is_classified), None)
+        ),
     )
 
 

@@ -10,9 +10,11 @@ import pytest
 
 from edge.build import DEFAULT_BUNDLE
 from edge.cli import main
+from edge.contract.metadata import Dataset
 from host_training.cross_set import Relation, relation
 from host_training.data.samples import Samples
-from host_training.origin import Origin
+from host_training.origin import Origin, origin_of_run
+from host_training.run_directory import RunDirectory, RunRecord
 
 Write = Callable[..., Path]
 
@@ -108,3 +110,37 @@ def test_two_of_one_name(tmp_path: Path, write_folders: Write) -> None:
     assert run("evaluate", DEFAULT_BUNDLE, *sets, "--json", out) == 0
     names = [one["name"] for one in json.loads(out.read_text())["sets"]]
     assert names == ["test-1", "test-2"]
+
+
+def test_what_it_started_from_counts(tmp_path: Path) -> None:
+    """A run knows the data of the models before it; where one is gone, nobody can tell."""
+    dataset = Dataset(name="mine", split="Training", rows=3, fingerprint="f" * 64)
+    fields = {
+        "run_id": "r", "created_at": "", "edgeemo_version": "0", "architecture": "compact",
+        "labels": ("neutral", "happiness"), "template_id": "fer48-v1", "protocol": "labels",
+        "seed": 1, "data_form": "", "epochs": 1,
+    }  # fmt: skip
+
+    def origin_with(name: str, **ancestors: object) -> Origin:
+        run = RunDirectory(tmp_path / name)
+        run.path.mkdir()
+        run.model.write_bytes(b"weights")
+        data = {"training_data": dataset, "validation_data": dataset}
+        run.write_record(RunRecord(**fields, **data, **ancestors))  # type: ignore[arg-type]
+        return origin_of_run(run.path)
+
+    fresh = origin_with("fresh")
+    assert (fresh.data_names, fresh.is_traced) == (("mine",), True)
+    tuned = origin_with("tuned", initial=str(DEFAULT_BUNDLE))
+    assert (tuned.data_names, tuned.is_traced) == (("mine", "ferplus"), True)
+    taught = origin_with("taught", teachers=(str(tmp_path / "tuned"),))
+    assert set(taught.data_names) == {"mine", "ferplus"}
+    lost = origin_with("lost", teachers=(str(tmp_path / "gone"),))
+    assert not lost.is_traced
+
+
+def test_lost_ancestors_make_no_set_zero_shot(striped: Samples) -> None:
+    """Without every model before it, a set that the record does not name is no zero-shot one."""
+    origin = Origin("m", "0", None, "other", "other", ("ferplus",), is_traced=False)
+    assert relation(striped, origin) == "unknown"
+    assert relation(replace(striped, name="ferplus"), origin) == "own data"

@@ -125,6 +125,7 @@ def test_what_is_measured_is_what_the_device_answers(
     assert through["all"]["accuracy"] == pytest.approx(right / len(samples))
     assert figures["accuracy"] == pytest.approx(right / through["classified"])
     assert through["raw"]["n"] == len(samples)
+    assert through["raw_of_classified"]["n"] == figures["n"]
 
 
 class Scripted:

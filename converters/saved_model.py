@@ -1,26 +1,25 @@
 """Reading a SavedModel, which is a program: only one that does nothing but compute is loaded."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from converters.errors import ConversionError
 from converters.frameworks import import_keras, import_tensorflow, quiet
+from converters.graph_operations import COMPUTING, SAVING
+from edge.contract.files import read_bounded
 
 _GRAPH_FILE: Final = "saved_model.pb"
 _ENDPOINT: Final = "serving_default"
 _EXPORT: Final = "export it again with model.export(FOLDER), or give the .keras file"
 
-_WEIGHTS: Final = frozenset(
-    {
-        "VarHandleOp", "ReadVariableOp", "AssignVariableOp", "VarIsInitializedOp",
-        "DisableCopyOnRead", "RestoreV2", "SaveV2", "MergeV2Checkpoints", "PartitionedCall",
-        "StatefulPartitionedCall",
-    }
-)  # fmt: skip
-"""Operations with a state that every SavedModel has: its weights, how they are read and saved."""
+_MOST_BYTES: Final = 512 << 20
+"""Of a graph; its weights lie in other files."""
 
-_HARMFUL: Final = frozenset({"ReadFile", "MatchingFiles", "PyFuncStateless"})
-"""Those that TensorFlow calls stateless although they reach outside."""
+_PLAIN_KINDS: Final = frozenset(
+    {"user_object", "function", "variable", "bare_concrete_function", "constant", "captured_tensor"}
+)
+"""Of objects. Left out are files beside the graph, and resources, which run code to be made."""
 
 
 def is_saved_model(path: Path) -> bool:
@@ -34,8 +33,8 @@ def load_saved_model(path: Path) -> Any:
     Its ``serving_default`` must take one picture tensor and give one of probabilities.
 
     Raises:
-        ConversionError: damaged, with operations that reach outside (files, Python, output), with
-            other ends, or TensorFlow is not installed.
+        ConversionError: damaged, with an operation that is not on the list of those that only
+            compute, with other ends, or TensorFlow is not installed.
     """
     _refuse_programs(path)
     tf, keras = import_tensorflow(), import_keras()
@@ -78,28 +77,43 @@ def _refuse_programs(path: Path) -> None:
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     try:
-        model = SavedModel.FromString((path / _GRAPH_FILE).read_bytes())
+        model = SavedModel.FromString(read_bounded(path / _GRAPH_FILE, _MOST_BYTES))
     except (OSError, DecodeError) as error:
         raise ConversionError(f"{path}: not a whole SavedModel ({error}); {_EXPORT}") from error
-    if refused := sorted({name for name in _operations(model) if not _only_computes(name)}):
+    # TensorFlow loads all others in the way of version 1, which runs parts of the graph for that.
+    if len(model.meta_graphs) != 1 or not model.meta_graphs[0].HasField("object_graph_def"):
+        raise ConversionError(f"{path}: a SavedModel of TensorFlow 1; {_EXPORT}")
+    if refused := _refused(model.meta_graphs[0]):
         raise ConversionError(
             f"{path}: refused, it holds {', '.join(refused)}, which does more than compute from "
             f"the input; {_EXPORT}"
         )
 
 
-def _operations(model: Any) -> set[str]:
-    graphs = [meta.graph_def for meta in model.meta_graphs]
-    functions = [function for graph in graphs for function in graph.library.function]
-    nodes = [node for graph in graphs for node in graph.node]
-    nodes += [node for function in functions for node in function.node_def]
-    return {str(node.op) for node in nodes} - {function.signature.name for function in functions}
+def _refused(meta: Any) -> list[str]:
+    """Return the operations and objects of a graph that are not on the list, sorted."""
+    functions = {f.signature.name: f.node_def for f in meta.graph_def.library.function}
+    called = _called(functions, meta.object_graph_def.concrete_functions)
+    refused = {kind.WhichOneof("kind") for kind in meta.object_graph_def.nodes} - _PLAIN_KINDS
+    for name, nodes in {**functions, "": meta.graph_def.node}.items():
+        allowed = COMPUTING if name in called else COMPUTING | SAVING
+        refused |= {node.op for node in nodes} - allowed - functions.keys()
+    return sorted(map(str, refused))
 
 
-def _only_computes(name: str) -> bool:
-    from tensorflow.python.framework import op_def_registry
+def _called(functions: dict[str, Any], first: Iterable[str]) -> set[str]:
+    """Return the functions that loading or running a model may call: the first, and theirs."""
+    called, waiting = set(), set(first)
+    while waiting:
+        name = waiting.pop()
+        called.add(name)
+        for node in functions.get(name, ()):
+            waiting |= {node.op, *_named(node)} & functions.keys() - called
+    return called
 
-    definition = op_def_registry.get(name)
-    if definition is None or name in _HARMFUL:
-        return False
-    return name in _WEIGHTS or not definition.is_stateful
+
+def _named(node: Any) -> Iterator[str]:
+    """Yield the functions that a node's attributes name."""
+    for value in node.attr.values():
+        yield value.func.name
+        yield from (function.name for function in value.list.func)

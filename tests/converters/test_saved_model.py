@@ -9,6 +9,7 @@ from converters.convert import convert
 from converters.errors import ConversionError
 from converters.flatbuffer import read_graph
 from converters.frameworks import import_tensorflow, quiet
+from converters.graph_operations import COMPUTING, SAVING
 from converters.model_file import load_model
 from converters.request import ConvertRequest
 from edge.contract.bundle import open_bundle
@@ -94,6 +95,105 @@ def test_a_saved_model_that_reaches_outside_is_refused(saving, operation, named)
 
     with pytest.raises(ConversionError, match=rf"refused, it holds {named}, which does more"):
         load_model(saving(function), EMOTIONS)
+
+
+@pytest.fixture
+def altered(exported, tmp_path):
+    """Returns a copy of the exported model after a function has changed its one graph."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    def alter(change):
+        folder = shutil.copytree(exported, tmp_path / "altered")
+        file = folder / "saved_model.pb"
+        model = SavedModel.FromString(file.read_bytes())
+        change(model.meta_graphs[0], model)
+        file.write_bytes(model.SerializeToString())
+        return folder
+
+    return alter
+
+
+def served(meta):
+    """Return the function that is called to serve."""
+    return next(f for f in meta.graph_def.library.function if "wrapper" in f.signature.name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DebugIdentity", "DebugIdentityV2", "DebugIdentityV3", "CacheDataset", "SnapshotDataset",
+        "SnapshotDatasetV2", "TextLineDataset", "TFRecordDataset", "LoadDataset", "SaveDatasetV2",
+        "SqlDataset", "DataServiceDataset", "PrintV2", "Assert", "PyFuncStateless", "EagerPyFunc",
+        "LoadAndRemapMatrix", "InitializeTableFromTextFileV2", "DecodeImage", "RpcCall", "SaveV2",
+        "RestoreV2", "MergeV2Checkpoints", "ShardedFilename", "XlaLaunch", "While",
+        "StatelessWhile", "StatelessIf", "RandomUniform", "Snapshot", "NoSuchOperation",
+    ],
+)  # fmt: skip
+def test_what_is_not_on_the_list_is_refused(altered, name):
+    """Also what TensorFlow calls stateless, what it knows not, and what saves weights."""
+
+    def add(meta, _):
+        served(meta).node_def.add(name="added", op=name)
+
+    with pytest.raises(ConversionError, match=f"refused, it holds {name}, which does more"):
+        load_model(altered(add), EMOTIONS)
+
+
+def test_the_list_holds_nothing_that_has_a_state_but_weights(exported):
+    """Of what TensorFlow itself calls stateful, weights and calls only; and all names are real."""
+    from tensorflow.python.framework import op_def_registry
+
+    known = {name: op_def_registry.get(name) for name in COMPUTING | SAVING}
+    assert [name for name, definition in known.items() if definition is None] == []
+    assert {name for name in COMPUTING if known[name].is_stateful} == {
+        "AssignVariableOp", "DisableCopyOnRead", "ReadVariableOp", "StatefulPartitionedCall",
+        "VarHandleOp", "VarIsInitializedOp",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["an attribute", "a node", "an object"])
+def test_what_saves_weights_may_not_be_called(altered, way):
+    """It is in every SavedModel; one that names it elsewhere would have it run."""
+
+    def call(meta, _):
+        library = meta.graph_def.library.function
+        (saver,) = (f.signature.name for f in library if "traced_save" in f.signature.name)
+        if way == "an attribute":
+            served(meta).node_def[0].attr["hidden"].list.func.add().name = saver
+        elif way == "a node":
+            served(meta).node_def.add(name="added", op=saver)
+        else:
+            meta.object_graph_def.concrete_functions[
+                saver
+            ].canonicalized_input_signature.SetInParent()
+
+    with pytest.raises(ConversionError, match="refused, it holds MergeV2Checkpoints, SaveV2"):
+        load_model(altered(call), EMOTIONS)
+
+
+@pytest.mark.parametrize("kind", ["asset", "resource"])
+def test_files_and_resources_beside_the_graph_are_refused(altered, kind):
+    """A resource is made by a function of its own when the model is loaded."""
+
+    def add(meta, _):
+        getattr(meta.object_graph_def.nodes.add(), kind).SetInParent()
+
+    with pytest.raises(ConversionError, match=f"refused, it holds {kind}, which does more"):
+        load_model(altered(add), EMOTIONS)
+
+
+@pytest.mark.parametrize("change", ["no objects", "two graphs"])
+def test_a_saved_model_of_tensorflow_1_is_refused(altered, change):
+    """Its loader runs what the file calls its initialisation."""
+
+    def make_old(meta, model):
+        if change == "no objects":
+            meta.ClearField("object_graph_def")
+        else:
+            model.meta_graphs.add().CopyFrom(meta)
+
+    with pytest.raises(ConversionError, match="a SavedModel of TensorFlow 1; export it again"):
+        load_model(altered(make_old), EMOTIONS)
 
 
 def test_a_saved_model_that_writes_is_refused(saving, tmp_path):

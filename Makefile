@@ -23,7 +23,7 @@ define pytest
 	  exit $$code; }
 endef
 
-.PHONY: help demo test test-device test-full soak test-arm64 test-bare test-runtimes service-test vm-test fmt lint type schema framing clean
+.PHONY: help demo test test-device test-full soak test-arm64 test-bare test-runtimes test-wheels service-test vm-test fmt lint type schema framing clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -73,6 +73,10 @@ test-runtimes: ## compare golden outputs on LiteRT (Python 3.11, 3.13) and tflit
 	compare $(PYTHON313) litert-3.13 numpy 'ai-edge-litert>=2.0' && \
 	compare $(PYTHON311) tflite-runtime 'tflite-runtime==2.14.0' 'numpy<2' && \
 	{ [ $$ran -gt 0 ] || { echo "no Python was found: nothing was compared" >&2; exit 1; }; }
+
+# Half a gigabyte is fetched once, by pip's cache or into build/wheelhouse; TensorFlow alone takes a minute.
+test-wheels: ## install the device's wheel, the plain wheel and each extra by itself, and run every command
+	$(PYTHON) tests/hosts/wheels.py build
 
 service-test: $(DEVICE)/.installed ## run it as a service of a booted Debian and deploy to it, as root (needs debootstrap, systemd-container, iproute2)
 	tests/hosts/service.sh build $(DEVICE)/bin/python

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.errors import DeployError
+from deploy.shipped import shipped
 from edge.contract import bundle
 
 _DISTRIBUTION: Final = "edgeemo"
@@ -20,6 +21,7 @@ _TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)
 _WHEEL: Final = "Wheel-Version: 1.0\nGenerator: edgeemo\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _ENTRY_POINTS: Final = "[console_scripts]\nedgeemo = edge.cli:entry\n"
 _SKIPPED: Final = frozenset({"__pycache__"})
+_EXAMPLE: Final = "edgeemo.example.toml"
 
 
 def build_edge_wheel() -> tuple[str, bytes]:
@@ -65,11 +67,14 @@ def _metadata(about: metadata.Distribution) -> bytes:
 
 def _package_files() -> dict[str, bytes]:
     top = Path(bundle.__file__).parents[1]
-    return {
-        f"edge/{path.relative_to(top).as_posix()}": path.read_bytes()
+    files = {
+        path.relative_to(top).as_posix(): path
         for path in sorted(top.rglob("*"))
         if path.is_file() and not _SKIPPED & set(path.parts)
     }
+    if units := shipped("systemd"):
+        files.setdefault(_EXAMPLE, units / _EXAMPLE)  # a checkout has it with the units only
+    return {f"edge/{name}": path.read_bytes() for name, path in sorted(files.items())}
 
 
 def _record(files: dict[str, bytes], own: str) -> bytes:

@@ -14,7 +14,7 @@ from edge.assets import FACE_LANDMARKER, asset_path
 from edge.config import Config, LogConfig, MesherConfig, MesherKind, ModelConfig, SourceConfig
 from edge.contract.bundle import Bundle, open_bundle
 from edge.errors import InferenceError
-from edge.first_load import PACKAGED
+from edge.first_load import PACKAGED, bundle_path
 from edge.interpreter import runtime_name
 from edge.pipeline import Pipeline
 from edge.protocols import Classifier, CountingSink, FaceMesher, FrameSource, Sink
@@ -61,7 +61,8 @@ def open_parts(
 ) -> Parts:
     """Open everything a run needs; ``stack`` closes it, also when this fails half-way.
 
-    What fails fast and needs no hardware comes first, the camera last.
+    What fails fast and needs no hardware comes first. The log comes last: what can not run leaves
+    none behind.
 
     Args:
         config: what to open.
@@ -72,17 +73,18 @@ def open_parts(
     Raises:
         EdgeEmoError: one of the parts can not be had; its own message tells.
     """
+    source_kind(config.source.spec)  # a slip of the pen is told before any model is loaded
     bundle = open_model(config.model)
-    log = open_log(config.log) if keep_records else None
-    if log is not None:
-        stack.callback(log.close)
-    sink: CountingSink = open_sink(config.log, log) if log is not None else Nowhere()
-    stack.callback(sink.close)
     pipeline = open_pipeline(config, bundle)
     held = stack.enter_context(ExitStack())
     held.callback(pipeline.close)
     source = _open_source(config.source, is_managed=is_managed)
     stack.callback(source.close)
+    log = open_log(config.log) if keep_records else None
+    if log is not None:
+        stack.callback(log.close)
+    sink: CountingSink = open_sink(config.log, log) if log is not None else Nowhere()
+    stack.callback(sink.close)
     return Parts(
         config=config,
         source=source,
@@ -192,7 +194,7 @@ def _shown(spec: str) -> str:
 
 def open_model(config: ModelConfig) -> Bundle:
     """Open and verify the configured bundle, or the packaged one."""
-    return open_bundle(Path(config.bundle) if config.bundle else DEFAULT_BUNDLE)
+    return open_bundle(bundle_path(Path(config.bundle) if config.bundle else None))
 
 
 def open_log(config: LogConfig) -> JsonlSink:

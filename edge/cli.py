@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import takewhile
 from typing import Final, NoReturn
 
 from edge.contract.text import one_line
@@ -25,16 +26,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except EdgeEmoError as error:
         if is_debugging():
             raise
-        _fail(str(error), error.exit_code)
+        _fail(*map(str, error.args), code=error.exit_code)
     except BrokenPipeError:  # the reader of our output has gone, as in `edgeemo ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:  # before the service minds signals; Typer does the same
-        _fail("aborted", 1)
+        _fail("aborted", code=1)
     except Exception as error:
         if is_debugging():
             raise
-        _fail(_unforeseen(error), 1)
+        _fail_unforeseen(error, words)
     finally:
         gc.enable()
 
@@ -82,21 +83,23 @@ def _dispatch(words: list[str]) -> None:
         run_session(request, stack)
 
 
-def _unforeseen(error: Exception) -> str:
+def _fail_unforeseen(error: Exception, words: list[str]) -> NoReturn:
     if isinstance(error, OSError) and error.filename is not None:
-        return (
-            f"{os.fsdecode(error.filename)}: {error.strerror}; check that it is there, that this "
-            "account may use it, and the disk"
-        )
-    return (
-        f"unexpected {type(error).__name__}: {error}; "
-        "this is a bug, `edgeemo --debug ...` shows where"
-    )
+        place = os.fsdecode(error.filename)
+        remedy = "check that it is there, that this account may use it, and the disk"
+        _fail(f"{place}: {error.strerror}; {remedy}", code=1)
+    if isinstance(error, ModuleNotFoundError):
+        from edge.extras import needed
+
+        if told := needed(" ".join(takewhile(str.isalpha, words[:2])), error):
+            _fail(told, code=2)
+    name = type(error).__name__
+    _fail(f"unexpected {name}: {error}; this is a bug, `edgeemo --debug ...` shows where", code=1)
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    # A file's own words may be in it.
-    print(f"edgeemo: error: {one_line(message, _LONGEST_MESSAGE)}", file=sys.stderr)
+def _fail(*problems: str, code: int) -> NoReturn:
+    for problem in problems:  # a file's own words may be in it
+        print(f"edgeemo: error: {one_line(problem, _LONGEST_MESSAGE)}", file=sys.stderr)
     sys.exit(code)
 
 

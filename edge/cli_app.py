@@ -8,6 +8,7 @@ import typer
 
 from edge import (
     cli_bench,
+    cli_config,
     cli_convert,
     cli_data,
     cli_deploy,
@@ -18,30 +19,20 @@ from edge import (
     cli_view,
 )
 from edge._version import __version__
-from edge.config import Config, Emit, MesherKind, load_config
+from edge.config import Emit, MesherKind
 from edge.diagnostics import set_up_logging
+from edge.errors import ConfigError
+from edge.extras import WORKSTATION, is_here, only_on_workstation
 from edge.run_request import RunRequest
 
 app = typer.Typer(
     name="edgeemo",
-    help="Facial-emotion detection on edge devices: train, convert to int8 with proof, run.",
+    help="Detect facial emotions on small devices: run, train, convert with proof, deploy.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (
-    cli_bench,
-    cli_view,
-    cli_logs,
-    cli_data,
-    cli_train,
-    cli_runs,
-    cli_evaluate,
-    cli_convert,
-    cli_deploy,
-):
-    commands.register(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -124,12 +115,40 @@ def run(
 @app.command()
 def doctor(
     config: Annotated[Path | None, typer.Option(help="Check this configuration file, too.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Check this bundle; `default`: the packaged one.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check what is on this machine; exit 1 when `edgeemo run` could not work."""
+    """Check this machine; exit 1 when `edgeemo run` could not work."""
     from edge.doctor import examine, show
 
-    checks = examine(load_config(config) if config else Config())
+    checks = examine(RunRequest(config=config, model=model).settings())
     show(checks, as_json=as_json)
     if any(check.status == "failure" for check in checks):
         raise typer.Exit(1)
+
+
+def _refuse(context: typer.Context) -> None:
+    """Say why this installation has no such command."""
+    raise ConfigError(only_on_workstation(context.info_name or ""))
+
+
+for name, commands in {
+    "view": cli_view,
+    "bench": cli_bench,
+    "train": cli_train,
+    "evaluate": cli_evaluate,
+    "convert": cli_convert,
+    "logs": cli_logs,
+    "data": cli_data,
+    "runs": cli_runs,
+    "deploy": cli_deploy,
+    "config": cli_config,
+}.items():
+    if is_here(name):
+        commands.register(app)
+for name in WORKSTATION:
+    if not is_here(name):
+        anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+        app.command(name, hidden=True, add_help_option=False, context_settings=anything)(_refuse)

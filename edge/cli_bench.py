@@ -32,7 +32,7 @@ def bench(
         Path | None, typer.Option("--json", help="Write the result as JSON; - prints it.")
     ] = None,
 ) -> None:
-    """Measure stages, frames a second, CPU time, memory and start-up of a run."""
+    """Measure what a run costs: stages, CPU, memory, start-up."""
     from rich.console import Console
 
     from edge.bench.command import run_bench

@@ -102,7 +102,7 @@ def convert(
         bool, typer.Option("--force", help="Write past the limits too; the bundle says so.")
     ] = False,
 ) -> None:
-    """Convert a trained model to a TFLite bundle, and prove that nothing was lost."""
+    """Convert a model to a TFLite bundle, and prove its accuracy."""
     form = _form(
         {
             "int8": int8,
@@ -114,6 +114,7 @@ def convert(
     )
     if out is None and not debug_layers:
         raise ConfigError("no bundle directory to write was given; give --out DIR")
+    _check_model(model)
     from converters.gate import Gate
     from converters.request import ConvertRequest
 
@@ -145,6 +146,18 @@ def convert(
     _show_layers(request, screen) if debug_layers else _write(request, screen)
 
 
+def _check_model(model: Path) -> None:
+    """Refuse a bundle, before a large data set is read."""
+    from edge.contract.bundle import SUMS
+    from edge.first_load import bundle_path
+
+    if (bundle_path(model) / SUMS).is_file():
+        raise ConfigError(
+            f"{model}: a bundle, which is converted already; expected a .keras file, a run "
+            "directory of `edgeemo train`, or a SavedModel"
+        )
+
+
 def _show_layers(request: "ConvertRequest", screen: Any) -> None:
     from converters.debug_layers import rank_layers, render
 
@@ -162,17 +175,23 @@ def _write(request: "ConvertRequest", screen: Any) -> None:
 
 
 def inspect(
-    bundle: Annotated[Path, typer.Argument(help="A bundle directory.")],
+    bundle: Annotated[
+        Path, typer.Argument(help="A bundle directory; `default`: the packaged one.")
+    ],
     tensors: Annotated[
         bool, typer.Option("--tensors", help="Show every operation and the tensor that it makes.")
     ] = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Show what is in a bundle, and whether its hashes and golden outputs hold."""
+    """Show what is in a bundle, and whether it is intact.
+
+    That is: its hashes hold, and the model gives its golden outputs.
+    """
     from converters.inspect import describe, render
     from edge.contract.bundle import open_bundle
+    from edge.first_load import bundle_path
 
-    description = describe(open_bundle(bundle))
+    description = describe(open_bundle(bundle_path(bundle)))
     console().print(render(description, every_operation=tensors))
     write_json(json_file, description)
     if not math.isfinite(description.golden_steps):

@@ -60,7 +60,7 @@ def audit(
     workers: Workers = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Count rows, duplicates, subjects and votes; say what leaks between splits."""
+    """Count samples, duplicates and subjects; say what leaks."""
     from host_training.data.audit import audit as examine
     from host_training.data.near import near_pairs
     from host_training.data.sheets import write_sheets
@@ -109,7 +109,10 @@ def prepare(
     protocol: Protocol = None,
     workers: Workers = None,
 ) -> None:
-    """Mesh every picture and cut its aligned crop; can be stopped and run again at any moment."""
+    """Mesh every picture and cut its aligned crop.
+
+    Can be stopped and run again at any moment.
+    """
     from host_training.data.picture_progress import ConsolePictureProgress
     from host_training.data.prepare import prepare as mesh_all
     from host_training.data_tables import prepared_view

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from deploy.release import Contents
     from deploy.targets import Target
 
-deploy = typer.Typer(help="Bring edgeemo to devices over ssh.", no_args_is_help=True)
+deploy = typer.Typer(
+    help="Bring edgeemo to devices over ssh.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
 Prefix = Annotated[str, typer.Option(help="Where edgeemo is on the device.")]
 Window = Annotated[
@@ -59,7 +64,10 @@ def push(
     ssh_config: SshConfig = None,
     accept_new: AcceptNew = False,
 ) -> None:
-    """Bring this edgeemo and a model to devices; each goes back by itself if it is not healthy."""
+    """Bring this edgeemo and a model to devices, with rollback.
+
+    A device watches its new release and goes back by itself when it is not healthy.
+    """
     options = _options(prefix, ssh_config, accept_new=accept_new, window=window)
     from dataclasses import replace
 
@@ -182,8 +190,8 @@ def _contents(
     from deploy.release import Contents
     from deploy.shipped import shipped
     from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
-    from edge.build import DEFAULT_BUNDLE
     from edge.config import load_config
+    from edge.first_load import bundle_path
 
     if config is not None:
         load_config(config)
@@ -198,7 +206,7 @@ def _contents(
                 "or --no-service"
             )
     assets = {asset.name: asset_path(asset) for asset in (FACE_LANDMARKER, ASTRONAUT)}
-    return Contents(bundle=model or DEFAULT_BUNDLE, assets=assets, units=files, config=config)
+    return Contents(bundle=bundle_path(model), assets=assets, units=files, config=config)
 
 
 def _status_line(answer: "dict[str, object]") -> str:

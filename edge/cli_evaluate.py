@@ -68,8 +68,9 @@ def evaluate(
     model: Annotated[
         Path,
         typer.Argument(
-            help="A run directory, .keras, .tflite or bundle directory. With --folds: a run "
-            "directory or a config.json, whose settings are trained anew on each fold."
+            help="A run directory, .keras, .tflite, bundle directory, or `default`, the packaged "
+            "bundle. With --folds: a run directory or a config.json, whose settings are trained "
+            "anew on each fold."
         ),
     ],
     data: Annotated[
@@ -153,11 +154,14 @@ def evaluate(
         ),
     ] = False,
 ) -> None:
-    """Measure a model on a data set's samples, or its settings by cross-validation."""
+    """Measure a model on data, or its settings by cross-validation."""
     _measure(EvaluateRequest(**locals()))
 
 
 def _measure(request: EvaluateRequest) -> None:
+    from edge.first_load import bundle_path
+
+    request = msgspec.structs.replace(request, model=bundle_path(request.model))
     _check_options(request)
     _check_kind(request.model, request.folds)
     if request.corruptions and not request.pipeline and _takes_mesh(request.model):

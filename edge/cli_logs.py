@@ -18,6 +18,8 @@ from edge.cli_fleet import (
     targets_of,
 )
 from edge.cli_options import JsonFile
+from edge.errors import ConfigError
+from edge.extras import is_here
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from edge.logs.source import Logs
 
 logs_app = typer.Typer(
-    help="Read what `edgeemo run` wrote: one log directory, or a folder of many.",
+    help="Read what `edgeemo run` wrote, on one device or many.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -41,7 +43,8 @@ _FILE_COLUMNS = 200
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the application."""
+    """Add the commands to the application; a device has nothing to collect with."""
+    logs_app.command(hidden=not is_here("deploy"))(collect)
     app.add_typer(logs_app, name="logs")
 
 
@@ -104,8 +107,9 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
     root: Root = DEFAULT_ROOT,
     form: Annotated[
-        Literal["csv", "parquet", "json"], typer.Option("--format", help="json: one object a line.")
-    ] = "csv",
+        Literal["csv", "parquet", "json"] | None,
+        typer.Option("--format", help="By default as --out ends; json: one object a line."),
+    ] = None,
     kind: Annotated[
         Literal["emotion", "track_ended", "health", "service_started", "service_stopped"],
         typer.Option(help="Which records."),
@@ -113,9 +117,11 @@ def export(
     since: Since = None,
     until: Until = None,
 ) -> None:
-    """Write records of one kind as a flat table, for a spreadsheet, pandas or R."""
+    """Write records of one kind as a table: CSV, Parquet or JSON."""
     from edge.logs.export import export as write
+    from edge.logs.export import format_of
 
+    form = format_of(out, form)
     with _logs(root, since, until) as logs:
         count = write(logs, kind, form, out)
     print(f"{out}: {count:,} records")
@@ -128,7 +134,9 @@ def report(
     since: Since = None,
     until: Until = None,
 ) -> None:
-    """Write one HTML file with plots, which opens anywhere and fetches nothing."""
+    """Write one HTML file with plots that needs no other file."""
+    if out.suffix.lower() not in {".html", ".htm"}:
+        raise ConfigError(f"--out {out}: the report is HTML; expected a name that ends in .html")
     from edge.logs.report import write_report
 
     with _logs(root, since, until) as logs:
@@ -136,7 +144,6 @@ def report(
     print(f"report: {out}")
 
 
-@logs_app.command()
 def collect(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Gets a folder for each device; made if needed.")
@@ -150,7 +157,10 @@ def collect(
     ssh_config: SshConfig = None,
     accept_new: AcceptNew = False,
 ) -> None:
-    """Bring what is new in devices' logs here over ssh, verified; the same call goes on later."""
+    """Bring what is new in devices' logs here over ssh, verified.
+
+    The same call goes on where an earlier one ended.
+    """
     from deploy.transport import prepare
 
     prepare()

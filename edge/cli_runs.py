@@ -26,7 +26,7 @@ def list_runs(
     folder: Annotated[Path, typer.Argument(help="Where the run directories are.")] = Path("runs"),
     json_file: JsonFile = None,
 ) -> None:
-    """Show a line a run: its network, how far it is, and its best validation figures."""
+    """List runs: network, progress, best validation figures."""
     from host_training.run_tables import runs_view
     from host_training.runs import find_runs
 
@@ -34,7 +34,7 @@ def list_runs(
     runs, remarks = find_runs(folder)
     if not runs and not remarks:
         raise ConfigError(f"{folder}: no run in it; `edgeemo train --out {folder}/NAME` makes one")
-    screen.print(runs_view(runs))
+    screen.print(runs_view(runs, folder))
     for remark in remarks:
         screen.print(f"not read: {remark}", highlight=False, markup=False, soft_wrap=True)
     write_json(json_file, runs)
@@ -46,7 +46,7 @@ def compare(
     png: Annotated[Path | None, typer.Option(help="Draw their learning curves together.")] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Show runs side by side: figures, costs, and the settings in which they differ."""
+    """Show runs side by side: figures, costs, differing settings."""
     from host_training.run_tables import comparison_view
     from host_training.runs import read_run
 

@@ -110,7 +110,7 @@ def _config(
 
 def _ancestors(teachers: list[Path], initial: Path | None, resumed: Path | None) -> "Ancestors":
     """Find the models to learn from; a resumed run remembers where its own are."""
-    from edge.first_load import PACKAGED
+    from edge.first_load import bundle_path
     from host_training.run_directory import RunDirectory
     from host_training.teachers import ModelFile, model_file
     from host_training.train import Ancestors
@@ -121,7 +121,7 @@ def _ancestors(teachers: list[Path], initial: Path | None, resumed: Path | None)
         initial = initial or (Path(record.initial) if record.initial else None)
 
     def found(path: Path) -> ModelFile:
-        return model_file(PACKAGED if path == Path("default") and not path.exists() else path)
+        return model_file(bundle_path(path))
 
     return Ancestors(
         tuple(found(path) for path in teachers), None if initial is None else found(initial)

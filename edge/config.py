@@ -287,7 +287,7 @@ def load_config(path: Path) -> Config:
     if (more := len(problems) - _MOST_PROBLEMS) > 0:
         problems[_MOST_PROBLEMS:] = [f"and {more} more"]
     if problems:
-        raise ConfigError(f"{path}: " + "; ".join(problems))
+        raise ConfigError(*(f"{path}: {problem}" for problem in problems))
     return config
 
 
@@ -300,7 +300,7 @@ def override(section: Section, **changes: Any) -> Section:
     given = {key: value for key, value in changes.items() if value is not None}
     name = type(section).__name__.removesuffix("Config").lower()
     if problems := _problems(name, given, type(section)):
-        raise ConfigError("; ".join(problems))
+        raise ConfigError(*problems)
     try:
         return msgspec.convert(msgspec.structs.asdict(section) | given, type(section))
     except msgspec.ValidationError as error:
@@ -325,7 +325,7 @@ def _decode(tables: dict[str, Any]) -> tuple[Config, list[str]]:
             try:
                 decoded[name] = msgspec.convert(table, kind)
             except msgspec.ValidationError as error:  # what only holds for keys together
-                wrong = [f"{name}: {error}"]
+                wrong = [f"{name}: {str(error).partition(' - at ')[0]}"]
         problems += wrong
     return Config(**decoded), problems
 
@@ -340,9 +340,10 @@ def _problems(name: str, table: dict[str, Any], kind: type) -> list[str]:
             continue
         try:
             msgspec.convert(value, fields[key])
-        except msgspec.ValidationError as error:
-            told = f"expected {words}" if (words := _words(fields[key])) else error
-            problems.append(f"{name}.{key}: {told}, got {_brief.repr(value)}")
+        except msgspec.ValidationError:
+            problems.append(
+                f"{name}.{key}: expected {_words(fields[key])}, got {_brief.repr(value)}"
+            )
     return problems
 
 
@@ -359,13 +360,22 @@ def span(annotation: Any) -> str | None:
     return None
 
 
-def _words(annotation: Any) -> str | None:
-    """Say what a field expects, where msgspec would say it less well."""
+def _words(annotation: Any) -> str:
+    """Say what a field expects, in the words of a person who writes TOML."""
     bounds = span(annotation)
     if bounds is None:
-        return next((m.description for m in _metas(annotation) if m.description), None)
+        if described := next((m.description for m in _metas(annotation) if m.description), None):
+            return described
+        if _is_list(annotation):
+            return f"a list of {_choices(get_args(annotation.__origin__)[0])}"
+        return "true or false" if annotation is bool else _choices(annotation)
     number = "a whole number" if get_args(annotation)[:1] == (int,) else "a number"
     return f"{'a list of numbers' if _is_list(annotation) else number} from {bounds}"
+
+
+def _choices(annotation: Any) -> str:
+    *most, last = [f'"{choice}"' for choice in get_args(annotation)]
+    return f"{', '.join(most)} or {last}"
 
 
 def _is_list(annotation: Any) -> bool:

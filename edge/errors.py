@@ -85,6 +85,12 @@ class LogError(EdgeEmoError):
 
 
 class ConfigError(EdgeEmoError):
-    """Wrong usage or a wrong configuration value."""
+    """Wrong usage or wrong configuration values: a line each, joined where one line is wanted."""
 
     exit_code: ClassVar[int] = 2
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__(*problems)
+
+    def __str__(self) -> str:
+        return "; ".join(self.args)

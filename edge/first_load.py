@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 PACKAGED: Final = Path(__file__).parent / "models" / "default"
 """The bundle that edgeemo brings."""
 
+_PACKAGED_NAME: Final = Path("default")
+
 _REMEDY: Final = "copy the file again or convert the model again"
 _TIMEOUT_S: Final = 40
 _CPU_S: Final = 20
@@ -51,6 +53,16 @@ sys.path.insert(0, sys.argv[1])
 from edge.first_load import load_and_leave
 load_and_leave(sys.argv[2])
 """
+
+
+def bundle_path(given: Path | None) -> Path:
+    """Return where a bundle is: ``default``, or nothing, is the packaged one.
+
+    A folder of one's own that is called ``default`` goes before it.
+    """
+    if given is None or (given == _PACKAGED_NAME and not given.exists()):
+        return PACKAGED
+    return given
 
 
 def ensure_loadable(content: bytes, name: str) -> None:

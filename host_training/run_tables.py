@@ -1,6 +1,7 @@
 """Runs as tables, for the command line."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -9,20 +10,36 @@ from rich.text import Text
 from host_training.runs import RunSummary, comparable, differing_settings, validation_differences
 
 
-def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
-    """Show a line a run."""
-    table = Table("run", "network", "epochs", "state")
-    for name in ("accuracy", "balanced", "best epoch", "minutes"):
-        table.add_column(name, justify="right")
-    table.add_column("validated on")
+def runs_view(runs: Sequence[RunSummary], folder: Path) -> RenderableType:
+    """Show a line a run, under what it was validated on: only those can be compared.
+
+    Args:
+        runs: as ``find_runs`` gives them.
+        folder: where they are; their names are shown relative to it.
+    """
+    groups: dict[str, list[RunSummary]] = {}
     for run in runs:
-        best, record = run.best, run.record
+        groups.setdefault(run.protocol, []).append(run)
+    parts: list[RenderableType] = []
+    for protocol, members in groups.items():
+        heading = Text(f"validated on {protocol}", style="bold")
+        parts += [*([""] if parts else []), heading, _table(members, folder)]
+    return Group(*parts)
+
+
+def _table(runs: Sequence[RunSummary], folder: Path) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("run", overflow="fold")
+    for name in ("network", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("epochs", "best", "accuracy", "balanced", "minutes"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in runs:
+        record, (accuracy, balanced, best) = run.record, _figures(run)
         minutes = sum(row.seconds for row in run.history) / 60
-        figures = ("", "", "") if best is None else _figures(run)
-        epochs = f"{record.epochs_done}/{record.epochs}"
         table.add_row(
-            Text(run.path), record.architecture, epochs, record.state, *figures, f"{minutes:.0f}",
-            Text(run.protocol),
+            Text(str(Path(run.path).relative_to(folder))), record.architecture, record.state,
+            f"{record.epochs_done}/{record.epochs}", best, accuracy, balanced, f"{minutes:.0f}",
         )  # fmt: skip
     return table
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from edge.contract.labels import EMOTIONS
-from edge.errors import LogError
+from edge.errors import ConfigError, LogError
 from edge.logs.held import held
 from edge.logs.source import Logs, text_literal
 
@@ -43,6 +43,36 @@ _WRITERS: Final[dict[Format, tuple[str, str]]] = {
     "json": (_TEXT_TIME, "FORMAT json"),
 }
 """By format: the time as others read it, and what DuckDB's COPY is told."""
+
+
+_SUFFIXES: Final[dict[str, Format]] = {
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+}
+
+_FOREIGN: Final = frozenset({".xlsx", ".xls", ".ods", ".feather", ".sqlite", ".db", ".gz", ".zip"})
+"""Whatever --format says, nobody could open a file of such a name."""
+
+
+def format_of(target: Path, asked: Format | None) -> Format:
+    """Return the format of an export: the one asked for, or the one that its file's name says.
+
+    Raises:
+        ConfigError: the name says another one, or none that can be written.
+    """
+    suffix = target.suffix.lower()
+    named = _SUFFIXES.get(suffix)
+    if named is None and suffix and (asked is None or suffix in _FOREIGN):
+        raise ConfigError(
+            f"--out {target}: no {suffix} is written; expected a name that ends in "
+            f"{', '.join(_SUFFIXES)} (spreadsheets open .csv)"
+        )
+    if named is not None and asked not in {None, named}:
+        raise ConfigError(f"--out {target} --format {asked}: the name says {named}; change one")
+    return asked or named or "csv"
 
 
 def export(logs: Logs, kind: Kind, form: Format, target: Path) -> int:

@@ -150,6 +150,23 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert len(msgspec.json.decode(listing.read_bytes())) == 2
 
 
+def test_a_list_fits_80_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every word and figure of a list is whole at 80 columns; runs stand with their like."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for name, rows in (("a", "some"), ("a-rather-long-name-of-a-run", "some"), ("b", "others")):
+        make(tmp_path / name, TrainConfig(), 0.8, rows=rows)
+    with pytest.raises(SystemExit):
+        main(["runs", "list", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert max(map(len, printed.splitlines())) <= 80
+    for word in ("network", "accuracy", "balanced", "minutes", "complete", "80.00%"):
+        assert word in printed
+    assert [line[:12] for line in printed.splitlines()].count("validated on") >= 1
+
+
 def test_nothing_to_list_or_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An empty folder, no folder and a single run are bad usage of one line."""
     with pytest.raises(ConfigError, match="no such folder"):

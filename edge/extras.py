@@ -1,0 +1,51 @@
+"""What a command may lack: packages of an extra, or the workstation's half of edgeemo."""
+
+from importlib.util import find_spec
+from typing import Final
+
+EXTRAS: Final = {
+    "host": ("tensorflow", "keras", "sklearn", "matplotlib", "tensorboard", "scipy", "h5py"),
+    "quantize": ("ai_edge_quantizer",),
+    "analysis": ("duckdb",),
+    "view": ("starlette", "uvicorn"),
+    "deploy": ("pyinfra", "gevent"),
+    "mediapipe": ("mediapipe",),
+}
+"""The modules that each extra of pyproject.toml brings."""
+WORKSTATION: Final = {
+    "data": ("host_training",),
+    "train": ("host_training",),
+    "runs": ("host_training",),
+    "evaluate": ("host_training", "converters"),
+    "convert": ("host_training", "converters"),
+    "inspect": ("converters",),
+    "deploy": ("deploy",),
+}
+"""The commands that a device's wheel is without, and the packages of ours that they need."""
+
+
+def is_here(command: str) -> bool:
+    """Tell whether this installation has what a command is made of."""
+    return all(find_spec(name) is not None for name in WORKSTATION.get(command, ()))
+
+
+def needed(command: str, error: ModuleNotFoundError) -> str | None:
+    """Say in one line what to install for a command; None for a module that nobody knows."""
+    module = (error.name or "").partition(".")[0]
+    if any(module in packages for packages in WORKSTATION.values()):
+        return only_on_workstation(command)
+    extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
+    if extra is None:
+        return None
+    return (
+        f"`edgeemo {command}` needs {module}, which is not installed; install its extra: "
+        f"pip install 'edgeemo[{extra}]'"
+    )
+
+
+def only_on_workstation(command: str) -> str:
+    """Say why a device has no such command."""
+    return (
+        f"`edgeemo {command}` is a workstation's command, and this is a device's edgeemo; "
+        "run it where the whole of edgeemo is installed"
+    )

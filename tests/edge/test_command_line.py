@@ -1,0 +1,269 @@
+"""The command line as one meets it first: help, completion, names, refusals in whole lines."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.cli import main
+from edge.cli_app import app
+from edge.config import Config, load_config
+from edge.errors import ConfigError
+from edge.first_load import PACKAGED, bundle_path
+
+GROUPS = ("", "logs", "data", "runs", "deploy", "config")
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Run the command; return its exit code, output and errors."""
+    code = 0
+    try:
+        main(words)
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_no_summary_is_cut_off(
+    group: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 80 columns every command's summary is a whole sentence, and -h is --help."""
+    monkeypatch.setenv("COLUMNS", "80")
+    words = group.split()
+    code, out, _ = said(capsys, *words, "-h")
+    assert (code, out) == said(capsys, *words, "--help")[:2]
+    summaries = out.partition("Commands:\n")[2].splitlines()
+    assert summaries
+    for line in summaries:
+        assert line.endswith("."), line
+        assert not line.endswith("..."), line
+        assert len(line) <= 80
+
+
+def test_run_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """What most people want stands at the top."""
+    _, out, _ = said(capsys, "-h")
+    assert out.partition("Commands:\n")[2].split()[0] == "run"
+
+
+@pytest.mark.parametrize("command", ["run", "logs tail", "deploy push"])
+def test_short_help_of_commands(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """-h works at every level."""
+    code, out, _ = said(capsys, *command.split(), "-h")
+    assert (code, out[:6]) == (0, "Usage:")
+
+
+def test_the_shell_completes() -> None:
+    """Typer's completion offers commands, options and choices."""
+    for typed, offered in (("ev", "evaluate"), ("run --emi", "--emit"), ("run --emit f", "frame")):
+        line = f"edgeemo {typed}"
+        done = subprocess.run(
+            [sys.executable, "-c", "import sys; sys.argv[0] = 'edgeemo'; "
+             "from edge.cli import entry; entry()"],
+            env={**os.environ, "_EDGEEMO_COMPLETE": "complete_bash", "COMP_WORDS": line,
+                 "COMP_CWORD": str(len(line.split()) - 1)},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert offered in done.stdout.split()
+
+
+def test_the_example_configuration_is_printed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What is printed is the shipped file, and a configuration."""
+    code, out, _ = said(capsys, "config", "example")
+    assert code == 0
+    assert out == Path("systemd/edgeemo.example.toml").read_text("utf-8")
+    assert tomllib.loads(out)
+    (tmp_path / "c.toml").write_text(out)
+    assert load_config(tmp_path / "c.toml") == Config()
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "expected"),
+    [
+        ("log", 'emit = "always"', 'log.emit: expected "change" or "frame", got "always"'),
+        ("log", 'fsync = "no"', 'log.fsync: expected "always", "interval" or "never", got "no"'),
+        (
+            "log",
+            'also = ["kafka"]',
+            "log.also: expected a list, each of it journald, stdout, fifo:PATH or unix:PATH, "
+            "got ['kafka']",
+        ),
+        (
+            "log",
+            'details = ["nose"]',
+            'log.details: expected a list, each of it "eyes", "blendshapes" or "mesh", '
+            "got ['nose']",
+        ),
+        ("source", "fps = -1", "source.fps: expected a number above 0, got -1"),
+        ("source", "width = 0.5", "source.width: expected a whole number of at least 1, got 0.5"),
+        ("source", "image_fps = true", "source.image_fps: expected a number above 0, got true"),
+        ("source", "spec = 0", "source.spec: expected a text in quotes, got 0"),
+        (
+            "mesher",
+            'kind = "dlib"',
+            'mesher.kind: expected "auto", "litert" or "mediapipe", got "dlib"',
+        ),
+        (
+            "mesher",
+            "min_presence = 2",
+            "mesher.min_presence: expected a number from 0 to 1, got 2",
+        ),
+        (
+            "mesher",
+            "blendshapes = 1",
+            "mesher.blendshapes: expected true or false, got 1",
+        ),
+        (
+            "thermal",
+            "steps_fps = [1, 2]",
+            "thermal: steps_fps must fall, got [1.0, 2.0]",
+        ),
+    ],
+)
+def test_a_wrong_setting_says_what_it_takes(
+    tmp_path: Path, table: str, line: str, expected: str
+) -> None:
+    """Choices and bounds are spelled out; no type of a programming language, no pattern."""
+    path = tmp_path / "c.toml"
+    path.write_text(f"[{table}]\n{line}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert str(caught.value) == f"{path}: {expected}"
+
+
+def test_each_problem_of_a_configuration_has_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three slips are three lines, each with the file in front."""
+    path = tmp_path / "c.toml"
+    path.write_text('[source]\nfps = 0\nspeck = "demo"\n[moon]\n')
+    code, _, err = said(capsys, "doctor", "--config", str(path))
+    lines = err.splitlines()
+    assert (code, len(lines)) == (2, 3)
+    assert all(line.startswith(f"edgeemo: error: {path}: ") for line in lines)
+
+
+def test_default_is_the_packaged_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The word, or nothing; but a folder of one's own that is called so goes first."""
+    monkeypatch.chdir(tmp_path)
+    assert bundle_path(None) == bundle_path(Path("default")) == PACKAGED
+    assert bundle_path(Path("other")) == Path("other")
+    (tmp_path / "default").mkdir()
+    assert bundle_path(Path("default")) == Path("default")
+
+
+def test_a_run_takes_the_word_default(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--model default` and `bundle = "default"` are the packaged model, from any directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.toml").write_text('[model]\nbundle = "default"\n')
+    for words in (["--model", "default"], ["--config", "c.toml"]):
+        line = ["run", "--source", "demo", "--max-frames", "2", "--log-dir", "logs", *words]
+        code, out, _ = said(capsys, *line)
+        assert code == 0
+        assert "frame limit" in out
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "nowhere.mp4",
+        "no/such/folder/",
+        "empty",
+        "text.mp4",
+        "/dev/video97",
+        "ftp://host/film",
+        "moon",
+    ],
+)
+def test_a_source_that_can_not_be_opened_leaves_no_log(
+    tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source is tried before the log is made: a slip of the pen leaves no folder behind."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.mp4").write_text("no film")
+    code, _, err = said(capsys, "run", "--source", source, "--log-dir", "logs")
+    assert code in {1, 2}
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "logs").exists()
+
+
+def test_all_commands_are_registered_once() -> None:
+    """Nothing is offered twice, and nothing that this installation has is hidden."""
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    names += [group.name for group in app.registered_groups]
+    assert len(names) == len(set(names))
+    assert not any(command.hidden for command in app.registered_commands)
+
+
+WITHOUT = """
+import sys
+for name in {missing!r}:
+    sys.modules[name] = None  # as if it were not installed
+from edge.cli import main
+main({words!r})
+"""
+
+
+def run_without(missing: tuple[str, ...], *words: str) -> subprocess.CompletedProcess[str]:
+    code = WITHOUT.format(missing=missing, words=list(words))
+    environment = {**os.environ, "COLUMNS": "80"}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
+
+
+OURS = ("host_training", "converters", "deploy")
+
+
+def test_a_device_lists_what_it_can_do() -> None:
+    """Where the workstation's packages are not, their commands are neither; the others stay."""
+    listed = run_without(OURS, "--help").stdout.partition("Commands:\n")[2]
+    names = {line.split()[0] for line in listed.splitlines()}
+    assert names == {"run", "doctor", "view", "bench", "logs", "config"}
+    assert "collect" not in run_without(OURS, "logs", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    "line", ["train --data x --out y", "inspect default", "deploy push a@b --dry-run", "data -h",
+             "logs collect a@b --out c"],
+)  # fmt: skip
+def test_a_device_says_where_a_command_runs(line: str) -> None:
+    """Who types a workstation's command on a device is told so, in one line."""
+    done = run_without(OURS, *line.split())
+    assert done.returncode == 2
+    [told] = done.stderr.splitlines()
+    assert "is a workstation's command" in told
+
+
+@pytest.mark.parametrize(
+    ("line", "missing", "extra"),
+    [
+        ("evaluate default --data {faces}", "sklearn", "host"),
+        ("logs summary {faces}", "duckdb", "analysis"),
+        ("deploy status nobody@127.0.0.1:1", "pyinfra", "deploy"),
+        ("view --source demo", "uvicorn", "view"),
+    ],
+)
+def test_a_command_names_the_extra_that_it_lacks(
+    line: str, missing: str, extra: str, tmp_path: Path
+) -> None:
+    """A library that is not installed is no bug: one line names the extra that brings it."""
+    for label in ("happy", "sad"):
+        (tmp_path / label).mkdir()
+        cv2.imwrite(str(tmp_path / label / "a.png"), np.full((48, 48, 3), 90, np.uint8))
+    done = run_without((missing,), *line.format(faces=tmp_path).split())
+    assert done.returncode in {1, 2}
+    [told] = done.stderr.splitlines()
+    assert f"pip install 'edgeemo[{extra}]'" in told

@@ -166,7 +166,8 @@ def logs(
     from deploy.targets import parse_target
 
     options = Options(ssh_config=ssh_config)
-    raise typer.Exit(follow_logs(parse_target(target), options, follow=follow, lines=lines))
+    code = follow_logs(parse_target(target), options, follow=follow, lines=lines)
+    raise typer.Exit(int(code != 0))  # ssh's own 255 is a failure like any other
 
 
 def _options(

@@ -17,12 +17,15 @@ def runs_view(runs: Sequence[RunSummary], folder: Path) -> RenderableType:
         runs: as ``find_runs`` gives them.
         folder: where they are; their names are shown relative to it.
     """
-    groups: dict[str, list[RunSummary]] = {}
+    groups: dict[tuple[str, str], list[RunSummary]] = {}
     for run in runs:
-        groups.setdefault(run.protocol, []).append(run)
+        key = run.protocol, run.record.validation_data.fingerprint
+        groups.setdefault(key, []).append(run)
+    told = [protocol for protocol, _ in groups]
     parts: list[RenderableType] = []
-    for protocol, members in groups.items():
-        heading = Text(f"validated on {protocol}", style="bold")
+    for (protocol, fingerprint), members in groups.items():
+        which = f", samples {fingerprint[:8]}" if told.count(protocol) > 1 else ""
+        heading = Text(f"validated on {protocol}{which}", style="bold")
         parts += [*([""] if parts else []), heading, _table(members, folder)]
     return Group(*parts)
 

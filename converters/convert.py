@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from converters import parity
 from converters.calibrate import calibration_inputs, choose_calibration
+from converters.decide import decide
 from converters.errors import ConversionError
 from converters.flatbuffer import (
     check_builtin_only,
@@ -25,11 +26,12 @@ from converters.layers import layer_operations, operations_of
 from converters.measure import measure
 from converters.model_card import model_card
 from converters.model_file import TrainedModel, load_model, no_mesh
-from converters.parity import ParityReport
+from converters.parity import ParityReport, tflite_probabilities
 from converters.parity_plot import parity_png
 from converters.quantizer import FULL_INT8, Quantizer, keeping, read_recipe
 from converters.request import ConvertRequest
 from converters.rows import LabelledImages
+from converters.strip_softmax import strip_softmax
 from converters.tflite import INTEGER_FORMS, to_tflite
 from converters.tflite_metadata import describe_file
 from edge._version import __version__
@@ -42,11 +44,13 @@ from edge.contract.bundle import (
     check_target,
     write_bundle,
 )
+from edge.contract.decision import Decision
 from edge.contract.mesh_features import FEATURES_ID
 from edge.contract.metadata import (
     MeshInput,
     Metadata,
     Metrics,
+    OutputKind,
     decode_metadata,
     encode_metadata,
     schema_version_for,
@@ -83,17 +87,21 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
     _check_rows(request, trained)
     progress(f"converting to {request.form}")
     calibration = _calibration(request)
-    content = _convert(request, trained, calibration)
+    content, output_kind = _convert(request, trained, calibration)
     ensure_loadable(content, MODEL)
-    model = EmotionModel(TfliteModel(content, name=MODEL), trained.run.mesh_norm)
+    model = EmotionModel(TfliteModel(content, name=MODEL), trained.run.mesh_norm, output_kind)
     golden = golden_vectors(model, _builtin(request, trained, content), trained.template)
     progress(f"comparing on {len(request.evaluation):,} rows")
-    report = measure(request, trained, model, content)
-    report = msgspec.structs.replace(report, kernels=kernel_difference(golden, model.step))
+    evaluation = request.evaluation
+    probabilities = tflite_probabilities(model, evaluation.images, evaluation.mesh)
+    decision = decide(request, trained, model, probabilities)
+    report = measure(request, trained, model, content, probabilities, decision)
+    kernels = kernel_difference(golden, model, decision)
+    report = msgspec.structs.replace(report, kernels=kernels)
     _write_whole(_beside(request.out, "parity.png"), parity_png(report))
     _refuse_or_warn(request, report, progress)
     progress(f"writing {request.out}")
-    metadata = _metadata(request, trained, model, report, calibration)
+    metadata = _metadata(request, trained, model, report, calibration, decision)
     encoded = encode_metadata(metadata)
     decode_metadata(encoded, METADATA)  # a name or a run's id that no bundle may have
     write_bundle(
@@ -133,19 +141,23 @@ def _calibration(request: ConvertRequest) -> LabelledImages | None:
 
 def _convert(
     request: ConvertRequest, trained: TrainedModel, calibration: LabelledImages | None
-) -> bytes:
-    """Return a TFLite file that was read back and holds what the form promises."""
+) -> tuple[bytes, OutputKind]:
+    """Return a TFLite file that was read back and holds what the form promises, and what it gives.
+
+    It gives logits where the model ends in a softmax, which is left out.
+    """
     inputs = None if calibration is None else calibration_inputs(trained, calibration)
     if request.form == "mixed":
-        content = _mixed(request, trained, inputs)
+        content, output_kind = _mixed(request, trained, inputs)
     else:
-        content = to_tflite(trained.keras, request.form, inputs)
+        content, output_kind = strip_softmax(to_tflite(trained.keras, request.form, inputs))
     if request.form in INTEGER_FORMS:
         content = fold_elu(content)
     check = {"int8": check_full_int8, "int8-float-io": check_int8_float_io}
     graph = read_graph(content)
     check.get(request.form, check_builtin_only)(graph)
-    return describe_file(content, graph, request.bundle_name, _purpose(trained), trained.run.labels)
+    named = request.bundle_name, _purpose(trained), trained.run.labels
+    return describe_file(content, graph, *named, output_kind), output_kind
 
 
 def _builtin(request: ConvertRequest, trained: TrainedModel, content: bytes) -> EmotionModel | None:
@@ -167,14 +179,14 @@ def _mixed(
     request: ConvertRequest,
     trained: TrainedModel,
     inputs: tuple[NDArray[np.float32], ...] | None,
-) -> bytes:
-    content = to_tflite(trained.keras, "float32")
+) -> tuple[bytes, OutputKind]:
+    content, output_kind = strip_softmax(to_tflite(trained.keras, "float32"))
     recipe = read_recipe(request.recipe or FULL_INT8)
     if request.keep_float:
         known = layer_operations(read_graph(content), trained.keras)
         recipe = keeping(recipe, operations_of(request.keep_float, known))
     rows = None if inputs is None else dict(zip(trained.kinds, inputs, strict=True))
-    return Quantizer(content, rows).quantize(recipe)
+    return Quantizer(content, rows).quantize(recipe), output_kind
 
 
 def _refuse_or_warn(request: ConvertRequest, report: ParityReport, progress: Progress) -> None:
@@ -208,11 +220,18 @@ def _metadata(
     model: EmotionModel,
     report: ParityReport,
     calibration: LabelledImages | None,
+    decision: Decision,
 ) -> Metadata:
     run, measured = trained.run, report.comparison.tflite
     mesh_input = _mesh_input(model)
     return Metadata(
-        schema_version=schema_version_for(mesh_input, request.form, forced=not report.passed),
+        schema_version=schema_version_for(
+            mesh_input,
+            request.form,
+            forced=not report.passed,
+            output_kind=model.output_kind,
+            decision=decision,
+        ),
         name=request.bundle_name,
         edgeemo_version=__version__,
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -222,9 +241,10 @@ def _metadata(
         input=model.input,
         mesh_input=mesh_input,
         output=model.output,
+        output_kind=model.output_kind,
         template_id=run.template_id,
         crops=request.evaluation.crops,
-        temperature=request.temperature_for(run),
+        decision=decision,
         training_run=run.run_id,
         parameters=trained.parameters,
         training_data=run.training_data,

@@ -19,8 +19,8 @@ from converters.quantizer import FULL_INT8, Quantizer, only, read_recipe
 from converters.request import ConvertRequest
 from converters.rows import LabelledImages
 from converters.tflite import to_tflite
+from edge.contract.decision import leading
 from edge.contract.mesh_features import FeatureNorm
-from edge.contract.quantize import leading
 from edge.emotion_model import EmotionModel
 from edge.interpreter import TfliteModel
 
@@ -84,7 +84,7 @@ class _Comparison:
         self._norm = norm
         self._expected = self._probabilities(content)
 
-    def _probabilities(self, content: bytes) -> NDArray[np.float32]:
+    def _probabilities(self, content: bytes) -> NDArray[np.float64]:
         model = EmotionModel(TfliteModel(content), self._norm)
         return tflite_probabilities(model, self._rows.images, self._rows.mesh)
 

@@ -20,7 +20,7 @@ def fold_elu(content: bytes) -> bytes:
     schema = tflite_schema()
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     (graph,) = model.subgraphs
-    names = [_builtin(code) for code in model.operatorCodes]
+    names = [builtin_of(code) for code in model.operatorCodes]
     code = schema.BuiltinOperator
     dropped = [
         island
@@ -31,10 +31,15 @@ def fold_elu(content: bytes) -> bytes:
     if not dropped:
         return content
     graph.operators = [op for op in graph.operators if not any(op is gone for gone in dropped)]
-    _drop_unused_tensors(model, graph)
+    drop_unused_tensors(model, graph)
+    return packed(model)
+
+
+def packed(model: Any) -> bytes:
+    """Return the file of a model, a ``ModelT``."""
     import flatbuffers
 
-    builder = flatbuffers.Builder(len(content))
+    builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), _IDENTIFIER)
     return bytes(builder.Output())
 
@@ -56,7 +61,8 @@ def _fold(graph: Any, elu: Any, names: list[int], code: Any) -> list[Any]:
     return [*before, *after]
 
 
-def _drop_unused_tensors(model: Any, graph: Any) -> None:
+def drop_unused_tensors(model: Any, graph: Any) -> None:
+    """Drop the tensors of a model's graph, a ``SubGraphT``, that nothing reads or makes."""
     used = {int(i) for ends in (graph.inputs, graph.outputs) for i in ends}
     used |= {int(i) for op in graph.operators for ends in (op.inputs, op.outputs) for i in ends}
     kept = [index for index in range(len(graph.tensors)) if index in used]
@@ -72,6 +78,7 @@ def _drop_unused_tensors(model: Any, graph: Any) -> None:
             end.tensorIndex = place[int(end.tensorIndex)]
 
 
-def _builtin(code: Any) -> int:
+def builtin_of(code: Any) -> int:
+    """Return the number of the built-in operation of an ``OperatorCodeT``."""
     # Old files have the number in the deprecated one-byte field only.
     return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))

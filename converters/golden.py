@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from converters.parity import KernelDifference
 from edge.contract.align import Template
+from edge.contract.decision import Decision
 from edge.contract.mesh_features import FEATURE_COUNT, FeatureNorm
 from edge.emotion_model import EmotionModel
 from edge.golden import GoldenVectors, Probes, difference, run_probes
@@ -40,11 +41,13 @@ def golden_vectors(
     )
 
 
-def kernel_difference(golden: GoldenVectors, step: float) -> KernelDifference | None:
+def kernel_difference(
+    golden: GoldenVectors, model: EmotionModel, decision: Decision
+) -> KernelDifference | None:
     """Return how far TFLite's own kernels are from XNNPACK's, where both were run."""
     if golden.builtin is None:
         return None
-    result = difference(golden.builtin, golden.outputs, step)
+    result = difference(model, decision, golden.builtin, golden.outputs)
     return KernelDifference(
         steps=result.steps, same_answers=result.same_answers, probes=result.probes
     )

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from converters.decision_view import decision_lines
 from converters.flatbuffer import read_graph
 from converters.inspect_graph import OperationEntry, operation_entries, operations_table
 from converters.parity import ParityReport, decode_report
@@ -125,7 +126,8 @@ def _heading(description: Description) -> Table:
         ("in the file", _in_the_file(description.file_metadata)),
         ("template", f"{metadata.template_id}, learnt from {metadata.crops} crops"),
         ("mesh features", _mesh(metadata)),
-        ("temperature", f"{metadata.temperature:g}"),
+        ("output", f"{metadata.output_kind}, {metadata.output.dtype}"),
+        *decision_lines(metadata),
         ("parameters", f"{metadata.parameters:,} ({description.weights_bytes:,} bytes)"),
         ("training run", metadata.training_run),
         ("trained on", _rows(metadata.training_data)),
@@ -148,6 +150,11 @@ def _file_metadata(bundle: Bundle) -> FileMetadata | None:
         raise BundleError(
             f"{bundle.path / MODEL}: has labels {', '.join(found.labels)} inside, the metadata say "
             f"{', '.join(bundle.metadata.labels)}; convert the model again"
+        )
+    if found is not None and found.output != bundle.metadata.output_kind:
+        raise BundleError(
+            f"{bundle.path / MODEL}: gives {found.output} by its own words, the metadata say "
+            f"{bundle.metadata.output_kind}; convert the model again"
         )
     return found
 

@@ -1,5 +1,8 @@
 """Measuring a conversion: the whole parity report, on the device's own runtime."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from converters import parity
 from converters.flatbuffer import read_graph
 from converters.gate import judge
@@ -7,13 +10,20 @@ from converters.latency import Latency, compare_latency
 from converters.model_file import TrainedModel
 from converters.parity import ParityReport
 from converters.request import ConvertRequest
+from converters.strip_softmax import strip_softmax
 from converters.tflite import to_tflite
+from edge.contract.decision import Decision
 from edge.emotion_model import EmotionModel
 from edge.interpreter import TfliteModel, runtime_name
 
 
 def measure(
-    request: ConvertRequest, trained: TrainedModel, model: EmotionModel, content: bytes
+    request: ConvertRequest,
+    trained: TrainedModel,
+    model: EmotionModel,
+    content: bytes,
+    probabilities: NDArray[np.floating],
+    decision: Decision,
 ) -> ParityReport:
     """Compare a converted model with the Keras model on every row of ``request.evaluation``.
 
@@ -22,6 +32,8 @@ def measure(
         trained: the Keras model.
         model: its converted form, loaded for one thread.
         content: the file that ``model`` was loaded from.
+        probabilities: its answers to those rows, floats ``(n, k)``, as they come.
+        decision: what makes scores of both models' answers.
 
     Raises:
         ConversionError: there are no rows, or the outputs are not probabilities.
@@ -30,13 +42,15 @@ def measure(
     rows, labels = request.evaluation, trained.run.labels
     comparison = parity.compare(
         parity.keras_probabilities(trained.keras, trained.inputs(rows)),
-        parity.tflite_probabilities(model, rows.images, rows.mesh),
+        probabilities,
         rows.labels_for(labels),
         labels,
-        request.temperature_for(trained.run),
+        decision,
     )
     verdicts = judge(comparison.changes, request.gate)
-    reference = content if request.form == "float32" else to_tflite(trained.keras, "float32")
+    reference = content
+    if request.form != "float32":
+        reference, _ = strip_softmax(to_tflite(trained.keras, "float32"))
     return ParityReport(
         training_run=trained.run.run_id,
         quantization=request.form,
@@ -51,6 +65,7 @@ def measure(
         macs=read_graph(content).macs(),
         latency=_latency(request, trained, model, reference),
         comparison=comparison,
+        decision=decision,
         gate=request.gate,
         verdicts=verdicts,
         passed=all(verdict.outcome != "refused" for verdict in verdicts),

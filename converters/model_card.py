@@ -6,6 +6,7 @@ from the metadata and the parity report of the same bundle.
 
 from typing import Final
 
+from converters.decision_view import decision_lines
 from converters.parity import ParityReport
 from converters.parity_view import NOT_APPLICABLE, gate_words
 from edge.contract.metadata import Dataset, Metadata
@@ -99,10 +100,15 @@ Tells {len(metadata.labels)} facial expressions apart: {", ".join(metadata.label
 | architecture | {metadata.architecture}, {metadata.parameters:,} parameters |
 | form | {metadata.quantization} TFLite, {report.size_bytes:,} bytes |
 | input | {_input(metadata)} |
-| temperature | {metadata.temperature:g} |
+| output | {metadata.output_kind} |
+{_decision(metadata)}
 | training run | `{metadata.training_run}` |
 | made | {metadata.created_at} by edgeemo {metadata.edgeemo_version} |
 """
+
+
+def _decision(metadata: Metadata) -> str:
+    return "\n".join(f"| {name} | {value} |" for name, value in decision_lines(metadata))
 
 
 def _input(metadata: Metadata) -> str:

@@ -23,9 +23,9 @@ from converters.statistics import (
     figures,
     paired_intervals,
 )
+from edge.contract.decision import Decision, leading, temper
 from edge.contract.errors import BundleError
 from edge.contract.metadata import Dataset, Form
-from edge.contract.quantize import leading, temper
 from edge.emotion_model import EmotionModel
 from host_training.mcnemar import mcnemar_exact
 
@@ -121,6 +121,8 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
         macs: multiplications of one inference, counted in the TFLite file.
         latency: against that float32 file; None for the float32 form itself.
         kernels: what another runtime's kernels change; None for float forms and in older reports.
+        decision: what makes scores of both models' answers: every figure is of it. None in older
+            reports, whose answers are those at tau 0.
         gate: what was asked for.
         verdicts: on each limit of the gate; empty in older reports, which knew nothing of chance.
         passed: whether the gate was met: no limit was passed by more than chance.
@@ -141,6 +143,7 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     latency: Latency | None = None
     kernels: KernelDifference | None = None
     comparison: Comparison
+    decision: Decision | None = None
     gate: Gate
     verdicts: tuple[Verdict, ...] = ()
     passed: bool
@@ -164,28 +167,30 @@ def decode_report(data: bytes, where: str) -> ParityReport:
 
 
 def compare(
-    keras: NDArray[np.float32],
-    tflite: NDArray[np.float32],
+    keras: NDArray[np.floating],
+    tflite: NDArray[np.floating],
     answers: NDArray[np.int64],
     labels: tuple[str, ...],
-    temperature: float = 1.0,
+    decision: Decision = Decision(),  # noqa: B008 - frozen
 ) -> Comparison:
-    """Compare two models' probabilities ``(n, k)`` for the same rows.
+    """Compare two models' probabilities ``(n, k)`` for the same rows, under a decision.
 
     Args:
         keras: of the float model.
         tflite: of the converted one.
         answers: the right answers, int64 ``(n,)``.
         labels: the ``k`` emotions.
-        temperature: that the device applies; it moves the calibration error and nothing else.
+        decision: what makes scores of them; the temperature moves the calibration error alone.
     """
+    keras, tflite = decision.adjusted(keras), decision.adjusted(tflite)
     keras_top, tflite_top = leading(keras), leading(tflite)
     keras_right, tflite_right = keras_top == answers, tflite_top == answers
     difference = np.abs(keras.astype(np.float64) - tflite)
     lost, gained = keras_right & ~tflite_right, tflite_right & ~keras_right
     only_keras, only_tflite = int(lost.sum()), int(gained.sum())
     keras_ece, tflite_ece = (
-        expected_calibration_error(temper(given, temperature), answers) for given in (keras, tflite)
+        expected_calibration_error(temper(given, decision.temperature), answers)
+        for given in (keras, tflite)
     )
     return Comparison(
         keras=figures(keras_top, answers, labels, keras_ece),
@@ -232,7 +237,7 @@ def keras_probabilities(model: Any, inputs: Sequence[NDArray[np.float32]]) -> ND
 
 def tflite_probabilities(
     model: EmotionModel, images: NDArray[np.uint8], mesh: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
+) -> NDArray[np.float64]:
     """Run a TFLite model over rows, one by one as the device does.
 
     Args:
@@ -241,14 +246,14 @@ def tflite_probabilities(
         mesh: features ``(n, FEATURE_COUNT)``, not standardised; needed if the model takes them.
 
     Returns:
-        float32 ``(n, k)``, not tempered.
+        float64 ``(n, k)``, not adjusted, not tempered.
 
     Raises:
         ConversionError: the model takes mesh features, and there are none.
     """
     if model.mesh_input is not None and mesh is None:
         raise ConversionError(no_mesh("the data"))
-    output = np.empty((len(images), model.output.shape[-1]), np.float32)
+    output = np.empty((len(images), model.output.shape[-1]))
     features = repeat(None, len(images)) if mesh is None else mesh
     for row, image, of_face in zip(output, images, features, strict=True):
         row[:] = model.probabilities(image, of_face)

@@ -155,9 +155,11 @@ def _lines(report: ParityReport) -> Iterator[str]:
         )
     if (kernels := report.kernels) is not None:
         yield (
-            f"on tflite-runtime's kernels: up to {kernels.steps:g} steps of 1/256 apart, same "
+            f"on tflite-runtime's kernels: up to {kernels.steps:g} steps apart, same "
             f"answer on {kernels.same_answers} of {kernels.probes} probes"
         )
+    if (decision := report.decision) is not None:
+        yield f"all figures at tau {decision.tau:g} and temperature {decision.temperature:g}"
 
 
 def _cost(report: ParityReport) -> str:

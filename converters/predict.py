@@ -11,11 +11,13 @@ from converters.fold_elu import fold_elu
 from converters.model_file import load_model
 from converters.parity import tflite_probabilities as run_over
 from converters.rows import LabelledImages
+from converters.strip_softmax import strip_softmax
 from converters.tflite import to_tflite
+from converters.tflite_metadata import read_file_metadata
 from edge.contract.bundle import MODEL, open_bundle
-from edge.contract.quantize import temper
+from edge.contract.decision import temper
 from edge.emotion_model import EmotionModel, open_emotion_file, open_emotion_model
-from edge.interpreter import TfliteModel
+from edge.interpreter import TfliteModel, read_model_file
 
 
 def tflite_probabilities(
@@ -23,8 +25,8 @@ def tflite_probabilities(
     images: NDArray[np.uint8],
     mesh: NDArray[np.float32] | None = None,
     *,
-    tempered: bool = True,
-) -> tuple[tuple[str, ...] | None, NDArray[np.float32]]:
+    decided: bool = True,
+) -> tuple[tuple[str, ...] | None, NDArray[np.floating]]:
     """Run a bundle, or a bare ``.tflite`` file, over crops as the device would.
 
     Args:
@@ -32,11 +34,11 @@ def tflite_probabilities(
         images: grey uint8 ``(n, size, size)``.
         mesh: float32 ``(n, FEATURE_COUNT)`` as ``mesh_features`` gives them, NaN where no face was
             found; for models that take them.
-        tempered: False for a bundle's answers without its temperature.
+        decided: False for a bundle's answers as they come, without its decision.
 
     Returns:
-        The model's labels, None for a bare file, which does not carry them; and float32
-        ``(n, k)``: tempered as on the device for a bundle, as they come for a bare file.
+        The model's labels, None for a bare file, which does not carry them; and floats ``(n, k)``:
+        under its decision as on the device for a bundle, as they come for a bare file.
 
     Raises:
         BundleError: a damaged bundle.
@@ -45,12 +47,15 @@ def tflite_probabilities(
             crops of another size, or no runtime.
     """
     if model.suffix == ".tflite" and not model.is_dir():
-        return None, run_over(open_emotion_file(model), images, mesh)
+        known = read_file_metadata(read_model_file(model))
+        kind = "probabilities" if known is None else known.output
+        return None, run_over(open_emotion_file(model, output_kind=kind), images, mesh)
     bundle = open_bundle(model)
+    labels, decision = bundle.metadata.labels, bundle.metadata.decision
     probabilities = run_over(open_emotion_model(bundle), images, mesh)
-    if tempered:
-        probabilities = temper(probabilities, bundle.metadata.temperature)
-    return bundle.metadata.labels, probabilities
+    if not decided:
+        return labels, probabilities
+    return labels, temper(decision.adjusted(probabilities), decision.temperature)
 
 
 def int8_probabilities(
@@ -58,7 +63,7 @@ def int8_probabilities(
     calibration: LabelledImages,
     images: NDArray[np.uint8],
     mesh: NDArray[np.float32] | None = None,
-) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+) -> tuple[tuple[str, ...], NDArray[np.floating]]:
     """Quantise a run's model as ``edgeemo convert --int8`` does, and run it over crops.
 
     Nothing is written: for cross-validation, whose models nobody keeps.
@@ -70,7 +75,7 @@ def int8_probabilities(
         mesh: as for ``tflite_probabilities``.
 
     Returns:
-        The model's labels, and float32 ``(n, k)``, not tempered.
+        The model's labels, and floats ``(n, k)``, not tempered.
 
     Raises:
         ConversionError: the run's model can not be quantised.
@@ -78,7 +83,7 @@ def int8_probabilities(
     """
     trained = load_model(run)
     ranges = calibration_inputs(trained, choose_calibration(calibration))
-    content = fold_elu(to_tflite(trained.keras, "int8", ranges))
+    content, kind = strip_softmax(fold_elu(to_tflite(trained.keras, "int8", ranges)))
     check_full_int8(read_graph(content))
-    model = EmotionModel(TfliteModel(content, name=MODEL), trained.run.mesh_norm)
+    model = EmotionModel(TfliteModel(content, name=MODEL), trained.run.mesh_norm, kind)
     return trained.run.labels, run_over(model, images, mesh)

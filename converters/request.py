@@ -1,14 +1,28 @@
 """What a conversion is asked for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from converters.calibrate import DEFAULT_ROWS
 from converters.gate import Gate
-from converters.model_file import RunInfo
 from converters.quantizer import FULL_INT8
 from converters.rows import LabelledImages
 from edge.contract.metadata import Form
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prior:
+    """How frequent each emotion is among the samples that a model learnt from.
+
+    Attributes:
+        shares: by emotion, summing to 1; one that is left out has none.
+        source: which samples these are, in words.
+    """
+
+    shares: Mapping[str, float]
+    source: str
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -25,8 +39,11 @@ class ConvertRequest:
         seed: of that choice.
         labels: of the model's outputs, where no ``run.json`` tells.
         name: of the model; that of ``out`` when None.
-        temperature: to be applied on the device, see ``edge.contract.quantize.temper``; that of
-            the run when None.
+        tau: of the decision, see ``edge.contract.decision.Decision``; ``auto`` chooses it, see
+            ``converters.decide``.
+        prior: of the decision; needed for any tau but 0.
+        temperature: of the decision; fitted when None.
+        corrupted: further samples to fit it on, beside those of ``evaluation``.
         gate: the cost past which no bundle is written.
         recipe: of ai-edge-quantizer, by name or ``.json`` file, for the mixed form; full int8 when
             None.
@@ -43,15 +60,14 @@ class ConvertRequest:
     seed: int = 0
     labels: tuple[str, ...] | None = None
     name: str | None = None
+    tau: float | Literal["auto"] = 0.0
+    prior: Prior | None = None
     temperature: float | None = None
+    corrupted: LabelledImages | None = None
     gate: Gate = field(default_factory=Gate)
     recipe: str | None = None
     keep_float: tuple[str, ...] = ()
     force: bool = False
-
-    def temperature_for(self, run: RunInfo) -> float:
-        """Return what the device will apply: what was asked for, else that of the run."""
-        return run.temperature if self.temperature is None else self.temperature
 
     @property
     def recipe_name(self) -> str | None:

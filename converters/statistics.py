@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.quantize import leading
+from edge.contract.decision import leading
 
 ECE_BINS: Final = 15
 DRAWS: Final = 10_000

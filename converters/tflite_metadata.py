@@ -17,6 +17,7 @@ import msgspec
 from converters.errors import ConversionError
 from converters.flatbuffer import Graph, tflite_schema
 from edge.contract.flatbuffer import read
+from edge.contract.metadata import OutputKind
 
 LABELS_FILE: Final = "labels.txt"
 
@@ -33,6 +34,10 @@ _GRAYSCALE: Final = 2
 _NORMALIZATION: Final = 1
 _AXIS_LABELS: Final = 2
 
+_OUTPUT: Final[dict[OutputKind, str]] = {
+    "probabilities": "of each emotion, before temperature scaling",
+    "logits": "of each emotion: the softmax is left to whoever runs the model",
+}
 _MOST_LABEL_BYTES: Final = 1 << 16
 _DAMAGED: Final = (
     struct.error,
@@ -55,6 +60,7 @@ _SCHEMA: Final = {
         "name": "string",
         "description": "string",
         "input_tensor_metadata": "[TensorMetadata]",
+        "output_tensor_metadata": "[TensorMetadata]",
     },
     "TensorMetadata": {
         "name": "string",
@@ -78,6 +84,7 @@ class FileMetadata(msgspec.Struct, frozen=True, kw_only=True):
         name: of the model.
         description: what it does, and with which crops.
         labels: of the outputs, in their order.
+        output: what those are.
         mean: what is taken from a pixel 0 to 255 before it is divided by ``std``; None without a
             picture input.
         std: see ``mean``.
@@ -86,12 +93,18 @@ class FileMetadata(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str
     labels: tuple[str, ...]
+    output: OutputKind
     mean: float | None
     std: float | None
 
 
 def describe_file(
-    content: bytes, graph: Graph, name: str, description: str, labels: Sequence[str]
+    content: bytes,
+    graph: Graph,
+    name: str,
+    description: str,
+    labels: Sequence[str],
+    output: OutputKind = "probabilities",
 ) -> bytes:
     """Return the TFLite file with metadata inside; the same bytes for the same arguments.
 
@@ -101,13 +114,14 @@ def describe_file(
         name: of the model.
         description: what it does.
         labels: of the outputs, in their order.
+        output: what those are.
     """
     import flatbuffers
 
     schema = tflite_schema()
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     buffer = schema.BufferT()
-    buffer.data = list(_model_metadata(graph, name, description))
+    buffer.data = list(_model_metadata(graph, name, description, output))
     model.buffers.append(buffer)
     entry = schema.MetadataT()
     entry.name, entry.buffer = _BUFFER, len(model.buffers) - 1
@@ -141,7 +155,7 @@ def read_file_metadata(content: bytes) -> FileMetadata | None:
         ) from error
 
 
-def _model_metadata(graph: Graph, name: str, description: str) -> bytes:
+def _model_metadata(graph: Graph, name: str, description: str, output: OutputKind) -> bytes:
     import flatbuffers
 
     builder = flatbuffers.Builder(1024)
@@ -150,7 +164,7 @@ def _model_metadata(graph: Graph, name: str, description: str) -> bytes:
         builder,
         {
             2: ("offset", _vector(builder, inputs)),
-            3: ("offset", _vector(builder, [_output(builder)])),
+            3: ("offset", _vector(builder, [_output(builder, output)])),
         },
     )
     root = _table(
@@ -202,7 +216,7 @@ def _crop(builder: Any, height: int, width: int) -> int:
     )
 
 
-def _output(builder: Any) -> int:
+def _output(builder: Any, kind: OutputKind) -> int:
     file = _table(
         builder,
         {
@@ -211,19 +225,17 @@ def _output(builder: Any) -> int:
             2: ("byte", _AXIS_LABELS),
         },
     )
-    most, least = _floats(builder, 1.0), _floats(builder, 0.0)
-    stats = _table(builder, {0: ("offset", most), 1: ("offset", least)})
     content = _table(builder, {0: ("byte", _FEATURE), 1: ("offset", _table(builder, {}))})
-    return _table(
-        builder,
-        {
-            0: ("offset", builder.CreateString("probabilities")),
-            1: ("offset", builder.CreateString("of each emotion, before temperature scaling")),
-            3: ("offset", content),
-            5: ("offset", stats),
-            6: ("offset", _vector(builder, [file])),
-        },
-    )
+    fields: dict[int, tuple[_Kind, int]] = {
+        0: ("offset", builder.CreateString(kind)),
+        1: ("offset", builder.CreateString(_OUTPUT[kind])),
+        3: ("offset", content),
+        6: ("offset", _vector(builder, [file])),
+    }
+    if kind == "probabilities":
+        most, least = _floats(builder, 1.0), _floats(builder, 0.0)
+        fields[5] = ("offset", _table(builder, {0: ("offset", most), 1: ("offset", least)}))
+    return _table(builder, fields)
 
 
 def _table(builder: Any, fields: dict[int, tuple[_Kind, int]]) -> int:
@@ -279,7 +291,15 @@ def _decode(data: bytes, labels: tuple[str, ...]) -> FileMetadata:
         if unit.get("options_type") == _NORMALIZATION
     ]
     mean, std = (float(units[0][field][0]) for field in ("mean", "std")) if units else (None, None)
+    outputs = [
+        tensor.get("name", b"")
+        for subgraph in root.get("subgraph_metadata", [])
+        for tensor in subgraph.get("output_tensor_metadata", [])
+    ]
+    output: OutputKind = "logits" if outputs == [b"logits"] else "probabilities"
     name, description = (root.get(field, b"").decode() for field in ("name", "description"))
     if not all(text.isprintable() for text in (name, description, *labels)):
         raise ValueError("its texts hold control characters")
-    return FileMetadata(name=name, description=description, labels=labels, mean=mean, std=std)
+    return FileMetadata(
+        name=name, description=description, labels=labels, output=output, mean=mean, std=std
+    )

@@ -13,7 +13,8 @@ from edge._version import __version__
 from edge.assets import FACE_LANDMARKER, asset_path
 from edge.config import Config, LogConfig, MesherConfig, MesherKind, ModelConfig, SourceConfig
 from edge.contract.bundle import Bundle, open_bundle
-from edge.errors import InferenceError
+from edge.contract.decision import Decision
+from edge.errors import ConfigError, InferenceError
 from edge.first_load import PACKAGED, bundle_path
 from edge.interpreter import runtime_name
 from edge.pipeline import Pipeline
@@ -246,7 +247,9 @@ def _open_other(spec: str) -> Sink:
 
 def open_pipeline(config: Config, bundle: Bundle, *, fetch: bool = True) -> Pipeline:
     """Compose the stages around a bundle's model; the face model is fetched only with ``fetch``."""
-    classifier = TfliteClassifier(bundle, num_threads=config.model.threads)
+    classifier = TfliteClassifier(
+        bundle, num_threads=config.model.threads, decision=decision_of(bundle, config.model)
+    )
     wanted = bundle.metadata.mesh_input is not None or "blendshapes" in config.log.details
     return compose_pipeline(config, classifier, blendshapes=wanted, fetch=fetch)
 
@@ -275,6 +278,21 @@ def compose_pipeline(
         FaceGate(config.quality),
         0.0 if config.log.emit == "frame" else config.model.interval_s,
     )
+
+
+def decision_of(bundle: Bundle, config: ModelConfig) -> Decision:
+    """Return a bundle's decision, with the configured tau.
+
+    Raises:
+        ConfigError: the bundle has no prior for it.
+    """
+    try:
+        return bundle.metadata.decision.with_tau(config.tau)
+    except ValueError as error:
+        raise ConfigError(
+            f"model.tau {config.tau:g}: {bundle.path} does not say how frequent each emotion is in "
+            "its training samples; leave tau out, or convert the model again"
+        ) from error
 
 
 def resolve_mesher(kind: MesherKind) -> MesherKind:

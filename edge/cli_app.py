@@ -86,6 +86,12 @@ def run(
         float | None,
         typer.Option(min=0, help="Look so often a second while nobody is there; 0: always."),
     ] = None,
+    tau: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=2, help="Name rare emotions more often, 0 to 2; by default as in the bundle."
+        ),
+    ] = None,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Play a recording at its own speed, as a camera.")
     ] = False,
@@ -106,6 +112,7 @@ def run(
         snapshot=snapshot,
         every_n=every_n,
         idle_fps=idle_fps,
+        tau=tau,
         realtime=realtime,
     )
     with ExitStack() as stack:

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -20,7 +20,7 @@ from edge.cli_options import (
 from edge.errors import BundleError, ConfigError
 
 if TYPE_CHECKING:
-    from converters.request import ConvertRequest
+    from converters.request import ConvertRequest, Prior
     from converters.rows import LabelledImages
     from edge.contract.metadata import Crops, Form
 
@@ -95,6 +95,13 @@ def convert(
     keep_float: Annotated[
         list[str] | None, typer.Option(help="A layer to leave in float; may be given repeatedly.")
     ] = None,
+    tau: Annotated[
+        str,
+        typer.Option(
+            help="Take so much of the training samples' prior away, 0 to 2, or auto: the most that "
+            "costs no more accuracy than --max-drop. Rare emotions are named more often."
+        ),
+    ] = "0",
     debug_layers: Annotated[
         bool, typer.Option("--debug-layers", help="Rank layers by what int8 costs; write nothing.")
     ] = False,
@@ -119,7 +126,7 @@ def convert(
     from converters.request import ConvertRequest
 
     screen = console()
-    learnt = _crops(model)
+    learnt, chosen_tau = _crops(model), _tau(tau)
     shown = "raw" if learnt == "both" else learnt
     samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=shown)
     evaluation, calibration = _rows(samples, split, learnt)
@@ -142,6 +149,8 @@ def convert(
         recipe=recipe,
         keep_float=tuple(keep_float or ()),
         force=force,
+        tau=chosen_tau,
+        prior=_prior(samples),
     )
     _show_layers(request, screen) if debug_layers else _write(request, screen)
 
@@ -199,6 +208,33 @@ def inspect(
             f"{bundle}: its golden outputs are not numbers; convert the model again, with --int8 "
             "or without --fp16"
         )
+
+
+def _tau(text: str) -> "float | Literal['auto']":
+    from edge.contract.decision import MOST_TAU
+
+    if text == "auto":
+        return "auto"
+    try:
+        tau = float(text)
+    except ValueError:
+        tau = -1.0
+    if not 0 <= tau <= MOST_TAU:
+        raise ConfigError(f"--tau {text}: expected a number from 0 to {MOST_TAU:g}, or auto")
+    return tau
+
+
+def _prior(samples: Any) -> "Prior":
+    """Return how frequent each emotion is in the samples to learn from, or else in all."""
+    from converters.request import Prior
+    from host_training.data.samples import TRAINING
+    from host_training.evaluate import prior_of
+
+    learned = samples.split_rows(TRAINING) if TRAINING in samples.splits else samples
+    shares = dict(zip(samples.labels, prior_of(learned, samples.labels), strict=True))
+    split = "+".join(learned.splits)
+    count = f"{learned.trainable.sum():,} samples"
+    return Prior(shares=shares, source=f"mean target of {samples.name} {split}, {count}")
 
 
 def _form(forms: "dict[Form, bool]") -> "Form":

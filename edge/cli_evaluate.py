@@ -24,6 +24,7 @@ from edge.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edge.contract.decision import Decision
     from edge.contract.metadata import Crops
     from host_training.cross_validation import FoldPlan
     from host_training.evaluate import Predict
@@ -50,6 +51,7 @@ class EvaluateRequest(msgspec.Struct, frozen=True, kw_only=True):
     workers: int | None
     crops: Crop | None
     calibrate_on: str | None
+    tau: float | None
     seed: int
     json_file: Path | None
     report: Path | None
@@ -125,6 +127,15 @@ def evaluate(
             "for the other.",
         ),
     ] = None,
+    tau: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=2,
+            help="Take so much of the training samples' prior away, 0 to 2; by default what the "
+            "bundle says, 0 for a run.",
+        ),
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(help="Of those halves, of the folds, and of --limit and --corruptions."),
@@ -178,7 +189,7 @@ def _measure(request: EvaluateRequest) -> None:
         from host_training.evaluation_tables import evaluation_view
 
         with _view(request, screen) as seen:
-            _, measured = _one(request, request.data[0], request.labels, seen, screen)
+            _, measured, _ = _one(request, request.data[0], request.labels, seen, screen)
         view = evaluation_view(measured.figures)
     screen.print(view)
     write_json(request.json_file, measured.figures)
@@ -195,9 +206,14 @@ def _say(screen: Any, line: str) -> None:
 
 
 def _one(
-    request: EvaluateRequest, data: Path, labels: Path | None, view: "View", screen: Any
-) -> "tuple[Any, Measured]":
-    """Measure the model on one data set; returns the set and all that was measured."""
+    request: EvaluateRequest,
+    data: Path,
+    labels: Path | None,
+    view: "View",
+    screen: Any,
+    known: "Decision | None" = None,
+) -> "tuple[Any, Measured, Origin]":
+    """Measure the model on one data set; returns the set, all figures and where it comes from."""
     from host_training.evaluation import evaluate_in_full
 
     # The pipeline cuts its own crops; what --prepared holds for it is in its view.
@@ -205,8 +221,9 @@ def _one(
     crops = "raw" if request.pipeline else request.crops or _crops(request.model)
     protocol = request.protocol if labels is not None or len(request.data) == 1 else None
     samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=crops)
-    predict, origin = _opened(request.model)
-    return samples, evaluate_in_full(samples, _question(request, view), predict, origin)
+    predict, origin = _opened(request, samples, known)
+    question = _question(request, view)
+    return samples, evaluate_in_full(samples, question, predict, origin), origin
 
 
 def _question(request: EvaluateRequest, view: "View") -> "Question":
@@ -229,13 +246,15 @@ def _across(request: EvaluateRequest, screen: Any) -> None:
     from host_training.evaluation_report import write_cross_set, write_report
     from host_training.evaluation_tables import cross_set_view
 
-    sets = []
+    sets: list[SetFigures] = []
+    decision = None
     names = _names(request.data)
     with _view(request, screen) as view:
         for name, data in zip(names, request.data, strict=True):
             labels = request.labels if _takes_votes(data) else None
-            samples, measured = _one(request, data, labels, view, screen)
-            known = relation(samples, _opened(request.model)[1])
+            samples, measured, origin = _one(request, data, labels, view, screen, decision)
+            decision = origin.decision
+            known = relation(samples, origin)
             sets.append(SetFigures(name=name, relation=known, figures=measured.figures))
             if request.report is not None:
                 write_report(request.report / name, measured)
@@ -336,6 +355,7 @@ def _check_options(request: EvaluateRequest) -> None:
         "--pipeline": request.pipeline,
         "--corruptions": request.corruptions,
         "--limit": request.limit,
+        "--tau": request.tau,
         "--crops": request.crops,
         "--by": request.by,
         "--out": request.out,
@@ -376,6 +396,11 @@ _CLASHES: Final = (
         lambda request: request.folds is not None,
         "not with --folds {folds}, which trains models on the 48-pixel pictures; leave it out, or "
         "evaluate a trained one",
+    ),
+    (
+        {"--tau"},
+        lambda request: request.folds is not None,
+        "not with --folds {folds}, whose models are measured at tau 0; leave it out",
     ),
     (
         {"--crops"},
@@ -441,25 +466,71 @@ def _takes_mesh(model: Path) -> bool:
     return (run.path / RUN).is_file() and run.record().mesh_norm is not None
 
 
-def _opened(model: Path) -> "tuple[Predict, Origin]":
-    """Return the function that runs a model, and what its files tell, by what kind it is."""
+def _opened(
+    request: EvaluateRequest, samples: Any, known: "Decision | None"
+) -> "tuple[Predict, Origin]":
+    """Return the function that runs a model under its tau or another, and what its files tell.
+
+    Args:
+        request: tells the model and tau.
+        samples: the data set; a prior is counted in it where the model carries none.
+        known: the decision that such a model got on a data set before.
+    """
+    from dataclasses import replace
+
+    from edge.contract.decision import Decision
+    from host_training.evaluate import adjusted
+
+    predict, labels, origin = _as_it_comes(request.model)
+    decision = known or origin.decision or Decision()
+    if request.tau is not None:
+        if request.tau and not decision.prior:
+            decision = _with_prior(decision, request.model, samples, labels or samples.labels)
+        decision = decision.with_tau(request.tau)
+        origin = replace(origin, decision=decision)
+    return adjusted(predict, decision), origin
+
+
+def _with_prior(
+    decision: "Decision", model: Path, samples: Any, labels: tuple[str, ...]
+) -> "Decision":
+    """Take the prior of data that the model may have learnt from, where it carries none."""
+    from host_training.data.samples import TRAINING
+    from host_training.evaluate import prior_of
+
+    if TRAINING not in samples.splits:
+        raise ConfigError(
+            f"--tau: {model} does not say how frequent each emotion is in its training samples, "
+            f"and the data has no split {TRAINING} to count them in; convert the model again, or "
+            "give data with that split as the first --data"
+        )
+    prior = prior_of(samples.split_rows(TRAINING), labels)
+    return msgspec.structs.replace(decision, prior=prior)
+
+
+def _as_it_comes(model: Path) -> "tuple[Predict, tuple[str, ...] | None, Origin]":
+    """Return the function that runs a model, its labels and what its files tell, by its kind."""
     from functools import partial
 
     from host_training import origin
 
     if model.suffix == ".keras" or (model / "run.json").is_file():
         from host_training.evaluate import keras_probabilities
+        from host_training.run_directory import RUN, RunDirectory
 
-        return partial(keras_probabilities, model), origin.origin_of_run(model)
+        run = RunDirectory(model if model.is_dir() else model.parent)
+        labels = run.record().labels if (run.path / RUN).is_file() else None
+        return partial(keras_probabilities, model), labels, origin.origin_of_run(model)
     from converters.predict import tflite_probabilities
     from edge.contract.bundle import open_bundle
 
     def predict(rows: Any) -> Any:
-        return tflite_probabilities(model, rows.images, rows.mesh, tempered=False)
+        return tflite_probabilities(model, rows.images, rows.mesh, decided=False)
 
     if model.is_dir():
-        return predict, origin.origin_of_bundle(open_bundle(model))
-    return predict, origin.origin_of_file(model)
+        bundle = open_bundle(model)
+        return predict, bundle.metadata.labels, origin.origin_of_bundle(bundle)
+    return predict, None, origin.origin_of_file(model)
 
 
 def _plan(samples: Any, folds: int, by: By | None, seed: int, split: str | None) -> "FoldPlan":

@@ -16,6 +16,8 @@ Rate = Annotated[float, msgspec.Meta(ge=0.01, le=1_000)]
 RateOrNone = Annotated[float, msgspec.Meta(ge=0, le=1_000)]
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=16_384)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Tau = Annotated[float, msgspec.Meta(ge=0, le=2)]
+"""Bounds as in ``edge.contract.decision``, which needs NumPy."""
 Degrees = Annotated[float, msgspec.Meta(ge=0, le=180)]
 Celsius = Annotated[float, msgspec.Meta(ge=0, le=150)]
 Megabytes = Annotated[float, msgspec.Meta(ge=0, le=100_000_000)]
@@ -128,11 +130,14 @@ class ModelConfig(_Section, frozen=True):
         threads: CPU threads of one inference.
         interval_s: a face is classified at most every so many seconds, 0 for every frame. With
             ``log.emit = "frame"`` it is every frame.
+        tau: how much of the training samples' prior is taken away, 0 to 2: the more, the more often
+            rare emotions are named. Unset, it is the bundle's own.
     """
 
     bundle: Text = ""
     threads: Threads = 1
     interval_s: Seconds = 0.125
+    tau: Tau | None = None
 
 
 class TrackerConfig(_Section, frozen=True):

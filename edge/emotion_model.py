@@ -1,4 +1,4 @@
-"""A classifier's network between its real ends: grey crop, mesh features in; probabilities out.
+"""A classifier's network between its real ends: grey crop, mesh features in; logits out.
 
 Device, conversion and evaluation all run a model through ``EmotionModel``, so that what is measured
 on the workstation is what the device computes.
@@ -11,16 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.bundle import MODEL, Bundle
+from edge.contract.decision import log_probabilities, softmax
 from edge.contract.mesh_features import FEATURE_COUNT, FEATURES, FeatureNorm, standardized
-from edge.contract.metadata import TensorSpec
+from edge.contract.metadata import OutputKind, TensorSpec
 from edge.contract.quantize import PIXELS, Quantization, dequantize, pixels_to_int8, quantize
 from edge.errors import BundleError, ImplausibleError, InferenceError
 from edge.first_load import PACKAGED, ensure_loadable
 from edge.interpreter import TfliteModel, read_model_file
 
-FLOAT_STEP: Final = 1 / 256
-"""What counts as one step of a float output: the step of an int8 softmax."""
+FLOAT_STEPS: Final[dict[OutputKind, float]] = {"probabilities": 1 / 256, "logits": 1 / 16}
+"""What counts as one step of a float output: about that of an int8 one."""
 
+SOFTMAX: Final = Quantization(scale=1 / 256, zero_point=-128)
+"""The output of every int8 softmax (TensorFlow Lite 8-bit quantisation specification)."""
+_MOST_BEYOND: Final = 0.1
+"""The calibrated range of probabilities may end a little beyond 0 and 1."""
 _CROP_RANK: Final = 4
 _MESH_RANK: Final = 2
 """Inputs are told apart by their number of dimensions: TFLite keeps neither order nor names."""
@@ -33,21 +38,28 @@ class EmotionModel:
 
     The model takes a crop ``(1, size, size, 1)``, int8 under ``PIXELS`` or float32 pixels 0 to 255,
     standardised mesh features ``(1, FEATURE_COUNT)``, int8 under ``FEATURES`` or float32, or both,
-    in any order. It gives ``(1, k)`` class probabilities, int8 or float32.
+    in any order. It gives ``(1, k)`` logits or class probabilities, int8 or float32.
 
     Attributes:
         input: the tensor of the crop, or None.
         mesh_input: the tensor of the mesh features, or None.
         norm: what standardises mesh features; None for a model that takes none.
-        output: the tensor of the probabilities.
+        output: the tensor of what it gives.
+        output_kind: what that is.
     """
 
-    def __init__(self, model: TfliteModel, norm: FeatureNorm | None = None) -> None:
-        """Check that the model's tensors are a crop or mesh features, and probabilities.
+    def __init__(
+        self,
+        model: TfliteModel,
+        norm: FeatureNorm | None = None,
+        output_kind: OutputKind = "probabilities",
+    ) -> None:
+        """Check that the model's tensors are a crop or mesh features, and a value for each label.
 
         Args:
             model: the network.
             norm: needed by a model that takes mesh features, left alone by any other.
+            output_kind: what the network gives.
 
         Raises:
             InferenceError: they are not, or the norm is missing.
@@ -58,6 +70,7 @@ class EmotionModel:
         self.input = _crop_input(model)
         self.mesh_input = _mesh_input(model)
         self.output = model.outputs[0]
+        self.output_kind = output_kind
         self.norm = None if self.mesh_input is None else norm
         if self.mesh_input is not None and norm is None:
             raise InferenceError(
@@ -67,8 +80,10 @@ class EmotionModel:
 
     @property
     def step(self) -> float:
-        """The smallest difference between two probabilities; nominal for a float output."""
-        return self.output.scale if self.output.dtype == "int8" else FLOAT_STEP
+        """The smallest difference between two outputs; nominal for a float output."""
+        if self.output.dtype == "int8":
+            return self.output.scale
+        return FLOAT_STEPS[self.output_kind]
 
     def raw(
         self, crop: NDArray[np.uint8] | None, features: NDArray[np.float32] | None = None
@@ -95,30 +110,45 @@ class EmotionModel:
         (output,) = self._model.run(*values)
         return np.asarray(output[0])
 
-    def probabilities(
+    def logits(
         self, crop: NDArray[np.uint8] | None, features: NDArray[np.float32] | None = None
-    ) -> NDArray[np.float32]:
-        """Return the class probabilities of a face, float32 ``(k,)``, not tempered.
+    ) -> NDArray[np.floating]:
+        """Return the logits of a face ``(k,)``: what a ``Decision`` makes scores of.
 
-        Those of an int8 model sum to 1 only to within ``k`` half steps.
+        See ``raw`` and ``logits_of``.
+        """
+        return self.logits_of(self.raw(crop, features))
 
-        Args:
-            crop: see ``raw``.
-            features: see ``raw``.
+    def logits_of(self, raw: NDArray[Any]) -> NDArray[np.floating]:
+        """Return the logits of outputs as ``raw`` gives them, ``(..., k)``.
+
+        For a model that gives probabilities, their logarithms. Probabilities under half a step are
+        raised to it, for a rounded zero only says "less than that".
 
         Raises:
-            InferenceError: see ``raw``.
-            ImplausibleError: the model gave something that is not a number.
+            ImplausibleError: the outputs are no numbers.
         """
-        output = self.raw(crop, features)
-        if output.dtype == np.int8:
-            return dequantize(output, self.output.quantization)
-        if not np.isfinite(output).all():
+        if raw.dtype == np.int8:
+            values = dequantize(raw, self.output.quantization)
+        elif np.isfinite(raw).all():
+            values = np.asarray(raw, np.float32)
+        else:
             raise ImplausibleError(
-                "the model gave probabilities that are not finite; convert it again, "
+                f"the model gave {self.output_kind} that are not finite; convert it again, "
                 "with --int8 or without --fp16"
             )
-        return np.asarray(output, np.float32)
+        if self.output_kind == "logits":
+            return values
+        return log_probabilities(np.maximum(values, self.step / 2))
+
+    def probabilities(
+        self, crop: NDArray[np.uint8] | None, features: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the class probabilities of a face, float64 ``(k,)``: not adjusted, not tempered.
+
+        See ``logits``.
+        """
+        return softmax(self.logits(crop, features))
 
     def _mesh_values(self, spec: TensorSpec, features: NDArray[np.float32] | None) -> NDArray[Any]:
         if self.norm is None or features is None:
@@ -154,12 +184,15 @@ def open_emotion_model(bundle: Bundle, *, num_threads: int = 1) -> EmotionModel:
             f"metadata has {len(metadata.labels)} labels, "
             f"the model {model.outputs[0].shape[-1]} outputs"
         )
+    problems = problems or _kind_problems(metadata.output_kind, model.outputs[0])
     for problem in problems:
         raise BundleError(f"{where}: {problem}; convert the model again")
-    return EmotionModel(model, mesh.norm if mesh else None)
+    return EmotionModel(model, mesh.norm if mesh else None, metadata.output_kind)
 
 
-def open_emotion_file(path: Path, *, num_threads: int = 1) -> EmotionModel:
+def open_emotion_file(
+    path: Path, *, num_threads: int = 1, output_kind: OutputKind = "probabilities"
+) -> EmotionModel:
     """Load a ``.tflite`` file that has no metadata.
 
     Raises:
@@ -168,7 +201,8 @@ def open_emotion_file(path: Path, *, num_threads: int = 1) -> EmotionModel:
     """
     content = read_model_file(path)
     ensure_loadable(content, str(path))
-    return EmotionModel(TfliteModel(content, num_threads=num_threads, name=str(path)))
+    model = TfliteModel(content, num_threads=num_threads, name=str(path))
+    return EmotionModel(model, output_kind=output_kind)
 
 
 def _crop_values(spec: TensorSpec, crop: NDArray[np.uint8] | None) -> NDArray[Any]:
@@ -211,6 +245,18 @@ def _tensor_problems(model: TfliteModel) -> list[str]:
             f"output is {target.dtype} {list(target.shape)}, expected int8 or float32 [1, labels]"
         )
     return problems
+
+
+def _kind_problems(said: OutputKind, output: TensorSpec) -> list[str]:
+    """Say whether an int8 output can not be what the metadata says that it is."""
+    if output.dtype != "int8":
+        return []
+    low, high = dequantize(np.array([-128, 127], np.int8), output.quantization)
+    is_softmax = output.quantization == SOFTMAX
+    is_beyond = low < -_MOST_BEYOND or high > 1 + _MOST_BEYOND
+    if is_softmax if said == "logits" else is_beyond:
+        return [f"metadata says that it gives {said}, its output reaches from {low:g} to {high:g}"]
+    return []
 
 
 def _input_problems(

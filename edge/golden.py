@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.bundle import GOLDEN, Bundle
+from edge.contract.decision import Decision, leading
 from edge.contract.files import read_bounded
 from edge.contract.mesh_features import FEATURE_COUNT
-from edge.contract.quantize import leading
 from edge.emotion_model import EmotionModel, open_emotion_model
 from edge.errors import BundleError
 from edge.interpreter import Kernels, integer_kernels
@@ -124,10 +124,10 @@ class GoldenResult(msgspec.Struct, frozen=True):
     """How far this machine is from the golden outputs.
 
     Attributes:
-        steps: the largest difference in output steps: whole numbers for an int8 model, multiples of
-            1/256 in probability for a float model. 0 is exact; infinite where either side is not a
-            number, whatever the other one is.
-        same_answers: probes with the same most probable emotion.
+        steps: the largest difference in output steps: whole numbers for an int8 model; of a float
+            model about as large, see ``edge.emotion_model.FLOAT_STEPS``. 0 is exact; infinite where
+            either side is not a number, whatever the other one is.
+        same_answers: probes with the same answer after the decision.
         probes: how many there are.
     """
 
@@ -160,23 +160,27 @@ def compare_golden(bundle: Bundle, *, num_threads: int = 1) -> GoldenResult:
             f"{bundle.path / GOLDEN}: {probes} and outputs {list(expected.shape)} do not fit the "
             "model; convert the model again"
         )
-    return difference(run_probes(model, probes), expected, model.step)
+    return difference(model, bundle.metadata.decision, run_probes(model, probes), expected)
 
 
-def difference(actual: NDArray[Any], expected: NDArray[Any], step: float) -> GoldenResult:
+def difference(
+    model: EmotionModel, decision: Decision, actual: NDArray[Any], expected: NDArray[Any]
+) -> GoldenResult:
     """Compare outputs of the same probes.
 
     Args:
-        actual: int8 or float32 ``(n, k)``.
+        model: whose outputs they are.
+        decision: what makes scores of them.
+        actual: int8 or float32 ``(n, k)``, as ``EmotionModel.raw`` gives them.
         expected: the same.
-        step: of a float output.
     """
     if not (np.isfinite(actual).all() and np.isfinite(expected).all()):
         return GoldenResult(steps=math.inf, same_answers=0, probes=len(actual))
     largest = float(np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max())
-    same = leading(actual) == leading(expected)
+    answers = [leading(decision.scores(model.logits_of(raw))) for raw in (actual, expected)]
+    same = answers[0] == answers[1]
     return GoldenResult(
-        steps=largest if actual.dtype == np.int8 else largest / step,
+        steps=largest if actual.dtype == np.int8 else largest / model.step,
         same_answers=int(same.sum()),
         probes=len(actual),
     )

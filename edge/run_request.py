@@ -30,6 +30,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: Path | None = None
     every_n: int | None = None
     idle_fps: float | None = None
+    tau: float | None = None
     realtime: bool = False
 
     def settings(self) -> Config:
@@ -47,7 +48,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
                 every_n=self.every_n,
                 realtime=self.realtime or None,
             ),
-            model=override(config.model, bundle=self.model and str(self.model)),
+            model=override(config.model, bundle=self.model and str(self.model), tau=self.tau),
             log=override(config.log, dir=self.log_dir and str(self.log_dir), emit=self.emit),
             mesher=override(config.mesher, kind=self.mesher, idle_fps=self.idle_fps),
         )
@@ -88,7 +89,7 @@ def _count(text: str) -> int | None:
     return int(text) if is_plain else None
 
 
-def _rate(text: str) -> float | None:
+def _number(text: str) -> float | None:
     """Return a number of at least 0, written as most do."""
     whole, _, rest = text.partition(".")
     return float(text) if f"{whole}{rest}".isascii() and f"{whole}{rest}".isdecimal() else None
@@ -110,7 +111,8 @@ READERS: Final[dict[str, Callable[[str], Any]]] = {
     "--save-video": Path,
     "--snapshot": Path,
     "--every-n": _count,
-    "--idle-fps": _rate,
+    "--idle-fps": _number,
+    "--tau": _number,
 }
 """The options with a value; each reader returns None for what Typer shall judge."""
 FLAGS: Final = frozenset({"--display", "--realtime"})

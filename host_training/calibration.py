@@ -6,13 +6,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.quantize import temper
+from edge.contract.decision import temper
+from edge.contract.temperature import fit_temperature
 from edge.errors import ConfigError
 from host_training.data.samples import Samples, picture_keys
 from host_training.errors import DataError
 from host_training.evaluate import Answers
 from host_training.folds import assign_folds, best_by
-from host_training.temperature import fit_temperature
 
 FEWEST: Final = 10
 """Fewer rows are not asked for a temperature."""

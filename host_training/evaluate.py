@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.decision import Decision
 from host_training.data.ferplus import MAJORITY, PLURALITY
 from host_training.data.samples import EXCLUDED, TRAINING, VALIDATION, Samples
 from host_training.errors import DataError, TrainingError
@@ -19,8 +20,8 @@ from host_training.run_directory import RUN, RunDirectory
 if TYPE_CHECKING:
     import keras
 
-Predict = Callable[[Samples], tuple[tuple[str, ...] | None, NDArray[np.float32]]]
-"""A model: from rows to its labels (None when it does not tell them) and float32 ``(n, k)`` class
+Predict = Callable[[Samples], tuple[tuple[str, ...] | None, NDArray[np.floating]]]
+"""A model: from rows to its labels (None when it does not tell them) and ``(n, k)`` class
 probabilities."""
 
 _BATCH: Final = 256
@@ -35,13 +36,13 @@ class Answers:
     Attributes:
         rows: the ``n`` measurable rows that it was asked about.
         labels: the model's ``k`` labels.
-        probabilities: float32 ``(n, k)`` as they come.
+        probabilities: ``(n, k)``, not tempered.
         right: int64 ``(n,)``: indices into ``labels``.
     """
 
     rows: Samples
     labels: tuple[str, ...]
-    probabilities: NDArray[np.float32]
+    probabilities: NDArray[np.floating]
     right: NDArray[np.int64]
 
     def where(self, mask: NDArray[np.bool_]) -> "Answers":
@@ -96,6 +97,41 @@ def ask(rows: Samples, predict: Predict) -> Answers:
             f"({', '.join(labels)}); evaluate the run directory or the bundle, which name the "
             "model's own"
         )
+    _check_probabilities(probabilities)
+    return Answers(rows, labels, probabilities, answers_of_model(rows, labels))
+
+
+def adjusted(predict: Predict, decision: Decision) -> Predict:
+    """Return the model under a decision's tau, not tempered; see ``Decision.adjusted``."""
+
+    def decided(rows: Samples) -> tuple[tuple[str, ...] | None, NDArray[np.floating]]:
+        labels, probabilities = predict(rows)
+        _check_probabilities(probabilities)
+        return labels, decision.adjusted(probabilities)
+
+    return decided
+
+
+def prior_of(samples: Samples, labels: Sequence[str]) -> tuple[float, ...]:
+    """Return how frequent each label is, as shares ``(len(labels),)`` that sum to 1.
+
+    It is the mean target of the samples to train on, votes counted as shares; a label that they do
+    not know has none.
+
+    Raises:
+        DataError: none of the labels is in the samples.
+    """
+    mean = samples.targets[samples.trainable].sum(axis=0, dtype=np.float64)
+    known = dict(zip(samples.labels, mean, strict=True))
+    shares = np.array([known.get(label, 0.0) for label in labels])
+    if not shares.sum() > 0:
+        raise DataError(
+            f"{samples.name}: none of {', '.join(labels)} is in its samples; a prior needs some"
+        )
+    return tuple(float(share) for share in np.round(shares / shares.sum(), 6))
+
+
+def _check_probabilities(probabilities: NDArray[np.floating]) -> None:
     sums = probabilities.sum(axis=1)
     # Written so that NaN is refused, too.
     if not (np.abs(sums - 1) <= _SUM_TOLERANCE).all() or probabilities.min() < 0:
@@ -103,7 +139,6 @@ def ask(rows: Samples, predict: Predict) -> Answers:
             f"the model's outputs are not probabilities (a row sums to {sums.min():.3g}, another "
             f"to {sums.max():.3g}); expected a softmax at its end"
         )
-    return Answers(rows, labels, probabilities, answers_of_model(rows, labels))
 
 
 def rows_to_measure(samples: Samples, split: str | None) -> tuple[Samples, str | None]:

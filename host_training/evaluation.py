@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge._version import __version__
+from edge.contract.decision import leading, temper
 from edge.contract.metadata import Dataset
-from edge.contract.quantize import leading, temper
 from host_training.calibration import (
     FEWEST,
     Calibration,
@@ -48,6 +48,7 @@ class Evaluation(Metrics, frozen=True, kw_only=True):
         temperatures: those behind ``ece_tempered``.
         calibrated_on: which rows fitted them, in words.
         own_temperature: that the model carries; None where it carries none.
+        tau: how much of the training samples' prior was taken away: every figure is under it.
         accuracy_interval_by_subject: 95 %, by the bootstrap over subjects, where they are known.
         data: name, split, number and fingerprint of the rows.
         model: as it was named.
@@ -77,6 +78,7 @@ class Evaluation(Metrics, frozen=True, kw_only=True):
     coverage: Coverage
     pipeline: PipelineFigures | None = None
     corruptions: CorruptionFigures | None = None
+    tau: float = 0.0
     remarks: tuple[str, ...]
 
 
@@ -188,6 +190,7 @@ def summed_up(answers: Answers, calibration: Calibration | None, origin: Origin)
         temperatures=() if calibration is None else calibration.temperatures,
         calibrated_on=_TOO_FEW if calibration is None else calibration.fitted_on,
         own_temperature=origin.temperature,
+        tau=0.0 if origin.decision is None else origin.decision.tau,
         accuracy_interval_by_subject=(
             None
             if rows.subjects is None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from edge.contract.quantize import leading, temper
+from edge.contract.decision import leading, temper
 from host_training.atomic import write_atomically
 from host_training.coverage import coverage_curve
 from host_training.cross_set import CrossSet, comparison

@@ -121,6 +121,7 @@ def figure_lines(figures: Evaluation) -> list[tuple[str, str]]:
         ("protocol", figures.protocol),
         ("split", figures.split),
         ("n", str(figures.n)),
+        ("tau", f"{figures.tau:g}"),
         ("accuracy", f"{figures.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})"),
     ]
     if figures.accuracy_interval_by_subject:

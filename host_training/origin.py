@@ -1,10 +1,11 @@
-"""What a model's own files tell of it: its temperature, and the rows that it knows already."""
+"""What a model's own files tell of it: its decision, and the rows that it knows already."""
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.contract.bundle import MODEL, SUMS, Bundle, open_bundle
+from edge.contract.decision import Decision
 from edge.errors import EdgeEmoError
 from host_training.errors import TrainingError
 from host_training.run_directory import RUN, RunDirectory, RunRecord
@@ -17,7 +18,7 @@ class Origin:
     Attributes:
         model: its name or path.
         sha256: of its file.
-        temperature: that its users' answers are tempered with; None where it carries none.
+        decision: what makes scores of its output for its users; None where it carries none.
         training: fingerprint of the rows that it learnt from, where it is known.
         validation: of the rows that chose its best epoch.
         data_names: of the data sets that it learnt from, or that chose its best epoch, those of
@@ -27,11 +28,16 @@ class Origin:
 
     model: str
     sha256: str
-    temperature: float | None = None
+    decision: Decision | None = None
     training: str | None = None
     validation: str | None = None
     data_names: tuple[str, ...] = ()
     is_traced: bool = True
+
+    @property
+    def temperature(self) -> float | None:
+        """What its users' answers are tempered with; None where it carries none."""
+        return None if self.decision is None else self.decision.temperature
 
 
 def origin_of_file(path: Path) -> Origin:
@@ -52,7 +58,7 @@ def origin_of_bundle(bundle: Bundle) -> Origin:
     return Origin(
         str(bundle.path),
         bundle.sha256[MODEL],
-        metadata.temperature,
+        metadata.decision,
         metadata.training_data.fingerprint,
         metadata.metrics.dataset.fingerprint,
         (metadata.training_data.name,),
@@ -77,7 +83,7 @@ def origin_of_run(path: Path) -> Origin:
         str(path),
         file.sha256,
         # 1 exactly is what a record has before a temperature is fitted.
-        None if record.temperature == 1 else record.temperature,
+        None if record.temperature == 1 else Decision(temperature=record.temperature),
         record.training_data.fingerprint,
         record.validation_data.fingerprint,
         tuple(dict.fromkeys(names)),

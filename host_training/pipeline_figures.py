@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.quantize import leading
+from edge.contract.decision import leading
 from host_training.data.samples import Samples
 from host_training.evaluate import Answers, answers_of_model
 from host_training.metrics import interval_by_group, wilson_interval

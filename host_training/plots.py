@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.quantize import leading
+from edge.contract.decision import leading
 from host_training.atomic import RESUME, write_atomically
 from host_training.checkpoint import EpochRow, best_row
 from host_training.corruptions import HELD_OUT, SEVERITIES

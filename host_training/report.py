@@ -5,13 +5,13 @@ from functools import partial
 
 import msgspec
 
+from edge.contract.temperature import fit_temperature
 from host_training.checkpoint import EpochRow
 from host_training.data.samples import Samples
 from host_training.evaluate import ask, keras_probabilities, measured
 from host_training.metrics import Metrics
 from host_training.plots import confusion_matrix_png, learning_curves_png
 from host_training.run_directory import METRICS, RunDirectory
-from host_training.temperature import fit_temperature
 
 
 def write_reports(run: RunDirectory, validation: Samples, history: Sequence[EpochRow]) -> Metrics:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.quantize import temper
+from edge.contract.decision import temper
 from host_training.corruptions import HELD_OUT, KINDS, SEVERITIES
 from host_training.data.samples import Samples
 from host_training.evaluate import Answers, Predict

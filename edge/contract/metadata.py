@@ -6,10 +6,12 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from edge.contract.align import TEMPLATES, Template
+from edge.contract.decision import Decision
 from edge.contract.errors import BundleError
 from edge.contract.labels import EMOTIONS
 from edge.contract.mesh_features import FEATURE_COUNT, FEATURES_ID, FeatureNorm
 from edge.contract.quantize import Quantization
+from edge.contract.texts import NonEmptyText, Text
 
 CROP_VERSION: Final = 1
 """The schema of models that take a crop alone."""
@@ -18,6 +20,8 @@ MESH_VERSION: Final = 2
 the first must say "update edgeemo", so a bundle carries the lowest version that can tell of it."""
 FORCED_VERSION: Final = 3
 """The schema of bundles past their gate, of int8 models with float ends and of mixed ones."""
+DECISION_VERSION: Final = 4
+"""The schema of models that give logits, and of bundles with a ``decision``."""
 
 Form = Literal["int8", "int8-float-io", "mixed", "fp16", "dynamic", "float32"]
 """How weights and activations are stored.
@@ -31,13 +35,11 @@ Crops = Literal["raw", "aligned", "both"]
 """What a model learnt from: pictures as they are, crops that the device's own code cut out, or now
 the one and now the other."""
 
-_PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]*\Z"
-"""No control characters: what a bundle says ends up on terminals."""
+OutputKind = Literal["probabilities", "logits"]
+"""What a network gives: after its softmax, or before."""
 
-Text = Annotated[str, msgspec.Meta(pattern=_PRINTABLE, max_length=1000)]
-NonEmptyText = Annotated[str, msgspec.Meta(pattern=_PRINTABLE, min_length=1, max_length=1000)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
-Temperature = Annotated[float, msgspec.Meta(ge=0.01, le=100)]
+SchemaVersion = Literal[1, 2, 3, 4]
 
 
 class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -108,17 +110,18 @@ class Metadata(_Model, frozen=True, kw_only=True):
         labels: canonical emotions in the order of the output; a subset of ``EMOTIONS``.
         input: the picture input, ``(1, size, size, 1)``; None for a model that takes no crop.
         mesh_input: the input for mesh features; None for a model that takes none.
-        output: class probabilities, ``(1, len(labels))``.
+        output: what it gives of each label, ``(1, len(labels))``.
+        output_kind: what that is.
         color: colour order of the input; only grey today.
         template_id: the alignment of the crops, see ``edge.contract.align.TEMPLATES``.
         crops: what it learnt from. Either way the device aligns by the template: ``raw`` pictures
             are those that it was measured on, such as FER2013's. Only ``aligned`` is written down.
-        temperature: applied to the output by ``edge.contract.quantize.temper``.
+        decision: what makes scores of the output. In schemas 1 to 3 it is a ``temperature``.
         created_at: UTC, ISO 8601.
         forced: whether the conversion did not meet its gate and was written all the same.
     """
 
-    schema_version: Literal[1, 2, 3] = CROP_VERSION
+    schema_version: SchemaVersion = CROP_VERSION
     name: NonEmptyText
     edgeemo_version: Text
     created_at: Text
@@ -128,10 +131,11 @@ class Metadata(_Model, frozen=True, kw_only=True):
     input: TensorSpec | None
     mesh_input: MeshInput | None = None
     output: TensorSpec
+    output_kind: OutputKind = "probabilities"
     color: Literal["gray"] = "gray"
     template_id: Text
     crops: Crops = "raw"
-    temperature: Temperature = 1.0
+    decision: Decision = Decision()
     training_run: Text
     parameters: int
     training_data: Dataset
@@ -153,14 +157,17 @@ def decode_metadata(data: bytes, where: str) -> Metadata:
             ``where`` names the file in the message.
     """
     version = _schema_version(data, where)
-    if not CROP_VERSION <= version <= FORCED_VERSION:
-        remedy = "update edgeemo" if version > FORCED_VERSION else "convert the model again"
+    if not CROP_VERSION <= version <= DECISION_VERSION:
+        remedy = "update edgeemo" if version > DECISION_VERSION else "convert the model again"
         raise BundleError(
             f"{where}: schema version {version}, this edgeemo reads {CROP_VERSION} to "
-            f"{FORCED_VERSION}; {remedy}"
+            f"{DECISION_VERSION}; {remedy}"
         )
     try:
-        metadata = msgspec.json.decode(data, type=Metadata)
+        if version < DECISION_VERSION:
+            metadata = _older(data)
+        else:
+            metadata = msgspec.json.decode(data, type=Metadata)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise BundleError(f"{where}: {error}") from error
     for problem in _contradictions(metadata):
@@ -177,14 +184,26 @@ def encode_metadata(metadata: Metadata) -> bytes:
         del fields["mesh_input"]  # which readers of the first schema would refuse
     if not metadata.forced:
         del fields["forced"]  # the same
+    if metadata.schema_version < DECISION_VERSION:
+        del fields["output_kind"]
+        fields["decision"] = metadata.decision.temperature
+        names = {"decision": "temperature"}
+        fields = {names.get(name, name): value for name, value in fields.items()}
     text = msgspec.json.format(msgspec.json.encode(fields), indent=2)
     return _NUMBERS.sub(lambda match: b"[%b]" % b" ".join(match[1].split()), text) + b"\n"
 
 
 def schema_version_for(
-    mesh_input: MeshInput | None, form: Form, *, forced: bool
-) -> Literal[1, 2, 3]:
+    mesh_input: MeshInput | None,
+    form: Form,
+    *,
+    forced: bool,
+    output_kind: OutputKind = "probabilities",
+    decision: Decision = Decision(),  # noqa: B008 - frozen
+) -> SchemaVersion:
     """Return the lowest schema version that can tell of such a bundle."""
+    if output_kind == "logits" or decision != Decision(temperature=decision.temperature):
+        return DECISION_VERSION
     if forced or form in ("int8-float-io", "mixed"):
         return FORCED_VERSION
     return CROP_VERSION if mesh_input is None else MESH_VERSION
@@ -192,6 +211,16 @@ def schema_version_for(
 
 _NUMBERS: Final = re.compile(rb"\[\n((?:\s+[-+.\deE]+,\n)*\s+[-+.\deE]+)\n\s*\]")
 """A list of numbers as ``msgspec.json.format`` lays it out. No string holds a bare newline."""
+
+
+def _older(data: bytes) -> Metadata:
+    """Read a bundle of an older schema, whose decision is a temperature."""
+    fields = msgspec.json.decode(data)
+    if found := {"decision", "output_kind"} & fields.keys():
+        raise msgspec.ValidationError(f"Object contains unknown field `{min(found)}`")
+    if "temperature" in fields:
+        fields["decision"] = {"temperature": fields.pop("temperature")}
+    return msgspec.convert(fields, Metadata)
 
 
 def _schema_version(data: bytes, where: str) -> int:
@@ -215,6 +244,9 @@ def _contradictions(metadata: Metadata) -> list[str]:
         problems.append(
             f"{len(labels)} labels do not fit an output of shape {list(metadata.output.shape)}"
         )
+    prior = metadata.decision.prior
+    if prior and len(prior) != len(labels):
+        problems.append(f"{len(labels)} labels do not fit a prior of {len(prior)}")
     if metadata.template_id not in TEMPLATES:
         problems.append(
             f"unknown alignment template {metadata.template_id!r}; known: {sorted(TEMPLATES)}"
@@ -234,7 +266,11 @@ def _crop_shape(template: Template) -> tuple[int, ...]:
 def _input_contradictions(metadata: Metadata) -> list[str]:
     mesh = metadata.mesh_input
     if metadata.schema_version != schema_version_for(
-        mesh, metadata.quantization, forced=metadata.forced
+        mesh,
+        metadata.quantization,
+        forced=metadata.forced,
+        output_kind=metadata.output_kind,
+        decision=metadata.decision,
     ):
         has = "no mesh input" if mesh is None else "a mesh input"
         forced = ", forced" if metadata.forced else ""

@@ -51,30 +51,3 @@ def dequantize(values: NDArray[np.int8], quantization: Quantization) -> NDArray[
     """Return the real values (float32) of int8 ``values``, widening before subtracting."""
     shifted = values.astype(np.int32) - quantization.zero_point
     return shifted.astype(np.float32) * np.float32(quantization.scale)
-
-
-def temper(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float32]:
-    """Apply temperature scaling to softmax outputs along the last axis.
-
-    ``softmax(log(p) / T)``, which equals ``softmax(logits / T)`` (Guo et al. 2017, "On Calibration
-    of Modern Neural Networks"). Probabilities under half an int8 output step are raised to it, for
-    a quantised zero only says "less than that".
-    """
-    if temperature <= 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
-    log_p = np.log(np.maximum(probabilities, 1 / 512)) / temperature
-    exp = np.exp(log_p - log_p.max(axis=-1, keepdims=True))
-    return np.asarray(exp / exp.sum(axis=-1, keepdims=True), np.float32)
-
-
-def leading(scores: NDArray[np.floating]) -> NDArray[np.intp]:
-    """Return the index of each row's greatest score: of equal ones the last, the rarer emotion.
-
-    The two greatest int8 scores are equal in one face of 175. NumPy takes the first of them, mostly
-    neutral, and that was most of what int8 cost (docs/quantisation.md): labels stand in canonical
-    order, the common emotions first.
-
-    Args:
-        scores: ``(..., k)``, in canonical order of their labels.
-    """
-    return np.asarray(scores.shape[-1] - 1 - np.argmax(scores[..., ::-1], axis=-1), np.intp)

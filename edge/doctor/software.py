@@ -8,7 +8,7 @@ from importlib import metadata
 
 from edge import machine
 from edge.assets import FACE_LANDMARKER, asset_path
-from edge.build import open_model, resolve_mesher
+from edge.build import decision_of, open_model, resolve_mesher
 from edge.config import Config
 from edge.doctor.report import Check
 from edge.golden import check_golden
@@ -52,6 +52,7 @@ def runtime() -> Check:
 def model(config: Config) -> Check:
     """Verify the bundle's hashes and run its golden inputs."""
     bundle = open_model(config.model)
+    decision_of(bundle, config.model)
     steps = check_golden(bundle, num_threads=config.model.threads)
     detail = f"{bundle.metadata.name}, {len(bundle.model):,} bytes, hashes hold"
     if not math.isfinite(steps):
@@ -65,7 +66,7 @@ def model(config: Config) -> Check:
         return Check(
             "model",
             "warning",
-            f"{detail}, golden outputs differ by up to {steps:g} steps of 1/256",
+            f"{detail}, golden outputs differ by up to {steps:g} output steps",
             "compare the TFLite runtime's version with the one in parity.json",
         )
     if bundle.metadata.forced:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from edge.contract.align import Template
 from edge.contract.bundle import Bundle, open_bundle
+from edge.contract.decision import Decision
 from edge.contract.mesh_features import mesh_features
-from edge.contract.quantize import temper
 from edge.emotion_model import open_emotion_model
 from edge.errors import ImplausibleError, InferenceError
 from edge.records import EmotionEstimate, Face
@@ -21,12 +21,15 @@ class TfliteClassifier:
         bundle: the bundle it runs.
     """
 
-    def __init__(self, bundle: Bundle, *, num_threads: int = 1) -> None:
+    def __init__(
+        self, bundle: Bundle, *, num_threads: int = 1, decision: Decision | None = None
+    ) -> None:
         """Load the bundle's model.
 
         Args:
             bundle: verified by ``open_bundle``.
             num_threads: CPU threads that one inference may use.
+            decision: what makes scores of its output; the bundle's own when None.
 
         Raises:
             BundleError: the metadata contradicts the model.
@@ -34,7 +37,7 @@ class TfliteClassifier:
         """
         self.bundle = bundle
         self._labels = bundle.metadata.labels
-        self._temperature = bundle.metadata.temperature
+        self._decision = bundle.metadata.decision if decision is None else decision
         self._model = open_emotion_model(bundle, num_threads=num_threads)
 
     @classmethod
@@ -58,10 +61,10 @@ class TfliteClassifier:
         return self._labels
 
     def classify(self, crop: NDArray[np.uint8], face: Face) -> EmotionEstimate:
-        """Return the tempered scores of one face, see ``Classifier.classify``."""
+        """Return the scores of one face, see ``Classifier.classify``."""
         features = None if self._model.mesh_input is None else _features(face)
-        probabilities = self._model.probabilities(crop, features)
-        return EmotionEstimate(self._labels, temper(probabilities, self._temperature))
+        logits = self._model.logits(crop, features)
+        return EmotionEstimate(self._labels, self._decision.scores(logits))
 
     def close(self) -> None:
         """Do nothing: the interpreter goes with the object."""

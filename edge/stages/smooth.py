@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.decision import leading
 from edge.contract.labels import UNCERTAIN
-from edge.contract.quantize import leading
 from edge.records import EmotionEstimate, EmotionState
 
 _NO_SCORES: Final = np.empty(0, np.float32)

@@ -21,11 +21,13 @@ from converters.request import ConvertRequest
 from edge.config import load_config
 from edge.contract.align import FER48
 from edge.contract.bundle import MODEL, MODEL_CARD, PARITY, open_bundle
+from edge.contract.decision import softmax
 from edge.contract.labels import EMOTIONS
-from edge.contract.quantize import PIXELS
+from edge.contract.quantize import PIXELS, pixels_to_int8
 from edge.doctor import examine
 from edge.errors import InferenceError
 from edge.golden import check_golden
+from edge.interpreter import TfliteModel
 from edge.stages.classify import TfliteClassifier
 from edge.testing import make_face
 
@@ -68,8 +70,10 @@ def test_the_bundle_holds_a_full_integer_model(int8_bundle):
     check_full_int8(graph)
     assert bundle.metadata.input.quantization == PIXELS
     assert bundle.metadata.input.shape == (1, 48, 48, 1)
-    assert bundle.metadata.output.scale == 1 / 256
-    assert {"CONV_2D", "FULLY_CONNECTED", "SOFTMAX"} <= set(graph.operation_counts())
+    assert (bundle.metadata.output.dtype, bundle.metadata.output_kind) == ("int8", "logits")
+    operations = set(graph.operation_counts())
+    assert {"CONV_2D", "FULLY_CONNECTED"} <= operations
+    assert "SOFTMAX" not in operations
 
 
 def test_the_bundle_tells_where_the_model_came_from(int8_bundle, training_rows, evaluation_rows):
@@ -114,12 +118,16 @@ def test_the_golden_vectors_hold(int8_bundle):
 
 
 def test_a_bare_file_gives_untempered_outputs(int8_bundle, evaluation_rows, tmp_path):
-    """Without metadata there are no labels, and whole steps of 1/256 as the model gives them."""
+    """Without metadata there are no labels; that it gives logits stands in the file itself."""
     bare = tmp_path / "bare.tflite"
     bare.write_bytes((int8_bundle / MODEL).read_bytes())
     labels, probabilities = tflite_probabilities(bare, evaluation_rows.images[:5])
     assert labels is None
-    assert np.array_equal(probabilities * 256, np.rint(probabilities * 256))
+    raw, output = [], open_bundle(int8_bundle).metadata.output
+    for image in evaluation_rows.images[:5]:
+        (given,) = TfliteModel(bare).run(pixels_to_int8(image[None, :, :, None]))
+        raw.append((given[0].astype(int) - output.zero_point) * output.scale)
+    np.testing.assert_allclose(probabilities, softmax(np.array(raw)), atol=1e-6)
     bare.write_bytes(bare.read_bytes()[:-500])
     with pytest.raises(InferenceError, match=r"bare\.tflite: not a (model|TFLite file)"):
         tflite_probabilities(bare, evaluation_rows.images[:5])
@@ -206,7 +214,7 @@ def test_a_whole_last_layer_out_of_scale_loses_nothing(request_int8, saturated_r
     """Its int8 scale grows with it: answers, probabilities and calibration stay."""
     comparison = convert(replace(request_int8, model=saturated_run)).comparison
     assert comparison.agreement >= 0.99
-    assert 0 < comparison.mean_difference < 0.005
+    assert comparison.mean_difference < 0.005
     assert comparison.keras.ece == pytest.approx(comparison.tflite.ece, abs=0.005)
 
 
@@ -224,7 +232,7 @@ def test_a_forced_bundle_is_marked_everywhere(request_int8, fragile_run, tmp_pat
     bundle = open_bundle(request_int8.out)
     assert not report.passed
     assert bundle.metadata.forced
-    assert bundle.metadata.schema_version == 3
+    assert bundle.metadata.schema_version == 4
     assert any(line.startswith("FORCED: the int8 model loses") for line in told)
     assert "did not meet the gate" in (request_int8.out / MODEL_CARD).read_text()
     console = Console(file=io.StringIO(), width=120)
@@ -268,7 +276,7 @@ def test_integers_between_float_ends(request_int8, int8_bundle):
     report = convert(replace(request_int8, form="int8-float-io"))
     bundle, full = open_bundle(request_int8.out), open_bundle(int8_bundle)
     assert bundle.metadata.input.dtype == bundle.metadata.output.dtype == "float32"
-    assert bundle.metadata.schema_version == 3
+    assert bundle.metadata.schema_version == 4
     graph = read_graph(bundle.model)
     check_int8_float_io(graph)
     assert graph.operation_counts() == {

@@ -20,7 +20,12 @@ def described(int8_content):
 def test_what_is_written_is_what_is_read(described, int8_content):
     """Name, labels and normalisation come back; a file without metadata says nothing."""
     assert read_file_metadata(described) == FileMetadata(
-        name="tiny", description="tells faces", labels=EMOTIONS, mean=0.0, std=1.0
+        name="tiny",
+        description="tells faces",
+        labels=EMOTIONS,
+        output="probabilities",
+        mean=0.0,
+        std=1.0,
     )
     assert read_file_metadata(int8_content) is None
 

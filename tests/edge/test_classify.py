@@ -139,10 +139,12 @@ def test_tflites_own_kernels_compute_their_own_golden_outputs(bundle_path):
     bundle = open_bundle(bundle_path)
     with np.load(bundle_path / GOLDEN, allow_pickle=False) as arrays:
         crops, default, builtin = (arrays[k] for k in ("crops", "outputs", "outputs_builtin"))
-    model = EmotionModel(TfliteModel(bundle.model, kernels="builtin"))
+    model = EmotionModel(
+        TfliteModel(bundle.model, kernels="builtin"), output_kind=bundle.metadata.output_kind
+    )
     actual = run_probes(model, Probes(crops))
-    assert difference(actual, builtin, model.step).steps <= 1
-    apart = difference(builtin, default, model.step)
+    assert difference(model, bundle.metadata.decision, actual, builtin).steps <= 1
+    apart = difference(model, bundle.metadata.decision, builtin, default)
     report = json.loads((bundle_path / PARITY).read_bytes())["kernels"]
     assert report == {
         "steps": apart.steps,

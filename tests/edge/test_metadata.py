@@ -3,6 +3,7 @@ import json
 import msgspec
 import pytest
 
+from edge.contract.decision import Decision
 from edge.contract.labels import EMOTIONS
 from edge.contract.metadata import (
     Dataset,
@@ -26,7 +27,7 @@ METADATA = Metadata(
     input=TensorSpec(name="in", shape=(1, 48, 48, 1), dtype="int8", scale=1.0, zero_point=-128),
     output=TensorSpec(name="out", shape=(1, 8), dtype="int8", scale=1 / 256, zero_point=-128),
     template_id="fer48-v1",
-    temperature=1.25,
+    decision=Decision(temperature=1.25),
     training_run="run-1",
     parameters=1000,
     training_data=ROWS,
@@ -82,14 +83,14 @@ def test_json_ends_in_a_newline_and_is_indented():
         (b"\x89PNG\r\n", "not a bundle's metadata"),
         (b"[1, 2]", "not a bundle's metadata"),
         (b"{}", "not a bundle's metadata"),
-        (changed(schema_version=4), "schema version 4, this edgeemo reads 1 to 3; update edgeemo"),
+        (changed(schema_version=5), "schema version 5, this edgeemo reads 1 to 4; update edgeemo"),
         (changed(schema_version=3), "schema version 3 with no mesh input, int8"),
         (changed(forced=True), "schema version 1 with no mesh input, int8, forced"),
         (changed(quantization="int8-float-io"), "schema version 1 with .*, int8-float-io"),
         (changed(schema_version=0), "schema version 0, .*; convert the model again"),
         (changed(colour="gray"), "unknown field `colour`"),
         (changed(name=""), r"length >= 1 .*\$\.name"),
-        (changed(temperature=0), r"\$\.temperature"),
+        (changed(temperature=0), "temperature must lie in 0.01 to 100, got 0"),
         (changed(quantization="int4"), r"\$\.quantization"),
         (changed(color="rgb"), r"\$\.color"),
         (changed(crops="loose"), r"Invalid enum value 'loose' .*\$\.crops"),
@@ -127,7 +128,7 @@ def test_only_aligned_crops_are_told():
 def test_metadata_can_not_be_changed_in_memory():
     """What was checked stays what was checked."""
     with pytest.raises(AttributeError):
-        METADATA.temperature = 2.0  # type: ignore[misc]
+        METADATA.parameters = 2  # type: ignore[misc]
 
 
 def test_a_subset_of_emotions_is_a_model():

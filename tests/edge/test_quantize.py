@@ -2,16 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from edge.contract.quantize import (
     PIXELS,
     Quantization,
     dequantize,
-    leading,
     pixels_to_int8,
     quantize,
-    temper,
 )
 
 QUANTIZATIONS = st.builds(
@@ -19,7 +16,6 @@ QUANTIZATIONS = st.builds(
     scale=st.floats(1e-6, 1e3).map(lambda scale: float(np.float32(scale))),
     zero_point=st.integers(-128, 127),
 )
-PROBABILITIES = hnp.arrays(np.float64, 8, elements=st.floats(0.05, 1)).map(lambda p: p / p.sum())
 
 
 def test_every_pixel_value_has_its_own_int8():
@@ -87,43 +83,3 @@ def test_impossible_quantisations_are_refused(scale, zero_point):
     """A scale that is no positive number, or a zero point outside int8, can not be built."""
     with pytest.raises(ValueError, match=r"scale must be|zero_point must"):
         Quantization(scale, zero_point)
-
-
-@given(PROBABILITIES, st.floats(0.2, 5))
-def test_tempering_equals_dividing_the_logits(probabilities, temperature):
-    """softmax(log p / T): the published temperature scaling, without the logits."""
-    logits = np.log(probabilities) + 3.0
-    expected = np.exp(logits / temperature) / np.exp(logits / temperature).sum()
-    assert np.allclose(temper(probabilities, temperature), expected, atol=1e-5)
-
-
-@given(PROBABILITIES, st.floats(1.01, 5))
-def test_a_higher_temperature_is_less_sure_of_the_same_answer(probabilities, temperature):
-    """The order of the emotions stays, the leading score does not rise, the sum is 1."""
-    tempered = temper(probabilities, temperature)
-    assert tempered.argmax() == temper(probabilities, 1.0).argmax()
-    assert tempered.max() <= temper(probabilities, 1.0).max() + 1e-6
-    assert tempered.sum() == pytest.approx(1, abs=1e-5)
-
-
-def test_a_quantised_zero_is_only_small():
-    """An output of exactly 0 keeps a share: it was rounded, not impossible."""
-    tempered = temper(np.array([[1.0, 0.0]]), 1.0)
-    assert tempered.shape == (1, 2)
-    assert 0 < tempered[0, 1] < 1 / 256
-
-
-@pytest.mark.parametrize("temperature", [0, -1])
-def test_temperatures_must_be_positive(temperature):
-    """A temperature of zero or less has no meaning."""
-    with pytest.raises(ValueError, match="temperature must be positive"):
-        temper(np.array([0.5, 0.5]), temperature)
-
-
-def test_of_equal_scores_the_rarer_emotion_leads():
-    """The last of equals, in rows and in a single vector; without equals it is the greatest."""
-    rows = np.array([[9, 9, 1], [3, 8, 8], [7, 7, 7], [5, 1, 2]], np.int8)
-    assert leading(rows).tolist() == [1, 2, 2, 0]
-    assert int(leading(np.array([0.25, 0.5, 0.25]))) == 1
-    scores = np.random.default_rng(0).random((50, 8))
-    np.testing.assert_array_equal(leading(scores), scores.argmax(axis=1))

@@ -14,7 +14,7 @@ from converters.predict import tflite_probabilities
 from edge.build import DEFAULT_BUNDLE
 from edge.cli import main
 from edge.contract.bundle import open_bundle
-from edge.contract.quantize import temper
+from edge.contract.decision import temper
 
 Write = Callable[..., Path]
 USAGE = ["Training"] * 12 + ["PublicTest"] * 36
@@ -113,7 +113,7 @@ def test_what_the_device_answers_is_the_tempered_answer(tmp_path: Path, images: 
     """Untempered answers, tempered by hand, are those that the device gives."""
     bundle = with_temperature(tmp_path / "own", 0.6)
     labels, given = tflite_probabilities(bundle, np.stack(images[:5]))
-    untold, raw = tflite_probabilities(bundle, np.stack(images[:5]), tempered=False)
+    untold, raw = tflite_probabilities(bundle, np.stack(images[:5]), decided=False)
     assert labels == untold == open_bundle(bundle).metadata.labels
     np.testing.assert_array_equal(temper(raw, 0.6), given)
     assert np.abs(raw - given).max() > 0.01

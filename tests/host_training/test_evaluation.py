@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
-from edge.contract.quantize import temper
+from edge.contract.decision import Decision, temper
 from edge.errors import ConfigError
 from host_training.coverage import CoveragePoint
 from host_training.cross_set import SetFigures
@@ -117,7 +117,7 @@ def test_calibration_before_and_after(rows: Samples) -> None:
 
 def test_a_models_own_temperature(rows: Samples) -> None:
     """`ece` is of the answers as users get them; before it stays the network's own."""
-    own = replace(ORIGIN, temperature=0.5)
+    own = replace(ORIGIN, decision=Decision(temperature=0.5))
     measured = evaluate_in_full(rows, Question(), model_of(), own)
     figures, answers = measured.figures, measured.answers
     tempered = temper(answers.probabilities, 0.5)
@@ -208,7 +208,7 @@ def test_what_flatters_is_said(rows: Samples) -> None:
     assert "learnt from these very rows" in remarks(replace(ORIGIN, training=chosen), "PublicTest")
     validation = replace(ORIGIN, validation=chosen)
     assert "best epoch: a validation" in remarks(validation, "PublicTest")
-    fitted = replace(validation, temperature=1.4)
+    fitted = replace(validation, decision=Decision(temperature=1.4))
     assert "and fitted its own temperature" in remarks(fitted, "PublicTest")
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.quantize import temper
+from edge.contract.decision import log_probabilities
 
 LOWEST: Final = 0.1
 HIGHEST: Final = 10.0
@@ -20,12 +20,13 @@ _HALVINGS: Final = 40
 def fit_temperature(probabilities: NDArray[np.floating], answers: NDArray[np.integer]) -> float:
     """Return the temperature under which the right answers are likeliest.
 
-    It minimises the negative log-likelihood of ``temper(probabilities, T)``: as on the device,
-    probabilities under half an int8 step count as that. That is convex in 1 / T, and the sign of
-    its slope is bisected.
+    It minimises the negative log-likelihood of ``temper(probabilities, T)``. That is convex in
+    1 / T, and the sign of its slope is bisected.
 
     Args:
-        probabilities: ``(n, k)``, a network's answers, not tempered.
+        probabilities: ``(n, k)``, a network's answers, adjusted by tau where the decision has one,
+            not tempered. Samples of several kinds, such as clean and corrupted ones, are
+            concatenated; each counts once.
         answers: int ``(n,)``, the right ones in 0..k-1.
 
     Returns:
@@ -39,7 +40,7 @@ def fit_temperature(probabilities: NDArray[np.floating], answers: NDArray[np.int
     if n == 0 or probabilities.ndim != 2 or answers.shape != (n,):
         raise ValueError(f"{probabilities.shape} probabilities for {answers.shape} answers")
     # Logits but for a constant a row, which the softmax takes away again.
-    logits = np.log(temper(probabilities, 1.0).astype(np.float64))
+    logits = log_probabilities(probabilities)
     of_answers = logits[np.arange(n), answers].mean()
     low, high = np.log(LOWEST), np.log(HIGHEST)
     for _ in range(_HALVINGS):

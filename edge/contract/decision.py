@@ -1,0 +1,133 @@
+"""From a network's output to scores, and from scores to the answer: the one place for both.
+
+Device, conversion, evaluation, parity and golden vectors all come here, so that a figure measured
+on the workstation is one of the answers that the device gives.
+"""
+
+from math import isfinite
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contract.texts import Text
+
+MOST_TAU: Final = 2.0
+"""At 1 all labels count alike; beyond, the rare ones count more."""
+LEAST_SHARE: Final = 0.001
+"""A smaller share of the prior counts as this one, 0 too: a label that the training samples hardly
+show, or do not show at all, is raised by at most 6.9 tau above one that they show alone."""
+LEAST_TEMPERATURE: Final = 0.01
+MOST_TEMPERATURE: Final = 100.0
+
+_LEAST_PROBABILITY: Final = float(np.finfo(np.float32).tiny)
+_SUM_TOLERANCE: Final = 0.01
+
+
+class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the logits of a network become scores.
+
+    ``softmax((logits - tau * log(prior)) / temperature)``: the post-hoc logit adjustment of Menon
+    et al., "Long-tail learning via logit adjustment" (arXiv 2007.07314), then temperature scaling
+    (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017). What else may be added to
+    the logits of a label belongs here, with what it was fitted on, and nowhere else.
+
+    Attributes:
+        tau: how much of the prior is taken away, 0 to ``MOST_TAU``.
+        prior: share of each label in the training samples, in the order of the labels; empty where
+            it is not known, and tau is then 0. See ``LEAST_SHARE``.
+        prior_from: which samples these are, in words.
+        temperature: over 1 makes scores less sure, under 1 surer; the answer stays the same.
+        temperature_from: which samples it was fitted on, in words.
+    """
+
+    tau: float = 0.0
+    prior: tuple[float, ...] = ()
+    prior_from: Text = ""
+    temperature: float = 1.0
+    temperature_from: Text = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tau <= MOST_TAU:
+            raise ValueError(f"tau must lie in 0 to {MOST_TAU:g}, got {self.tau}")
+        if not LEAST_TEMPERATURE <= self.temperature <= MOST_TEMPERATURE:
+            raise ValueError(
+                f"temperature must lie in {LEAST_TEMPERATURE:g} to {MOST_TEMPERATURE:g}, "
+                f"got {self.temperature}"
+            )
+        if any(not (isfinite(share) and 0 <= share <= 1) for share in self.prior) or (
+            self.prior and abs(sum(self.prior) - 1) > _SUM_TOLERANCE
+        ):
+            raise ValueError(f"prior must be shares that sum to 1, got {list(self.prior)}")
+        if self.tau and not self.prior:
+            raise ValueError(f"tau {self.tau:g} needs a prior, there is none")
+
+    def scores(self, logits: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the scores of logits, or of the logarithms of probabilities.
+
+        Args:
+            logits: ``(..., k)``; a constant added to a row changes nothing.
+
+        Returns:
+            float32 ``(..., k)``; each row sums to 1.
+        """
+        return np.asarray(softmax(self._moved(logits) / self.temperature), np.float32)
+
+    def adjusted(self, probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return probabilities ``(..., k)`` under tau, not tempered; at tau 0 as they are.
+
+        ``temper`` at the decision's temperature makes its scores of them.
+        """
+        if not self.tau:
+            return probabilities
+        return softmax(self._moved(log_probabilities(probabilities)))
+
+    def _moved(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        moved = np.asarray(logits, np.float64)
+        if not self.tau:
+            return moved
+        return np.asarray(moved - self.tau * np.log(np.maximum(self.prior, LEAST_SHARE)))
+
+    def with_tau(self, tau: float | None) -> "Decision":
+        """Return the same with another tau; None for its own.
+
+        Raises:
+            ValueError: out of bounds, or there is no prior.
+        """
+        return self if tau is None else msgspec.structs.replace(self, tau=tau)
+
+
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the probabilities of logits ``(..., k)``."""
+    exp = np.exp(np.asarray(logits, np.float64) - logits.max(axis=-1, keepdims=True))
+    return np.asarray(exp / exp.sum(axis=-1, keepdims=True))
+
+
+def temper(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float32]:
+    """Apply temperature scaling to probabilities ``(..., k)``: ``softmax(log(p) / T)``.
+
+    It equals ``softmax(logits / T)``.
+
+    Raises:
+        ValueError: the temperature is out of bounds.
+    """
+    return Decision(temperature=temperature).scores(log_probabilities(probabilities))
+
+
+def log_probabilities(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the logarithms of probabilities ``(..., k)``; of 0, that of the least float32."""
+    return np.log(np.maximum(np.asarray(probabilities, np.float64), _LEAST_PROBABILITY))
+
+
+def leading(scores: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Return the index of each row's greatest score: of equal ones the last, the rarer emotion.
+
+    The two greatest int8 logits are equal in one face of 175. NumPy takes the first of them, mostly
+    neutral, and that was most of what int8 cost (docs/quantisation.md): labels stand in canonical
+    order, the common emotions first.
+
+    Args:
+        scores: ``(..., k)``, in canonical order of their labels.
+    """
+    return np.asarray(scores.shape[-1] - 1 - np.argmax(scores[..., ::-1], axis=-1), np.intp)

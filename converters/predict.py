@@ -16,7 +16,8 @@ from converters.tflite import to_tflite
 from converters.tflite_metadata import read_file_metadata
 from edge.contract.bundle import MODEL, open_bundle
 from edge.contract.decision import temper
-from edge.emotion_model import EmotionModel, open_emotion_file, open_emotion_model
+from edge.emotion_model import EmotionModel, open_emotion_model
+from edge.first_load import ensure_loadable
 from edge.interpreter import TfliteModel, read_model_file
 
 
@@ -47,15 +48,22 @@ def tflite_probabilities(
             crops of another size, or no runtime.
     """
     if model.suffix == ".tflite" and not model.is_dir():
-        known = read_file_metadata(read_model_file(model))
-        kind = "probabilities" if known is None else known.output
-        return None, run_over(open_emotion_file(model, output_kind=kind), images, mesh)
+        return None, run_over(_open_file(model), images, mesh)
     bundle = open_bundle(model)
     labels, decision = bundle.metadata.labels, bundle.metadata.decision
     probabilities = run_over(open_emotion_model(bundle), images, mesh)
     if not decided:
         return labels, probabilities
     return labels, temper(decision.adjusted(probabilities), decision.temperature)
+
+
+def _open_file(path: Path) -> EmotionModel:
+    """Load a ``.tflite`` file that has no metadata beside it; what it gives stands in the file."""
+    content = read_model_file(path)
+    ensure_loadable(content, str(path))
+    known = read_file_metadata(content)
+    model = TfliteModel(content, name=str(path))
+    return EmotionModel(model, output_kind="probabilities" if known is None else known.output)
 
 
 def int8_probabilities(

@@ -4,7 +4,6 @@ Device, conversion and evaluation all run a model through ``EmotionModel``, so t
 on the workstation is what the device computes.
 """
 
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +16,7 @@ from edge.contract.metadata import OutputKind, TensorSpec
 from edge.contract.quantize import PIXELS, Quantization, dequantize, pixels_to_int8, quantize
 from edge.errors import BundleError, ImplausibleError, InferenceError
 from edge.first_load import PACKAGED, ensure_loadable
-from edge.interpreter import TfliteModel, read_model_file
+from edge.interpreter import TfliteModel
 
 FLOAT_STEPS: Final[dict[OutputKind, float]] = {"probabilities": 1 / 256, "logits": 1 / 16}
 """What counts as one step of a float output: about that of an int8 one."""
@@ -188,21 +187,6 @@ def open_emotion_model(bundle: Bundle, *, num_threads: int = 1) -> EmotionModel:
     for problem in problems:
         raise BundleError(f"{where}: {problem}; convert the model again")
     return EmotionModel(model, mesh.norm if mesh else None, metadata.output_kind)
-
-
-def open_emotion_file(
-    path: Path, *, num_threads: int = 1, output_kind: OutputKind = "probabilities"
-) -> EmotionModel:
-    """Load a ``.tflite`` file that has no metadata.
-
-    Raises:
-        InferenceError: not a TFLite file, not an emotion model, one that takes mesh features, or
-            no runtime.
-    """
-    content = read_model_file(path)
-    ensure_loadable(content, str(path))
-    model = TfliteModel(content, num_threads=num_threads, name=str(path))
-    return EmotionModel(model, output_kind=output_kind)
 
 
 def _crop_values(spec: TensorSpec, crop: NDArray[np.uint8] | None) -> NDArray[Any]:

@@ -41,7 +41,7 @@ from edge.contract.metadata import (
     encode_metadata,
 )
 from edge.contract.quantize import PIXELS, pixels_to_int8, quantize
-from edge.emotion_model import EmotionModel, open_emotion_file, open_emotion_model
+from edge.emotion_model import EmotionModel, open_emotion_model
 from edge.errors import BundleError, InferenceError
 from edge.golden import GoldenVectors, Probes, check_golden, encode_golden, run_probes
 from edge.interpreter import TfliteModel
@@ -294,7 +294,7 @@ def test_a_bundle_that_hides_an_input_is_refused(bundle, metadata, change, messa
 def test_a_bare_file_does_not_tell_its_norm():
     """Without metadata features can not be standardised: an error with the remedy, not a guess."""
     with pytest.raises(InferenceError, match=r"give the bundle directory instead of its \.tflite"):
-        open_emotion_file(FUSION)
+        EmotionModel(TfliteModel(FUSION))
 
 
 @pytest.mark.parametrize(

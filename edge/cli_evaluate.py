@@ -485,24 +485,24 @@ def _opened(
     decision = known or origin.decision or Decision()
     if request.tau is not None:
         if request.tau and not decision.prior:
-            decision = _with_prior(decision, request.model, samples, labels or samples.labels)
+            decision = _with_prior(decision, origin, samples, labels or samples.labels)
         decision = decision.with_tau(request.tau)
         origin = replace(origin, decision=decision)
     return adjusted(predict, decision), origin
 
 
 def _with_prior(
-    decision: "Decision", model: Path, samples: Any, labels: tuple[str, ...]
+    decision: "Decision", origin: "Origin", samples: Any, labels: tuple[str, ...]
 ) -> "Decision":
-    """Take the prior of data that the model may have learnt from, where it carries none."""
+    """Count the prior in the data that a model has learnt from, where it carries none."""
     from host_training.data.samples import TRAINING
     from host_training.evaluate import prior_of
 
-    if TRAINING not in samples.splits:
+    if TRAINING not in samples.splits or samples.name not in origin.data_names:
         raise ConfigError(
-            f"--tau: {model} does not say how frequent each emotion is in its training samples, "
-            f"and the data has no split {TRAINING} to count them in; convert the model again, or "
-            "give data with that split as the first --data"
+            f"--tau: {origin.model} does not say how frequent each emotion is in its training "
+            f"samples, and {samples.name} is not known to hold these; convert the model again, or "
+            "give the data that it has learnt from as the first --data"
         )
     prior = prior_of(samples.split_rows(TRAINING), labels)
     return msgspec.structs.replace(decision, prior=prior)

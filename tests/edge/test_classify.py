@@ -32,6 +32,8 @@ CROP = np.random.default_rng(3).integers(0, 256, (48, 48)).astype(np.uint8)
 
 def metadata_with(path, **fields) -> bytes:
     said = json.loads((path / METADATA).read_bytes())
+    if "decision" in said and "temperature" in fields:
+        said["decision"]["temperature"] = fields.pop("temperature")
     for name, value in fields.items():
         part, _, key = name.partition("__")
         if key:

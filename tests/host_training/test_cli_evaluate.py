@@ -17,6 +17,7 @@ from edge.contract.bundle import open_bundle
 from edge.contract.decision import temper
 
 Write = Callable[..., Path]
+PRIOR = (0.33, 0.27, 0.12, 0.14, 0.09, 0.01, 0.03, 0.01)
 USAGE = ["Training"] * 12 + ["PublicTest"] * 36
 OF_FER2013 = {6: 0, 3: 1, 5: 2, 4: 3, 0: 4, 1: 5, 2: 6}
 """FER2013's numbers, and where their votes stand."""
@@ -66,12 +67,18 @@ def evaluated(
 Evaluated = Callable[..., tuple[dict[str, Any], str]]
 
 
-def with_temperature(folder: Path, temperature: float) -> Path:
-    """Copy the packaged bundle, with another temperature in its metadata."""
+def with_decision(folder: Path, **decision: Any) -> Path:
+    """Copy the packaged bundle, with another decision in its metadata."""
     shutil.copytree(DEFAULT_BUNDLE, folder)
     file = folder / "metadata.json"
     before = hashlib.sha256(file.read_bytes()).hexdigest()
-    metadata = json.loads(file.read_text()) | {"temperature": temperature}
+    metadata = json.loads(file.read_text())
+    own = metadata.pop("decision", {"temperature": metadata.pop("temperature", 1.0)})
+    decision = own | decision
+    if decision["prior"] or "output_kind" in metadata:
+        metadata |= {"schema_version": 4, "decision": decision}
+    else:
+        metadata["temperature"] = decision["temperature"]
     file.write_text(json.dumps(metadata))
     sums = folder / "SHA256SUMS"
     after = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -100,7 +107,7 @@ def test_protocols(evaluated: Evaluated, options: tuple[str, ...], protocol: str
 def test_the_bundles_own_temperature(evaluated: Evaluated, tmp_path: Path) -> None:
     """Before is before: the bundle's own temperature is taken off, and its figure shown beside."""
     plain, _ = evaluated(DEFAULT_BUNDLE)
-    figures, shown = evaluated(with_temperature(tmp_path / "own", 2.5))
+    figures, shown = evaluated(with_decision(tmp_path / "own", prior=PRIOR, temperature=2.5))
     assert figures["ece_untempered"] == plain["ece_untempered"]
     assert figures["temperature"] == plain["temperature"]
     assert figures["own_temperature"] == 2.5
@@ -111,12 +118,56 @@ def test_the_bundles_own_temperature(evaluated: Evaluated, tmp_path: Path) -> No
 
 def test_what_the_device_answers_is_the_tempered_answer(tmp_path: Path, images: list) -> None:
     """Untempered answers, tempered by hand, are those that the device gives."""
-    bundle = with_temperature(tmp_path / "own", 0.6)
+    bundle = with_decision(tmp_path / "own", prior=PRIOR, tau=0.0, temperature=0.6)
     labels, given = tflite_probabilities(bundle, np.stack(images[:5]))
     untold, raw = tflite_probabilities(bundle, np.stack(images[:5]), decided=False)
     assert labels == untold == open_bundle(bundle).metadata.labels
     np.testing.assert_array_equal(temper(raw, 0.6), given)
     assert np.abs(raw - given).max() > 0.01
+
+
+def test_the_bundles_own_tau_and_another(evaluated: Evaluated, tmp_path: Path) -> None:
+    """Figures are those of the bundle's decision; --tau replaces its tau and nothing else."""
+    bundle = with_decision(tmp_path / "own", prior=PRIOR, tau=2.0, temperature=0.6)
+    figures, shown = evaluated(bundle)
+    assert (figures["tau"], figures["own_temperature"]) == (2.0, 0.6)
+    assert "tau 2 accuracy" in shown
+    plain, _ = evaluated(DEFAULT_BUNDLE, "--tau", 0)
+    at_0, _ = evaluated(bundle, "--tau", "0")
+    assert at_0["confusion"] == plain["confusion"] != figures["confusion"]
+    assert at_0["ece_untempered"] == plain["ece_untempered"] != figures["ece_untempered"]
+    again, _ = evaluated(with_decision(tmp_path / "other", prior=PRIOR, tau=0.5), "--tau", 2)
+    assert again["confusion"] == figures["confusion"]
+    assert again["ece_untempered"] == figures["ece_untempered"]
+
+
+def test_a_model_without_a_prior_counts_it_in_the_training_split(
+    evaluated: Evaluated, tmp_path: Path
+) -> None:
+    """As `convert` would have; data without such a split leave nothing to count."""
+    bundle = with_decision(tmp_path / "bare", prior=[], tau=0.0)
+    figures, _ = evaluated(bundle, "--tau", 1)
+    counts = [2.5, 2.5, 2, 1, 2, 1, 1, 0]  # of twelve; the votes for one, sad, are tied elsewhere
+    shares = [round(count / sum(counts), 6) for count in counts]
+    expected, _ = evaluated(with_decision(tmp_path / "told", prior=shares, tau=1.0))
+    assert figures["confusion"] == expected["confusion"]
+    assert figures["ece_untempered"] == expected["ece_untempered"]
+    assert figures["ece_untempered"] != evaluated(bundle)[0]["ece_untempered"]
+
+
+def test_a_tau_without_any_prior_is_refused(
+    tmp_path: Path, images: list, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither model nor data tell how frequent the emotions are: one line, exit code 2."""
+    import cv2
+
+    folder = tmp_path / "faces" / "happy"
+    folder.mkdir(parents=True)
+    for number, image in enumerate(images[:3]):
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+    bundle = with_decision(tmp_path / "bare", prior=[], tau=0.0)
+    assert run("evaluate", bundle, "--data", tmp_path / "faces", "--tau", 0.5) == 2
+    assert "does not say how frequent each emotion is" in capsys.readouterr().err
 
 
 def test_a_bare_tflite_file(evaluated: Evaluated) -> None:

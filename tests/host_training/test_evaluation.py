@@ -339,7 +339,7 @@ def test_a_limit(rows: Samples) -> None:
 
 def test_coverage_is_by_the_confidence_that_users_get(rows: Samples) -> None:
     """Accuracy at each coverage, by hand, from the tempered answers."""
-    origin = replace(ORIGIN, temperature=0.4)
+    origin = replace(ORIGIN, decision=Decision(temperature=0.4))
     measured = evaluate_in_full(rows, Question(), model_of(), origin)
     given = temper(measured.answers.probabilities, 0.4)
     order = np.argsort(-given.max(axis=1), kind="stable")

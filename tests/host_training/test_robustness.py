@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge.contract.decision import Decision
 from host_training.corruptions import HELD_OUT, KINDS, SEVERITIES, corrupted
 from host_training.data.samples import Samples
 from host_training.evaluation import Question, evaluate_in_full
@@ -16,7 +17,7 @@ from host_training.robustness import corruption_figures
 from host_training.seen import NOT_FOUND, Seen
 from host_training.views import Corruption, RawView, answers_to
 
-ORIGIN = Origin("made", "0" * 64, temperature=0.5)
+ORIGIN = Origin("made", "0" * 64, Decision(temperature=0.5))
 
 
 def by_contrast(rows: Samples) -> tuple[tuple[str, ...], NDArray[np.float32]]:

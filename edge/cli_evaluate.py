@@ -498,7 +498,7 @@ def _with_prior(
     from host_training.data.samples import TRAINING
     from host_training.evaluate import prior_of
 
-    if TRAINING not in samples.splits or samples.name not in origin.data_names:
+    if TRAINING not in samples.splits or samples.name not in origin.data_names[:1]:
         raise ConfigError(
             f"--tau: {origin.model} does not say how frequent each emotion is in its training "
             f"samples, and {samples.name} is not known to hold these; convert the model again, or "

@@ -6,6 +6,7 @@
     edgeemo-000042-20260131T235959Z.jsonl.gz   closed: number, UTC time of closing
     edgeemo-000043-20260201T101500Z.jsonl      closed, not compressed yet
     edgeemo.lock                               locked by the writer, with its process id
+    edgeemo.next-601                           empty; records up to number 600 were lost
 
 Only regular files are log files: a link, a FIFO or a directory of such a name is passed over. The
 numbers give the order, whatever the clock did; they only ever rise. The file that is being
@@ -30,6 +31,9 @@ PART_SUFFIX: Final = ".part"
 
 LONGEST_LINE: Final = 1 << 20
 """Bytes of a line; what is longer is no record. The longest, with a whole mesh, has 20 kB."""
+
+MOST_RECORDS: Final = 10**11
+"""Numbers beyond are never given: no device makes so many records in its life."""
 
 _CLOSED = re.compile(r"edgeemo-(\d{6,})-\d{8}T\d{6}Z\.jsonl(\.gz)?")
 
@@ -73,11 +77,13 @@ def closed_files(directory: Path) -> list[ClosedFile]:
 
 def _listed(directory: Path) -> dict[int, ClosedFile]:
     found: dict[int, ClosedFile] = {}
-    for entry in os.scandir(directory):
-        parsed = parse_closed(entry.name)
-        if parsed is None or not entry.is_file(follow_symlinks=False):
+    with os.scandir(directory) as entries:
+        names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    for name in names:
+        parsed = parse_closed(name)
+        if parsed is None:
             continue
-        file = ClosedFile(directory / entry.name, *parsed)
+        file = ClosedFile(directory / name, *parsed)
         if file.number not in found or not file.is_compressed:
             found[file.number] = file
     return found

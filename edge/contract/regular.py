@@ -65,23 +65,28 @@ def open_regular(
 
 
 def open_own(path: str | os.PathLike[str], flags: int, mode: int = 0o640) -> int:
-    """Open a file to write, or make it, as ``open_regular`` does, if it is ours alone.
+    """Open a file of one's own, or make it, as ``open_regular`` does.
 
-    In a directory of another account a file with two names could be anybody's.
+    A file with two names could be anybody's, and root writes in no file of another account.
 
     Raises:
-        NotRegularError: it is no regular file, belongs to another account, or has another name.
+        NotRegularError: it is no regular file, has another name, or is another account's.
         OSError: it can not be opened.
     """
     if flags & os.O_TRUNC:
-        raise ValueError("a file must not be cut before it is known to be ours")
+        raise ValueError("a file must not be cut before it is known to be one's own")
     fd = open_regular(path, flags, mode)
     status = os.fstat(fd)
-    other = status.st_uid != os.geteuid()
-    if other or status.st_nlink > 1:
+    what = ""
+    if status.st_nlink > 1:
+        what = "has another name beside this one (a hard link)"
+    elif os.geteuid() == 0 and status.st_uid != 0:
+        what = (
+            f"belongs to {_account(status.st_uid)}, and root writes in no file of another account"
+        )
+    if what:
         os.close(fd)
-        what = f"a file of the account {_account(status.st_uid)}" if other else "a hard link"
-        raise NotRegularError(path, f"is {what}, not a file of {_account(os.geteuid())} alone")
+        raise NotRegularError(path, what)
     return fd
 
 

@@ -1,23 +1,27 @@
 """The JSON Lines sink: whole lines only, in order, and the camera never waits."""
 
+import gzip
 import json
 import logging
 import os
+import socket
 import stat
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.contract.logfiles import FILE_NAME, LOCK_NAME
+from edge.contract.logfiles import FILE_NAME, LOCK_NAME, closed_name
 from edge.contract.logrecord import CameraLost, encode_record
 from edge.errors import SinkError
 from edge.sinks.jsonl import FilePolicy, JsonlSink
 from edge.sinks.jsonl import sink as sink_module
+from edge.sinks.jsonl.tidy import tidy
 
 ALWAYS, INTERVAL, NEVER = (FilePolicy(fsync=how) for how in ("always", "interval", "never"))
 
@@ -66,6 +70,120 @@ def test_numbers_go_on_after_the_last_record(tmp_path, content, expected):
     sink = JsonlSink(tmp_path)
     sink.close()
     assert sink.next_seq == expected
+
+
+DEEP = b"[" * 100_000
+HOSTILE = {
+    "deep nesting": DEEP,
+    "deep nesting of objects": b'{"seq":' * 100_000,
+    "deep nesting beside the number": b'{"seq":9,"x":' + DEEP + b"}",
+    "invalid UTF-8": b'{"seq":"\xff\xfe"}',
+    "2^63": b'{"seq":9223372036854775808}',
+    "2^53": b'{"seq":9007199254740992}',
+    "5,000 digits": b'{"seq":' + b"9" * 5000 + b"}",
+    "negative": b'{"seq":-1}',
+    "a fraction": b'{"seq":9.5}',
+    "1e400": b'{"seq":1e400}',
+    "NaN": b'{"seq":NaN}',
+    "NUL bytes": b"\0" * 1000,
+    "spaces": b" " * 100_000,
+    "a line without end": b'{"seq":9,"x":"' + b"x" * 3_000_000 + b'"}',
+    "many lines": b"x\n" * 100_000,
+}
+
+
+@pytest.mark.parametrize("where", ["current", "closed", "compressed"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_line_keeps_a_run_from_starting(tmp_path, name, where):
+    """What is no record is passed over, and the numbers go on after the last one before it."""
+    content = b'{"seq":7}\n' + HOSTILE[name] + b"\n"
+    closed = tmp_path / closed_name(1, 0)
+    if where == "current":
+        (tmp_path / FILE_NAME).write_bytes(content)
+    elif where == "closed":
+        closed.write_bytes(content)
+    else:
+        closed.with_name(f"{closed.name}.gz").write_bytes(gzip.compress(content, 1))
+    sink = JsonlSink(tmp_path, FilePolicy(compress=False))
+    sink.close()
+    assert sink.next_seq == 8
+
+
+@pytest.mark.parametrize("damaged", [b"no record\n", b"\xff\n" * 50, b"", b'{"seq":"8"}\n'])
+def test_the_numbers_go_on_from_older_files_when_newer_ones_have_no_record(tmp_path, damaged):
+    """A current file, and a closed one, with damaged lines only do not begin the numbers anew."""
+    (tmp_path / FILE_NAME).write_bytes(damaged)
+    (tmp_path / closed_name(3, 0)).write_bytes(damaged)
+    (tmp_path / f"{closed_name(2, 0)}.gz").write_bytes(b"no gzip")
+    packed = gzip.compress(b"".join(encode_record(record(seq)) for seq in range(5)))
+    (tmp_path / f"{closed_name(1, 0)}.gz").write_bytes(packed)
+    sink = JsonlSink(tmp_path, FilePolicy(compress=False))
+    sink.close()
+    assert sink.next_seq == 5
+
+
+def _put(path: Path, what: str, victim: Path) -> None:
+    """Put something else in a file's place."""
+    if what == "link":
+        path.symlink_to(victim)
+    elif what == "link to nowhere":
+        path.symlink_to(victim.with_name("nowhere"))
+    elif what == "hard link":
+        path.hardlink_to(victim)
+    elif what == "FIFO":
+        os.mkfifo(path)
+    elif what == "directory":
+        path.mkdir()
+    elif what == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    else:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))  # /dev/null
+
+
+@pytest.mark.parametrize("name", [FILE_NAME, LOCK_NAME])
+@pytest.mark.parametrize(
+    "what",
+    ["link", "link to nowhere", "hard link", "FIFO", "directory", "socket", "device", "account"],
+)
+def test_what_is_in_a_files_place_is_refused(tmp_path, name, what):
+    """In one line that names it; it is neither waited for, nor written through, nor removed."""
+    if what in {"device", "account"} and os.geteuid() != 0:
+        pytest.skip("making a device, or a file of another account, needs root")
+    victim, directory = tmp_path / "victim", tmp_path / "log"
+    victim.write_bytes(b"precious\n")
+    directory.mkdir()
+    if what == "account":
+        (directory / name).write_bytes(b"")
+        for path in (directory, directory / name):
+            os.chown(path, 12345, 12345)
+    else:
+        _put(directory / name, what, victim)
+    with pytest.raises(SinkError) as caught:
+        JsonlSink(directory)
+    message = str(caught.value)
+    assert str(directory / name) in message
+    assert "choose another --log-dir" in message
+    assert "\n" not in message
+    assert victim.read_bytes() == b"precious\n"
+    assert not (tmp_path / "nowhere").exists()
+    assert os.path.lexists(directory / name)
+
+
+def test_compression_writes_through_no_link(tmp_path):
+    """One that waits where the compressed file will be made is removed, not followed."""
+    victim, directory = tmp_path / "victim", tmp_path / "log"
+    victim.write_bytes(b"precious\n")
+    directory.mkdir()
+    closed = directory / closed_name(1, 0)
+    closed.write_bytes(encode_record(record(0)))
+    closed.with_name(f"{closed.name}.gz.part").symlink_to(victim)
+    closed.with_name(f"{closed.name}.gz").symlink_to(victim)
+    (directory / closed_name(2, 0)).symlink_to(victim)
+    tidy(directory, FilePolicy(keep_bytes=1), None)
+    assert victim.read_bytes() == b"precious\n"
+    packed = closed.with_name(f"{closed.name}.gz")
+    assert gzip.decompress(packed.read_bytes()) == encode_record(record(0))
 
 
 def test_the_files_are_not_for_everybody(tmp_path):

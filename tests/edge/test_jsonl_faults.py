@@ -169,6 +169,36 @@ def test_a_full_disk_is_survived_and_its_losses_are_told(small_disk, caplog):
     assert f"{sink.dropped} were lost" in caplog.text
 
 
+@pytest.mark.parametrize("runs_on_a_full_disk", [1, 3])
+def test_what_a_full_disk_took_at_the_end_of_a_run_leaves_its_gap(small_disk, runs_on_a_full_disk):
+    """Records written = records there + numbers missing, also over runs that lost all they had."""
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(900_000))
+    written = lost = 0
+    for _ in range(runs_on_a_full_disk):
+        sink = JsonlSink(small_disk, FilePolicy(compress=False))
+        assert sink.next_seq == written
+        goal = 40 if lost else 1
+        written = _write_until(sink, lambda sink=sink, goal=goal: sink.dropped >= goal, written)
+        for _ in range(25):
+            sink.write(record(written))
+            written += 1
+        sink.close()
+        lost += sink.dropped
+    filler.unlink()
+    for _ in range(2):  # the second one finds no more than the files tell
+        sink = JsonlSink(small_disk, FilePolicy(compress=False))
+        assert sink.next_seq == written
+        sink.write(record(written))
+        written += 1
+        sink.close()
+    there = numbers(small_disk)
+    assert lost >= 26
+    assert there == sorted(set(there))
+    assert len(there) + lost == written == there[-1] + 1
+    assert not list(small_disk.glob("edgeemo.next-*"))
+
+
 def test_the_oldest_files_make_room_on_a_full_disk(small_disk):
     """With a floor of free space a full disk heals itself: the service writes for ever."""
     policy = FilePolicy(rotate_bytes=100_000, compress=False, min_free_bytes=300_000)

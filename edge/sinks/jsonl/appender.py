@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from edge.contract.logfiles import FILE_NAME, closed_files, closed_name
+from edge.contract.regular import open_own
 from edge.sinks.jsonl.ends import cut_torn_line, last_closed_seq, last_seq
 from edge.sinks.jsonl.lock import DirectoryLock
+from edge.sinks.jsonl.mark import NextMark
 
 _log = logging.getLogger(__name__)
 
@@ -27,8 +29,8 @@ class Appender:
     Attributes:
         path: the file.
         recovered_bytes: bytes of torn last lines that were cut off when it was opened.
-        next_seq: the number after that of the last record in the file when it was opened; 0 for
-            a new file.
+        next_seq: the number after that of the last record when the file was opened, or after the
+            last one that was lost; 0 for a new log.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Appender:
         self._rotate_bytes = rotate_bytes
         self._clock = clock
         self._lock = DirectoryLock(directory)
+        self._mark = NextMark(directory)
         self._fd = -1
         self._day = 0
         self._number = 0
@@ -62,8 +65,11 @@ class Appender:
             self.recovered_bytes += torn
             _log.warning("%s: cut %d bytes of a torn line", self.path, torn)
         size = os.fstat(self._fd).st_size
-        last = last_seq(self._fd) if size else last_closed_seq(self._directory)
-        self.next_seq = max(self.next_seq, last + 1)
+        last = last_seq(self._fd)
+        if last < 0:
+            last = last_closed_seq(self._directory)
+        self._mark.clear(last + 1)
+        self.next_seq = max(self.next_seq, last + 1, self._mark.read())
         # Its last write tells the day, also to a process that was started later.
         self._day = _utc_day(written_s)
         if self._is_due(size, 0):
@@ -102,6 +108,15 @@ class Appender:
             self._close_file()
             raise
 
+    def leave_out(self, number: int) -> None:
+        """Let the next run go on with ``number``: the records before it are lost.
+
+        What the disk does not take can not be helped; a directory of another process is left alone.
+        """
+        if self._lock.is_held:
+            with contextlib.suppress(OSError):
+                self._mark.write(number)
+
     def close(self) -> None:
         """Close the file and give the directory free; harmless when repeated."""
         self._close_file()
@@ -121,7 +136,7 @@ class Appender:
         """Return the file's size; a file that was deleted or moved away is made anew."""
         if self._fd >= 0:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                status = os.stat(self.path)  # noqa: PTH116 - for each record; a Path costs as much
+                status = os.lstat(self.path)
                 if os.path.samestat(status, os.fstat(self._fd)):
                     return status.st_size
             _log.warning("%s: was removed while it was written; starting it anew", self.path)
@@ -153,8 +168,7 @@ class Appender:
         self._sync_directory()
 
     def _create(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        return os.open(self.path, flags, 0o640)
+        return open_own(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
     def _sync_directory(self) -> None:
         fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

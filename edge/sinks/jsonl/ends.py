@@ -3,20 +3,30 @@
 import contextlib
 import os
 from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
-from edge.contract.logfiles import closed_files
+from edge.contract.logfiles import LONGEST_LINE, MOST_RECORDS, closed_files
+from edge.contract.logrecord import decoded
+from edge.contract.regular import open_regular
+from edge.errors import LogError
+from edge.logs.lines import lines_of
 
 _TAIL_BYTES: Final = 1 << 16
+_LAST_LINES: Final = 1000
+"""Of a compressed file: those that may be records, among which the last one is looked for."""
 
 
 class _Numbered(msgspec.Struct):
     """What is read of a record."""
 
-    seq: int
+    seq: Annotated[int, msgspec.Meta(ge=0, le=MOST_RECORDS)]
+
+
+_decoder = msgspec.json.Decoder(_Numbered)
 
 
 def cut_torn_line(fd: int) -> int:
@@ -30,30 +40,44 @@ def cut_torn_line(fd: int) -> int:
 
 
 def last_closed_seq(directory: Path) -> int:
-    """Return the number of the last record in the newest closed file, or -1."""
-    newest = closed_files(directory)[-1:]
-    if not newest:
-        return -1
-    path = newest[0].path
-    if newest[0].is_compressed:
-        return _last_compressed_seq(path)
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Return the number of the last record in the closed files, or -1.
+
+    A file without one, as when it is damaged, must neither keep the service from starting nor let
+    the numbers begin anew: the one before it is asked.
+    """
+    for file in reversed(closed_files(directory)):
+        with contextlib.suppress(FileNotFoundError):  # removed just now
+            last = _last_compressed(file.path) if file.is_compressed else _last_plain(file.path)
+            if last >= 0:
+                return last
+    return -1
+
+
+def last_seq(fd: int) -> int:
+    """Return the number of the last record, or -1: what is no record is passed over."""
+    return _first_number(_lines_backwards(fd))
+
+
+def _last_plain(path: Path) -> int:
+    fd = open_regular(path)
     try:
         return last_seq(fd)
     finally:
         os.close(fd)
 
 
-def _last_compressed_seq(path: Path) -> int:
-    import gzip  # hardly ever: files are compressed long before the next one is empty again
-    import zlib
+def _last_compressed(path: Path) -> int:
+    lines: deque[bytes] = deque(maxlen=_LAST_LINES)
+    with contextlib.suppress(LogError):  # damaged: as far as it goes
+        lines.extend(line for line in lines_of(path) if b'"seq"' in line)
+    return _first_number(reversed(lines))
 
-    try:
-        with gzip.open(path) as lines:
-            (last,) = deque(lines, maxlen=1)
-            return msgspec.json.decode(last, type=_Numbered).seq
-    except (OSError, EOFError, ValueError, zlib.error, msgspec.MsgspecError):
-        return -1  # a damaged file must not keep the service from starting
+
+def _first_number(lines: Iterable[bytes]) -> int:
+    for line in lines:
+        with contextlib.suppress(msgspec.MsgspecError):
+            return decoded(line, _decoder).seq
+    return -1
 
 
 def _newline_before(fd: int, end: int) -> int:
@@ -67,12 +91,13 @@ def _newline_before(fd: int, end: int) -> int:
     return -1
 
 
-def last_seq(fd: int) -> int:
-    """Return the number of the last record, or -1: what is no record is passed over."""
-    end = os.lseek(fd, 0, os.SEEK_END) - 1
+def _lines_backwards(fd: int) -> Iterator[bytes]:
+    """Yield the lines that are not empty, the last one first; those too long are passed over."""
+    end, later = os.lseek(fd, 0, os.SEEK_END), b""
     while end > 0:
-        start = _newline_before(fd, end) + 1
-        with contextlib.suppress(msgspec.MsgspecError):
-            return msgspec.json.decode(os.pread(fd, end - start, start), type=_Numbered).seq
-        end = start - 1
-    return -1
+        start = max(0, end - _TAIL_BYTES)
+        first, *lines = (os.pread(fd, end - start, start) + later).split(b"\n")
+        yield from (line for line in reversed(lines) if 0 < len(line) < LONGEST_LINE)
+        end, later = start, first[:LONGEST_LINE]
+    if 0 < len(later) < LONGEST_LINE:
+        yield later

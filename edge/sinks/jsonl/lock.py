@@ -4,9 +4,13 @@ import contextlib
 import fcntl
 import os
 from pathlib import Path
+from typing import Final
 
 from edge.contract.logfiles import LOCK_NAME
+from edge.contract.regular import open_own, open_regular
 from edge.errors import SinkError
+
+_LONGEST_PID: Final = 20
 
 
 class DirectoryLock:
@@ -27,13 +31,13 @@ class DirectoryLock:
             OSError: the lock file can not be made.
             SinkError: another process holds it.
         """
-        if self._fd >= 0 and self._is_in_place():
+        if self.is_held:
             return
         self.release()
         # Made through a descriptor of its own: one that could write, held for months, would keep
         # an administrator from remounting the disk read-only.
-        os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640))
-        fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        os.close(open_own(self._path, os.O_WRONLY | os.O_CREAT))
+        fd = open_own(self._path, os.O_RDONLY)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -44,7 +48,7 @@ class DirectoryLock:
             ) from error
         self._fd = fd
         with contextlib.suppress(OSError):  # a full disk: the lock holds without a name, too
-            self._path.write_text(f"{os.getpid()}\n", "ascii")
+            self._sign()
 
     def release(self) -> None:
         """Give the lock back; harmless when repeated."""
@@ -52,15 +56,32 @@ class DirectoryLock:
             os.close(self._fd)
             self._fd = -1
 
+    @property
+    def is_held(self) -> bool:
+        """The lock is ours, and its file is still in place."""
+        return self._fd >= 0 and self._is_in_place()
+
     def _is_in_place(self) -> bool:
         try:
-            return os.path.samestat(self._path.stat(), os.fstat(self._fd))
+            return os.path.samestat(self._path.lstat(), os.fstat(self._fd))
         except OSError:
             return False
 
+    def _sign(self) -> None:
+        fd = open_own(self._path, os.O_WRONLY)
+        try:
+            os.ftruncate(fd, 0)
+            os.write(fd, b"%d\n" % os.getpid())
+        finally:
+            os.close(fd)
+
     def _holder(self) -> str:
         try:
-            pid = int(self._path.read_text("ascii"))
+            fd = open_regular(self._path)
+            try:
+                pid = int(os.read(fd, _LONGEST_PID))
+            finally:
+                os.close(fd)
         except (OSError, ValueError):
             return "process unknown"
         return f"process {pid}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.contract.logrecord import LogRecord, encode_record
+from edge.contract.regular import NotRegularError
 from edge.errors import SinkError
 from edge.sinks.jsonl.appender import Appender
 from edge.sinks.jsonl.archiver import Archiver
@@ -23,6 +24,9 @@ _GRACE_S: Final = 10.0
 """How long the end of a run waits for a disk that hangs."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DEFAULTS: Final = FilePolicy()
+
+_Line = tuple[int, bytes]
+"""A record's number, and the record."""
 
 
 class JsonlSink:
@@ -51,13 +55,18 @@ class JsonlSink:
             self._appender.close()
             if isinstance(error, SinkError):
                 raise
+            if isinstance(error, NotRegularError):
+                raise SinkError(
+                    f"{error.filename}: {error.strerror}; remove it, or choose another --log-dir"
+                ) from error
             raise SinkError(
                 f"{self.path}: can not be written ({error.strerror}); choose another --log-dir"
             ) from error
         self.recovered_bytes = self._appender.recovered_bytes
         self.next_seq = self._appender.next_seq
         self._fsync = policy.fsync
-        self._queue: queue.SimpleQueue[bytes | threading.Event | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Line | threading.Event | None] = queue.SimpleQueue()
+        self._taken = self._written = self.next_seq - 1  # the highest numbers so far
         self._losses = Losses(self.path)
         self._overflow = 0
         self._synced_s = time.monotonic()
@@ -84,10 +93,11 @@ class JsonlSink:
             raise RuntimeError(f"{self.path}: the writer died") from self._failure
         if self._is_closed:
             raise SinkError(f"{self.path}: is closed")
+        self._taken = max(self._taken, record.seq)
         if self._queue.qsize() >= _QUEUE_RECORDS:
             self._overflow += 1
             return
-        self._queue.put(encode_record(record))
+        self._queue.put((record.seq, encode_record(record)))
 
     def flush(self, timeout_s: float = _GRACE_S) -> bool:
         """Wait until what was written so far is on the disk; False when that takes too long."""
@@ -117,6 +127,8 @@ class JsonlSink:
             raise
         finally:
             self._losses.end(self.dropped)
+            if self._taken > self._written:
+                self._appender.leave_out(self._taken + 1)
             self._appender.close()
 
     def _step(self) -> bool:
@@ -126,8 +138,8 @@ class JsonlSink:
         except queue.Empty:
             self._sync()
             return True
-        if isinstance(item, bytes):
-            self._append(item)
+        if isinstance(item, tuple):
+            self._append(*item)
             # Records that came while the disk was busy share one sync.
             is_caught_up = self._fsync == "always" and self._queue.empty()
             if is_caught_up or self._wait_s() == 0:
@@ -144,16 +156,18 @@ class JsonlSink:
             return None
         return max(0.0, self._synced_s + _FSYNC_INTERVAL_S - time.monotonic())
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, number: int, line: bytes) -> None:
         try:
             if self._appender.append(line):
                 self._archiver.wake()
         except (OSError, SinkError) as error:
             self._losses.add(error)
+            self._appender.leave_out(self._taken + 1)
             if isinstance(error, OSError) and error.errno in _FULL:
                 self._archiver.wake()
             return
         self._is_dirty = True
+        self._written = max(self._written, number)
         self._losses.over(self.dropped)
 
     def _sync(self) -> None:

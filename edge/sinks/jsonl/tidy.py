@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from edge.contract.logfiles import FILE_NAME, PART_SUFFIX, ClosedFile, closed_files
+from edge.contract.regular import is_regular, open_regular
 from edge.sinks.jsonl.age import in_order
 from edge.sinks.jsonl.policy import FilePolicy
 
@@ -87,7 +88,7 @@ def removal_plan(
 def _remove(directory: Path, policy: FilePolicy, now_s: float | None) -> list[Path]:
     files = [_kept(file) for file in closed_files(directory)]
     current = directory / FILE_NAME
-    other = current.stat().st_size if current.exists() else 0
+    other = current.lstat().st_size if is_regular(current) else 0
     disk = os.statvfs(directory)
     free = disk.f_bavail * disk.f_frsize
     plan = removal_plan(files, policy, now_s, other=other, free=free)
@@ -98,7 +99,7 @@ def _remove(directory: Path, policy: FilePolicy, now_s: float | None) -> list[Pa
 
 
 def _kept(file: ClosedFile) -> Kept:
-    status = file.path.stat()
+    status = file.path.lstat()
     return Kept(file.path, status.st_size, status.st_mtime)
 
 
@@ -109,13 +110,11 @@ def _compressed(path: Path) -> Path:
 def _compress(path: Path, is_stopped: Callable[[], bool]) -> None:
     """Replace a file by its compressed form, whole or not at all, with the same time."""
     target = _compressed(path)
-    if not target.exists():  # else: interrupted after it was complete
+    if not is_regular(target):  # else: interrupted after it was complete
         part = target.with_name(f"{target.name}{PART_SUFFIX}")
         try:
             if not _write_gzip(path, part, is_stopped):
                 return
-            status = path.stat()
-            os.utime(part, ns=(status.st_atime_ns, status.st_mtime_ns))
             part.rename(target)
         finally:
             with contextlib.suppress(OSError):
@@ -124,15 +123,23 @@ def _compress(path: Path, is_stopped: Callable[[], bool]) -> None:
 
 
 def _write_gzip(source: Path, target: Path, is_stopped: Callable[[], bool]) -> bool:
-    """Compress; True when done, False when stopped. zlib works without Python's lock."""
+    """Compress, with the same time; True when done, False when stopped.
+
+    zlib works without Python's lock.
+    """
     packer = zlib.compressobj(_LEVEL, wbits=_GZIP_BITS)
-    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-    with source.open("rb") as plain, os.fdopen(fd, "wb") as packed:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC  # no link that waits there
+    with (
+        os.fdopen(open_regular(source), "rb") as plain,
+        os.fdopen(os.open(target, flags, 0o640), "wb") as packed,
+    ):
         while block := plain.read(_BLOCK_BYTES):
             if is_stopped():
                 return False
             packed.write(packer.compress(block))
         packed.write(packer.flush())
         packed.flush()
+        status = os.fstat(plain.fileno())
+        os.utime(packed.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
         os.fsync(packed.fileno())
     return True

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from edge.contract.files import open_regular
 from edge.errors import AssetError
 
 _log = logging.getLogger(__name__)
@@ -173,7 +174,7 @@ def _chunks(path: Path, size: int) -> Iterator[bytes]:
     """Read a file bit by bit, and never much more than the size it should have."""
     left = size + 1
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
+        with os.fdopen(open_regular(path, follow=True), "rb", buffering=0) as file:
             while left > 0 and (chunk := file.read(min(left, _CHUNK))):
                 yield chunk
                 left -= len(chunk)

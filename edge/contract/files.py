@@ -1,13 +1,106 @@
-"""Reading a file that somebody else may have put there: a regular one of bounded size."""
+"""Opening a file in whose place somebody else may have put something: a link, a FIFO, a device.
+
+A link would lead elsewhere, a FIFO would be waited for, a device would act when it is opened, and a
+huge file would fill the memory. ``O_NONBLOCK`` keeps the opening itself from waiting; it changes
+nothing for a regular file.
+"""
 
 import errno
 import os
+import pwd
 import stat
 from pathlib import Path
+from typing import Final
+
+_KINDS: Final = {
+    stat.S_IFLNK: "a link",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 class UnsuitableError(OSError):
     """What is there is no regular file, or a larger one than it may be."""
+
+
+class NotRegularError(UnsuitableError):
+    """Something else than a regular file is in a file's place; ``strerror`` says what."""
+
+    def __init__(self, path: str | os.PathLike[str], what: str) -> None:
+        super().__init__(None, what, os.fspath(path))
+        self.strerror = what
+
+
+def open_regular(
+    path: str | os.PathLike[str],
+    flags: int = os.O_RDONLY,
+    mode: int = 0o640,
+    *,
+    follow: bool = False,
+) -> int:
+    """Open a regular file as ``os.open`` does and return its descriptor.
+
+    Args:
+        path: the file.
+        flags: as for ``os.open``.
+        mode: of a file that is made.
+        follow: a link to a regular file is as good as the file.
+
+    Raises:
+        NotRegularError: it is something else; it was neither waited for nor changed.
+        OSError: it can not be opened.
+    """
+    look = os.stat if follow else os.lstat
+    try:
+        _check_kind(path, look(path))  # before it is opened: that alone makes some devices act
+    except FileNotFoundError:
+        if not flags & os.O_CREAT:
+            raise
+    link = 0 if follow else os.O_NOFOLLOW
+    fd = os.open(path, flags | link | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+    try:
+        _check_kind(path, os.fstat(fd))
+    except NotRegularError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def open_own(path: str | os.PathLike[str], flags: int, mode: int = 0o640) -> int:
+    """Open a file of one's own, or make it, as ``open_regular`` does.
+
+    A file with two names could be anybody's, and root writes in no file of another account.
+
+    Raises:
+        NotRegularError: it is no regular file, has another name, or is another account's.
+        OSError: it can not be opened.
+    """
+    if flags & os.O_TRUNC:
+        raise ValueError("a file must not be cut before it is known to be one's own")
+    fd = open_regular(path, flags, mode)
+    status = os.fstat(fd)
+    what = ""
+    if status.st_nlink > 1:
+        what = "has another name beside this one (a hard link)"
+    elif os.geteuid() == 0 and status.st_uid != 0:
+        what = (
+            f"belongs to {_account(status.st_uid)}, and root writes in no file of another account"
+        )
+    if what:
+        os.close(fd)
+        raise NotRegularError(path, what)
+    return fd
+
+
+def is_regular(path: Path) -> bool:
+    """Tell whether a regular file is there itself, not a link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def read_bounded(path: Path, most_bytes: int) -> bytes:
@@ -22,9 +115,7 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
     """
     try:
         _check(os.stat(path), most_bytes)  # noqa: PTH116 - raises for every reason, also in 3.11
-        # What was looked at may be another file by now: not blocking, and looked at again.
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-        with os.fdopen(os.open(path, flags), "rb") as file:
+        with os.fdopen(open_regular(path, os.O_RDONLY | os.O_NOCTTY, follow=True), "rb") as file:
             _check(os.fstat(file.fileno()), most_bytes)
             content = file.read(most_bytes + 1)
     except ValueError as error:  # a null character in the path
@@ -45,3 +136,16 @@ def _check(status: os.stat_result, most_bytes: int) -> None:
 
 def _too_large(most_bytes: int) -> UnsuitableError:
     return UnsuitableError(errno.EFBIG, f"larger than {most_bytes:,} bytes")
+
+
+def _check_kind(path: str | os.PathLike[str], status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        what = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+        raise NotRegularError(path, f"is {what}, not a regular file")
+
+
+def _account(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

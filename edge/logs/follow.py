@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from edge.contract.files import open_regular
 from edge.contract.logfiles import FILE_NAME, ClosedFile, closed_files
-from edge.contract.regular import open_regular
 from edge.errors import LogError
 from edge.logs.lines import lines_of
 

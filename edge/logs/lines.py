@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
+from edge.contract.files import open_regular
 from edge.contract.logfiles import LONGEST_LINE
-from edge.contract.regular import open_regular
 from edge.errors import LogError
 
 _BLOCK_BYTES: Final = 1 << 18

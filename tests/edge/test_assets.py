@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import resource
 import sys
 import zipfile
@@ -197,6 +198,18 @@ def test_damaged_cache_is_replaced(server: str, cache: Path) -> None:
     cache.mkdir(parents=True)
     (cache / "thing.bin").write_bytes(CONTENT[:-1] + b"x")
     assert asset_path(_asset(f"{server}/good")).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["FIFO", "directory"])
+def test_what_is_no_file_in_the_cache_is_not_waited_for(server, cache, make) -> None:
+    """It is passed over like a wrong file; the copy takes a FIFO's place."""
+    cache.mkdir(parents=True)
+    make(cache / "thing.bin")
+    if make is os.mkfifo:
+        assert asset_path(_asset(f"{server}/good")).read_bytes() == CONTENT
+    else:
+        with pytest.raises(AssetError, match="can not be written"):
+            asset_path(_asset(f"{server}/good"))
 
 
 def test_system_directory_comes_first(tmp_path: Path, cache: Path) -> None:

@@ -147,3 +147,17 @@ def test_any_names_can_be_sorted(names: list[str]) -> None:
     ordered = [name.lower() for name in sorted(names, key=natural_key)]
     names.reverse()
     assert ordered == [name.lower() for name in sorted(names, key=natural_key)]
+
+
+def test_a_fifo_and_a_device_among_pictures_are_not_waited_for(tmp_path: Path) -> None:
+    """They are skipped, and the pictures around them are given."""
+    for number in (1, 3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((8, 8, 3), np.uint8))
+    os.mkfifo(tmp_path / "2.png")
+    (tmp_path / "4.png").symlink_to("/dev/zero")
+    source = ReplaySource(tmp_path)
+    names = []
+    while (frame := source.read()) is not None:
+        names.append(frame.name)
+    assert names == ["1.png", "3.png"]
+    assert source.dropped == 2

@@ -9,9 +9,9 @@ from typing import Annotated, Final
 
 import msgspec
 
+from edge.contract.files import open_regular
 from edge.contract.logfiles import LONGEST_LINE, MOST_RECORDS, closed_files
 from edge.contract.logrecord import decoded
-from edge.contract.regular import open_regular
 from edge.errors import LogError
 from edge.logs.lines import lines_of
 

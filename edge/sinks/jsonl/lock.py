@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from edge.contract.files import open_own, open_regular
 from edge.contract.logfiles import LOCK_NAME
-from edge.contract.regular import open_own, open_regular
 from edge.errors import SinkError
 
 _LONGEST_PID: Final = 20

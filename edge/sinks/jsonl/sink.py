@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from edge.contract.files import NotRegularError
 from edge.contract.logrecord import LogRecord, encode_record
-from edge.contract.regular import NotRegularError
 from edge.errors import SinkError
 from edge.sinks.jsonl.appender import Appender
 from edge.sinks.jsonl.archiver import Archiver

@@ -15,9 +15,9 @@ from host_training.errors import TrainingError
 from host_training.evaluation import Evaluation, Measured
 from host_training.evaluation_tables import (
     CLASS_HEADER,
-    CORRUPTIONS_KEY,
     class_rows,
     corruption_lines,
+    corruptions_key,
     figure_lines,
     three,
 )
@@ -176,7 +176,7 @@ def _corruptions(figures: Evaluation) -> list[str]:
         "## Corrupted pictures",
         f"{figures.corruptions.n} samples, each under every kind and severity of "
         "`host_training/corruptions.py` (after Hendrycks and Dietterich, ICLR 2019). "
-        f"{CORRUPTIONS_KEY}",
+        f"{corruptions_key(figures.corruptions)}",
         _table(header, lines),
         f"![Accuracy by severity]({CORRUPTIONS})",
     ]

@@ -61,7 +61,7 @@ def corruptions_view(figures: CorruptionFigures | None, name: str = "") -> Rende
     table = Table(
         *header[:1],
         title=title,
-        caption=CORRUPTIONS_KEY,
+        caption=corruptions_key(figures),
         caption_justify="left",
         box=SIMPLE,
         padding=(0, 1, 0, 0),
@@ -73,14 +73,28 @@ def corruptions_view(figures: CorruptionFigures | None, name: str = "") -> Rende
     return table
 
 
-CORRUPTIONS_KEY: Final = (
-    "Accuracy in per cent by severity; its mean, that of the balanced accuracy, what is lost "
-    "against clean pictures, and the calibration error. * never trained on."
-)
+def corruptions_key(figures: CorruptionFigures) -> str:
+    """Explain the table of corruptions."""
+    key = (
+        "Accuracy in per cent by severity; its mean, that of the balanced accuracy, what is lost "
+        "against clean pictures, and the calibration error. * never trained on."
+    )
+    shares = {
+        (kind, severity): share
+        for kind, row in figures.kinds.items()
+        for severity, share in zip(SEVERITIES, row.classified, strict=True)
+    }
+    (kind, severity), least = min(shares.items(), key=lambda item: item[1])
+    if least == 1:
+        return key
+    return (
+        f"{key} {np.mean(list(shares.values())):.1%} of the corrupted pictures are classified, the "
+        f"others count as wrong; fewest of {kind.replace('_', ' ')} {severity}: {least:.1%}."
+    )
 
 
 def corruption_lines(figures: CorruptionFigures) -> list[tuple[str, ...]]:
-    """Return the table of ``CORRUPTIONS_KEY``: a header, a line a kind, and the means."""
+    """Return the table of corruptions: a header, a line a kind, and the means."""
     severities = tuple(map(str, SEVERITIES))
     lines = [("kind", *severities, "mean", "balanced", "loss", "ECE")]
     for kind, row in figures.kinds.items():

@@ -229,17 +229,18 @@ def coverage_png(
     axes = figure.add_subplot()
     share = np.arange(1, len(accuracy) + 1) / len(accuracy)
     axes.plot(100 * share, 100 * accuracy, color="#7aa6d6")
-    for point in coverage.points:
-        place = 100 * point.coverage, 100 * point.accuracy
-        axes.plot(*place, "o", color="0.15", markersize=4)
-        text = f"{point.accuracy:.1%}\nconfidence {point.confidence:.2f} and up"
-        axes.annotate(
-            text, place, (-6, -3), textcoords="offset points", ha="right", va="top", fontsize=7.5
-        )
+    for number, point in enumerate(coverage.points):
+        axes.plot(
+            100 * point.coverage, 100 * point.accuracy, "o", color=f"C{number}", label=(
+                f"{point.coverage:.0%} answered: {point.accuracy:.1%}, "
+                f"confidence {point.confidence:.2f} and up"
+            ),
+        )  # fmt: skip
     low = max(0.0, 100 * float(accuracy[len(accuracy) // 20 :].min()) - 8)
     axes.set(xlabel="samples answered, %", ylabel="accuracy of the answers, %", ylim=(low, 104))
     axes.set_xlim(0, 103)
     axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="lower left")
     axes.set_title(f"{title}: the surest answers alone\n{_measured_on(figures)}", fontsize=10)
     _save(figure, path)
 

@@ -11,6 +11,7 @@ from edge.contract.decision import Decision
 from host_training.corruptions import HELD_OUT, KINDS, SEVERITIES, corrupted
 from host_training.data.samples import Samples
 from host_training.evaluation import Question, evaluate_in_full
+from host_training.evaluation_tables import corruptions_key
 from host_training.metrics import expected_calibration_error
 from host_training.origin import Origin
 from host_training.robustness import corruption_figures
@@ -94,6 +95,8 @@ def test_what_is_not_classified_is_wrong(striped: Samples) -> None:
         assert kind.accuracy == kind.classified == (0.5, 0.5, 0.5, 0.5, 0.0)
         assert kind.ece == (0, 0, 0, 0, None)
     assert figures.all.drop == pytest.approx(0.6)
+    told = "40.0% of the corrupted pictures are classified, the others count as wrong; fewest of"
+    assert f"{told} defocus 5: 0.0%." in corruptions_key(figures)
 
 
 def test_in_an_evaluation(striped: Samples) -> None:

@@ -4,10 +4,12 @@ A file is known by its first line, which holds its session and number. So the fi
 written at the last visit is found again under the name that it has got meanwhile, and continued.
 """
 
+import glob
 import gzip
 import hashlib
 import os
 import shutil
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +19,11 @@ import msgspec
 
 from edge.contract.logfiles import (
     FILE_NAME,
+    LONGEST_LINE,
     PART_SUFFIX,
     closed_files,
     closed_name,
+    log_files,
     parse_closed,
 )
 
@@ -78,19 +82,52 @@ class LogCopy:
         """Bring what is here in line with what the device has; return what was set aside.
 
         Nothing is deleted: what the device has no more keeps its place, or, where the device has
-        begun a new log and would need the same names, gets a folder beside.
+        begun a new log and would need the same names, gets a folder beside. A log that comes back,
+        as after a start without its disk, goes on in the copy that was set aside.
 
         Raises:
             OSError: the disk failed.
         """
         self._folder.mkdir(_DIRECTORY_MODE, parents=True, exist_ok=True)
-        theirs = {file.number: _stem(file.name) for file in remote if file.number}
-        ours = {file.number: _stem(file.path.name) for file in closed_files(self._folder)}
+        aside = self._set_aside(remote)
+        if not log_files(self._folder) and self._take_back(remote):
+            aside += self._set_aside(remote)
+        return [path for path in aside if path.exists()]
+
+    def _take_back(self, remote: Sequence[RemoteFile]) -> bool:
+        """Let an earlier copy of the device's log take the place of an empty folder."""
+        for earlier in sorted(self._folder.parent.glob(f"{glob.escape(self._folder.name)}~*")):
+            if LogCopy(earlier).is_of(remote):
+                self._clear(())
+                self._folder.rmdir()
+                earlier.rename(self._folder)
+                return True
+        return False
+
+    def is_of(self, remote: Sequence[RemoteFile]) -> bool:
+        """Tell whether this is a copy of a log, by a file that both have and none that differs."""
+        theirs = {file.number for file in remote}
+        has_both = any(file.number in theirs for file in closed_files(self._folder))
+        has_both = has_both or self._counterpart(remote) is not None
+        return has_both and not self._differs(remote)
+
+    def _differs(self, remote: Sequence[RemoteFile]) -> bool:
+        """Tell whether a closed file here is another one there, or has no successor there."""
+        theirs = {file.number: file for file in remote if file.number}
+        ours = {file.number: file.path for file in closed_files(self._folder)}
+        if max(theirs, default=0) < max(ours, default=0):
+            return True
+        both = sorted(ours.keys() & theirs.keys())
+        if any(_stem(theirs[number].name) != _stem(ours[number].name) for number in both):
+            return True
+        # A board without a clock may close two files in the same second of its false time.
+        return any(_first(ours[number]) != theirs[number].first for number in both[-1:])
+
+    def _set_aside(self, remote: Sequence[RemoteFile]) -> list[Path]:
+        theirs = [file.number for file in remote if file.number]
+        ours = [file.number for file in closed_files(self._folder)]
         aside: list[Path] = []
-        is_other = max(theirs, default=0) < max(ours, default=0) or any(
-            theirs.get(number, stem) != stem for number, stem in ours.items()
-        )
-        if is_other:
+        if self._differs(remote):
             aside.append(_beside(self._folder))
             self._folder.rename(aside[0])
             self._folder.mkdir(_DIRECTORY_MODE)
@@ -199,11 +236,14 @@ def _size(path: Path) -> int:
 
 
 def _first(path: Path) -> str | None:
-    """Return the hash of a plain file's first line; None without a whole one."""
+    """Return the hash of a file's first line; None without a whole one."""
     if not path.exists():
         return None
-    with path.open("rb") as file:
-        line = file.readline()
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            line = file.readline(LONGEST_LINE)
+    except (EOFError, gzip.BadGzipFile, zlib.error):  # as the device says of a damaged one
+        return None
     return hashlib.sha256(line).hexdigest() if line.endswith(b"\n") else None
 
 

@@ -226,6 +226,84 @@ def test_a_log_that_began_anew_hides_nothing(tmp_path, closed):
     assert numbers(tmp_path / "out" / "box") == numbers(log.directory)
 
 
+def _life(log: Log, closed: int) -> Log:
+    for _ in range(closed):
+        log.write(10).close()
+    return log.compress().write(10)
+
+
+@pytest.mark.parametrize(("closed", "closed_away"), [(3, 0), (0, 0), (3, 2), (0, 2), (1, 4)])
+def test_a_log_that_comes_back_goes_on_in_its_copy(tmp_path, closed, closed_away):
+    """Its disk was away for a boot, and a new log began at 0: every record is here once."""
+    log, away = Log(tmp_path / "log"), Log(tmp_path / "away", begin=5000)
+    out = tmp_path / "out"
+    take(_life(log, closed), out)
+    assert "what was here is in box~1" in take(_life(away, closed_away), out).detail
+    log.write(5)
+    device = Here()
+    outcome = take(log, out, device)
+    assert ROOM - device.room < 15 * 120 + 3000  # what is here does not travel again
+    assert "box~" in outcome.detail
+    everything = sorted(numbers(*(path for path in out.iterdir())))
+    assert everything == sorted([*numbers(log.directory), *numbers(away.directory)])
+    assert numbers(out / "box") == numbers(log.directory)
+    assert len(list(out.iterdir())) == 2
+
+
+class Cut(BaseException):
+    """The end of a process in the middle of its work."""
+
+
+class Scissors:
+    """Ends a process at its n-th change of the disk; all later ones, as in cleaning up, fail."""
+
+    NAMES = ("rename", "replace", "unlink", "mkdir", "rmdir", "ftruncate", "fsync")
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left = ROOM
+        for name in self.NAMES:
+            monkeypatch.setattr(os, name, self._guarded(getattr(os, name)))
+
+    def _guarded(self, change):
+        def guarded(*arguments, **options):
+            self.left -= 1
+            if self.left < 0:
+                raise Cut
+            return change(*arguments, **options)
+
+        return guarded
+
+
+def test_a_collect_that_is_cut_at_any_step_is_made_up_for(tmp_path, monkeypatch):
+    """After each possible cut the next collect has every record once, and whole lines only."""
+    scissors = Scissors(monkeypatch)
+    number, was_cut = 0, True
+    while was_cut:
+        root = tmp_path / str(number)
+        log, away, out = Log(root / "log"), Log(root / "away", begin=5000), root / "out"
+        was_cut = False
+        _life(log, 2)
+        for turn, source in enumerate((log, log, away, log)):
+            if turn == 1:
+                log.write(7).close().compress().write(3)
+            elif turn == 2:
+                _life(away, 1)
+            scissors.left = number
+            try:
+                take(source, out)
+            except Cut:
+                was_cut = True
+            scissors.left = ROOM
+            here = numbers(*out.iterdir()) if out.exists() else []
+            assert len(here) == len(set(here))
+            take(source, out)
+            wanted = {*numbers(log.directory), *(numbers(away.directory) if turn > 1 else [])}
+            here = numbers(*out.iterdir())
+            assert sorted(here) == sorted(wanted), (number, turn)
+        number += 1
+    assert number > 10
+
+
 def test_a_file_that_was_removed_before_it_was_whole_here_keeps_its_place(tmp_path):
     """Retention on the device takes nothing from the copy, and order stays."""
     log = Log(tmp_path / "log").write(10)

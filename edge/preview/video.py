@@ -39,7 +39,9 @@ class VideoFile:
     """
 
     def __init__(self, path: Path, fps: float | None = None) -> None:
-        _check(path, fps)
+        check_video_path(path)
+        if fps is not None and not (math.isfinite(fps) and fps > 0):
+            raise ConfigError(f"{path}: the frame rate must be positive, got {fps}")
         self.path = path
         self.description = ""
         self._fps = fps
@@ -109,7 +111,12 @@ class VideoFile:
         return 1 / self._fps if self._fps else self._step_s or _STILL_S
 
 
-def _check(path: Path, fps: float | None) -> None:
+def check_video_path(path: Path) -> None:
+    """Make sure that a film can be written there.
+
+    Raises:
+        ConfigError: another suffix, a directory, or no such folder.
+    """
     if path.suffix.lower() not in SUFFIXES:
         expected = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
         raise ConfigError(f"{path}: expected a video file name ending in {expected}")
@@ -117,8 +124,6 @@ def _check(path: Path, fps: float | None) -> None:
         raise ConfigError(f"{path}: is a directory; name a file in it")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no directory {path.parent}")
-    if fps is not None and not (math.isfinite(fps) and fps > 0):
-        raise ConfigError(f"{path}: the frame rate must be positive, got {fps}")
 
 
 def _frames_in(name: str) -> int:

@@ -23,7 +23,7 @@ class Window:
 
     def __init__(self, title: str) -> None:
         # Asked first: without a screen, Qt ends the whole process instead of reporting it.
-        _require_screen()
+        require_screen()
         self._title = title
         try:
             cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
@@ -60,7 +60,12 @@ def has_windows() -> bool:
     return False
 
 
-def _require_screen() -> None:
+def require_screen() -> None:
+    """Make sure that a window can be shown.
+
+    Raises:
+        ConfigError: this OpenCV has no windows, or there is no screen.
+    """
     if not has_windows():
         raise ConfigError(
             f"--display: the headless OpenCV that is installed has no windows; {_REMEDY}"

@@ -25,6 +25,7 @@ def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
     Raises:
         EdgeEmoError: a part can not be opened, or the camera or a model failed on the way.
     """
+    _check_outputs(request)
     notifier = Notifier.from_environment()
     parts = open_parts(request.settings(), stack, is_managed=notifier.is_managed)
     return run_parts([parts], request, stack, notifier)
@@ -107,6 +108,22 @@ def reporter_for(parts: Parts) -> Reporter:
             first_seq=parts.log.next_seq if parts.log else 0,
         )
     )
+
+
+def _check_outputs(request: RunRequest) -> None:
+    """Refuse an output that cannot be written, before anything is opened or logged."""
+    if request.snapshot:
+        from edge.preview.snapshot import Snapshot
+
+        Snapshot(request.snapshot)
+    if request.save_video:
+        from edge.preview.video import check_video_path
+
+        check_video_path(request.save_video)
+    if request.display:
+        from edge.preview.window import require_screen
+
+        require_screen()
 
 
 def _open_outputs(

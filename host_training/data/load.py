@@ -170,9 +170,11 @@ def _form(rows: FolderRows) -> str:
     if rows.subjects is not None:
         words.append("CK+ file names with subjects")
     if rows.ignored:
-        words.append(f"{rows.ignored} other files beside the pictures ignored")
+        files = "file" if rows.ignored == 1 else "files"
+        words.append(f"{rows.ignored} other {files} beside the pictures ignored")
     if rows.skipped:
-        words.append(f"{rows.skipped} damaged or too large pictures skipped")
+        pictures = "picture" if rows.skipped == 1 else "pictures"
+        words.append(f"{rows.skipped} damaged or too large {pictures} skipped")
     return ", ".join(words)
 
 

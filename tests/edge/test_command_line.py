@@ -16,6 +16,7 @@ from edge.cli import main
 from edge.cli_app import app
 from edge.config import Config, load_config
 from edge.errors import ConfigError
+from edge.extras import EXTRAS
 from edge.first_load import PACKAGED, bundle_path
 from edge.logs.export import Format, format_of
 
@@ -226,6 +227,21 @@ def test_a_source_that_can_not_be_opened_leaves_no_log(
     assert not (tmp_path / "logs").exists()
 
 
+@pytest.mark.parametrize(
+    "output",
+    ["--save-video a.gif", "--save-video no/a.mp4", "--snapshot a.txt", "--snapshot no/a.png"],
+)
+def test_an_output_that_can_not_be_written_leaves_no_log(
+    tmp_path: Path, output: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run shall write is looked at before the source is opened and the log made."""
+    monkeypatch.chdir(tmp_path)
+    code, _, err = said(capsys, "run", "--source", "demo", "--log-dir", "logs", *output.split())
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "logs").exists()
+
+
 def test_all_commands_are_registered_once() -> None:
     """Nothing is offered twice, and nothing that this installation has is hidden."""
     names = [command.name or command.callback.__name__ for command in app.registered_commands]
@@ -252,6 +268,12 @@ def run_without(missing: tuple[str, ...], *words: str) -> subprocess.CompletedPr
 
 
 OURS = ("host_training", "converters", "deploy")
+
+
+def test_extras_are_those_of_the_project() -> None:
+    """What a message tells to install can be installed."""
+    project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
+    assert set(EXTRAS) <= set(project["optional-dependencies"])
 
 
 def test_a_device_lists_what_it_can_do() -> None:

@@ -54,7 +54,7 @@ def test_pictures_of_a_class_are_told_by_their_content(tmp_path: Path) -> None:
     samples = load_samples(tmp_path)
     assert samples.counts() == {"happiness": 5, "sadness": 5}
     assert samples.images.min(axis=(1, 2)).tolist() == [200] * 5 + [60] * 5
-    assert "1 other files beside the pictures ignored" in samples.form
+    assert "1 other file beside the pictures ignored" in samples.form
 
 
 @pytest.mark.parametrize("orientation", [1, 6])

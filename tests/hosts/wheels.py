@@ -1,10 +1,10 @@
 """Install edgeemo from wheels, as users do, and run every command of each installation.
 
-Used as ``python tests/hosts/wheels.py BUILD_FOLDER``. A wheelhouse is made once, from the checkout
-and the package index; then each installation is made from it alone (``--no-index``), in a fresh
-environment, and its commands run in an empty folder: the device's wheel, the plain wheel, and the
-plain wheel with each extra by itself. A command ends well, or says in one line which extra it
-needs.
+Used as ``python tests/hosts/wheels.py BUILD_FOLDER [INSTALLATION...]``; without names all are made:
+``device``, ``plain`` and every extra but those that ``LEFT_OUT`` explains. A wheelhouse is made
+once, from the checkout and the package index; then each installation is made from it alone
+(``--no-index``), in a fresh environment, and its commands run in an empty folder. A command ends
+well, or says in one line which extra it needs.
 """
 
 import os
@@ -17,6 +17,7 @@ import tomllib
 from pathlib import Path
 
 TOP = Path(__file__).parents[2]
+CONSTRAINTS = "constraints.txt"
 STEP_S = 900
 """Downloading everything, or installing TensorFlow on a slow disk."""
 
@@ -26,6 +27,7 @@ import cv2, numpy as np
 shutil.copytree(sys.argv[1], "runs/a")
 with zipfile.ZipFile("runs/a/model.keras", "w") as archive:
     archive.writestr("metadata.json", "{}")
+    archive.writestr("config.json", "{}")
 random = np.random.default_rng(0)
 for label in ("happy", "sad"):
     pathlib.Path("faces", label).mkdir(parents=True)
@@ -74,16 +76,20 @@ MAY_FAIL = {"doctor", "logs collect"} | {name for name in COMMANDS if name.start
 """Without a camera, and on a device that nobody can reach, these end with one line of their own."""
 
 
-def main(build: Path) -> None:
+def main(build: Path, only: list[str]) -> None:
     started_s = time.monotonic()
-    extras = tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))["project"]
-    wanted = [name for name in extras["optional-dependencies"] if name not in LEFT_OUT]
-    house = make_wheelhouse(build / "wheelhouse", wanted)
+    project = tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = [name for name in project["optional-dependencies"] if name not in LEFT_OUT]
+    house = make_wheelhouse(build / "wheelhouse", extras)
+    installations = only or ["device", "plain", *extras]
     failures = []
-    for extra in ("plain", *wanted, "device"):
+    for extra in installations:
         failures += try_installation(build / "wheel-tests" / extra, house, extra)
-    print(f"{len(failures)} failures in {time.monotonic() - started_s:.0f} s")
     print(*failures, sep="\n")
+    print(
+        f"{len(installations)} installations, {len(failures)} failures, "
+        f"{time.monotonic() - started_s:.0f} s"
+    )
     sys.exit(bool(failures))
 
 
@@ -101,9 +107,14 @@ def make_wheelhouse(house: Path, extras: list[str]) -> Path:
         old.unlink()
     call([*PIP, "wheel", "--quiet", "--no-deps", "--wheel-dir", house, TOP], TOP)
     (wheel,) = house.glob("edgeemo-*.whl")
-    needs = [f"{wheel}[{','.join(extras)}]", "-c", TOP / "constraints.txt"]
+    made_from, wanted = house / "made-from.txt", " ".join(extras)
+    wanted += "".join((TOP / name).read_text("utf-8") for name in ("pyproject.toml", CONSTRAINTS))
+    if made_from.is_file() and made_from.read_text("utf-8") == wanted:
+        return house
+    needs = [f"{wheel}[{','.join(extras)}]", "-c", TOP / CONSTRAINTS]
     call([*PIP, "download", "--quiet", "--only-binary=:all:", "--find-links", house, "--dest",
           house, *needs], TOP)  # fmt: skip
+    made_from.write_text(wanted, "utf-8")
     return house
 
 
@@ -133,6 +144,8 @@ def try_installation(folder: Path, house: Path, extra: str) -> list[str]:
 def device_wheel(house: Path) -> Path:
     """Have the plain wheel, as it is installed, make the wheel that a device gets."""
     folder = house.parent / "wheel-tests"
+    for old in folder.glob("edgeemo-*.whl"):
+        old.unlink()
     python = folder / "maker" / "bin" / "python"
     call([sys.executable, "-m", "venv", "--without-pip", python.parents[1]], folder)
     wheel = next(house.glob("edgeemo-*.whl"))
@@ -191,4 +204,4 @@ def call(command: list[object], folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve())
+    main(Path(sys.argv[1]).resolve(), sys.argv[2:])

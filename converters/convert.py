@@ -120,7 +120,12 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
 
 def _check_rows(request: ConvertRequest, trained: TrainedModel) -> None:
     """Find rows that do not fit before the long work starts."""
-    for rows in (request.evaluation, request.calibration):
+    if request.corrupted is not None and "mesh" in trained.kinds:
+        raise ConversionError(
+            "the model takes mesh features, and only pictures can be corrupted: fit its "
+            "temperature on clean samples, --temperature-on clean"
+        )
+    for rows in (request.evaluation, request.calibration, request.corrupted):
         if rows is None:
             continue
         rows.labels_for(trained.run.labels)

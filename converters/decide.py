@@ -123,7 +123,7 @@ def _temperature(
     if extra is not None:
         shown.append(tflite_probabilities(model, extra.images, extra.mesh))
         right.append(extra.labels_for(run.labels))
-        source += f", and {len(extra):,} corrupted ones"
+        source += ", and each corrupted once"
     adjusted = decision.adjusted(np.concatenate(shown))
     return round(fit_temperature(adjusted, np.concatenate(right)), 4), source
 

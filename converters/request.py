@@ -43,7 +43,8 @@ class ConvertRequest:
             ``converters.decide``.
         prior: of the decision; needed for any tau but 0.
         temperature: of the decision; fitted when None.
-        corrupted: further samples to fit it on, beside those of ``evaluation``.
+        corrupted: the pictures of ``evaluation``, each made worse, to fit it on as well; for models
+            that take nothing but crops.
         gate: the cost past which no bundle is written.
         recipe: of ai-edge-quantizer, by name or ``.json`` file, for the mixed form; full int8 when
             None.

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
+import msgspec
 import typer
 
 from edge.cli_options import (
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from converters.rows import LabelledImages
     from edge.contract.metadata import Crops, Form
 
+TemperatureOn = Literal["clean", "robust"]
 _OPTIONS: Final = {"mixed": "--recipe or --keep-float"}
 """How a form is asked for whose option has another name."""
 
@@ -102,6 +104,14 @@ def convert(
             "costs no more accuracy than --max-drop. Rare emotions are named more often."
         ),
     ] = "0",
+    temperature_on: Annotated[
+        TemperatureOn | None,
+        typer.Option(
+            help="Fit the temperature on clean samples, or robust: on each clean and corrupted "
+            "once, so that bad pictures are not answered too surely. robust by default, clean for "
+            "a model that takes meshes."
+        ),
+    ] = None,
     debug_layers: Annotated[
         bool, typer.Option("--debug-layers", help="Rank layers by what int8 costs; write nothing.")
     ] = False,
@@ -127,6 +137,7 @@ def convert(
 
     screen = console()
     learnt, chosen_tau = _crops(model), _tau(tau)
+    robust = temperature_on or ("clean" if _takes_mesh(model) else "robust")
     shown = "raw" if learnt == "both" else learnt
     samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=shown)
     evaluation, calibration = _rows(samples, split, learnt)
@@ -151,6 +162,7 @@ def convert(
         force=force,
         tau=chosen_tau,
         prior=_prior(samples),
+        corrupted=_corrupted(evaluation) if robust == "robust" else None,
     )
     _show_layers(request, screen) if debug_layers else _write(request, screen)
 
@@ -222,6 +234,25 @@ def _tau(text: str) -> "float | Literal['auto']":
     if not 0 <= tau <= MOST_TAU:
         raise ConfigError(f"--tau {text}: expected a number from 0 to {MOST_TAU:g}, or auto")
     return tau
+
+
+def _takes_mesh(model: Path) -> bool:
+    """Tell whether a run's record says that its network takes meshes; a foreign model has none."""
+    from converters.model_file import RUN_FILE, RunInfo
+
+    file = (model if model.is_dir() else model.resolve().parent) / RUN_FILE
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=RunInfo).mesh_norm is not None
+    except (OSError, msgspec.MsgspecError):  # which the conversion itself will speak of
+        return False
+
+
+def _corrupted(rows: "LabelledImages") -> "LabelledImages":
+    from dataclasses import replace
+
+    from host_training.corruptions import one_each
+
+    return replace(rows, images=one_each(rows.images))
 
 
 def _prior(samples: Any) -> "Prior":

@@ -198,6 +198,22 @@ HELD_OUT: Final = ("motion", "jpeg")
 """Never trained on: how a model fares on what it was not prepared for."""
 
 
+def one_each(images: NDArray[np.uint8], seed: int = 0) -> NDArray[np.uint8]:
+    """Return each picture corrupted once, uint8 ``(n, h, w)``.
+
+    The kinds but those of ``HELD_OUT``, at all severities, are dealt out evenly and in an order
+    that follows from ``seed`` alone.
+    """
+    kinds = [kind for kind in KINDS if kind not in HELD_OUT]
+    pairs = [(kind, severity) for kind in kinds for severity in SEVERITIES]
+    dealt = np.random.default_rng(seed).permutation(len(images)) % len(pairs)
+    worse = [
+        corrupted(image, *pairs[number], seed=seed)
+        for image, number in zip(images, dealt, strict=True)
+    ]
+    return np.stack(worse)
+
+
 def _disc(radius: float) -> NDArray[np.float32]:
     """Return a kernel that spreads a point over a disc, its edge as finely as a pixel allows."""
     reach = int(np.ceil(radius))

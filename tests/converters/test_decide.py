@@ -1,7 +1,9 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -17,6 +19,7 @@ from converters.request import ConvertRequest, Prior
 from converters.rows import LabelledImages
 from converters.strip_softmax import strip_softmax
 from converters.tflite import to_tflite
+from edge.cli import main
 from edge.cli_app import app
 from edge.contract.bundle import MODEL_CARD, PARITY, open_bundle
 from edge.contract.decision import Decision, leading, softmax
@@ -169,7 +172,17 @@ def test_corrupted_samples_temper_the_answers(request_tau, hard_rows, evaluation
     convert(replace(request_tau, evaluation=evaluation_rows, tau=0.0, corrupted=hard_rows))
     robust = open_bundle(request_tau.out).metadata.decision
     assert robust.temperature > clean.temperature
-    assert robust.temperature_from.endswith("gratings PublicTest, and 400 corrupted ones")
+    assert robust.temperature_from.endswith("gratings PublicTest, and each corrupted once")
+
+
+def test_a_model_that_takes_meshes_is_tempered_on_clean_samples(
+    request_tau, mesh_run_of, mesh_evaluation_rows, mesh_training_rows
+):
+    """A corrupted picture beside the mesh of the clean one is nothing that a device sees."""
+    rows = mesh_evaluation_rows
+    given = replace(request_tau, evaluation=rows, calibration=mesh_training_rows, corrupted=rows)
+    with pytest.raises(ConversionError, match=r"takes mesh features, .* --temperature-on clean"):
+        convert(replace(given, model=mesh_run_of("pixels+mesh")))
 
 
 @pytest.mark.parametrize(
@@ -278,3 +291,59 @@ def test_tau_on_the_command_line_is_checked(tmp_path):
         result = CliRunner().invoke(app, line)
         assert isinstance(result.exception, ConfigError)
         assert f"--tau {text}: expected a number from 0 to 2, or auto" in str(result.exception)
+
+
+@pytest.fixture
+def folders(training_rows: LabelledImages, hard_rows: LabelledImages, tmp_path: Path) -> Path:
+    """The gratings as class folders below split folders, contempt and disgust rarer in training."""
+    for split, rows in (("train", training_rows), ("test", hard_rows)):
+        for number, (image, label) in enumerate(zip(rows.images, rows.labels, strict=True)):
+            name = EMOTIONS[label]
+            if split == "test" or name not in ("contempt", "disgust") or number % 80 < 8:
+                folder = tmp_path / "data" / split / name
+                folder.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(folder / f"{number:04d}.png"), image)
+    return tmp_path / "data"
+
+
+def test_on_the_command_line_the_record_and_evaluate_agree(
+    run_directory, folders, tmp_path, capsys
+):
+    """`convert --tau auto`, then `evaluate`: the same digits; prior, tau and samples are told."""
+    out, figures = tmp_path / "bundle", tmp_path / "figures.json"
+    options = ["--data", folders, "--split", "Test"]
+    command("convert", run_directory, *options, "--out", out, "--tau", "auto", "--max-drop", 3)
+    metadata = open_bundle(out).metadata
+    decision = metadata.decision
+    assert decision.tau > 0
+    assert sum(decision.prior) == pytest.approx(1, abs=1e-5)
+    assert decision.prior[EMOTIONS.index("contempt")] == pytest.approx(10 / 620, abs=1e-6)
+    assert decision.prior_from.endswith("Training, 620 samples")
+    assert decision.temperature_from.endswith("Test, and each corrupted once")
+    assert f"all figures at tau {decision.tau:g}" in capsys.readouterr().out
+    command("evaluate", out, *options, "--json", figures)
+    measured = json.loads(figures.read_text())
+    assert measured["tau"] == decision.tau
+    assert measured["accuracy"] == pytest.approx(metadata.metrics.accuracy, abs=1e-12)
+    assert measured["balanced_accuracy"] == pytest.approx(
+        metadata.metrics.balanced_accuracy, abs=1e-12
+    )
+    report = decode_report((out / PARITY).read_bytes(), PARITY)
+    assert measured["ece"] == pytest.approx(report.comparison.tflite.ece, abs=1e-9)
+    capsys.readouterr()
+    command("inspect", out)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"tau {decision.tau:g}" in shown
+    assert "output logits, int8" in shown
+    options += ["--out", out, "--temperature-on", "clean", "--max-drop", 3]
+    command("convert", run_directory, *options)
+    clean = open_bundle(out).metadata.decision
+    assert clean.tau == 0
+    assert clean.prior == decision.prior
+    assert clean.temperature < decision.temperature
+
+
+def command(*words: object) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    assert not ended.value.code

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import host_training
-from host_training.corruptions import HELD_OUT, KINDS, SEVERITIES, corrupted
+from host_training.corruptions import HELD_OUT, KINDS, SEVERITIES, corrupted, one_each
 
 RANDOM = ("motion", "noise", "low_light", "occlusion")
 
@@ -142,3 +142,22 @@ def test_training_does_not_know_the_benchmark() -> None:
         tree = ast.parse((Path(host_training.__path__[0]) / f"{name}.py").read_text())
         modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         assert "host_training.corruptions" not in modules, name
+
+
+def test_each_picture_is_corrupted_once_by_every_kind_alike() -> None:
+    """The same pictures for the same seed; each kind but the held-out ones at each severity."""
+    images = np.stack([drawing(48, seed) for seed in range(60)])
+    worse = one_each(images)
+    np.testing.assert_array_equal(worse, one_each(images))
+    assert (worse != one_each(images, seed=1)).any()
+    dealt = []
+    for image, result in zip(images, worse, strict=True):
+        assert (result != image).any()
+        dealt += [
+            (kind, severity)
+            for kind, severity in itertools.product(KINDS, SEVERITIES)
+            if (corrupted(image, kind, severity) == result).all()
+        ]
+    expected = set(itertools.product(set(KINDS) - set(HELD_OUT), SEVERITIES))
+    assert len(dealt) == 2 * len(expected) == len(images)
+    assert set(dealt) == expected

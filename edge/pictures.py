@@ -17,12 +17,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import PictureError
+from edge.errors import ConfigError, PictureError
 from edge.native_stderr import silenced
 
 MEGAPIXELS_VARIABLE: Final = "EDGEEMO_MAX_MEGAPIXELS"
 """The environment variable that allows larger pictures."""
 MAX_MEGAPIXELS: Final = 64.0
+_MOST_EVER: Final = 1024
+"""OpenCV decodes no more."""
 MAX_SIDE: Final = 32_766
 """OpenCV 4 warps no longer side."""
 
@@ -127,6 +129,7 @@ def open_picture(path: Path) -> Picture:
     Raises:
         PictureError: no picture, of a form that is not read, damaged, cut off or too large; the
             message names file and reason.
+        ConfigError: the environment variable for larger pictures holds no number.
     """
     try:
         if not path.is_file():
@@ -164,15 +167,19 @@ def _form(data: bytes) -> str | None:
 
 def _read(path: Path, most: int) -> bytes:
     with path.open("rb") as file:
-        return file.read(most)
+        # Never asked for more than there is: Python reserves what it is asked for.
+        return file.read(min(most, os.fstat(file.fileno()).st_size))
 
 
 def _most_pixels() -> float:
+    text = os.environ.get(MEGAPIXELS_VARIABLE, "") or f"{MAX_MEGAPIXELS}"
     try:
-        most = float(os.environ.get(MEGAPIXELS_VARIABLE, ""))
+        most = float(text)
     except ValueError:
-        most = MAX_MEGAPIXELS
-    return (most if most > 0 else MAX_MEGAPIXELS) * 1e6
+        most = 0.0
+    if not 0 < most <= _MOST_EVER:
+        raise ConfigError(f"{MEGAPIXELS_VARIABLE}={text}: expected a number from 0 to {_MOST_EVER}")
+    return most * 1e6
 
 
 def _check(path: Path, header: Header | None) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge.errors import CameraError, PictureError
+from edge.errors import CameraError, ConfigError, PictureError
 from edge.pictures import MEGAPIXELS_VARIABLE, form_of, is_film, open_picture, read_header
 from edge.records import Frame
 from edge.sources.replay import ReplaySource
@@ -288,6 +288,10 @@ def test_the_bound_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         open_picture(tmp_path / "a.png")
     monkeypatch.setenv(MEGAPIXELS_VARIABLE, "0.001")
     assert open_picture(tmp_path / "a.png").image.shape == SCENE.shape
+    for wrong in ("many", "-1", "inf", "nan", "0"):
+        monkeypatch.setenv(MEGAPIXELS_VARIABLE, wrong)
+        with pytest.raises(ConfigError, match=f"{MEGAPIXELS_VARIABLE}={wrong}: expected a number"):
+            open_picture(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"moving gif"}))

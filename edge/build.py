@@ -14,6 +14,7 @@ from edge.assets import FACE_LANDMARKER, asset_path
 from edge.config import Config, LogConfig, MesherConfig, MesherKind, ModelConfig, SourceConfig
 from edge.contract.bundle import Bundle, open_bundle
 from edge.contract.decision import Decision
+from edge.contract.names import escaped
 from edge.errors import ConfigError, InferenceError
 from edge.first_load import PACKAGED, bundle_path
 from edge.interpreter import runtime_name
@@ -185,10 +186,10 @@ def _open_source(config: SourceConfig, *, is_managed: bool) -> FrameSource:
 
 
 def _shown(spec: str) -> str:
-    """Return a source's name as the log may hold it: without a stream's password."""
+    """Return a source's name as the log may hold it: as text, without a stream's password."""
     if source_kind(spec) != "stream":
-        return spec
-    from edge.sources.opencv import without_secrets
+        return escaped(spec)
+    from edge.sources.addresses import without_secrets
 
     return without_secrets(spec)
 

@@ -1,6 +1,7 @@
 """The command ``edgeemo``: run the plain `run` line at once, anything else by way of Typer."""
 
 import gc
+import io
 import logging
 import os
 import sys
@@ -20,6 +21,8 @@ _LONGEST_MESSAGE: Final = 10_000
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; errors of ours become one line and their exit code."""
     quieten_libraries()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         _dispatch(words)

@@ -4,14 +4,23 @@ import logging
 import os
 import sys
 
+from edge.contract.text import one_line
+
 
 def set_up_logging(*, debug: bool) -> None:
     """Send diagnostics to stderr, with their origin where somebody looks for a bug."""
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.INFO,
-        format="%(levelname)s %(name)s: %(message)s" if debug else "%(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    form = "%(levelname)s %(name)s: %(message)s" if debug else "%(message)s"
+    handler.setFormatter(_OneLine(form))
+    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler])
+
+
+class _OneLine(logging.Formatter):
+    """A message a line: a file's name may hold line breaks, or what a terminal obeys."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
 
 
 def is_debugging() -> bool:

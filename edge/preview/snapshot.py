@@ -1,5 +1,6 @@
 """One picture of a run: the frame that shows best what was seen."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -49,7 +50,7 @@ class Snapshot:
             return
         _, encoded = cv2.imencode(self.path.suffix, self._picture)
         self._picture = None
-        partial = self.path.with_name(f".{self.path.name}.part")
+        partial = self.path.with_name(f".edgeemo-{os.getpid()}.part")
         try:
             partial.write_bytes(encoded.tobytes())
             partial.replace(self.path)

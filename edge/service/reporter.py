@@ -14,6 +14,7 @@ from edge.config import Detail
 from edge.contract import logrecord
 from edge.contract.logrecord import LogRecord, Quality
 from edge.contract.mesh_features import BLENDSHAPES
+from edge.contract.names import escaped, readable
 from edge.logs.held import Stay
 from edge.records import EndedTrack, Face, FaceResult, Frame, FrameResult, HeadPose
 from edge.service.clock import utc_text
@@ -108,7 +109,7 @@ class Reporter:
 
     def camera_lost(self, moment: datetime, t_s: float, reason: str) -> LogRecord:
         """Return the record of a source that failed."""
-        return logrecord.CameraLost(**self._header(moment, t_s), reason=reason)
+        return logrecord.CameraLost(**self._header(moment, t_s), reason=readable(reason))
 
     def camera_restored(self, frame: Frame, outage_s: float) -> LogRecord:
         """Return the record of a source that gives frames again, dated by the first of them."""
@@ -125,7 +126,11 @@ class Reporter:
         """Return the ``service_stopped`` record, which counts itself."""
         header = self._header(moment, t_s)
         return logrecord.ServiceStopped(
-            **header, reason=reason, frames=self.frames, tracks=self.tracks, records=self.records
+            **header,
+            reason=readable(reason),
+            frames=self.frames,
+            tracks=self.tracks,
+            records=self.records,
         )
 
     def _face(self, result: FrameResult, face: FaceResult) -> Iterator[LogRecord]:
@@ -152,7 +157,7 @@ class Reporter:
             track=face.track.track_id,
             box=_box(face),
             frame=frame.index,
-            file=frame.name,
+            file=escaped(frame.name) if frame.name is not None else None,
         )
 
     def _emotion(self, result: FrameResult, face: FaceResult) -> LogRecord:
@@ -170,7 +175,7 @@ class Reporter:
             head_pose=_pose(pose) if pose else None,
             frame=frame.index,
             latency_ms=round(result.latency_ms, 2),
-            file=frame.name,
+            file=escaped(frame.name) if frame.name is not None else None,
             quality=face.quality,
             **_details(face.track.face, self._config.details),
         )

@@ -1,5 +1,6 @@
 """What every use of OpenCV's video input and output needs: silence, and BGR pictures."""
 
+import math
 import os
 from typing import Any, Final
 
@@ -7,6 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.native_stderr import silenced
+from edge.pictures import read_header
+
+_MOST_PIXELS: Final = 64_000_000
 _AV_LOG_QUIET: Final = "-8"
 _LOG_LEVEL_SILENT: Final = 0
 
@@ -24,6 +29,19 @@ def quieten() -> None:
         if set_level is None:
             set_level = cv2.utils.logging.setLogLevel  # type: ignore[attr-defined,unused-ignore]
         set_level(_LOG_LEVEL_SILENT)
+
+
+def decoded(data: bytes) -> NDArray[np.uint8] | None:
+    """Return the picture in a film's JPEG, upright; None for none, or a damaged or a huge one."""
+    header = read_header(data)
+    if header is None or not header.is_whole or math.prod(header.size_hw) > _MOST_PIXELS:
+        return None
+    try:
+        with silenced():  # libjpeg prints its own complaints
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        return None if image is None else to_bgr(image)
+    except (cv2.error, ValueError):
+        return None
 
 
 def to_bgr(image: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.uint8]:

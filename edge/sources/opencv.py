@@ -1,14 +1,13 @@
-"""Webcams, streams and video files through OpenCV (V4L2 and FFmpeg)."""
+"""Webcams and streams through OpenCV (V4L2 and FFmpeg)."""
 
 import logging
 import math
 import os
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 import cv2
 import msgspec
@@ -17,99 +16,22 @@ from numpy.typing import NDArray
 
 from edge.errors import CameraError
 from edge.records import Frame
+from edge.sources.addresses import without_secrets
 from edge.sources.native import quieten, to_bgr
+from edge.sources.recording import plausible_fps
 from edge.sources.v4l2 import holders
 
 _log = logging.getLogger(__name__)
 
 _STREAM_TIMEOUT_MS: Final = 10_000
 _VIDEO4LINUX_MAJOR: Final = 81
-_FALLBACK_FPS: Final = 25.0
-_COMPLETE: Final = 0.9
-"""A file that gives a smaller share of the frames its header announces is called truncated."""
-
-
-class OpenCvFile:
-    """A video file, as fast as it is read, with the file's own timestamps.
-
-    ``Frame.t_s`` is the file's presentation time; where that does not rise (damaged or missing
-    timestamps), the nominal frame time after the frame before. ``captured_at`` is the file's
-    modification time plus ``t_s``: no clock is read, so the same file gives the same frames.
-
-    Raises:
-        CameraError: no such file, not a video, or not one frame of it can be decoded.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        if not path.is_file():
-            raise CameraError(f"{path}: no such file; expected a video, for instance .mp4 or .avi")
-        try:
-            self._recorded_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            path.open("rb").close()
-        except OSError as error:
-            raise CameraError(f"{path}: can not be read ({error.strerror})") from error
-        self._capture = _open(str(path), cv2.CAP_FFMPEG)
-        self._announced = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.fps: float = _plausible_fps(self._capture.get(cv2.CAP_PROP_FPS)) or _FALLBACK_FPS
-        self._index = 0
-        self._t_s = -math.inf
-        self._pending = self._decode()
-        if self._pending is None:
-            self.close()
-            raise CameraError(
-                f"{path}: not one frame can be decoded ({path.stat().st_size} bytes); "
-                "expected a whole video file (a recording that was cut off has no index: "
-                "record again, or repair it with ffmpeg)"
-            )
-
-    @property
-    def dropped(self) -> int:
-        """Frames that could not be decoded."""
-        return 0
-
-    def read(self) -> Frame | None:
-        """Return the next frame, or None at the end; a file that breaks off is logged."""
-        frame, self._pending = self._pending, None
-        return frame or self._decode()
-
-    def close(self) -> None:
-        """Release the file."""
-        self._pending = None
-        self._capture.release()
-
-    def _decode(self) -> Frame | None:
-        image = _read(self._capture)
-        if image is None:
-            self._report_end()
-            return None
-        position_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        first = self._index == 0
-        if first or not position_s > self._t_s:
-            position_s = max(position_s, 0.0) if first else self._t_s + 1 / self.fps
-        self._t_s = position_s
-        frame = Frame(
-            image, self._index, position_s, self._recorded_at + timedelta(seconds=position_s)
-        )
-        self._index += 1
-        return frame
-
-    def _report_end(self) -> None:
-        if 0 < self._index < self._announced * _COMPLETE:
-            _log.warning(
-                "%s: ends after %d frames, its header announces %d: the file is cut off or damaged",
-                self._path,
-                self._index,
-                int(self._announced),
-            )
-        self._announced = 0  # said once
 
 
 class _Live:
     """What camera and stream share: frames stamped on arrival, and an error when they stop."""
 
     def __init__(self, name: str, capture: cv2.VideoCapture) -> None:
-        self.fps = _plausible_fps(capture.get(cv2.CAP_PROP_FPS))
+        self.fps = plausible_fps(capture.get(cv2.CAP_PROP_FPS))
         self._name = name
         self._capture = capture
         self._index = 0
@@ -205,12 +127,6 @@ class OpenCvStream(_Live):
         super().__init__(name, capture)
 
 
-def without_secrets(url: str) -> str:
-    """Return a stream's address without user, password and query, fit for logs and messages."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
 def _open(target: str, backend: int, params: Sequence[int] = ()) -> cv2.VideoCapture:
     quieten()
     try:
@@ -234,10 +150,6 @@ def _read(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
         return to_bgr(image)
     except ValueError as error:
         raise CameraError(f"a picture that is none: {error}") from error
-
-
-def _plausible_fps(fps: float) -> float | None:
-    return fps if math.isfinite(fps) and 0 < fps <= 1000 else None
 
 
 def _check_device(path: Path) -> None:

@@ -6,6 +6,7 @@ the others.
 
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
 
@@ -120,9 +121,18 @@ def _open_recording(kind: Kind, spec: str, options: SourceOptions) -> FrameSourc
         from edge.sources.replay import ReplaySource
 
         return ReplaySource(_path(spec), options.image_fps)
-    from edge.sources.opencv import OpenCvFile
+    return _open_film(_path(spec))
 
-    return OpenCvFile(_path(spec))
+
+def _open_film(path: Path) -> FrameSource:
+    """Open a film with the best decoder that there is."""
+    if has_av():
+        from edge.sources.av_film import AvFilm
+
+        return AvFilm(path)
+    from edge.sources.opencv_film import OpenCvFilm
+
+    return OpenCvFilm(path)
 
 
 def _open_live(kind: Kind, spec: str, options: SourceOptions) -> FrameSource:
@@ -159,13 +169,32 @@ def _opener(kind: Kind, spec: str, options: SourceOptions) -> Callable[[], Frame
 
         return lambda: PiCamera(options.size_hw, options.fps)
     if kind == "stream":
-        from edge.sources.opencv import OpenCvStream
-
-        return lambda: OpenCvStream(spec)
+        return lambda: _open_stream(spec)
     from edge.sources.cards import FollowedCamera
 
     node = Path(f"/dev/video{spec}") if spec.isdecimal() else _path(spec)
     return FollowedCamera(node, lambda at: _open_node(at, options))
+
+
+def _open_stream(url: str) -> FrameSource:
+    """Open a network stream with the best decoder that there is."""
+    if url.lower().startswith("http"):
+        from edge.sources.web import open_web
+
+        if (web := open_web(url)) is not None:
+            return web
+    if has_av():
+        from edge.sources.av_film import AvStream
+
+        return AvStream(url)
+    from edge.sources.opencv import OpenCvStream
+
+    return OpenCvStream(url)
+
+
+def has_av() -> bool:
+    """Tell whether PyAV is installed: the extra ``edgeemo[video]``."""
+    return find_spec("av") is not None
 
 
 def _open_node(node: Path, options: SourceOptions) -> FrameSource:

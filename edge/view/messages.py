@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.names import readable
 from edge.errors import InferenceError
 from edge.preview.topology import CONTOURS, LINES
 from edge.records import FaceResult, FrameResult
@@ -102,7 +103,7 @@ def waiting(outage: Outage, now_s: float, health: Health) -> bytes:
 
 def ended(reason: str) -> bytes:
     """Return the last event of a run."""
-    return _event("ended", {"reason": reason})
+    return _event("ended", {"reason": readable(reason)})
 
 
 def moment(result: FrameResult) -> Moment:

@@ -12,7 +12,6 @@ from edge.errors import CameraError, ConfigError
 from edge.records import Frame
 from edge.sources.demo import DemoSource
 from edge.sources.latest import LatestFrame
-from edge.sources.opencv import OpenCvFile
 from edge.sources.replay import ReplaySource
 from edge.sources.select import LIVE, SourceOptions, open_source, source_kind
 from edge.testing import FakeSource, make_frame
@@ -230,7 +229,7 @@ def test_open_gives_the_right_source(tmp_path: Path) -> None:
     assert [folder.read().t_s, folder.read().t_s] == [0, 0.25]
     assert isinstance(open_source(str(tmp_path / "a.png")), ReplaySource)
     video = open_source(clip)
-    assert isinstance(video, OpenCvFile)
+    assert type(video).__name__ in {"OpenCvFilm", "AvFilm"}
     video.close()
 
 

@@ -18,8 +18,10 @@ import pytest
 from edge.errors import CameraError
 from edge.records import Frame
 from edge.sources import opencv
+from edge.sources.addresses import without_secrets
 from edge.sources.native import to_bgr
-from edge.sources.opencv import OpenCvCamera, OpenCvFile, OpenCvStream, without_secrets
+from edge.sources.opencv import OpenCvCamera, OpenCvStream
+from edge.sources.opencv_film import OpenCvFilm
 
 FRAMES = 30
 FPS = 25.0
@@ -64,7 +66,7 @@ def server(folder: Path) -> Iterator[str]:
 
 
 def _frames(path: Path) -> list[Frame]:
-    source = OpenCvFile(path)
+    source = OpenCvFilm(path)
     frames = []
     while (frame := source.read()) is not None:
         frames.append(frame)
@@ -177,7 +179,7 @@ def test_unplayable_file_is_one_quiet_error(
     path = tmp_path / "bad.mp4"
     path.write_bytes(content)
     with pytest.raises(CameraError, match=reason) as caught:
-        OpenCvFile(path)
+        OpenCvFilm(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -185,14 +187,14 @@ def test_unplayable_file_is_one_quiet_error(
 def test_absent_file_is_named(tmp_path: Path) -> None:
     """A file that is not there, or a folder, gives CameraError with its name."""
     with pytest.raises(CameraError, match=r"gone\.mp4: no such file"):
-        OpenCvFile(tmp_path / "gone.mp4")
+        OpenCvFilm(tmp_path / "gone.mp4")
     with pytest.raises(CameraError, match="no such file"):
-        OpenCvFile(tmp_path)
+        OpenCvFilm(tmp_path)
 
 
 def test_closed_file_ends(folder: Path) -> None:
     """After close, also a repeated one, a file gives no more frames."""
-    source = OpenCvFile(folder / "clip.mp4")
+    source = OpenCvFilm(folder / "clip.mp4")
     source.close()
     source.close()
     assert source.read() is None
@@ -301,11 +303,11 @@ def test_native_code_is_quiet(folder: Path, tmp_path: Path) -> None:
         import sys
         from pathlib import Path
         from edge.errors import CameraError
-        from edge.sources import opencv, replay
+        from edge.sources import opencv, opencv_film, recording, replay
 
         folder = Path(sys.argv[1])
         attempts = [
-            *(lambda f=f: opencv.OpenCvFile(f) for f in sorted(folder.glob("*.mp4"))),
+            *(lambda f=f: opencv_film.OpenCvFilm(f) for f in sorted(folder.glob("*.mp4"))),
             lambda: replay.ReplaySource(folder),
             lambda: opencv.OpenCvCamera(97),
             lambda: opencv._open("/dev/video97", opencv.cv2.CAP_V4L2),
@@ -318,8 +320,8 @@ def test_native_code_is_quiet(folder: Path, tmp_path: Path) -> None:
                 attempt()
             except CameraError:
                 errors += 1
-        source = opencv.OpenCvFile(folder / "half.avi")
-        opencv._log.disabled = True
+        source = opencv_film.OpenCvFilm(folder / "half.avi")
+        recording._log.disabled = True
         frames = sum(1 for _ in iter(source.read, None))
         print(errors, frames > 0)
     """

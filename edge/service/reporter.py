@@ -14,7 +14,7 @@ from edge.config import Detail
 from edge.contract import logrecord
 from edge.contract.logrecord import LogRecord, Quality
 from edge.contract.mesh_features import BLENDSHAPES
-from edge.contract.names import escaped, readable
+from edge.contract.names import escaped
 from edge.logs.held import Stay
 from edge.records import EndedTrack, Face, FaceResult, Frame, FrameResult, HeadPose
 from edge.service.clock import utc_text
@@ -109,7 +109,7 @@ class Reporter:
 
     def camera_lost(self, moment: datetime, t_s: float, reason: str) -> LogRecord:
         """Return the record of a source that failed."""
-        return logrecord.CameraLost(**self._header(moment, t_s), reason=readable(reason))
+        return logrecord.CameraLost(**self._header(moment, t_s), reason=reason)
 
     def camera_restored(self, frame: Frame, outage_s: float) -> LogRecord:
         """Return the record of a source that gives frames again, dated by the first of them."""
@@ -127,7 +127,7 @@ class Reporter:
         header = self._header(moment, t_s)
         return logrecord.ServiceStopped(
             **header,
-            reason=readable(reason),
+            reason=reason,
             frames=self.frames,
             tracks=self.tracks,
             records=self.records,

@@ -85,8 +85,9 @@ class AvStream:
         CameraError: it can not be opened; the message never holds the address's password.
     """
 
-    def __init__(self, url: str, timeout_s: float = STREAM_TIMEOUT_S) -> None:
+    def __init__(self, url: str) -> None:
         self._name = without_secrets(url)
+        timeout_s = STREAM_TIMEOUT_S
         try:
             self._decoder = AvDecoder(url, stream_options(), timeout_s, is_live=True)
         except NoFilmError as error:

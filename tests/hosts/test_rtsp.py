@@ -1,16 +1,18 @@
-"""A stream from a real RTSP server, which is killed, started again, and put to sleep."""
+"""Streams from a real RTSP server: killed, started again, put to sleep, of two sizes, guarded."""
 
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge.errors import CameraError
 from edge.records import Frame
-from edge.sources import opencv
+from edge.sources import av_film, opencv, select
 from edge.sources.latest import LatestFrame
 from edge.sources.select import SourceOptions, open_source
 
@@ -54,7 +56,7 @@ class Server:
         )
         said = self._process.stdout.readline().split()
         assert said[:1] == ["ready"], "the server did not start"
-        self.port = said[1]
+        self.port, self.guarded = said[1:]
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
@@ -77,6 +79,22 @@ def server() -> Iterator[Server]:
     server = Server()
     yield server
     server.kill()
+
+
+@pytest.fixture(params=["av", "opencv"])
+def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have streams decoded by PyAV, or by OpenCV as where PyAV is not installed."""
+    if request.param == "av":
+        pytest.importorskip("av")
+    monkeypatch.setattr(select, "has_av", lambda: request.param == "av")
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait 2 s instead of 10 for a picture."""
+    monkeypatch.setattr(opencv, "_STREAM_TIMEOUT_MS", 2000)
+    monkeypatch.setattr(av_film, "STREAM_TIMEOUT_S", 2.0)
 
 
 def until_frames(source: LatestFrame, count: int) -> list[Frame]:
@@ -107,7 +125,9 @@ def until_lost(source: LatestFrame) -> str:
             return str(error)
 
 
-def test_a_server_that_is_killed_and_started_again_is_found_again(server: Server) -> None:
+def test_a_server_that_is_killed_and_started_again_is_found_again(
+    server: Server, decoder: str
+) -> None:
     """Three times: frames, SIGKILL, one loss without the password, a new server, frames again."""
     source = open_source(server.url, SourceOptions(reconnect=True))
     last = -1
@@ -126,7 +146,7 @@ def test_a_server_that_is_killed_and_started_again_is_found_again(server: Server
     source.close()
 
 
-def test_a_server_that_is_absent_at_first_is_waited_for(server: Server) -> None:
+def test_a_server_that_is_absent_at_first_is_waited_for(server: Server, decoder: str) -> None:
     """A service that starts before its camera has the camera when it comes."""
     url = server.url
     server.kill()
@@ -137,11 +157,8 @@ def test_a_server_that_is_absent_at_first_is_waited_for(server: Server) -> None:
     source.close()
 
 
-def test_a_server_that_falls_silent_is_a_loss(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_falls_silent_is_a_loss(server: Server, decoder: str) -> None:
     """A connection that stays open but gives nothing ends by a time-out, and is renewed."""
-    monkeypatch.setattr(opencv, "_STREAM_TIMEOUT_MS", 2000)
     source = open_source(server.url, SourceOptions(reconnect=True))
     until_frames(source, 5)
     server.signal(signal.SIGSTOP)
@@ -149,3 +166,36 @@ def test_a_server_that_falls_silent_is_a_loss(
     server.signal(signal.SIGCONT)
     until_frames(source, 5)
     source.close()
+
+
+def test_a_stream_that_changes_its_size_is_followed(server: Server) -> None:
+    """Both sizes come, each with its own picture, and a cut between them: no loss, no mixture."""
+    pytest.importorskip("av")
+    source = open_source(server.url.replace("/live", "/sizes"), SourceOptions(reconnect=True))
+    frames: list[Frame] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while sum(frame.cut for frame in frames) < 3:
+        assert time.monotonic() < deadline, "the size did not change"
+        frames.append(source.read())
+    source.close()
+    assert {frame.size_hw for frame in frames} == {(240, 320), (128, 160)}
+    for earlier, later in pairwise(frames):
+        assert later.cut == (later.size_hw != earlier.size_hw)
+    for frame in frames:
+        # The ball is white, all else black: no row, and no column, is of another picture.
+        white = frame.image.min(axis=2) > 128
+        rows, columns = np.flatnonzero(white.any(axis=1)), np.flatnonzero(white.any(axis=0))
+        assert np.ptp(rows) == len(rows) - 1
+        assert np.ptp(columns) == len(columns) - 1
+
+
+def test_a_guarded_stream_needs_its_password(server: Server, decoder: str) -> None:
+    """With the password it plays; with another one line says so, without either."""
+    url = f"rtsp://ann:{{}}@127.0.0.1:{server.guarded}/live"
+    source = open_source(url.format("hunter2"))
+    assert until_frames(source, 3)[0].size_hw == (240, 320)
+    source.close()
+    with pytest.raises(CameraError, match=r"no video stream.*user and password") as caught:
+        open_source(url.format("s3cret"))
+    assert "s3cret" not in str(caught.value)
+    assert "ann" not in str(caught.value)

@@ -61,7 +61,15 @@ def summary_table(summaries: Summaries, by: By, most: int) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in _HEADINGS[by]:
         table.add_column(heading, no_wrap=True)
-    for heading in ("records", "lost", "tracks", "face time", "sure", "frames/s", "ms 50/95 %"):
+    for heading in (
+        "records",
+        "lost",
+        "tracks",
+        "face time",
+        "confidence",
+        "frames/s",
+        "ms 50/95 %",
+    ):
         if heading not in _NOT_TOLD[by]:
             table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("emotions")

@@ -7,20 +7,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.labels import EMOTIONS
+from edge.palette import DARK
 from edge.preview.canvas import Canvas, Color
 from edge.preview.topology import CONTOURS, LINES
 from edge.records import EmotionState, FaceResult, FrameResult
 
-PALETTE: Final[dict[str, Color]] = {
-    "neutral": (205, 200, 190),
-    "happiness": (70, 200, 250),
-    "surprise": (80, 140, 255),
-    "sadness": (235, 160, 80),
-    "anger": (85, 85, 240),
-    "disgust": (110, 190, 110),
-    "fear": (220, 120, 190),
-    "contempt": (190, 185, 75),
-}
+
+def _bgr(color: str) -> Color:
+    red, green, blue = bytes.fromhex(color.removeprefix("#"))
+    return blue, green, red
+
+
+PALETTE: Final[dict[str, Color]] = {label: _bgr(DARK[label]) for label in EMOTIONS}
 """A colour (BGR) for each emotion; every other label is grey."""
 
 _OTHER: Final[Color] = (170, 170, 170)

@@ -1,5 +1,6 @@
 """What the report shows, asked of DuckDB. Sizes are bounded, however long the logs are."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -32,8 +33,8 @@ SERIES: Final = {
     "latency": ("ms", "median(latency_ms)", "emotion"),
     "temperature": ("°C", "max(temperature_c)", "health"),
     "memory": ("MB", "max(rss_mb)", "health"),
-    "dropped frames": ("", "sum(more_frames)", "health"),
-    "lost records": ("", "sum(more_records)", "health"),
+    "dropped frames": ("/min", "60 * sum(more_frames) / nullif(sum(elapsed_s), 0)", "health"),
+    "lost records": ("/min", "60 * sum(more_records) / nullif(sum(elapsed_s), 0)", "health"),
 }
 """By title: unit, what is drawn of each stretch of time, and of which kind of record."""
 
@@ -53,7 +54,7 @@ class Figures(msgspec.Struct, frozen=True):
     Attributes:
         total, devices: summaries; ``devices`` has one for each.
         tracks: the newest tracks by name, newest first.
-        confidence: counts of emotion records in bins over [0, 1].
+        confidence: counts of records whose label is an emotion, in bins over [0, 1].
         health: series by title, those without values left out.
         events: the newest ones, newest first.
     """
@@ -112,7 +113,7 @@ def _tracks(logs: Logs) -> dict[str, list[Segment]]:
     tracks: defaultdict[str, list[Segment]] = defaultdict(list)
     for device, session, track, label, start_s, end_s in rows:
         run = f" ({str(session)[:4]})" if runs else ""
-        name = f"{f'{device} ' if several else ''}#{track}{run}"
+        name = f"#{track}{run}{f' {device}' if several else ''}"
         tracks[name].append(Segment(start_s, end_s, str(label)))
     return dict(tracks)
 
@@ -148,7 +149,8 @@ def _series(logs: Logs, value: str, kind: str) -> list[tuple[str, float, float]]
         WITH chosen AS (
             SELECT *, epoch(time) AS s,
                 dropped_frames - lag(dropped_frames, 1, 0) OVER w AS more_frames,
-                dropped_records - lag(dropped_records, 1, 0) OVER w AS more_records
+                dropped_records - lag(dropped_records, 1, 0) OVER w AS more_records,
+                coalesce(monotonic_s - lag(monotonic_s) OVER w, frames / fps) AS elapsed_s
             FROM report.held WHERE kind = {text_literal(kind)} AND time IS NOT NULL
             WINDOW w AS (PARTITION BY device, session ORDER BY seq)
         ), span AS (
@@ -157,7 +159,7 @@ def _series(logs: Logs, value: str, kind: str) -> list[tuple[str, float, float]]
         SELECT device, avg(s), {value} FROM chosen, span
         GROUP BY device, floor((s - low) / width) HAVING {value} IS NOT NULL ORDER BY 1, 2
     """)
-    return [(device, time_s, number) for device, time_s, number in rows]
+    return [row for row in rows if math.isfinite(row[2])]
 
 
 def _events(logs: Logs) -> list[Event]:

@@ -15,9 +15,11 @@ from edge.logs.report.markup import Content, Markup, joined, tag
 from edge.logs.report.style import STYLE
 from edge.logs.source import Logs
 from edge.logs.summary import Summary
-from edge.logs.summary_table import duration, figure, latency, percent, shares
+from edge.logs.summary_table import duration, figure, latency, percent, remarks, shares
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
+_LONG: Final = frozenset({"device", "emotions", "detail"})
+"""Columns of text that may be broken anywhere."""
 _LABELS: Final = (*EMOTIONS, "uncertain")
 
 
@@ -83,20 +85,18 @@ def _numbers(figures: Figures) -> Markup:
         groups += figures.devices.groups
     rows = [_row(group) for group in groups]
     headings = (
-        "", "from", "to", "records", "lost", "tracks", "face time", "sure", "frames/s",
+        "device", "from", "to", "records", "lost", "tracks", "face time", "confidence", "frames/s",
         "ms 50/95 %", "emotions",
     )  # fmt: skip
-    note = ""
-    if figures.total.unreadable:
-        note = f"{figures.total.unreadable:,} lines are no records of edgeemo."
-    return tag("section", tag("h2", "In numbers"), _table(headings, rows), tag("p", note))
+    notes = [tag("p", f"{remark}.") for remark in remarks(figures.total, len(groups))]
+    return tag("section", tag("h2", "In numbers"), _table(headings, rows), *notes)
 
 
 def _row(group: Summary) -> Sequence[str]:
     return (
         group.key[0],
-        "" if group.first is None else f"{group.first:%Y-%m-%d %H:%M:%S}",
-        "" if group.last is None else f"{group.last:%Y-%m-%d %H:%M:%S}",
+        "" if group.first is None else f"{group.first:%Y-%m-%d\n%H:%M:%S}",
+        "" if group.last is None else f"{group.last:%Y-%m-%d\n%H:%M:%S}",
         f"{group.records:,}",
         f"{group.lost:,}",
         f"{group.tracks:,}",
@@ -137,7 +137,7 @@ def _timeline(figures: Figures) -> Markup:
 
 def _confidence(figures: Figures) -> Markup:
     if not any(figures.confidence):
-        return _empty("Confidence", "No emotion record.")
+        return _empty("Confidence", "No record of an emotion.")
     picture = plots.histogram(figures.confidence, "Emotion records by confidence")
     return tag("section", tag("h2", "Confidence"), picture)
 
@@ -168,7 +168,7 @@ def _events(figures: Figures) -> Markup:
         )
         for event in figures.events
     ]
-    table = _table(("time", "device", "event", ""), rows)
+    table = _table(("time", "device", "event", "detail"), rows)
     return tag("section", tag("h2", "Starts, ends and cameras"), table)
 
 
@@ -197,5 +197,12 @@ def _empty(title: str, text: str) -> Markup:
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[Content]]) -> Markup:
     head = tag("tr", *(tag("th", heading, scope="col") for heading in headings))
-    body = (tag("tr", *(tag("td", cell) for cell in row)) for row in rows)
-    return tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="wide")
+    # A narrow page shows no headings, but the name of each cell.
+    body = (tag("tr", *map(_cell, headings, row)) for row in rows)
+    return tag("table", tag("thead", head), tag("tbody", *body))
+
+
+def _cell(heading: str, content: Content) -> Markup:
+    if heading in _LONG:
+        return tag("td", content, data_name=heading, class_="long")
+    return tag("td", content, data_name=heading)

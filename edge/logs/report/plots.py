@@ -1,23 +1,27 @@
-"""The report's pictures, as SVG. Each has a name for a screen reader; colours come from the page.
+"""The report's pictures: shapes in SVG, which stretch with the page, and text in HTML beside them.
 
-Drawn by hand: a bar, a line and a time axis need no plotting library, which would weigh 30 MB, and
-pictures made so are text that follows the reader's light or dark theme and stays sharp.
+Text is no part of the SVG, so it keeps its size on a telephone. Each picture has a name for a
+screen reader; colours come from the page. Drawn by hand: a bar, a line and a time axis need no
+plotting library, which would weigh 30 MB.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from edge.contract.labels import EMOTIONS
-from edge.logs.report.markup import Content, Markup, joined, tag
+from edge.logs.report.markup import Content, Markup, tag
 from edge.logs.report.scales import Scale, marks, time_marks
 
-_WIDTH: Final = 860
-_LEFT: Final = 150
-_RIGHT: Final = 12
-_ROW: Final = 20
+_WIDTH: Final = 1000.0
+"""Of a picture in its own units; the page gives it another one."""
+_LINE: Final = 20
+"""Pixels of a line of text, as in the style sheet, and of a row whose name has one line."""
 _PLOT_HEIGHT: Final = 150
+_NAME_LINE: Final = 22
+"""Characters of a name that surely fit into a line."""
+_MOST_LINES: Final = 3
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -38,47 +42,47 @@ class Line(msgspec.Struct, frozen=True):
 
 def share_bars(rows: Mapping[str, Sequence[tuple[str, float, str]]], title: str) -> Markup:
     """Draw one bar a row: labels with their shares and with what these are shares of."""
-    scale = Scale(0, 1, _LEFT, _WIDTH - _RIGHT)
+    scale, row_height = Scale(0, 1, 0, _WIDTH), _row_height(rows)
     parts: list[Markup] = []
-    for number, (name, bar) in enumerate(rows.items()):
-        done, top = 0.0, number * _ROW
-        parts.append(_row_name(name, top))
+    for number, bar in enumerate(rows.values()):
+        done, top = 0.0, number * row_height
         for label, share, amount in bar:
             x, end = scale.at(done), scale.at(done + share)
             told = f"{label}: {share:.1%}, {amount}"
-            parts.append(_box(x, top + 3, end - x, _ROW - 6, label, told))
+            parts.append(_box(x, top + 3, end - x, row_height - 6, label, told))
             done += share
-    return _picture(title, len(rows) * _ROW, parts)
+    return _picture(title, len(rows) * row_height, parts, _names(rows, row_height))
 
 
 def timeline(rows: Mapping[str, Sequence[Segment]], title: str) -> Markup:
     """Draw one row a track: its emotions over time."""
     segments = [segment for row in rows.values() for segment in row]
     low, high = min(s.start_s for s in segments), max(s.end_s for s in segments)
-    scale, height = Scale(low, high, _LEFT, _WIDTH - _RIGHT), len(rows) * _ROW
-    parts = [_time_axis(scale, height)]
-    for number, (name, row) in enumerate(rows.items()):
-        top = number * _ROW
-        parts.append(_row_name(name, top))
+    scale, row_height = Scale(low, high, 0, _WIDTH), _row_height(rows)
+    height = len(rows) * row_height
+    times = [(scale.at(at), name) for at, name in time_marks(low, high)]
+    parts = _uprights(times, height)
+    for number, row in enumerate(rows.values()):
+        top = number * row_height
         for segment in row:
             x, length_s = scale.at(segment.start_s), segment.end_s - segment.start_s
-            width = max(1.0, scale.at(segment.end_s) - x)
+            width = max(2.0, scale.at(segment.end_s) - x)
             told = f"{segment.label}, {length_s:,.1f} s"
-            parts.append(_box(x, top + 3, width, _ROW - 6, segment.label, told))
-    return _picture(title, height + _ROW, parts)
+            parts.append(_box(x, top + 3, width, row_height - 6, segment.label, told))
+    return _picture(title, height, parts, _names(rows, row_height), times)
 
 
 def histogram(counts: Sequence[int], title: str) -> Markup:
     """Draw counts over [0, 1], in bins of equal width."""
     high = max(*counts, 1)
-    x, y = Scale(0, 1, _LEFT, _WIDTH - _RIGHT), Scale(0, high, _PLOT_HEIGHT, 8)
-    parts = [_value_axis(y, high, "")]
+    x, y = Scale(0, 1, 0, _WIDTH), Scale(0, high, _PLOT_HEIGHT, 8)
+    shares = [(x.at(n / 5), f"{n / 5:.0%}") for n in range(6)]
+    parts = [*_levels(y, high), *_uprights(shares, _PLOT_HEIGHT)]
     for number, count in enumerate(counts):
         left, right = x.at(number / len(counts)), x.at((number + 1) / len(counts))
         told = f"{number / len(counts):.0%} to {(number + 1) / len(counts):.0%}: {count:,}"
-        parts.append(_box(left, y.at(count), right - left - 1, y.start - y.at(count), "", told))
-    parts += [_mark(x.at(n / 5), _PLOT_HEIGHT, f"{n / 5:.0%}") for n in range(6)]
-    return _picture(title, _PLOT_HEIGHT + _ROW, parts)
+        parts.append(_box(left, y.at(count), right - left - 2, y.start - y.at(count), "", told))
+    return _picture(title, _PLOT_HEIGHT, parts, _values(y, high, ""), shares)
 
 
 def lines(series: Sequence[Line], title: str, unit: str) -> Markup:
@@ -86,17 +90,18 @@ def lines(series: Sequence[Line], title: str, unit: str) -> Markup:
     points = [point for line in series for point in line.points]
     times = [time for time, _ in points]
     high = max((value for _, value in points if value > 0), default=1.0)
-    x = Scale(min(times), max(times), _LEFT, _WIDTH - _RIGHT)
+    x = Scale(min(times), max(times), 0, _WIDTH)
     y = Scale(0, high * 1.05, _PLOT_HEIGHT, 8)
-    parts = [_value_axis(y, high, unit), _time_axis(x, _PLOT_HEIGHT)]
+    moments = [(x.at(at), name) for at, name in time_marks(x.low, x.high)]
+    parts = [*_levels(y, high), *_uprights(moments, _PLOT_HEIGHT)]
     for line in series:
         color = f"s{line.number % 8}"
         places = [(x.at(time), y.at(value)) for time, value in line.points]
-        if len(places) == 1:
-            parts.append(tag("circle", cx=places[0][0], cy=places[0][1], r=3, class_=color))
+        if len(places) == 1:  # a line needs two
+            places.append((places[0][0] + 5, places[0][1]))
         told = " ".join(f"{a:.1f},{b:.1f}" for a, b in places)
         parts.append(tag("polyline", tag("title", line.name), points=told, class_=f"line {color}"))
-    return _picture(title, _PLOT_HEIGHT + _ROW, parts)
+    return _picture(title, _PLOT_HEIGHT, parts, _values(y, high, unit), moments)
 
 
 def legend(names: Sequence[str], colors: Sequence[str]) -> Markup:
@@ -113,11 +118,21 @@ def label_class(label: str) -> str:
     return f"e-{label}" if label in (*EMOTIONS, "uncertain") else "e-other"
 
 
-def _picture(title: str, height: float, parts: Sequence[Content]) -> Markup:
-    return tag(
-        "svg", tag("title", title), *parts, viewBox=f"0 0 {_WIDTH} {height + 4:.0f}", role="img",
-        aria_label=title,
+def _picture(
+    title: str,
+    height: int,
+    parts: Sequence[Content],
+    names: Markup,
+    places: Sequence[tuple[float, str]] = (),
+) -> Markup:
+    """Put a picture together: names at its left, and what is written under its uprights."""
+    shapes = tag(
+        "svg", tag("title", title), *parts, viewBox=f"0 0 {_WIDTH:.0f} {height}", role="img",
+        aria_label=title, preserveAspectRatio="none", style=f"height: {height}px",
     )  # fmt: skip
+    written = [tag("span", name, style=f"--at: {place / _WIDTH:.1%}") for place, name in places]
+    axis = tag("div", *written, class_="axis") if written else ""
+    return tag("div", names, tag("div", shapes, axis), class_="plot")
 
 
 def _box(x: float, y: float, width: float, height: float, label: str, told: str) -> Markup:
@@ -126,33 +141,35 @@ def _box(x: float, y: float, width: float, height: float, label: str, told: str)
     return tag("rect", title, x=x, y=y, width=max(0.0, width), height=height, class_=color)
 
 
-def _row_name(name: str, top: float) -> Markup:
-    shown = name if len(name) <= 20 else f"{name[:19]}…"
-    text = joined(tag("title", name), shown)
-    return tag("text", text, x=_LEFT - 8, y=top + 14, text_anchor="end")
+def _row_height(names: Iterable[str]) -> int:
+    """Return the pixels of a row, so that the longest name has room for its lines."""
+    longest = max(map(len, names), default=0)
+    return _LINE * min(_MOST_LINES, -(-longest // _NAME_LINE) or 1)
 
 
-def _mark(x: float, height: float, name: str) -> Markup:
-    line = tag("line", x1=x, x2=x, y1=0, y2=height, class_="grid")
-    return joined(line, tag("text", name, x=x, y=height + 15, text_anchor="middle"))
-
-
-def _time_axis(scale: Scale, height: float) -> Markup:
-    # A mark at the very edge would be cut off.
-    return joined(
-        *(
-            _mark(scale.at(at), height, name)
-            for at, name in time_marks(scale.low, scale.high)
-            if scale.at(at) < _WIDTH - 30
-        )
+def _names(names: Iterable[str], row_height: int) -> Markup:
+    """Return a row's name for each, which a pointer that rests on it shows whole."""
+    most = _NAME_LINE * _MOST_LINES
+    rows = (
+        tag("span", name if len(name) <= most else f"{name[: most - 1]}…", title=name)
+        for name in names
     )
+    return tag("div", *rows, class_="names", style=f"--row: {row_height}px")
 
 
-def _value_axis(scale: Scale, high: float, unit: str) -> Markup:
-    parts: list[Markup] = []
-    for value in marks(high):
-        y = scale.at(value)
-        line = tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="grid")
-        name = f"{value:g} {unit}".strip()
-        parts += [line, tag("text", name, x=_LEFT - 8, y=y + 4, text_anchor="end")]
-    return joined(*parts)
+def _values(scale: Scale, high: float, unit: str) -> Markup:
+    """Return what is written at the levels; the longest one, unseen, keeps the room."""
+    told = [(scale.at(value), f"{value:g} {unit}".strip()) for value in marks(high)]
+    longest = max((name for _, name in told), key=len)
+    spans = [tag("span", name, style=f"top: {y:.0f}px") for y, name in told]
+    room = tag("i", longest, aria_hidden="true")
+    return tag("div", room, *spans, class_="values")
+
+
+def _levels(scale: Scale, high: float) -> list[Markup]:
+    levels = [scale.at(value) for value in marks(high)]
+    return [tag("line", x1=0, x2=_WIDTH, y1=y, y2=y, class_="grid") for y in levels]
+
+
+def _uprights(places: Iterable[tuple[float, str]], height: float) -> list[Markup]:
+    return [tag("line", x1=x, x2=x, y1=0, y2=height, class_="grid") for x, _ in places]

@@ -421,3 +421,30 @@ def test_the_commands_from_pictures_to_a_bundle(faces, mesh_run_of, tmp_path):
     assert bundle.metadata.mesh_input is not None
     assert bundle.metadata.calibration_data is not None
     assert bundle.metadata.calibration_data.rows == 8
+
+
+def test_evaluate_by_the_device_pipeline(bundle_of, faces, tmp_path, capsys):
+    """The pipeline gives the meshes that such a model takes, also of corrupted pictures."""
+    from edge.cli import main
+
+    def run(*arguments: object) -> int:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        return int(ended.value.code or 0)
+
+    prepared, figures = tmp_path / "prepared", tmp_path / "figures.json"
+    bundle = bundle_of("pixels+mesh")
+    command = ("evaluate", bundle, "--data", faces, "--json", figures)
+    assert run("data", "prepare", faces, "--out", prepared) == 0
+    assert run(*command, "--prepared", prepared, "--crops", "aligned") == 0
+    by_crops = json.loads(figures.read_text())
+    assert run(*command, "--pipeline", "--corruptions", "--limit", 8, "--workers", 1) == 0
+    through = json.loads(figures.read_text())
+    assert through["pipeline"]["classified"] == 8
+    assert through["pipeline"]["raw"] is None
+    assert through["confusion"] == by_crops["confusion"]
+    assert through["ece"] == by_crops["ece"]
+    assert len(through["corruptions"]["kinds"]["noise"]["accuracy"]) == 5
+    capsys.readouterr()
+    assert run(*command, "--corruptions") == 2
+    assert "takes mesh features" in capsys.readouterr().err

@@ -27,6 +27,7 @@ from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError
 from edge.golden import check_golden
 from edge.interpreter import TfliteModel
+from host_training.architectures import ARCHITECTURES, build
 from host_training.data.samples import Samples
 from host_training.evaluate import adjusted
 from host_training.evaluation import Question, evaluate_in_full
@@ -248,6 +249,14 @@ def test_a_foreign_models_softmax_is_found_however_it_was_written(keras, last):
     else:
         outputs = layers.Softmax()(layers.Dense(8)(x))
     content, kind = strip_softmax(to_tflite(keras.Model(inputs, outputs), "float32"))
+    assert kind == "logits"
+    assert read_graph(content).operations[-1].name == "FULLY_CONNECTED"
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_every_architecture_gives_logits(name):
+    """The registry's networks end in one dense layer when they are converted."""
+    content, kind = strip_softmax(to_tflite(build(name, 8, inference=True), "float32"))
     assert kind == "logits"
     assert read_graph(content).operations[-1].name == "FULLY_CONNECTED"
 

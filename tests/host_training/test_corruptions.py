@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import host_training
+from host_training import corruptions
 from host_training.corruptions import HELD_OUT, KINDS, SEVERITIES, corrupted, one_each
 
 RANDOM = ("motion", "noise", "low_light", "occlusion")
@@ -161,3 +162,21 @@ def test_each_picture_is_corrupted_once_by_every_kind_alike() -> None:
     expected = set(itertools.product(set(KINDS) - set(HELD_OUT), SEVERITIES))
     assert len(dealt) == 2 * len(expected) == len(images)
     assert set(dealt) == expected
+
+
+def test_the_levels_are_documented() -> None:
+    """docs/evaluation.md gives the levels of severity 1, 3 and 5 that the code has."""
+    text = Path("docs/evaluation.md").read_text("utf-8")
+    for name in (
+        "DEFOCUS",
+        "MOTION",
+        "NOISE",
+        "OVEREXPOSURE",
+        "JPEG",
+        "LOW_RESOLUTION",
+        "OCCLUSION",
+    ):
+        levels = getattr(corruptions, name)
+        assert "| " + " | ".join(f"{levels[i]:g}" for i in (0, 2, 4)) + " |" in text, name
+    light = [corruptions.LOW_LIGHT[i] for i in (0, 2, 4)]
+    assert "| " + " | ".join(f"{share:.2g}, {noise:g}" for share, noise in light) + " |" in text

@@ -25,7 +25,7 @@ from converters.golden import golden_vectors, kernel_difference
 from converters.layers import layer_operations, operations_of
 from converters.measure import measure
 from converters.model_card import model_card
-from converters.model_file import TrainedModel, load_model, no_mesh
+from converters.model_file import UNKNOWN, TrainedModel, load_model, no_mesh
 from converters.parity import ParityReport, tflite_probabilities
 from converters.parity_plot import parity_png
 from converters.quantizer import FULL_INT8, Quantizer, keeping, read_recipe
@@ -59,6 +59,8 @@ from edge.emotion_model import EmotionModel
 from edge.first_load import ensure_loadable
 from edge.golden import encode_golden
 from edge.interpreter import TfliteModel
+from host_training.metrics import SATURATED, saturated
+from host_training.origin import beside
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +71,10 @@ Progress = Callable[[str], None]
 def convert(request: ConvertRequest, progress: Progress = logger.info) -> ParityReport:
     """Convert a model, measure what that costs, and write the bundle if it is little enough.
 
-    The report's picture goes beside the bundle, as ``<out>.parity.png``: a device needs none. Past
-    the gate no bundle is written, and an older one at ``out`` stays as it is; the report is kept
-    beside it as ``<out>.parity.json``.
+    The report's picture goes beside the bundle, as ``<out>.parity.png``, and the keys of the
+    pictures that the model knows as ``<out>.pictures.npz``: a device needs neither. Past the gate
+    no bundle is written, and an older one at ``out`` stays as it is; the report is kept beside it
+    as ``<out>.parity.json``.
 
     Returns:
         The report that the bundle holds as ``parity.json``.
@@ -85,6 +88,8 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
     progress(f"loading {request.model}")
     trained = load_model(request.model, request.labels)
     _check_rows(request, trained)
+    if trained.run.run_id == UNKNOWN and _is_saturated(request, trained):
+        progress(f"WARNING: {SATURATED}")
     progress(f"converting to {request.form}")
     calibration = _calibration(request)
     content, output_kind = _convert(request, trained, calibration)
@@ -115,6 +120,7 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
         },
     )
     _beside(request.out, PARITY).unlink(missing_ok=True)  # of an earlier attempt
+    _keep_pictures(request, trained)
     return report
 
 
@@ -136,6 +142,23 @@ def _check_rows(request: ConvertRequest, trained: TrainedModel) -> None:
                 f"{rows.dataset.name} has pictures of {list(rows.images.shape[1:])} pixels, the "
                 f"model takes {[trained.size, trained.size]}"
             )
+
+
+def _keep_pictures(request: ConvertRequest, trained: TrainedModel) -> None:
+    """Put what the model knows beside the bundle, for `edgeemo evaluate`; a device needs none."""
+    if trained.known is None:
+        beside(request.out).unlink(missing_ok=True)  # of another model
+    else:
+        _write_whole(beside(request.out), trained.known.encode())
+
+
+def _is_saturated(request: ConvertRequest, trained: TrainedModel) -> bool:
+    """Tell whether a model of one's own is certain of all it says, on a few rows."""
+    few = request.evaluation[
+        np.arange(0, len(request.evaluation), 1 + len(request.evaluation) // 512)
+    ]
+    scores = parity.keras_probabilities(trained.keras, trained.inputs(few))
+    return saturated(scores, few.labels_for(trained.run.labels))
 
 
 def _calibration(request: ConvertRequest) -> LabelledImages | None:

@@ -12,9 +12,10 @@ from converters.parity import ParityReport
 from converters.request import ConvertRequest
 from converters.strip_softmax import strip_softmax
 from converters.tflite import to_tflite
-from edge.contract.decision import Decision
+from edge.contract.decision import Decision, leading
 from edge.emotion_model import EmotionModel
 from edge.interpreter import TfliteModel, runtime_name
+from host_training.known_pictures import UNSEEN, seen_counts
 
 
 def measure(
@@ -40,13 +41,11 @@ def measure(
         InferenceError: the device's runtime can not run the model.
     """
     rows, labels = request.evaluation, trained.run.labels
-    comparison = parity.compare(
-        parity.keras_probabilities(trained.keras, trained.inputs(rows)),
-        probabilities,
-        rows.labels_for(labels),
-        labels,
-        decision,
-    )
+    keras = parity.keras_probabilities(trained.keras, trained.inputs(rows))
+    answers = rows.labels_for(labels)
+    comparison = parity.compare(keras, probabilities, answers, labels, decision)
+    known = trained.known
+    places = None if known is None else known.places(rows.images)
     verdicts = judge(comparison.changes, request.gate)
     reference = content
     if request.form != "float32":
@@ -66,10 +65,29 @@ def measure(
         latency=_latency(request, trained, model, reference),
         comparison=comparison,
         decision=decision,
+        seen=None if places is None else seen_counts(places),
+        unseen=None
+        if places is None
+        else _on_unseen(
+            places, (decision.adjusted(keras), decision.adjusted(probabilities)), answers
+        ),
         gate=request.gate,
         verdicts=verdicts,
         passed=all(verdict.outcome != "refused" for verdict in verdicts),
     )
+
+
+def _on_unseen(
+    places: NDArray[np.int64],
+    models: tuple[NDArray[np.floating], NDArray[np.floating]],
+    answers: NDArray[np.int64],
+) -> tuple[float, float] | None:
+    """Return both models' accuracies on the rows that they did not know; None without any."""
+    unseen = places == UNSEEN
+    if not unseen.any():
+        return None
+    first, second = (float((leading(given[unseen]) == answers[unseen]).mean()) for given in models)
+    return first, second
 
 
 def _latency(

@@ -10,6 +10,7 @@ from converters.decision_view import decision_lines
 from converters.parity import ParityReport
 from converters.parity_view import NOT_APPLICABLE, gate_words
 from edge.contract.metadata import Dataset, Metadata
+from host_training.metrics import wilson_interval
 
 _LIMITS = """\
 ## What it can not do
@@ -154,7 +155,7 @@ def _accuracy(metadata: Metadata, report: ParityReport, validation: Dataset | No
 ## How well it does
 
 All {report.dataset.rows:,} rows of {report.dataset.name}, split {report.dataset.split}, protocol
-`{report.protocol}`. {_caveat(report.dataset, validation)}
+`{report.protocol}`. {_caveat(report, validation)}
 
 | | Keras float | this model |
 |---|---|---|
@@ -181,7 +182,30 @@ def _calibration(report: ParityReport) -> str:
     return f"| calibration error, tempered | {keras:.4f} | {tflite:.4f} |\n"
 
 
-def _caveat(measured: Dataset, validation: Dataset | None) -> str:
+def _caveat(report: ParityReport, validation: Dataset | None) -> str:
+    """Say what the model knew of the samples that it was measured on."""
+    measured, seen = report.dataset, report.seen
+    if seen is None:
+        return _by_name(measured, validation)
+    told = f"Judged by the very pictures, {seen.words}."
+    if seen.training or seen.validation:
+        told += "\nThe figures flatter the model by what it knew."
+    if report.unseen is not None and seen.unseen < measured.rows:
+        keras, tflite = report.unseen
+        told += (
+            f" **On the {seen.unseen:,} that are new to it:** accuracy {keras:.2%}\n(Keras float), "
+            f"{tflite:.2%} (this model, 95 % interval {_interval(tflite, seen.unseen)})."
+        )
+    return told
+
+
+def _interval(share: float, n: int) -> str:
+    low, high = wilson_interval(round(share * n), n)
+    return f"{low:.2%} to {high:.2%}"
+
+
+def _by_name(measured: Dataset, validation: Dataset | None) -> str:
+    """Say what names and fingerprints tell of a run that kept none of its pictures."""
     if validation is None:
         return "If these rows also steered the training, the figures flatter the model."
     if (measured.name, measured.split) == (validation.name, validation.split):
@@ -189,7 +213,10 @@ def _caveat(measured: Dataset, validation: Dataset | None) -> str:
             "The best epoch was chosen on this split, so the\nfigures flatter the model: "
             "they are validation, not a test."
         )
-    return "The training did not see this split."
+    return (
+        "Its run kept no record of pictures, so\nwhether it has seen any of these is not known; "
+        "then the figures flatter it."
+    )
 
 
 def _cost(report: ParityReport) -> str:

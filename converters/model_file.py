@@ -1,6 +1,5 @@
 """Reading the trained model: a ``.keras`` file, the run directory it lies in, or a SavedModel."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,6 +16,8 @@ from edge.contract.align import FER48, TEMPLATES, Template
 from edge.contract.labels import EMOTIONS
 from edge.contract.mesh_features import FEATURE_COUNT, FeatureNorm, standardized
 from edge.contract.metadata import Dataset
+from host_training.keras_file import KERAS, refusal, written_by
+from host_training.known_pictures import PICTURES, KnownPictures, read_known_pictures
 
 MODEL_FILE: Final = "model.keras"
 RUN_FILE: Final = "run.json"
@@ -32,13 +33,6 @@ _NO_NORM: Final = (
     f"takes mesh features, and no {RUN_FILE} with mesh_norm beside it tells how they were "
     "standardised; convert the whole run directory of `edgeemo train`"
 )
-
-_REFUSED: Final = {
-    ".pkl": "a pickle runs any code when it is opened",
-    ".pickle": "a pickle runs any code when it is opened",
-    ".h5": "the old HDF5 form may carry code and has no safe mode",
-    ".hdf5": "the old HDF5 form may carry code and has no safe mode",
-}
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +92,17 @@ class TrainedModel:
         return standardized(rows.mesh, self.run.mesh_norm)
 
     @property
+    def known(self) -> KnownPictures | None:
+        """The pictures of its training, where the run kept them.
+
+        Raises:
+            TrainingError: their file is damaged.
+        """
+        # Resolved: a SavedModel may be given as ".", whose parent is itself.
+        file = self.path.resolve().parent / PICTURES
+        return read_known_pictures(file, self.run.training_data.fingerprint)
+
+    @property
     def parameters(self) -> int:
         """How many weights it has, those not trained included."""
         return int(self.keras.count_params())
@@ -147,7 +152,6 @@ def load_model(path: Path, labels: tuple[str, ...] | None = None) -> TrainedMode
     else:
         file = path / MODEL_FILE if path.is_dir() else path
         _check_file(file)
-        _refuse_code(file)
         info = _run_info(file.parent / RUN_FILE, labels)
         model = _load_keras(file)
     run = info or _bare_info(model.name, labels or ())
@@ -163,26 +167,20 @@ def _load_keras(file: Path) -> Any:
     # Keras gives anything from KeyError to UnicodeDecodeError for a damaged or unsafe file.
     except Exception as error:
         raise ConversionError(
-            f"{file}: Keras can not load it safely ({_first_line(error)}); "
-            "expected layers of Keras only, saved by this version of Keras or an older one"
+            f"{file}: Keras can not load it safely ({_first_line(error)}); it was "
+            f"{written_by(file)}, expected are layers of Keras only, saved by Keras "
+            f"{keras.__version__} or an older 3"
         ) from error
 
 
 def _check_file(file: Path) -> None:
-    if reason := _REFUSED.get(file.suffix.lower()):
-        raise ConversionError(
-            f"{file}: refused, {reason}; save the model with model.save('model.keras')"
-        )
-    if not file.is_file():
+    if file.suffix == KERAS and not file.is_file():
         raise ConversionError(
             f"{file}: no such file; expected a .keras file, a run directory of `edgeemo train` "
             f"with {MODEL_FILE} in it, or the folder of a SavedModel"
         )
-    if file.suffix != ".keras" or not zipfile.is_zipfile(file):
-        raise ConversionError(
-            f"{file}: not a whole .keras file; expected one written by `edgeemo train` or "
-            "model.save('model.keras')"
-        )
+    if reason := refusal(file):
+        raise ConversionError(f"{file}: {reason}")
 
 
 def _run_info(file: Path, labels: tuple[str, ...] | None) -> RunInfo | None:
@@ -207,28 +205,6 @@ def _run_info(file: Path, labels: tuple[str, ...] | None) -> RunInfo | None:
 def _bare_info(name: str, labels: tuple[str, ...]) -> RunInfo:
     nothing = Dataset(name=UNKNOWN, split=UNKNOWN, rows=0, fingerprint=UNKNOWN)
     return RunInfo(run_id=UNKNOWN, architecture=name, labels=labels, training_data=nothing)
-
-
-def _refuse_code(file: Path) -> None:
-    """Look for Lambda layers in the description of the model, before Keras builds anything."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            config = msgspec.json.decode(archive.read("config.json"))
-    except (KeyError, OSError, zipfile.BadZipFile, msgspec.MsgspecError) as error:
-        raise ConversionError(
-            f"{file}: not a .keras file ({_first_line(error)}); expected one written by "
-            "`edgeemo train` or model.save('model.keras')"
-        ) from error
-    if _holds_lambda(config):
-        raise ConversionError(
-            f"{file}: refused, it holds a Lambda layer, which is Python code; use layers of Keras"
-        )
-
-
-def _holds_lambda(config: Any) -> bool:
-    if isinstance(config, dict):
-        return config.get("class_name") == "Lambda" or any(map(_holds_lambda, config.values()))
-    return isinstance(config, list) and any(map(_holds_lambda, config))
 
 
 def _check_tensors(model: Any, run: RunInfo, file: Path) -> None:

@@ -27,6 +27,7 @@ from edge.contract.decision import Decision, leading, temper
 from edge.contract.errors import BundleError
 from edge.contract.metadata import Dataset, Form
 from edge.emotion_model import EmotionModel
+from host_training.known_pictures import Seen
 from host_training.mcnemar import mcnemar_exact
 
 _BATCH: Final = 256
@@ -123,6 +124,9 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
         kernels: what another runtime's kernels change; None for float forms and in older reports.
         decision: what makes scores of both models' answers: every figure is of it. None in older
             reports, whose answers are those at tau 0.
+        seen: how many of the rows the model knew, by the very picture; None where its run kept no
+            pictures. Not sample by sample, which `edgeemo evaluate` gives, for a bundle is small.
+        unseen: accuracy on the unseen ones alone, of the float and of the converted model.
         gate: what was asked for.
         verdicts: on each limit of the gate; empty in older reports, which knew nothing of chance.
         passed: whether the gate was met: no limit was passed by more than chance.
@@ -144,6 +148,8 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     kernels: KernelDifference | None = None
     comparison: Comparison
     decision: Decision | None = None
+    seen: Seen | None = None
+    unseen: tuple[float, float] | None = None
     gate: Gate
     verdicts: tuple[Verdict, ...] = ()
     passed: bool

@@ -6,8 +6,10 @@ from typing import Any, Final
 from converters.errors import ConversionError
 from converters.parity import ParityReport
 from converters.parity_view import NOT_APPLICABLE, gate_state, overall_changes, recall_changes
+from host_training.plots import wrapped
 
 _DPI: Final = 160
+_TITLE_SIZE: Final = 11
 _BEFORE, _AFTER, _LIMIT = "0.7", "#7aa6d6", "#e07a5f"
 
 
@@ -31,11 +33,11 @@ def parity_png(report: ParityReport) -> bytes:
     _draw_changes(changes, report)
     _draw_differences(differences, report)
     dataset, gate = report.dataset, gate_state(report)
-    figure.suptitle(
-        f"{report.quantization} against Keras float, all {dataset.rows:,} rows of {dataset.name} "
-        f"{dataset.split}, {report.runtime}: gate {gate}",
-        fontsize=11,
+    title = (
+        f"{report.quantization} against Keras float, all {dataset.rows:,} samples of "
+        f"{dataset.name} {dataset.split}, {report.runtime}: gate {gate}"
     )
+    figure.suptitle(wrapped(figure, title, _TITLE_SIZE), fontsize=_TITLE_SIZE)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
     return buffer.getvalue()

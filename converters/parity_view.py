@@ -146,6 +146,12 @@ def _lines(report: ParityReport) -> Iterator[str]:
     if report.recipe is not None:
         kept = ", ".join(report.kept_float)
         yield f"recipe {report.recipe}{', in float: ' if kept else ''}{kept}"
+    if (seen := report.seen) is not None:
+        new = ""
+        if report.unseen is not None and seen.unseen < report.dataset.rows:
+            keras, tflite = report.unseen
+            new = f": accuracy {keras:.2%} Keras, {tflite:.2%} {report.quantization}"
+        yield f"{seen.words}{new}"
     yield _cost(report)
     if latency is not None:
         low, high = latency.ratio_interval

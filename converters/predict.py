@@ -13,7 +13,7 @@ from converters.parity import tflite_probabilities as run_over
 from converters.rows import LabelledImages
 from converters.strip_softmax import strip_softmax
 from converters.tflite import to_tflite
-from converters.tflite_metadata import read_file_metadata
+from converters.tflite_metadata import metadata_if_ours
 from edge.contract.bundle import MODEL, open_bundle
 from edge.contract.decision import temper
 from edge.emotion_model import EmotionModel, open_emotion_model
@@ -61,7 +61,7 @@ def _open_file(path: Path) -> EmotionModel:
     """Load a ``.tflite`` file that has no metadata beside it; what it gives stands in the file."""
     content = read_model_file(path)
     ensure_loadable(content, str(path))
-    known = read_file_metadata(content)
+    known = metadata_if_ours(content)
     model = TfliteModel(content, name=str(path))
     return EmotionModel(model, output_kind="probabilities" if known is None else known.output)
 

@@ -83,6 +83,12 @@ def _refuse_programs(path: Path) -> None:
     # TensorFlow loads all others in the way of version 1, which runs parts of the graph for that.
     if len(model.meta_graphs) != 1 or not model.meta_graphs[0].HasField("object_graph_def"):
         raise ConversionError(f"{path}: a SavedModel of TensorFlow 1; {_EXPORT}")
+    if halves := sorted(_half_precisions(model.meta_graphs[0].graph_def)):
+        raise ConversionError(
+            f"{path}: computes in {', '.join(halves)} (a policy like mixed_{halves[0]}), for which "
+            "TensorFlow Lite has no kernels; expected float32: give the same weights to a network "
+            "built under keras.config.set_dtype_policy('float32') and export that"
+        )
     if refused := _refused(model.meta_graphs[0]):
         raise ConversionError(
             f"{path}: refused, it holds {', '.join(refused)}, which does more than compute from "
@@ -99,6 +105,16 @@ def _refused(meta: Any) -> list[str]:
         allowed = COMPUTING if name in called else COMPUTING | SAVING
         refused |= {node.op for node in nodes} - allowed - functions.keys()
     return sorted(map(str, refused))
+
+
+def _half_precisions(graph: Any) -> set[str]:
+    """Return the types of half the precision that something is computed in."""
+    from tensorflow.core.framework.types_pb2 import DT_BFLOAT16, DT_HALF
+
+    names = {DT_HALF: "float16", DT_BFLOAT16: "bfloat16"}
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    types = {value.type for node in nodes for value in node.attr.values()}
+    return {name for number, name in names.items() if number in types}
 
 
 def _called(functions: dict[str, Any], first: Iterable[str]) -> set[str]:

@@ -155,6 +155,14 @@ def read_file_metadata(content: bytes) -> FileMetadata | None:
         ) from error
 
 
+def metadata_if_ours(content: bytes) -> FileMetadata | None:
+    """Return what a TFLite file says about itself, None for what other tools wrote into it."""
+    try:
+        return read_file_metadata(content)
+    except ConversionError:
+        return None
+
+
 def _model_metadata(graph: Graph, name: str, description: str, output: OutputKind) -> bytes:
     import flatbuffers
 

@@ -11,11 +11,13 @@ from edge.cli_options import (
     Data,
     JsonFile,
     Labels,
+    ModelLabels,
     Prepared,
     Protocol,
     console,
     labelled,
     load_data,
+    read_model_labels,
     write_json,
 )
 from edge.errors import BundleError, ConfigError
@@ -39,7 +41,10 @@ def register(app: typer.Typer) -> None:
 def convert(
     model: Annotated[
         Path,
-        typer.Argument(help="A .keras file, a run directory of `edgeemo train`, or a SavedModel."),
+        typer.Argument(
+            help="A .keras file, a run directory of `edgeemo train`, or a SavedModel. One of your "
+            "own takes grey 48 x 48 pixels from 0 to 255: rescaling belongs into it."
+        ),
     ],
     data: Data,
     out: Annotated[
@@ -84,12 +89,7 @@ def convert(
         int, typer.Option(help="Training rows to calibrate on.", min=1)
     ] = 400,
     seed: Annotated[int, typer.Option(help="Of the choice of those rows.")] = 0,
-    model_labels: Annotated[
-        str | None,
-        typer.Option(
-            help="Emotions of the model's outputs, in order, with commas; only without a run.json."
-        ),
-    ] = None,
+    model_labels: ModelLabels = None,
     recipe: Annotated[
         str | None,
         typer.Option(help="Quantise by a recipe of ai-edge-quantizer: its name, or a .json file."),
@@ -156,7 +156,7 @@ def convert(
             min_agreement=min_agreement,
             significance=significance,
         ),
-        labels=None if model_labels is None else tuple(model_labels.split(",")),
+        labels=read_model_labels(model_labels),
         recipe=recipe,
         keep_float=tuple(keep_float or ()),
         force=force,

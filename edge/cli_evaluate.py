@@ -10,19 +10,21 @@ import typer
 from edge.cli_options import (
     JsonFile,
     Labels,
+    ModelLabels,
     Protocol,
     Workers,
     console,
     labelled,
     load_data,
     processes,
+    read_model_labels,
     write_json,
 )
 from edge.config import Config
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from edge.contract.decision import Decision
     from edge.contract.metadata import Crops
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 By = Literal["subject", "picture", "random"]
 Crop = Literal["raw", "aligned"]
+Figures = Literal["png", "svg", "pdf"]
 
 
 class EvaluateRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +45,7 @@ class EvaluateRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: Path
     data: list[Path]
     labels: Path | None
+    model_labels: str | None
     protocol: str | None
     split: str | None
     pipeline: bool
@@ -54,7 +58,9 @@ class EvaluateRequest(msgspec.Struct, frozen=True, kw_only=True):
     tau: float | None
     seed: int
     json_file: Path | None
+    against: Path | None
     report: Path | None
+    figures: Figures | None
     folds: int | None
     by: By | None
     out: Path | None
@@ -71,8 +77,8 @@ def evaluate(
         Path,
         typer.Argument(
             help="A run directory, .keras, .tflite, bundle directory, or `default`, the packaged "
-            "bundle. With --folds: a run directory or a config.json, whose settings are trained "
-            "anew on each fold."
+            "bundle. One of your own takes grey pixels from 0 to 255. With --folds: a run "
+            "directory or a config.json, whose settings are trained anew on each fold."
         ),
     ],
     data: Annotated[
@@ -83,10 +89,14 @@ def evaluate(
         ),
     ],
     labels: Labels = None,
+    model_labels: ModelLabels = None,
     protocol: Protocol = None,
     split: Annotated[
         str | None,
-        typer.Option(help="PublicTest by default where there is one, else all rows."),
+        typer.Option(
+            help="PublicTest by default where there is one, else all rows. Validation: what the "
+            "model's run held out itself."
+        ),
     ] = None,
     pipeline: Annotated[
         bool,
@@ -141,9 +151,23 @@ def evaluate(
         typer.Option(help="Of those halves, of the folds, and of --limit and --corruptions."),
     ] = 0,
     json_file: JsonFile = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Another model, asked about the same samples: the difference, and McNemar's test.",
+        ),
+    ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write pictures, predictions and a report here."),
+        typer.Option(
+            metavar="DIR",
+            help="Write pictures, predictions, a report in Markdown and tables in LaTeX here.",
+        ),
+    ] = None,
+    figures: Annotated[
+        Figures | None,
+        typer.Option(help="With --report: draw its pictures in this form, too, beside png."),
     ] = None,
     folds: Annotated[
         int | None, typer.Option(help="Cross-validate: train on all folds but one, in turn.")
@@ -172,9 +196,13 @@ def evaluate(
 def _measure(request: EvaluateRequest) -> None:
     from edge.first_load import bundle_path
 
-    request = msgspec.structs.replace(request, model=bundle_path(request.model))
+    others = {"model": bundle_path(request.model)}
+    if request.against is not None:
+        others["against"] = bundle_path(request.against)
+    request = msgspec.structs.replace(request, **others)
     _check_options(request)
-    _check_kind(request.model, request.folds)
+    for model in others.values():
+        _check_kind(model, request.folds)
     if request.corruptions and not request.pipeline and _takes_mesh(request.model):
         raise ConfigError(
             f"--corruptions: {request.model} takes mesh features, which a corrupted 48-pixel "
@@ -190,13 +218,15 @@ def _measure(request: EvaluateRequest) -> None:
 
         with _view(request, screen) as seen:
             _, measured, _ = _one(request, request.data[0], request.labels, seen, screen)
+        if request.against is not None:
+            measured = _held_against(request, request.against, measured)
         view = evaluation_view(measured.figures)
     screen.print(view)
     write_json(request.json_file, measured.figures)
     if request.report is not None:
         from host_training.evaluation_report import write_report
 
-        write_report(request.report, measured)
+        write_report(request.report, measured, request.figures)
         _say(screen, f"report: {request.report}")
     return None
 
@@ -222,6 +252,7 @@ def _one(
     protocol = request.protocol if labels is not None or len(request.data) == 1 else None
     samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=crops)
     predict, origin = _opened(request, samples, known)
+    samples = _with_held_out(samples, request.split, request.model, origin)
     question = _question(request, view)
     return samples, evaluate_in_full(samples, question, predict, origin), origin
 
@@ -257,7 +288,7 @@ def _across(request: EvaluateRequest, screen: Any) -> None:
             known = relation(samples, origin)
             sets.append(SetFigures(name=name, relation=known, figures=measured.figures))
             if request.report is not None:
-                write_report(request.report / name, measured)
+                write_report(request.report / name, measured, request.figures)
     result = CrossSet(sets=tuple(sets))
     screen.print(cross_set_view(result))
     write_json(request.json_file, result)
@@ -361,6 +392,8 @@ def _check_options(request: EvaluateRequest) -> None:
         "--out": request.out,
         "--int8": request.int8,
         "--prepared": request.prepared,
+        "--against": request.against,
+        "--figures": request.figures,
         "--folds": request.folds,
     }
     wanted = {name: value for name, value in given.items() if value not in (None, False)}
@@ -375,7 +408,7 @@ def _check_options(request: EvaluateRequest) -> None:
                 raise ConfigError(f"{name}{value}: {why.format(folds=request.folds)}")
 
 
-_CLASHES: Final = (
+_CLASHES: "Final[tuple[tuple[set[str], Callable[[EvaluateRequest], bool], str], ...]]" = (
     (
         {"--int8"},
         lambda request: request.folds is None,
@@ -413,6 +446,17 @@ _CLASHES: Final = (
         "only with one --data; each of several is measured on its own default split",
     ),
     (
+        {"--against"},
+        lambda request: request.folds is not None or request.pipeline or len(request.data) > 1,
+        "only on one --data as it is, without --folds and --pipeline; compare the predictions.csv "
+        "of two --report folders",
+    ),
+    (
+        {"--figures"},
+        lambda request: request.report is None,
+        "only with --report DIR, where they are drawn",
+    ),
+    (
         {"--prepared"},
         lambda request: len(request.data) > 1 and not request.pipeline,
         "with several --data only together with --pipeline",
@@ -427,7 +471,11 @@ def _check_kind(model: Path, folds: int | None) -> None:
         raise ConfigError(
             f"{model}: no such model; expected a run directory, .keras, .tflite or a bundle"
         )
-    if folds is not None and model.suffix != ".json" and not (model / "config.json").is_file():
+    if folds is None:
+        from converters.opened import check_kind
+
+        check_kind(model)
+    elif model.suffix != ".json" and not (model / "config.json").is_file():
         raise ConfigError(
             f"{model}: --folds trains anew: expected a run directory of `edgeemo train`, or a "
             "config.json"
@@ -478,14 +526,16 @@ def _opened(
     """
     from dataclasses import replace
 
+    from converters.opened import opened
     from edge.contract.decision import Decision
     from host_training.evaluate import adjusted
 
-    predict, labels, origin = _as_it_comes(request.model)
+    told = read_model_labels(request.model_labels)
+    predict, labels, origin = opened(request.model, told)
     decision = known or origin.decision or Decision()
     if request.tau is not None:
         if request.tau and not decision.prior:
-            decision = _with_prior(decision, origin, samples, labels or samples.labels)
+            decision = _with_prior(decision, origin, samples, labels)
         decision = decision.with_tau(request.tau)
         origin = replace(origin, decision=decision)
     return adjusted(predict, decision), origin
@@ -508,29 +558,31 @@ def _with_prior(
     return msgspec.structs.replace(decision, prior=prior)
 
 
-def _as_it_comes(model: Path) -> "tuple[Predict, tuple[str, ...] | None, Origin]":
-    """Return the function that runs a model, its labels and what its files tell, by its kind."""
-    from functools import partial
+def _held_against(request: EvaluateRequest, other: Path, measured: "Measured") -> "Measured":
+    """Hold what was measured against another model, under its own decision, on the same samples."""
+    from converters.opened import opened
+    from edge.contract.decision import Decision
+    from host_training.evaluate import adjusted
+    from host_training.evaluation import held_against
 
-    from host_training import origin
+    shown = request.crops or _crops(request.model)
+    if request.crops is None and _crops(other) != shown:
+        raise ConfigError(
+            f"--against {other}: learnt from {_crops(other)} crops, the samples measured are "
+            f"{shown} ones; say with --crops which ones both are asked about"
+        )
+    predict, _, origin = opened(other, read_model_labels(request.model_labels))
+    return held_against(measured, adjusted(predict, origin.decision or Decision()), origin.model)
 
-    if model.suffix == ".keras" or (model / "run.json").is_file():
-        from host_training.evaluate import keras_probabilities
-        from host_training.run_directory import RUN, RunDirectory
 
-        run = RunDirectory(model if model.is_dir() else model.parent)
-        labels = run.record().labels if (run.path / RUN).is_file() else None
-        return partial(keras_probabilities, model), labels, origin.origin_of_run(model)
-    from converters.predict import tflite_probabilities
-    from edge.contract.bundle import open_bundle
+def _with_held_out(samples: Any, split: str | None, model: Path, origin: "Origin") -> Any:
+    """Name the samples that the model's run held out, where they are asked for."""
+    from host_training.data.samples import HELD_OUT
+    from host_training.held_out import with_held_out
 
-    def predict(rows: Any) -> Any:
-        return tflite_probabilities(model, rows.images, rows.mesh, decided=False)
-
-    if model.is_dir():
-        bundle = open_bundle(model)
-        return predict, bundle.metadata.labels, origin.origin_of_bundle(bundle)
-    return predict, None, origin.origin_of_file(model)
+    if split != HELD_OUT or HELD_OUT in samples.splits:
+        return samples
+    return with_held_out(samples, model, origin)
 
 
 def _plan(samples: Any, folds: int, by: By | None, seed: int, split: str | None) -> "FoldPlan":

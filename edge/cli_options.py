@@ -27,6 +27,13 @@ Prepared = Annotated[
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Processes that mesh; one a processor core by default.")
 ]
+ModelLabels = Annotated[
+    str | None,
+    typer.Option(
+        help="Emotions of the model's outputs, in their order, with commas: needed for a model of "
+        "your own whose files do not name them."
+    ),
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON.")]
 
 
@@ -61,6 +68,26 @@ def processes(workers: int | None) -> int:
     import os
 
     return workers or len(os.sched_getaffinity(0))
+
+
+def read_model_labels(text: str | None) -> tuple[str, ...] | None:
+    """Read `--model-labels`: canonical emotions, from names as data sets spell them.
+
+    Raises:
+        ConfigError: a name that is no emotion, or one that comes twice.
+    """
+    from edge.contract.errors import LabelError
+    from edge.contract.labels import canonical
+
+    if text is None:
+        return None
+    try:
+        labels = tuple(canonical(name) for name in text.split(","))
+    except LabelError as error:
+        raise ConfigError(f"--model-labels {text}: {error}") from error
+    if twice := sorted({name for name in labels if labels.count(name) > 1}):
+        raise ConfigError(f"--model-labels {text}: {', '.join(twice)} comes twice; give each once")
+    return labels
 
 
 def labelled(samples: Any, learnt: "Crops") -> "LabelledImages":

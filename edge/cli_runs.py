@@ -43,19 +43,24 @@ def list_runs(
 @runs_app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Two run directories or more.")],
-    png: Annotated[Path | None, typer.Option(help="Draw their learning curves together.")] = None,
+    png: Annotated[
+        Path | None,
+        typer.Option(help="Draw their learning curves together: .png, .svg or .pdf."),
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Show runs side by side: figures, costs, differing settings."""
+    """Show runs side by side: figures, settings, McNemar's test."""
     from host_training.run_tables import comparison_view
-    from host_training.runs import read_run
+    from host_training.runs import held_against_first, read_run
 
     if len(runs) < 2:
         raise ConfigError(f"one run ({runs[0]}) can not be compared; name two or more")
-    read = [read_run(path) for path in runs]
+    read = held_against_first([read_run(path) for path in runs])
     console().print(comparison_view(read))
     if png is not None:
-        from host_training.plots import compared_curves_png
+        from host_training.plots import FORMATS, draw_compared_curves
 
-        compared_curves_png({run.path: run.history for run in read}, png)
+        if png.suffix[1:] not in FORMATS:
+            raise ConfigError(f"--png {png}: expected a name that ends in .{', .'.join(FORMATS)}")
+        draw_compared_curves({run.path: run.history for run in read}, png)
     write_json(json_file, read)

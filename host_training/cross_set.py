@@ -38,7 +38,7 @@ class CrossSet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def relation(samples: Samples, origin: Origin) -> Relation:
-    """Tell whether a model knows a data set, by fingerprint and by name.
+    """Tell whether a model knows a data set, by pictures, fingerprints and names.
 
     Args:
         samples: the whole data set.
@@ -50,6 +50,8 @@ def relation(samples: Samples, origin: Origin) -> Relation:
     parts += [part.where(part.measurable) for part in parts]
     prints = {part.fingerprint().fingerprint for part in parts}
     if prints & {origin.training, origin.validation}:
+        return "own data"
+    if origin.known is not None and origin.known.places(samples.images).any():
         return "own data"
     names = {samples.name} | (_FER2013_PICTURES if samples.name in _FER2013_PICTURES else set())
     if names & set(origin.data_names):

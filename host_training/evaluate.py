@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.decision import Decision
+from edge.contract.decision import Decision, leading
 from host_training.data.ferplus import MAJORITY, PLURALITY
 from host_training.data.samples import EXCLUDED, TRAINING, VALIDATION, Samples
 from host_training.errors import DataError, TrainingError
 from host_training.frameworks import import_keras
 from host_training.inputs import Inputs, fed, foreign_inputs
+from host_training.keras_file import refusal, written_by
 from host_training.metrics import Metrics, metrics
 from host_training.run_directory import RUN, RunDirectory
 
@@ -45,6 +46,11 @@ class Answers:
     probabilities: NDArray[np.floating]
     right: NDArray[np.int64]
 
+    @property
+    def are_right(self) -> NDArray[np.bool_]:
+        """Bool ``(n,)``: whether each answer is right."""
+        return np.asarray(leading(self.probabilities) == self.right)
+
     def where(self, mask: NDArray[np.bool_]) -> "Answers":
         """Return the answers to the rows where ``mask`` is true."""
         return Answers(
@@ -57,7 +63,7 @@ def evaluate(rows: Samples, predict: Predict) -> Metrics:
 
     Args:
         rows: measurable ones only, at least one; see ``rows_to_measure``.
-        predict: the model. One that does not tell its labels is taken to have those of the data.
+        predict: the model.
 
     Raises:
         DataError: rows of an emotion that the model does not know, or an
@@ -82,20 +88,24 @@ def ask(rows: Samples, predict: Predict) -> Answers:
 
     Args:
         rows: measurable ones only, at least one.
-        predict: the model. One that does not tell its labels is taken to have those of the data.
+        predict: the model.
 
     Raises:
-        DataError: rows of an emotion that the model does not know, or an output that does not fit
-            the labels.
+        DataError: a model whose labels nobody gave, rows of an emotion that it does not know, or an
+            output that does not fit the labels.
         TrainingError: the model's outputs are no probabilities.
     """
-    told, probabilities = predict(rows)
-    labels = rows.labels if told is None else told
+    labels, probabilities = predict(rows)
+    if labels is None:
+        raise DataError(
+            f"nothing says which emotion each of the model's {probabilities.shape[-1]} outputs is; "
+            "give them in their order with --model-labels"
+        )
     if probabilities.shape != (len(rows), len(labels)):
         raise DataError(
             f"the model has {probabilities.shape[-1]} outputs for {len(labels)} labels "
-            f"({', '.join(labels)}); evaluate the run directory or the bundle, which name the "
-            "model's own"
+            f"({', '.join(labels)}); give as many names as it has outputs, in their order, with "
+            "--model-labels, or evaluate the run directory or bundle, which know them"
         )
     _check_probabilities(probabilities)
     return Answers(rows, labels, probabilities, answers_of_model(rows, labels))
@@ -214,19 +224,22 @@ def _remedy(rows: Samples, lacking: Iterable[str]) -> str:
 
 
 def load_keras_model(path: Path) -> "keras.Model":
-    """Open a ``.keras`` file; code inside it (Lambda layers) is refused.
+    """Open a ``.keras`` file; see ``host_training.keras_file`` for what is refused.
 
     Raises:
-        TrainingError: it is missing or can not be opened.
+        TrainingError: it is missing, refused, or can not be opened.
     """
-    if not path.is_file():
-        raise TrainingError(f"{path}: no such model; expected a .keras file")
+    if reason := refusal(path):
+        raise TrainingError(f"{path}: can not be opened as a Keras model: {reason}")
     keras = import_keras()
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its layers, h5py and zipfile raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise TrainingError(f"{path}: can not be opened as a Keras model ({reason})") from error
+        raise TrainingError(
+            f"{path}: can not be opened as a Keras model ({reason}); it was {written_by(path)}, "
+            f"expected are layers of Keras only, saved by Keras {keras.__version__} or an older 3"
+        ) from error
 
 
 def keras_probabilities(

@@ -1,7 +1,7 @@
 """A model measured in full: figures, calibration, and all that one must know to believe them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -22,14 +22,18 @@ from host_training.coverage import Coverage, risk_coverage
 from host_training.data.samples import TRAINING, Samples
 from host_training.evaluate import Answers, Predict, ask, measured_mask
 from host_training.folds import alike_in_labels
+from host_training.known_pictures import UNSEEN, WHERES, Seen, seen_counts
 from host_training.metrics import (
+    SATURATED,
     Metrics,
     brier_score,
     expected_calibration_error,
     interval_by_group,
     metrics,
+    saturated,
 )
 from host_training.origin import Origin
+from host_training.paired import Paired, paired
 from host_training.pipeline_figures import PipelineFigures, pipeline_figures
 from host_training.robustness import CorruptionFigures, corruption_figures
 from host_training.views import PipelineView, RawView, View, answers_to
@@ -58,6 +62,8 @@ class Evaluation(Metrics, frozen=True, kw_only=True):
         pipeline: how the samples went through the device's pipeline, where they did; all other
             figures are then of the ``n`` that it classified.
         corruptions: the same on corrupted pictures, where it was asked for.
+        against: another model on the very same samples, where one was named.
+        seen: how many of the samples the model knew; None where its run kept no pictures.
         remarks: what a reader must know.
     """
 
@@ -79,6 +85,8 @@ class Evaluation(Metrics, frozen=True, kw_only=True):
     pipeline: PipelineFigures | None = None
     corruptions: CorruptionFigures | None = None
     tau: float = 0.0
+    seen: Seen | None = None
+    against: Paired | None = None
     remarks: tuple[str, ...]
 
 
@@ -92,6 +100,7 @@ class Measured:
         calibration: None where there were too few rows.
         index: int64 ``(n,)``: where each row stands in the data set, from 0.
         fold: int64 ``(n,)``: the fold that each row was held out in, from 1; None without folds.
+        other: what the model that the figures are held ``against`` answered.
     """
 
     figures: Evaluation
@@ -99,6 +108,7 @@ class Measured:
     calibration: Calibration | None
     index: NDArray[np.int64]
     fold: NDArray[np.int64] | None = None
+    other: Answers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +183,31 @@ def _mask(samples: Samples, question: Question) -> NDArray[np.bool_]:
     return chosen
 
 
+def held_against(measured: Measured, predict: Predict, name: str) -> Measured:
+    """Ask another model about the same samples, and tell how the two differ.
+
+    Args:
+        measured: of the first model.
+        predict: the other one.
+        name: of the other one.
+
+    Raises:
+        DataError: the other does not know an emotion of the samples.
+        TrainingError: its outputs are no probabilities.
+    """
+    first, other = measured.answers, ask(measured.answers.rows, predict)
+    outcome = paired(first.are_right, other.are_right, name, first.rows.subjects)
+    figures = msgspec.structs.replace(measured.figures, against=outcome)
+    return replace(measured, figures=figures, other=other)
+
+
 def summed_up(answers: Answers, calibration: Calibration | None, origin: Origin) -> Evaluation:
     """Return all figures of a model's answers, and the remarks that follow from them."""
     rows, raw, right = answers.rows, answers.probabilities, answers.right
     given = raw if origin.temperature is None else temper(raw, origin.temperature)
     tempered = None if calibration is None else calibration.tempered
     split = "+".join(rows.splits)
+    places = None if origin.known is None else origin.known.places(rows.images)
     plain = metrics(given, right, answers.labels, protocol=rows.protocol, split=split)
     return Evaluation(
         **msgspec.structs.asdict(plain),
@@ -199,9 +228,10 @@ def summed_up(answers: Answers, calibration: Calibration | None, origin: Origin)
         mean_confidence=float(given.max(axis=1).mean()),
         coverage=risk_coverage(given.max(axis=1), leading(given) == right),
         data=rows.fingerprint(),
+        seen=None if places is None else _seen(places, given, answers),
         model=origin.model,
         model_sha256=origin.sha256,
-        remarks=tuple(_remarks(answers, origin)),
+        remarks=tuple(_remarks(answers, origin, places)),
     )
 
 
@@ -217,17 +247,30 @@ _CALIBRATED_ON_TRAINING: Final = (
 )
 
 
-def _remarks(answers: Answers, origin: Origin) -> Iterator[str]:
+def _seen(places: NDArray[np.int64], given: NDArray[np.float32], answers: Answers) -> Seen:
+    """Say how many samples the model knew, and how well it does on the others."""
+    unseen = places == UNSEEN
+    figures = None
+    if unseen.any():
+        rows = answers.rows
+        figures = metrics(
+            given[unseen],
+            answers.right[unseen],
+            answers.labels,
+            protocol=rows.protocol,
+            split="+".join(rows.splits),
+        )
+    return msgspec.structs.replace(
+        seen_counts(places), samples=tuple(WHERES[i] for i in places), unseen_figures=figures
+    )
+
+
+def _remarks(answers: Answers, origin: Origin, places: NDArray[np.int64] | None) -> Iterator[str]:
     """Say what flatters a figure, and what it does not tell."""
     rows = answers.rows
-    fingerprint = rows.fingerprint().fingerprint
-    if fingerprint == origin.training:
-        yield "the model has learnt from these very rows: the figures are flattered"
-    elif TRAINING in rows.splits:
-        yield f"with rows of {TRAINING}: a model that has learnt from them is flattered"
-    if fingerprint == origin.validation:
-        fitted = "" if origin.temperature in (None, 1.0) else " and fitted its own temperature"
-        yield f"these very rows chose the model's best epoch{fitted}: a validation, not a test"
+    yield from _known(rows, origin, None if places is None else seen_counts(places))
+    if origin.is_own and saturated(answers.probabilities, answers.right):
+        yield SATURATED
     foreign = [name for name in answers.labels if name not in rows.labels]
     if foreign:
         given = np.isin(
@@ -236,4 +279,25 @@ def _remarks(answers: Answers, origin: Origin) -> Iterator[str]:
         yield (
             f"the model also knows {', '.join(foreign)}, which the protocol {rows.protocol} does "
             f"not: its {given.sum()} answers of that count as wrong"
+        )
+
+
+def _known(rows: Samples, origin: Origin, seen: Seen | None) -> Iterator[str]:
+    """Say what the model knew of the rows before."""
+    fingerprint, some = rows.fingerprint().fingerprint, f"of these {len(rows):,} samples"
+    if fingerprint == origin.training:
+        yield "the model has learnt from these very rows: the figures are flattered"
+    elif seen is not None and seen.training:
+        yield f"the model has learnt from {seen.training:,} {some}: the figures are flattered"
+    elif seen is None and TRAINING in rows.splits:
+        yield f"with rows of {TRAINING}: a model that has learnt from them is flattered"
+    fitted = "" if origin.temperature in (None, 1.0) else " and fitted its own temperature"
+    if fingerprint == origin.validation:
+        yield f"these very rows chose the model's best epoch{fitted}: a validation, not a test"
+    elif seen is not None and seen.validation:
+        yield f"{seen.validation:,} {some} chose the model's best epoch{fitted}: no test of it"
+    elif seen is None and fingerprint == origin.measured:
+        yield (
+            "the bundle's own figures are of these very samples; whether they chose its best epoch "
+            "is not known here, its run directory knows"
         )

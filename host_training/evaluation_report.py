@@ -19,62 +19,85 @@ from host_training.evaluation_tables import (
     corruption_lines,
     corruptions_key,
     figure_lines,
-    three,
+    fold_rows,
 )
+from host_training.latex import latex_tables
 from host_training.metrics import reliability
 from host_training.plots import (
-    confusion_matrix_png,
-    corruptions_png,
-    coverage_png,
-    reliability_png,
-    worst_mistakes_png,
+    FORMATS,
+    Format,
+    draw_confusion_matrix,
+    draw_corruptions,
+    draw_coverage,
+    draw_reliability,
+    draw_worst_mistakes,
 )
 from host_training.run_directory import write_json
 
 EVALUATION: Final = "evaluation.json"
 PREDICTIONS: Final = "predictions.csv"
 REPORT: Final = "report.md"
-CONFUSION: Final = "confusion_matrix.png"
-RELIABILITY: Final = "reliability.png"
-MISTAKES: Final = "worst_mistakes.png"
-COVERAGE: Final = "coverage.png"
-CORRUPTIONS: Final = "corruptions.png"
+TABLES: Final = "tables.tex"
+CONFUSION: Final = "confusion_matrix"
+RELIABILITY: Final = "reliability"
+MISTAKES: Final = "worst_mistakes"
+COVERAGE: Final = "coverage"
+CORRUPTIONS: Final = "corruptions"
 
 
-def write_report(folder: Path, measured: Measured) -> None:
-    """Write ``evaluation.json``, ``predictions.csv``, ``report.md`` and their PNGs.
+def write_report(folder: Path, measured: Measured, also: Format | None = None) -> None:
+    """Write ``evaluation.json``, ``predictions.csv``, ``report.md``, ``tables.tex`` and pictures.
 
     Files of an older report in the folder are replaced.
+
+    Args:
+        folder: where to.
+        measured: what is reported.
+        also: the form that the pictures are drawn in besides PNG.
 
     Raises:
         TrainingError: the disk refuses.
     """
-    figures, answers, calibration = measured.figures, measured.answers, measured.calibration
+    figures = measured.figures
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in (MISTAKES, CORRUPTIONS):  # an evaluation need not have them
-            (folder / leftover).unlink(missing_ok=True)
+            for kind in FORMATS:
+                (folder / f"{leftover}.{kind}").unlink(missing_ok=True)
     except OSError as error:
         raise TrainingError(f"{folder}: can not be written ({error.strerror})") from error
     write_json(folder / EVALUATION, figures)
     write_predictions(folder / PREDICTIONS, measured)
+    shown = 0
+    for kind in {"png", also or "png"}:
+        shown = _draw(folder, measured, kind)
+    for file, text in ((REPORT, report_text(figures, shown)), (TABLES, latex_tables(figures))):
+        _write_text(folder / file, text)
+
+
+def _draw(folder: Path, measured: Measured, kind: str) -> int:
+    """Draw every picture in one form; return how many mistakes are on the sheet of the worst."""
+    figures, answers, calibration = measured.figures, measured.answers, measured.calibration
     name = Path(figures.model).name
-    confusion_matrix_png(figures, folder / CONFUSION, name)
     panels = {"before temperature scaling": reliability(answers.probabilities, answers.right)}
     if calibration is not None:
         used = " and ".join(f"{temperature:.2f}" for temperature in calibration.temperatures)
         panels[f"after, at temperature {used}"] = reliability(calibration.tempered, answers.right)
-    reliability_png(panels, figures, folder / RELIABILITY, name)
     given = answers.probabilities
     if figures.own_temperature is not None:
         given = temper(given, figures.own_temperature)
-    curve, _ = coverage_curve(given.max(axis=1), leading(answers.probabilities) == answers.right)
-    coverage_png(curve, figures, figures.coverage, folder / COVERAGE, name)
+    curve, _ = coverage_curve(given.max(axis=1), answers.are_right)
+    draw_confusion_matrix(figures, folder / f"{CONFUSION}.{kind}", name)
+    draw_reliability(panels, figures, folder / f"{RELIABILITY}.{kind}", name)
+    draw_coverage(curve, figures, figures.coverage, folder / f"{COVERAGE}.{kind}", name)
     if figures.corruptions is not None:
-        corruptions_png(figures.corruptions, folder / CORRUPTIONS, name)
-    shown = worst_mistakes_png(answers, folder / MISTAKES, name)
-    text = report_text(figures, shown).encode()
-    write_atomically(folder / REPORT, lambda file: file.write(text))
+        draw_corruptions(figures.corruptions, folder / f"{CORRUPTIONS}.{kind}", name)
+    return draw_worst_mistakes(answers, folder / f"{MISTAKES}.{kind}", name)
+
+
+def _write_text(path: Path, text: str) -> None:
+    data = text.encode()
+    write_atomically(path, lambda file: file.write(data))
 
 
 def write_cross_set(folder: Path, sets: CrossSet) -> None:
@@ -106,7 +129,9 @@ def write_predictions(path: Path, measured: Measured) -> None:
     """
     answers, fold, subjects = measured.answers, measured.fold, measured.answers.rows.subjects
     header = ["row", "true", "predicted", "confidence", *answers.labels]
+    seen, other = measured.figures.seen, measured.other
     header += ["fold"] * (fold is not None) + ["subject"] * (subjects is not None)
+    header += ["seen"] * (seen is not None) + ["other"] * (measured.other is not None)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -116,9 +141,10 @@ def write_predictions(path: Path, measured: Measured) -> None:
         line += [f"{score:.6g}" for score in (scores[given], *scores)]
         line += [] if fold is None else [fold[i]]
         line += [] if subjects is None else [subjects[i]]
+        line += [] if seen is None else [seen.samples[i]]
+        line += [] if other is None else [other.labels[leading(other.probabilities[i])]]
         writer.writerow(line)
-    data = text.getvalue().encode()
-    write_atomically(path, lambda file: file.write(data))
+    _write_text(path, text.getvalue())
 
 
 def report_text(figures: Evaluation, mistakes: int) -> str:
@@ -140,20 +166,24 @@ def report_text(figures: Evaluation, mistakes: int) -> str:
         _table(CLASS_HEADER, class_rows(figures)),
     ]
     if isinstance(figures, FoldReport):
-        parts += ["## By fold", _per_fold(figures)]
+        header, *folds = fold_rows(figures)
+        parts += ["## By fold", _table(header, folds)]
     parts += [
-        f"![Confusion matrix]({CONFUSION})",
+        f"![Confusion matrix]({CONFUSION}.png)",
         "## Calibration",
         "Expected calibration error in 15 equal-width bins (Guo et al., ICML 2017). Temperature "
         f"fitted on: {figures.calibrated_on}.",
-        f"![Reliability diagram]({RELIABILITY})",
+        f"![Reliability diagram]({RELIABILITY}.png)",
         "## When it is unsure",
         _coverage(figures),
-        f"![Accuracy of the surest answers]({COVERAGE})",
+        f"![Accuracy of the surest answers]({COVERAGE}.png)",
         *_corruptions(figures),
         "## The worst mistakes",
-        f"![The most confident wrong answers]({MISTAKES})" if mistakes else "There is no mistake.",
-        f"Every answer stands in `{PREDICTIONS}`, every figure in `{EVALUATION}`.",
+        f"![The most confident wrong answers]({MISTAKES}.png)"
+        if mistakes
+        else "There is no mistake.",
+        f"Every answer stands in `{PREDICTIONS}`, every figure in `{EVALUATION}`; `{TABLES}` has "
+        "the tables in LaTeX.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -178,14 +208,8 @@ def _corruptions(figures: Evaluation) -> list[str]:
         "`host_training/corruptions.py` (after Hendrycks and Dietterich, ICLR 2019). "
         f"{corruptions_key(figures.corruptions)}",
         _table(header, lines),
-        f"![Accuracy by severity]({CORRUPTIONS})",
+        f"![Accuracy by severity]({CORRUPTIONS}.png)",
     ]
-
-
-def _per_fold(report: FoldReport) -> str:
-    rows = [(str(i), *three(fold), str(fold.n)) for i, fold in enumerate(report.per_fold, 1)]
-    rows += [("mean", *three(report.mean), ""), ("spread (s)", *three(report.spread), "")]
-    return _table(("fold", "accuracy", "balanced accuracy", "macro-F1", "n"), rows)
 
 
 def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -12,6 +12,7 @@ from host_training.corruptions import HELD_OUT, SEVERITIES
 from host_training.cross_set import CrossSet, comparison
 from host_training.cross_validation import Figures, FoldReport
 from host_training.evaluation import Evaluation
+from host_training.known_pictures import Seen
 from host_training.metrics import Metrics
 from host_training.robustness import CorruptionFigures
 
@@ -25,15 +26,23 @@ def evaluation_view(figures: Evaluation) -> RenderableType:
 
 def fold_report_view(report: FoldReport) -> RenderableType:
     """Show the pooled figures, their spread over the folds, and what leaks."""
-    table = Table("fold", title=f"held-out rows by fold: {report.model}")
-    for name in ("accuracy", "balanced accuracy", "macro-F1", "n"):
+    header, *rows = fold_rows(report)
+    table = Table(header[0], title=f"held-out samples by fold: {report.model}")
+    for name in header[1:]:
         table.add_column(name, justify="right")
-    for number, fold in enumerate(report.per_fold, 1):
-        table.add_row(str(number), *three(fold), str(fold.n))
-    table.add_section()
-    for name, row in (("mean", report.mean), ("spread (s)", report.spread)):
-        table.add_row(name, *three(row))
+    for place, row in enumerate(rows, 1):
+        table.add_row(*row, end_section=place == len(report.per_fold))
     return Group(table, evaluation_view(report))
+
+
+def fold_rows(report: FoldReport) -> list[tuple[str, ...]]:
+    """Return a header, a line a fold, and their mean and spread."""
+    return [
+        ("fold", "accuracy", "balanced accuracy", "macro-F1", "n"),
+        *((str(i), *three(fold), str(fold.n)) for i, fold in enumerate(report.per_fold, 1)),
+        ("mean", *three(report.mean), ""),
+        ("spread (s)", *three(report.spread), ""),
+    ]
 
 
 def cross_set_view(sets: CrossSet) -> RenderableType:
@@ -141,6 +150,10 @@ def figure_lines(figures: Evaluation) -> list[tuple[str, str]]:
     if figures.accuracy_interval_by_subject:
         low, high = figures.accuracy_interval_by_subject
         lines.append(("  by subject", f"95 % interval {low:.2%} to {high:.2%} (bootstrap)"))
+    if figures.seen is not None:
+        lines += _seen_lines(figures.seen)
+    if figures.against is not None:
+        lines += zip(("against", ""), figures.against.lines, strict=True)
     lines += [
         ("balanced accuracy", f"{figures.balanced_accuracy:.2%}"),
         ("macro-F1", f"{figures.macro_f1:.4f}"),
@@ -193,6 +206,16 @@ def pipeline_lines(figures: Evaluation) -> list[tuple[str, str]]:
         if figure is not None:
             told = f"{figure.accuracy:.2%}, balanced {figure.balanced_accuracy:.2%}"
             lines.append((name, told))
+    return lines
+
+
+def _seen_lines(seen: Seen) -> list[tuple[str, str]]:
+    new = seen.unseen_figures
+    lines = [("seen before", seen.words)]
+    if new is not None and seen.unseen < len(seen.samples):
+        low, high = new.accuracy_interval
+        told = f"{new.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}), n = {new.n}"
+        lines.append(("  on the new ones", f"{told}, balanced {new.balanced_accuracy:.2%}"))
     return lines
 
 

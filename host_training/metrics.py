@@ -12,6 +12,13 @@ from edge.contract.decision import leading
 
 ECE_BINS: Final = 15
 Z_95: Final = 1.959963984540054
+_CERTAIN: Final = 0.995
+SATURATED: Final = (
+    "the scores are saturated: it is as good as certain even where it is wrong. A model takes "
+    "pixels from 0 to 255; one that was trained on 0 to 1 needs keras.layers.Rescaling(1 / 255) as "
+    "its first layer"
+)
+"""What to say of a ``saturated`` model that edgeemo did not make."""
 
 
 class ClassMetrics(msgspec.Struct, frozen=True):
@@ -187,16 +194,30 @@ def brier_score(probabilities: NDArray[np.float32], hard: NDArray[np.int64]) -> 
     return float((gaps**2).sum(axis=1).mean())
 
 
+def saturated(probabilities: NDArray[np.float32], hard: NDArray[np.int64]) -> bool:
+    """Tell whether a classifier is as good as certain even where it is wrong.
+
+    Then its scores say nothing, most often because it is fed pixels from 0 to 255 and was trained
+    on 0 to 1, which makes its logits 255 times too large. An honest network is less sure of half of
+    its mistakes. int8 outputs end at 255/256.
+    """
+    wrong = leading(probabilities) != hard
+    return bool(wrong.any() and np.median(probabilities[wrong].max(axis=1)) >= _CERTAIN)
+
+
 def interval_by_group(
-    correct: NDArray[np.bool_], groups: NDArray[np.generic], draws: int = 10_000, seed: int = 0
+    correct: NDArray[np.bool_ | np.integer],
+    groups: NDArray[np.generic],
+    draws: int = 10_000,
+    seed: int = 0,
 ) -> tuple[float, float]:
-    """Return a 95 % interval of a share whose rows come in groups, by the bootstrap over groups.
+    """Return a 95 % interval of a mean whose rows come in groups, by the bootstrap over groups.
 
     Several pictures of one person are right or wrong together; an interval that takes them for
     independent rows is too narrow (Field and Welsh, JRSS B 2007).
 
     Args:
-        correct: bool ``(n,)``.
+        correct: ``(n,)``: bool, for a share, or numbers.
         groups: ``(n,)``, who is in the picture.
         draws: of as many groups as there are, with replacement.
         seed: of the draws.

@@ -8,6 +8,7 @@ from edge.contract.bundle import MODEL, SUMS, Bundle, open_bundle
 from edge.contract.decision import Decision
 from edge.errors import EdgeEmoError
 from host_training.errors import TrainingError
+from host_training.known_pictures import PICTURES, KnownPictures, read_known_pictures
 from host_training.run_directory import RUN, RunDirectory, RunRecord
 
 
@@ -24,6 +25,9 @@ class Origin:
         data_names: of the data sets that it learnt from, or that chose its best epoch, those of
             the models that it started from or was taught by included.
         is_traced: all of those models could be found, so that no name is missing.
+        measured: of the rows that a bundle's own figures are of.
+        known: the pictures of its training, where they were kept.
+        is_own: whether nothing but the file is known: a model that edgeemo did not make.
     """
 
     model: str
@@ -33,6 +37,9 @@ class Origin:
     validation: str | None = None
     data_names: tuple[str, ...] = ()
     is_traced: bool = True
+    measured: str | None = None
+    known: KnownPictures | None = None
+    is_own: bool = False
 
     @property
     def temperature(self) -> float | None:
@@ -47,7 +54,7 @@ def origin_of_file(path: Path) -> Origin:
         TrainingError: it can not be read.
     """
     try:
-        return Origin(str(path), hashlib.sha256(path.read_bytes()).hexdigest())
+        return Origin(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), is_own=True)
     except OSError as error:
         raise TrainingError(f"{path}: can not be read ({error.strerror})") from error
 
@@ -60,9 +67,16 @@ def origin_of_bundle(bundle: Bundle) -> Origin:
         bundle.sha256[MODEL],
         metadata.decision,
         metadata.training_data.fingerprint,
-        metadata.metrics.dataset.fingerprint,
-        (metadata.training_data.name,),
+        data_names=(metadata.training_data.name,),
+        measured=metadata.metrics.dataset.fingerprint,
+        known=read_known_pictures(beside(bundle.path), metadata.training_data.fingerprint),
     )
+
+
+def beside(bundle: Path) -> Path:
+    """Return where the pictures of a bundle's run lie: beside it, for a device needs none."""
+    whole = bundle.resolve()
+    return whole.with_name(f"{whole.name}.{PICTURES}")
 
 
 def origin_of_run(path: Path) -> Origin:
@@ -88,6 +102,7 @@ def origin_of_run(path: Path) -> Origin:
         record.validation_data.fingerprint,
         tuple(dict.fromkeys(names)),
         all(origin is not None and origin.is_traced for origin in before),
+        known=read_known_pictures(run.path / PICTURES, record.training_data.fingerprint),
     )
 
 

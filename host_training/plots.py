@@ -1,8 +1,12 @@
-"""PNGs of a run. Matplotlib's object interface only: no window system, no global state."""
+"""Pictures of a run or an evaluation: PNG, SVG or PDF, by the suffix of the file.
 
+Matplotlib's object interface only: no window system, no global state.
+"""
+
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +23,16 @@ from host_training.robustness import CorruptionFigures
 MISTAKES: Final = 40
 """On the sheet of the worst."""
 
+Format = Literal["png", "svg", "pdf"]
+FORMATS: Final[tuple[Format, ...]] = get_args(Format)
+
 _SHEET_COLUMNS: Final = 8
 _DPI: Final = 200
+_CHARACTER: Final = 0.6
+"""Width of one, as a share of its font's size; few are wider."""
 
 
-def learning_curves_png(history: Sequence[EpochRow], path: Path, title: str) -> None:
+def draw_learning_curves(history: Sequence[EpochRow], path: Path, title: str) -> None:
     """Draw loss and accuracy over the epochs, the chosen epoch marked.
 
     Raises:
@@ -40,11 +49,11 @@ def learning_curves_png(history: Sequence[EpochRow], path: Path, title: str) -> 
         axes.set(xlabel="epoch", ylabel=name)
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.suptitle(title)
+    _title(figure, title)
     _save(figure, path)
 
 
-def compared_curves_png(histories: Mapping[str, Sequence[EpochRow]], path: Path) -> None:
+def draw_compared_curves(histories: Mapping[str, Sequence[EpochRow]], path: Path) -> None:
     """Draw the validation curves of several runs, by name, into one picture.
 
     Raises:
@@ -58,11 +67,13 @@ def compared_curves_png(histories: Mapping[str, Sequence[EpochRow]], path: Path)
             axes.plot(epochs, [getattr(row, name) for row in history], label=label)
         axes.set(xlabel="epoch", ylabel=name.replace("val_", "validation "))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+    names = [wrapped(figure, label, 8) for label in histories]
+    handles = figure.axes[0].get_lines()
+    figure.legend(handles, names, loc="outside lower center", fontsize=8, frameon=False)
     _save(figure, path)
 
 
-def confusion_matrix_png(figures: Metrics, path: Path, title: str) -> None:
+def draw_confusion_matrix(figures: Metrics, path: Path, title: str) -> None:
     """Draw the confusion matrix: shares of the true label in %, and the numbers of samples below.
 
     Raises:
@@ -85,9 +96,10 @@ def confusion_matrix_png(figures: Metrics, path: Path, title: str) -> None:
         elif count:
             _draw_cell(axes, row, column, int(count), float(shares[row, column]))
     axes.set(xlabel="predicted label", ylabel="true label (samples)")
-    figure.suptitle(f"Confusion matrix: {title}", fontsize=12)
-    axes.set_title(
-        f"{_measured_on(figures)}\nlarge: % of the true label, small: samples", fontsize=9
+    _title(
+        figure,
+        f"Confusion matrix: {title}",
+        f"{_measured_on(figures)}\nlarge: % of the true label, small: samples",
     )
     _save(figure, path)
 
@@ -105,7 +117,7 @@ def _draw_cell(axes: Any, row: int, column: int, count: int, share: float) -> No
     axes.text(column, row + 0.26, str(count), fontsize=7.5, **place)
 
 
-def reliability_png(
+def draw_reliability(
     panels: Mapping[str, Reliability], figures: Metrics, path: Path, title: str
 ) -> None:
     """Draw accuracy against confidence, and below it how often each confidence is given.
@@ -113,7 +125,7 @@ def reliability_png(
     Args:
         panels: by what stands above each, such as "before temperature scaling".
         figures: tell which rows these are.
-        path: of the PNG.
+        path: of the picture.
         title: its first line.
 
     Raises:
@@ -133,10 +145,13 @@ def reliability_png(
         lower.grid(axis="y", alpha=0.3)
         lower.set_axisbelow(True)
     grid[0, 0].set_ylabel("accuracy")
-    grid[1, 0].set_ylabel("% of the rows")
+    grid[1, 0].set_ylabel("% of the samples")
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-    figure.suptitle(f"{title}\n{_measured_on(figures)}", fontsize=10)
+    columns = 1 + len(panels)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False
+    )
+    _title(figure, title, _measured_on(figures))
     _save(figure, path)
 
 
@@ -165,7 +180,7 @@ def _draw_reliability(axes: Any, bins: Reliability) -> None:
     axes.set_axisbelow(True)
 
 
-def worst_mistakes_png(answers: Answers, path: Path, title: str) -> int:
+def draw_worst_mistakes(answers: Answers, path: Path, title: str) -> int:
     """Draw the wrong answers that the model is surest of, as many as ``MISTAKES`` at most.
 
     Returns:
@@ -188,10 +203,10 @@ def worst_mistakes_png(answers: Answers, path: Path, title: str) -> int:
         scores, true = answers.probabilities[row], answers.labels[answers.right[row]]
         given = answers.labels[leading(scores)]
         axes.set_title(f"true: {true}\n{given} {scores.max():.3f}", fontsize=8, pad=3)
-    figure.suptitle(
-        f"{title}: the {len(chosen)} surest of {len(wrong)} wrong answers\n"
+    _title(
+        figure,
+        f"{title}: the {len(chosen)} surest of {len(wrong)} wrong answers",
         "true label, then the answer and its confidence before temperature scaling",
-        fontsize=10,
     )
     _save(figure, path)
     return len(chosen)
@@ -210,7 +225,7 @@ def worst_mistakes(answers: Answers) -> NDArray[np.int64]:
     return np.asarray(order[wrong[order]], np.int64)
 
 
-def coverage_png(
+def draw_coverage(
     accuracy: NDArray[np.float64], figures: Metrics, coverage: Coverage, path: Path, title: str
 ) -> None:
     """Draw accuracy against the share of the samples that is answered, the surest first.
@@ -219,7 +234,7 @@ def coverage_png(
         accuracy: ``(n,)`` of the surest 1, 2, ... n answers.
         figures: tell which rows these are.
         coverage: the points to mark.
-        path: of the PNG.
+        path: of the picture.
         title: its first line.
 
     Raises:
@@ -241,11 +256,11 @@ def coverage_png(
     axes.set_xlim(0, 103)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="lower left")
-    axes.set_title(f"{title}: the surest answers alone\n{_measured_on(figures)}", fontsize=10)
+    _title(figure, f"{title}: the surest answers alone", _measured_on(figures))
     _save(figure, path)
 
 
-def corruptions_png(figures: CorruptionFigures, path: Path, title: str) -> None:
+def draw_corruptions(figures: CorruptionFigures, path: Path, title: str) -> None:
     """Draw accuracy against severity, a line a kind; kinds that training never uses are dashed.
 
     Raises:
@@ -269,10 +284,10 @@ def corruptions_png(figures: CorruptionFigures, path: Path, title: str) -> None:
     axes.set(xlabel="severity", ylabel="accuracy, %", ylim=(0, 100))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, title="dashed: held out of training", title_fontsize=8, ncols=2)
-    axes.set_title(
+    _title(
+        figure,
         f"{title}: {figures.n} corrupted samples, mean accuracy {figures.all.accuracy:.1%}, "
         f"clean {figures.clean_accuracy:.1%}",
-        fontsize=10,
     )
     _save(figure, path)
 
@@ -290,5 +305,28 @@ def _figure(width_in: float, height_in: float) -> Any:
     return Figure(figsize=(width_in, height_in), layout="constrained")
 
 
+def _title(figure: Any, title: str, *more: str, size: float = 10) -> None:
+    """Set a title, and what belongs to it, in lines that the figure is wide enough for."""
+    lines = [line for text in (title, *more) for line in text.split("\n")]
+    figure.suptitle("\n".join(wrapped(figure, line, size) for line in lines), fontsize=size)
+
+
+def wrapped(figure: Any, text: str, size: float) -> str:
+    """Break a text into lines that fit into the figure; names may be longer than any line."""
+    width = int(figure.get_figwidth() * 72 / (size * _CHARACTER)) - 2
+    return textwrap.fill(text, width, break_on_hyphens=False)
+
+
 def _save(figure: Any, path: Path) -> None:
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=_DPI), remedy=RESUME)
+    import matplotlib as mpl
+
+    kind = path.suffix[1:]
+    # No dates, so that the same figures give the same bytes; letters stay letters in a PDF.
+    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    settings = {"svg.hashsalt": "edgeemo", "pdf.fonttype": 42}
+    with mpl.rc_context(settings):
+        write_atomically(
+            path,
+            lambda file: figure.savefig(file, format=kind, dpi=_DPI, metadata=dates.get(kind)),
+            remedy=RESUME,
+        )

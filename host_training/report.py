@@ -10,7 +10,7 @@ from host_training.checkpoint import EpochRow
 from host_training.data.samples import Samples
 from host_training.evaluate import ask, keras_probabilities, measured
 from host_training.metrics import Metrics
-from host_training.plots import confusion_matrix_png, learning_curves_png
+from host_training.plots import draw_confusion_matrix, draw_learning_curves
 from host_training.run_directory import METRICS, RunDirectory
 
 
@@ -29,7 +29,8 @@ def write_reports(run: RunDirectory, validation: Samples, history: Sequence[Epoc
     run.write_record(msgspec.structs.replace(record, temperature=temperature))
     figures = measured(answers)
     run.write_json(METRICS, figures)
+    run.write_answers(answers.are_right)
     run.write_history(history)
-    learning_curves_png(history, run.path / "learning_curves.png", record.run_id)
-    confusion_matrix_png(figures, run.path / "confusion_matrix.png", record.run_id)
+    draw_learning_curves(history, run.path / "learning_curves.png", record.run_id)
+    draw_confusion_matrix(figures, run.path / "confusion_matrix.png", record.run_id)
     return figures

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from edge.contract.mesh_features import FeatureNorm
 from edge.contract.metadata import Dataset
@@ -29,6 +31,7 @@ HISTORY: Final = "history.csv"
 CHECKPOINTS: Final = "checkpoints"
 MODEL: Final = "model.keras"
 METRICS: Final = "metrics.json"
+ANSWERS: Final = "answers.csv"
 
 _MODULES: Final = ("numpy", "tensorflow", "keras", "sklearn", "cv2")
 
@@ -123,9 +126,36 @@ class RunDirectory:
         except msgspec.MsgspecError as error:
             raise TrainingError(f"{self.path / HISTORY}: not a run's history ({error})") from error
 
+    def write_answers(self, are_right: Sequence[bool] | NDArray[np.bool_]) -> None:
+        """Write which validation rows the kept model answers right, in their order."""
+        data = ("right\n" + "".join(f"{int(right)}\n" for right in are_right)).encode()
+        write_atomically(self.path / ANSWERS, lambda file: file.write(data), remedy=RESUME)
+
+    def answers(self) -> NDArray[np.bool_] | None:
+        """Read which validation rows were answered right; None for a run that kept none.
+
+        Raises:
+            TrainingError: the file is damaged.
+        """
+        if not (self.path / ANSWERS).is_file():
+            return None
+        header, *lines = self._read(ANSWERS).decode("utf-8", "replace").splitlines() or [""]
+        if header != "right" or not set(lines) <= {"0", "1"}:
+            raise TrainingError(
+                f"{self.path / ANSWERS}: not a run's answers; `edgeemo train --resume` makes them"
+            )
+        return np.array([line == "1" for line in lines], bool)
+
     def remove_leftovers(self) -> None:
         """Remove what a killed process left half-written; nothing of it is ever read."""
-        for pattern in (".*.json.*", ".*.csv.*", ".*.png.*", ".partial-*", "checkpoints/.epoch-*"):
+        for pattern in (
+            ".*.json.*",
+            ".*.csv.*",
+            ".*.png.*",
+            ".*.npz.*",
+            ".partial-*",
+            "checkpoints/.epoch-*",
+        ):
             for file in self.path.glob(pattern):
                 file.unlink(missing_ok=True)
 

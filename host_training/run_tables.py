@@ -1,6 +1,6 @@
 """Runs as tables, for the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -48,7 +48,7 @@ def _table(runs: Sequence[RunSummary], folder: Path) -> Table:
 
 
 def comparison_view(runs: Sequence[RunSummary]) -> RenderableType:
-    """Show runs in columns: what came of them, and the settings in which they differ."""
+    """Show runs in columns: what came of them, the settings that differ, and McNemar's tests."""
     table = Table("")
     for run in runs:
         table.add_column(Text(run.path), justify="right")
@@ -64,15 +64,28 @@ def comparison_view(runs: Sequence[RunSummary]) -> RenderableType:
     table.add_section()
     for name, row in differing_settings(runs).items():
         table.add_row(name, *(Text(_shown(value)) for value in row))
+    told = [Text(line) for line in _test_lines(runs)]
     if comparable(runs):
-        return Group(table, Text(f"validated on {runs[0].protocol}"))
+        return Group(table, Text(f"validated on {runs[0].protocol}"), *told)
     lines = [
         f"  {name}: "
         + ", ".join(f"{value} ({run.path})" for value, run in zip(values, runs, strict=True))
         for name, values in validation_differences(runs).items()
     ]
     warning = "NOT COMPARABLE: the runs were not validated on the same samples and answers:"
-    return Group(table, Text(warning), *map(Text, lines))
+    return Group(table, Text(warning), *map(Text, lines), *told)
+
+
+def _test_lines(runs: Sequence[RunSummary]) -> Iterator[str]:
+    first, *others = runs
+    for run in others:
+        if run.against_first is not None:
+            yield f"{first.path} against {'; '.join(run.against_first.lines)}"
+        elif comparable((first, run)):
+            yield (
+                f"{first.path} against {run.path}: not tested, for one kept no answers; `edgeemo "
+                "train --resume` makes them, `edgeemo evaluate --against` asks both anew"
+            )
 
 
 def _figures(run: RunSummary) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ import msgspec
 from edge.errors import ConfigError, EdgeEmoError
 from host_training.checkpoint import EpochRow, best_row
 from host_training.config import TrainConfig
+from host_training.paired import Paired, paired
 from host_training.run_directory import RUN, RunDirectory, RunRecord
 
 
@@ -20,12 +21,14 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         record: its ``run.json``.
         config: its settings.
         history: its epochs; empty before the first one is done.
+        against_first: the first of the compared runs held against it, see ``held_against_first``.
     """
 
     path: str
     record: RunRecord
     config: TrainConfig
     history: tuple[EpochRow, ...]
+    against_first: Paired | None = None
 
     @property
     def best(self) -> EpochRow | None:
@@ -83,6 +86,27 @@ def differing_settings(runs: Sequence[RunSummary]) -> dict[str, tuple[Any, ...]]
 def comparable(runs: Sequence[RunSummary]) -> bool:
     """Tell whether the runs were validated on the very same rows under the same protocol."""
     return len({(run.record.validation_data.fingerprint, run.record.protocol) for run in runs}) < 2
+
+
+def held_against_first(runs: Sequence[RunSummary]) -> tuple[RunSummary, ...]:
+    """Hold the first run against each other one, on the validation rows that both have answered.
+
+    Returns:
+        The runs with the outcomes; None where the two were validated on other rows, or one of them
+        kept no answers (older versions; `edgeemo train --resume` makes them).
+
+    Raises:
+        TrainingError: the answers of a run are damaged.
+    """
+    first, *others = runs
+    ours = RunDirectory(Path(first.path)).answers()
+    tested = []
+    for run in others:
+        theirs, outcome = RunDirectory(Path(run.path)).answers(), None
+        if ours is not None and theirs is not None and comparable((first, run)):
+            outcome = paired(ours, theirs, run.path)
+        tested.append(msgspec.structs.replace(run, against_first=outcome))
+    return first, *tested
 
 
 def validation_differences(runs: Sequence[RunSummary]) -> dict[str, tuple[str, ...]]:

@@ -13,6 +13,7 @@ from edge.contract.mesh_features import FeatureNorm
 from edge.errors import ConfigError
 from host_training.architectures import architecture, build
 from host_training.architectures.cost import cost
+from host_training.atomic import RESUME, write_atomically
 from host_training.batches import TrainingBatches, balanced_class_weights
 from host_training.config import TrainConfig
 from host_training.data.partition import Partition, partition
@@ -21,6 +22,7 @@ from host_training.epochs import Run, run_epochs
 from host_training.frameworks import prepare
 from host_training.initial import take_over
 from host_training.inputs import MeshRows, norm_of
+from host_training.known_pictures import PICTURES, known_pictures
 from host_training.lock import locked
 from host_training.optimizer import compiled_model
 from host_training.progress import TrainingProgress
@@ -90,6 +92,7 @@ def train(
     else:
         directory = create_run(out, config, run_record(config, parts, ancestors))
     with locked(out):
+        _keep_pictures(directory, parts)
         if directory.record().state == "complete":
             progress.say(f"{out} is complete: only its reports are made")
             write_reports(directory, parts.validation, directory.history())
@@ -102,6 +105,14 @@ def train(
         record = msgspec.structs.replace(directory.record(), state="complete")
         directory.write_record(record)
     return directory
+
+
+def _keep_pictures(directory: RunDirectory, parts: Partition) -> None:
+    """Write down which pictures the run knows, for whoever measures it later."""
+    path = directory.path / PICTURES
+    if not path.is_file():
+        content = known_pictures(parts.training, parts.validation).encode()
+        write_atomically(path, lambda file: file.write(content), remedy=RESUME)
 
 
 def config_to_resume(out: Path) -> TrainConfig:

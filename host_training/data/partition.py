@@ -24,11 +24,19 @@ rows that are hardly different which the data is made of."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Partition:
-    """Rows to learn from, rows to choose the best epoch by, and remarks for the user."""
+    """Rows to learn from, rows to choose the best epoch by, and remarks for the user.
+
+    Attributes:
+        training: the rows to learn from.
+        validation: those to choose the best epoch by.
+        remarks: what was done.
+        held_out: int64: where the latter stand in the whole data set.
+    """
 
     training: Samples
     validation: Samples
     remarks: tuple[str, ...]
+    held_out: NDArray[np.int64]
 
 
 def partition(
@@ -63,20 +71,24 @@ def partition(
         DataError: no labels, fewer than two on either side, or too few rows to divide.
     """
     samples.check_labelled()
-    rows = samples.split_rows(TRAINING) if TRAINING in samples.splits else samples
-    rows = rows.where(rows.trainable)
+    learnable = samples.trainable
+    if TRAINING in samples.splits:
+        learnable &= samples.split == TRAINING
+    rows = samples.where(learnable)
     _check_labels(rows, "training", rows.targets.sum(axis=0))
     given = [name for name in (VALIDATION, HELD_OUT) if name in samples.splits]
     near = not (keep_duplicates or keep_near_duplicates)
     if given and TRAINING in samples.splits:
         training, validation = rows, samples.split_rows(given[0])
+        index = np.flatnonzero(samples.split == given[0])
         remarks = [f"validation: {given[0]}"]
     else:
         held, how = _held_out(rows, share, seed, groups, near)
         training, validation = rows.where(~held), rows.where(held)
+        index = np.flatnonzero(learnable)[held]
         validation = replace(validation, split=np.full(len(validation), HELD_OUT))
         remarks = [f"validation: {share:.0%} held out of {TRAINING}, {how}"]
-    validation = validation.where(validation.measurable)
+    index, validation = index[validation.measurable], validation.where(validation.measurable)
     if not len(validation):
         raise DataError(f"{samples.name}: no validation row is left under {samples.protocol}")
     answers = np.bincount(validation.hard, minlength=len(validation.labels))
@@ -87,7 +99,7 @@ def partition(
     if near:
         training, remark = _without_near(training, validation)
         remarks += remark
-    return Partition(training, validation, tuple(remarks))
+    return Partition(training, validation, tuple(remarks), index)
 
 
 def _without_copies(training: Samples, validation: Samples) -> tuple[Samples, list[str]]:

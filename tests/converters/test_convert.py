@@ -1,4 +1,6 @@
 import io
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +32,8 @@ from edge.golden import check_golden
 from edge.interpreter import TfliteModel
 from edge.stages.classify import TfliteClassifier
 from edge.testing import make_face
+from host_training.known_pictures import PICTURES, KnownPictures, picture_numbers
+from host_training.origin import origin_of_bundle
 
 
 @pytest.fixture
@@ -399,6 +403,40 @@ def test_the_model_card_names_what_is_hardly_recognised(int8_bundle):
     card = model_card(metadata, msgspec.structs.replace(report, comparison=comparison))
     assert "| contempt | n/a | n/a |" in card
     assert "- How well it recognises contempt was not measured.\n" in card
+
+
+@pytest.mark.parametrize(
+    ("learnt", "validated", "told"),
+    [
+        (300, 60, "learnt from 300, 60 chose its\nbest epoch, 40 are new to it"),
+        (0, 400, "learnt from 0, 400 chose its best epoch, 0 are new"),
+        (0, 0, "400 are new to it"),
+    ],
+)
+def test_the_model_card_says_what_was_seen(
+    request_int8, run_directory, evaluation_rows, tmp_path, learnt, validated, told
+):
+    """By the very pictures, whatever the split is called; and the figures of the new ones."""
+    run = shutil.copytree(run_directory, tmp_path / "run")
+    fingerprint = json.loads((run / "run.json").read_text())["training_data"]["fingerprint"]
+    keys = picture_numbers(evaluation_rows.images)
+    known = KnownPictures(
+        np.sort(keys[:learnt]), np.sort(keys[learnt : learnt + validated]), fingerprint
+    )
+    (run / PICTURES).write_bytes(known.encode())
+    report = convert(replace(request_int8, model=run))
+    card = (request_int8.out / MODEL_CARD).read_text()
+    assert " ".join(told.split()) in " ".join(card.split())
+    counts = (report.seen.training, report.seen.validation, report.seen.unseen)
+    assert counts == (learnt, validated, 400 - learnt - validated)
+    new = report.seen.unseen
+    assert (report.unseen is None) is (new == 0)
+    assert ("that are new to it:**" in card) is (0 < new < 400)
+    assert ("flatter" in card) is bool(learnt or validated)
+    beside = request_int8.out.with_name(f"bundle.{PICTURES}")
+    assert beside.read_bytes() == known.encode()
+    origin = origin_of_bundle(open_bundle(request_int8.out))
+    assert origin.known.places(evaluation_rows.images).sum() == learnt + 2 * validated
 
 
 def test_what_the_crops_were_travels(request_int8, int8_bundle, tmp_path):

@@ -91,6 +91,8 @@ def test_a_pickle_is_refused_and_not_opened(tmp_path):
         ("model.keras", b"not a zip", "not a whole .keras file"),
         ("model.zip", b"PK\x03\x04", "not a whole .keras file"),
         ("model.onnx", b"onnx", "not a whole .keras file"),
+        ("older.keras", b"\x89HDF\r\n\x1a\n rest", "refused, the old HDF5 form"),
+        ("pickled.keras", pickle.dumps({}), "refused, a pickle runs any code"),
     ],
 )
 def test_other_files_are_refused_with_the_reason(tmp_path, name, content, message):
@@ -146,6 +148,53 @@ def test_a_lambda_layer_is_refused_and_never_called(keras, tmp_path):
     outer.save(tmp_path / "model.keras")
     with pytest.raises(ConversionError, match="refused, it holds a Lambda layer"):
         load_model(tmp_path / "model.keras", EMOTIONS)
+
+
+@pytest.mark.parametrize(
+    "policy", ["mixed_float16", "mixed_bfloat16", "float16", "bfloat16", "float64"]
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_other_precisions_are_refused_by_name(keras, tmp_path, policy, whole):
+    """A model or a single layer under another policy is one line that names it, not MLIR's."""
+    with_policy = {"dtype": policy} if not whole else {}
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy if whole else before)
+    try:
+        inner = keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Flatten()])
+        outputs = keras.layers.Dense(8, activation="softmax", **with_policy)
+        network = keras.Sequential([keras.Input((48, 48, 1)), inner, outputs])
+    finally:
+        keras.config.set_dtype_policy(before)
+    network.save(tmp_path / "model.keras")
+    with pytest.raises(ConversionError, match=rf"policy {policy}, .*; expected float32") as caught:
+        load_model(tmp_path / "model.keras", EMOTIONS)
+    assert "\n" not in str(caught.value)
+
+
+def test_how_a_model_was_compiled_is_no_precision(keras, tmp_path):
+    """Losses and metrics may count in what they like; the network is what is converted."""
+    layers = [keras.Input((48, 48, 1)), keras.layers.Flatten(), keras.layers.Dense(8)]
+    network = keras.Sequential(layers)
+    network.compile("adam", "mse", metrics=[keras.metrics.Mean(dtype="float64")])
+    network.save(tmp_path / "model.keras")
+    assert load_model(tmp_path / "model.keras", EMOTIONS).run.run_id == UNKNOWN
+
+
+def test_the_version_that_wrote_a_model_is_named(run):
+    """What this Keras can not read says which one wrote it."""
+    whole = run / "model.keras"
+    with zipfile.ZipFile(whole) as source:
+        parts = {name: source.read(name) for name in source.namelist()}
+    parts["metadata.json"] = b'{"keras_version": "2.15.0"}'
+    parts["config.json"] = parts["config.json"].replace(b'"Conv2D"', b'"Conv2DOfOld"')
+    with zipfile.ZipFile(whole, "w") as target:
+        for name, content in parts.items():
+            target.writestr(name, content)
+    with pytest.raises(
+        ConversionError, match=r"written by Keras 2\.15\.0, expected are .* Keras 3\."
+    ) as caught:
+        load_model(run)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,18 @@ def test_without_a_record_the_labels_must_be_given(exported, tmp_path):
     assert load_model(tmp_path / "saved", EMOTIONS).run.labels == EMOTIONS
 
 
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_a_saved_model_of_half_precision_is_refused_by_name(saving, precision):
+    """One line that names the precision, not what TensorFlow Lite's compiler makes of it."""
+
+    def function(tf, crop):
+        halves = tf.cast(tf.reshape(crop, (-1, 2304))[:, :8], precision)
+        return tf.cast(tf.nn.softmax(halves), tf.float32)
+
+    with pytest.raises(ConversionError, match=rf"computes in {precision} .* expected float32"):
+        load_model(saving(function), EMOTIONS)
+
+
 @pytest.mark.parametrize(
     ("operation", "named"),
     [

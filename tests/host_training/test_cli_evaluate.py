@@ -15,6 +15,7 @@ from edge.build import DEFAULT_BUNDLE
 from edge.cli import main
 from edge.contract.bundle import open_bundle
 from edge.contract.decision import temper
+from edge.contract.labels import FER2013_EMOTIONS
 
 Write = Callable[..., Path]
 PRIOR = (0.33, 0.27, 0.12, 0.14, 0.09, 0.01, 0.03, 0.01)
@@ -188,12 +189,56 @@ def test_calibrated_on_training_rows(evaluated: Evaluated) -> None:
 
 
 def test_outputs_that_do_not_match_the_labels(
-    data: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    data: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A bare 8-class file on FER2013's 7 labels can not be matched, and the way out is told."""
+    """A bare 8-class file needs its labels, and as many as it has outputs; the way out is told."""
     rows, _ = data
-    assert run("evaluate", DEFAULT_BUNDLE / "model.tflite", "--data", rows) == 1
-    errors = capsys.readouterr().err
-    assert "8 outputs for 7 labels" in errors
-    assert "evaluate the run directory or the bundle" in errors
-    assert errors.count("\n") == 1
+    bare, content = tmp_path / "bare.tflite", (DEFAULT_BUNDLE / "model.tflite").read_bytes()
+    bare.write_bytes(content[: content.rindex(b"PK\x03\x04")])  # without the labels at its end
+    for options, message in (
+        ((), "nothing says which emotion each of its outputs is"),
+        (("--model-labels", ",".join(FER2013_EMOTIONS)), "8 outputs for 7 labels"),
+    ):
+        assert run("evaluate", bare, "--data", rows, *options) == 1
+        errors = capsys.readouterr().err
+        assert message in errors
+        assert "--model-labels" in errors
+        assert errors.count("\n") == 1
+
+
+def test_two_models_on_the_same_samples(evaluated: Evaluated, tmp_path: Path) -> None:
+    """The packaged bundle against its own bare file: no sample tells them apart."""
+    other = DEFAULT_BUNDLE / "model.tflite"
+    report = tmp_path / "report"
+    figures, shown = evaluated(
+        DEFAULT_BUNDLE, "--against", other, "--report", report, "--figures", "svg"
+    )
+    against = figures["against"]
+    assert (against["only_first"], against["only_other"], against["mcnemar_p"]) == (0, 0, 1)
+    assert against["other_accuracy"] == figures["accuracy"]
+    assert "only the first right 0, only the other 0; McNemar's exact p = 1" in shown
+    header, first, *_ = (report / "predictions.csv").read_text().splitlines()
+    assert header.endswith(",other")
+    assert first.split(",")[2] == first.split(",")[-1]
+    names = {file.name for file in report.iterdir()}
+    assert {"confusion_matrix.png", "confusion_matrix.svg", "reliability.svg"} <= names
+    assert r"\begin{tabular}" in (report / "tables.tex").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--figures", "svg"), "--figures svg: only with --report DIR"),
+        (("--against", "no/such"), "no/such: no such model"),
+        (("--split", "Validation"), "nothing says which samples"),
+    ],
+)
+def test_options_that_can_not_be_met(
+    data: tuple[Path, Path],
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    message: str,
+) -> None:
+    """What an option needs is said in one line, as bad usage."""
+    assert run("evaluate", DEFAULT_BUNDLE, "--data", data[0], *options) == 2
+    assert message in capsys.readouterr().err

@@ -31,7 +31,7 @@ from host_training.metrics import (
 )
 from host_training.origin import Origin
 from host_training.pipeline_figures import PipelineFigures
-from host_training.plots import MISTAKES, worst_mistakes, worst_mistakes_png
+from host_training.plots import MISTAKES, draw_worst_mistakes, worst_mistakes
 from host_training.robustness import CorruptionFigures, KindFigures
 
 ORIGIN = Origin("runs/made", "0" * 64)
@@ -52,8 +52,8 @@ def model_of(labels: Sequence[str] | None = None, **more: float) -> Predict:
     """Return a model that answers at random, but leaning to the truth."""
 
     def predict(rows: Samples) -> tuple[tuple[str, ...] | None, NDArray[np.float32]]:
-        given = None if labels is None else tuple(labels)
-        return given, noisy(rows, given or rows.labels, **more)
+        given = tuple(labels or rows.labels)
+        return given, noisy(rows, given, **more)
 
     return predict
 
@@ -187,10 +187,10 @@ def test_nothing_to_measure(rows: Samples, split: str, message: str) -> None:
 def test_outputs_that_are_no_probabilities(rows: Samples, value: float) -> None:
     """Logits or NaN are refused, not measured."""
 
-    def predict(asked: Samples) -> tuple[None, NDArray[np.float32]]:
+    def predict(asked: Samples) -> tuple[tuple[str, ...], NDArray[np.float32]]:
         outputs = noisy(asked, FER2013)
         outputs[7, 2] = value
-        return None, outputs
+        return asked.labels, outputs
 
     with pytest.raises(TrainingError, match="outputs are not probabilities"):
         evaluate_in_full(rows, Question(), predict, ORIGIN)
@@ -309,10 +309,10 @@ def test_the_worst_mistakes_come_first(rows: Samples, tmp_path: Path) -> None:
     probabilities[3, :2] = 0.1, 0.9
     answers = Answers(chosen, FER2013, probabilities, chosen.hard)
     assert worst_mistakes(answers).tolist() == [2, 3, 0]
-    assert worst_mistakes_png(answers, tmp_path / "a.png", "made") == 3
+    assert draw_worst_mistakes(answers, tmp_path / "a.png", "made") == 3
     assert size_of(tmp_path / "a.png")[1] == 472
     everything = Answers(rows, FER2013, np.roll(one_hot(rows.hard, 7), 1, axis=1), rows.hard)
-    assert worst_mistakes_png(everything, tmp_path / "b.png", "made") == MISTAKES
+    assert draw_worst_mistakes(everything, tmp_path / "b.png", "made") == MISTAKES
 
 
 def test_every_figure_is_documented() -> None:

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support
 
-from host_training.metrics import ClassMetrics, expected_calibration_error, metrics, wilson_interval
+from host_training.metrics import (
+    ClassMetrics,
+    expected_calibration_error,
+    metrics,
+    saturated,
+    wilson_interval,
+)
 
 LABELS = ("neutral", "happiness", "surprise")
 
@@ -56,6 +62,17 @@ def test_figures_by_label_are_those_of_scikit_learn(pairs: list[tuple[int, int]]
             assert row.precision == pytest.approx(precision)
         else:
             assert (row.precision, row.precision_interval) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "confidence", "is_saturated"),
+    [(4, 1.0, True), (4, 255 / 256, True), (4, 0.9, False), (0, 1.0, False), (40, 0.999, True)],
+)
+def test_saturated_scores(wrong: int, confidence: float, is_saturated: bool) -> None:
+    """Certainty is a fault where it goes with mistakes; being right with certainty is none."""
+    hard = np.arange(40) % 3
+    predicted = np.where(np.arange(40) < wrong, (hard + 1) % 3, hard)
+    assert saturated(sure(predicted.tolist(), confidence), hard) is is_saturated
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,31 @@ def test_tells_why_runs_are_not_comparable(
     assert comparable(runs) is not bool(told)
 
 
+def test_runs_are_tested_on_the_rows_that_both_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """McNemar's test from what each run kept; what can not be tested says why."""
+    runs = [make(tmp_path / name, TrainConfig(), 0.8) for name in ("a", "bb", "ccc")]
+    for run, right in zip(runs, ([1] * 90 + [0] * 10, [1] * 80 + [0] * 20), strict=False):
+        run.write_answers(right)
+    others = make(tmp_path / "dddd", TrainConfig(), 0.8, rows="others")
+    others.write_answers([1] * 100)
+    listing = tmp_path / "runs.json"
+    paths = [str(run.path) for run in (*runs, others)]
+    with pytest.raises(SystemExit, match="0"):
+        main(["runs", "compare", *paths, "--json", str(listing)])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "a difference of +10.00 points" in shown
+    assert "only the first right 10, only the other 0; McNemar's exact p = 0.00195" in shown
+    assert f"{runs[0].path} against {runs[2].path}: not tested" in shown
+    tests = [run["against_first"] for run in msgspec.json.decode(listing.read_bytes())]
+    assert [test is None for test in tests] == [True, False, True, True]
+    (runs[1].path / "answers.csv").write_text("right\n2\n")
+    with pytest.raises(SystemExit, match="1"):
+        main(["runs", "compare", *paths])
+    assert "answers.csv: not a run's answers" in capsys.readouterr().err
+
+
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`runs list` and `runs compare` print figures and write JSON and a picture."""
     a = make(tmp_path / "a", TrainConfig(seed=1), 0.8)

@@ -286,6 +286,7 @@ def test_divergence_ends_the_run(
     assert sorted(path.name for path in out.rglob("*")) == [
         "checkpoints",
         "config.json",
+        "pictures.npz",
         "run.json",
     ]
 

@@ -187,9 +187,9 @@ def _open_stream(url: str) -> FrameSource:
         from edge.sources.av_film import AvStream
 
         return AvStream(url)
-    from edge.sources.opencv import OpenCvStream
+    from edge.sources.contained import ContainedStream
 
-    return OpenCvStream(url)
+    return ContainedStream(url)
 
 
 def has_av() -> bool:

@@ -1,6 +1,7 @@
 """Video files, cameras and streams through OpenCV, on real files made here."""
 
 import logging
+import signal
 import struct
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from edge.errors import CameraError
 from edge.records import Frame
 from edge.sources import opencv
 from edge.sources.addresses import without_secrets
+from edge.sources.contained import ContainedStream
 from edge.sources.native import to_bgr
 from edge.sources.opencv import OpenCvCamera, OpenCvStream
 from edge.sources.opencv_film import OpenCvFilm
@@ -280,6 +282,46 @@ def test_stream_gives_frames_then_fails(server: str) -> None:
         drain()
     stream.close()
     stream.close()
+
+
+def test_a_crash_of_opencv_is_a_lost_stream(server: str, folder: Path) -> None:
+    """A stream is decoded in a child: a crash there is one line, and the run goes on."""
+    code = cv2.VideoWriter.fourcc(*"MJPG")
+    writer = cv2.VideoWriter(str(folder / "large.avi"), cv2.CAP_FFMPEG, code, FPS, (640, 480))
+    for index in range(30):  # more than a pipe holds
+        writer.write(np.full((480, 640, 3), 8 * index, np.uint8))
+    writer.release()
+    stream = ContainedStream(f"http://ann:hunter2@{server}/large.avi")
+    frames = [stream.read() for _ in range(5)]
+    assert [frame.index for frame in frames] == list(range(5))
+    assert frames[0].size_hw == (480, 640)
+    assert stream.fps == FPS
+    stream._child.send_signal(signal.SIGSEGV)
+
+    def drain() -> None:
+        while stream.read() is not None:
+            pass
+
+    with pytest.raises(CameraError, match=r"crashed \(SIGSEGV\).*edgeemo\[video\]") as caught:
+        drain()
+    assert "hunter2" not in str(caught.value)
+    stream.close()
+    stream.close()
+
+
+def test_a_contained_stream_tells_what_its_child_does(server: str) -> None:
+    """The end of a stream, and one that is not there, are told as in the process itself."""
+    stream = ContainedStream(f"http://{server}/clip.avi")
+
+    def drain() -> None:
+        while stream.read() is not None:
+            pass
+
+    with pytest.raises(CameraError, match="gives no more frames"):
+        drain()
+    stream.close()
+    with pytest.raises(CameraError, match="no video stream"):
+        ContainedStream(f"http://{server}/gone.avi")
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http"])

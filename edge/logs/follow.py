@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from edge.contract.files import open_regular
-from edge.contract.logfiles import FILE_NAME, ClosedFile, closed_files
+from edge.contract.logfiles import FILE_NAME, LONGEST_LINE, ClosedFile, closed_files
 from edge.errors import LogError
 from edge.logs.lines import lines_of
 
 _BLOCK_BYTES: Final = 1 << 16
+_MOST_BYTES: Final = 1 << 26
+"""Of the file being written, in which the last lines are looked for: one may be without end."""
 
 
 class Follower:
@@ -31,6 +33,7 @@ class Follower:
         self._current = directory / FILE_NAME
         self._file: BinaryIO | None = None
         self._offset = 0  # always where a line begins: what is torn may yet be cut off
+        self._is_in_long_line = False
         self._number = 0  # of the file that is open, or of the last one that was read
         self._open()
         self._offset = self._end_of_lines()
@@ -41,7 +44,8 @@ class Follower:
         number, offset = self._start
         lines: list[bytes] = []
         if self._file is not None:
-            lines = _tail(self._file.fileno(), offset, count)[:-1]
+            found = _tail(self._file.fileno(), offset, count)[:-1]
+            lines = [line[:LONGEST_LINE] for line in found]
             number -= 1
         for closed in reversed(self._closed()):
             if closed.number <= number and len(lines) < count:
@@ -86,7 +90,7 @@ class Follower:
     def _open(self) -> None:
         """Open the file that is being written, if it is there, knowing its number for certain."""
         self.close()
-        self._offset = 0
+        self._offset, self._is_in_long_line = 0, False
         while True:
             number = self._newest()
             try:
@@ -130,9 +134,16 @@ class Follower:
             end = block.rfind(b"\n") + 1
             if end:
                 self._offset += end
-                yield from block[: end - 1].split(b"\n")
+                lines = block[: end - 1].split(b"\n")
+                yield from lines[self._is_in_long_line :]
+                self._is_in_long_line = False
+            elif len(block) == LONGEST_LINE:  # no record: its beginning is shown, its end is not
+                if not self._is_in_long_line:
+                    yield block
+                self._offset += len(block)
+                self._is_in_long_line = True
             elif len(block) == size:
-                size *= 2  # a line longer than a block
+                size = min(2 * size, LONGEST_LINE)  # a line longer than a block
             else:
                 return
 
@@ -140,7 +151,7 @@ class Follower:
 def _tail(fd: int, end: int, count: int) -> list[bytes]:
     """Return the last ``count`` whole lines before ``end``, and what follows them."""
     data, start = b"", end
-    while start > 0 and data.count(b"\n") <= count:
+    while start > 0 and data.count(b"\n") <= count and len(data) < _MOST_BYTES:
         step = min(start, max(_BLOCK_BYTES, len(data)))
         start -= step
         data = os.pread(fd, step, start) + data

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from edge.contract.logfiles import log_directories
+from edge.contract.logrecord import decoded
 from edge.errors import LogError
 from edge.logs.follow import Follower
 
@@ -18,6 +19,9 @@ _POLL_S: Final = 0.25
 
 class _Timed(msgspec.Struct):
     time: str = ""
+
+
+_decoder = msgspec.json.Decoder(_Timed)
 
 
 def directories_in(root: Path) -> list[Path]:
@@ -61,6 +65,6 @@ def _merged(histories: Sequence[list[bytes]]) -> list[bytes]:
 
 def _time_of(line: bytes) -> str:
     try:
-        return msgspec.json.decode(line, type=_Timed).time
+        return decoded(line, _decoder).time
     except msgspec.MsgspecError:
         return ""

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.contract.logfiles import FILE_NAME, closed_name, log_files
+from edge.contract.logfiles import FILE_NAME, LONGEST_LINE, closed_name, log_files
 from edge.contract.logrecord import CameraLost, Emotion, HeadPose, Health, TrackEnded, encode_record
 from edge.errors import LogError
 from edge.logs.follow import Follower
@@ -79,6 +79,36 @@ def test_long_lines_are_read_whole(tmp_path, follow):
     with (tmp_path / FILE_NAME).open("ab") as file:
         file.write(big + line(2))
     assert seqs(follower.poll()) == [1, 2]
+
+
+def test_a_line_without_end_is_no_record_and_hides_none(tmp_path, follow):
+    """What is longer than a record can be is shown by its beginning; what follows is read."""
+    (tmp_path / FILE_NAME).write_bytes(line(0))
+    follower = follow(tmp_path)
+    with (tmp_path / FILE_NAME).open("ab") as file:
+        for _ in range(3):
+            file.write(b"x" * 1_500_000)
+            file.flush()
+            shown = list(follower.poll())
+            assert [len(text) for text in shown] in ([LONGEST_LINE], [])
+        file.write(b"\n" + line(1))
+    assert seqs(follower.poll()) == [1]
+    later = follow(tmp_path).history(3)
+    assert [len(text) == LONGEST_LINE for text in later] == [False, True, False]
+    assert seqs([later[0], later[2]]) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "bad", [b"[" * 100_000, b'{"time":"\xff\xfe"}', b'{"time":5}', b"\0\0", b'{"time":' * 100_000]
+)
+def test_hostile_lines_stop_no_tail_of_a_fleet(tmp_path, bad):
+    """They are merged by time like records, and shown on one line."""
+    for name in ("pi-1", "pi-2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / FILE_NAME).write_bytes(line(0) + bad + b"\n" + line(1))
+    shown = list(last_lines(directories_in(tmp_path), 6, follow=False))
+    assert len(shown) == 6
+    assert all(line_for_people(text).isprintable() for text in shown)
 
 
 def test_a_torn_line_is_shown_when_it_is_whole_or_never(tmp_path, follow):

@@ -19,7 +19,7 @@ from edge import (
     cli_view,
 )
 from edge._version import __version__
-from edge.config import Emit, MesherKind
+from edge.config import Emit, MesherKind, Reach
 from edge.diagnostics import set_up_logging
 from edge.errors import ConfigError
 from edge.extras import WORKSTATION, is_here, only_on_workstation
@@ -92,6 +92,10 @@ def run(
             min=0, max=2, help="Name rare emotions more often, 0 to 2; by default as in the bundle."
         ),
     ] = None,
+    reach: Annotated[
+        Reach | None,
+        typer.Option(help="far: look in tiles, too, for faces too small for near (litert only)."),
+    ] = None,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Play a recording at its own speed, as a camera.")
     ] = False,
@@ -113,6 +117,7 @@ def run(
         every_n=every_n,
         idle_fps=idle_fps,
         tau=tau,
+        reach=reach,
         realtime=realtime,
     )
     with ExitStack() as stack:

@@ -43,6 +43,7 @@ Name = Annotated[
 ]
 Emit = Literal["change", "frame"]
 MesherKind = Literal["auto", "litert", "mediapipe"]
+Reach = Literal["near", "far"]
 Fsync = Literal["always", "interval", "never"]
 Detail = Literal["eyes", "blendshapes", "mesh"]
 Reconnect = Literal["auto", "always", "never"]
@@ -109,6 +110,9 @@ class MesherConfig(_Section, frozen=True):
         min_tracking: how much two regions must overlap to be the same face.
         idle_fps: how often to look while nobody is there; 0 looks at every frame. A face that is
             lost is searched for at once, whatever this says. ``litert`` only.
+        reach: ``near`` finds faces from about a tenth of the picture's longer side on; ``far`` also
+            looks in overlapping tiles, and finds them from a fifteenth of its shorter side on (32
+            pixels of 640x480). ``litert`` only; docs/mesh.md says what it costs.
         blendshapes: compute the 52 coefficients of facial movement, too; always done for a model
             that takes them.
     """
@@ -119,7 +123,15 @@ class MesherConfig(_Section, frozen=True):
     min_presence: Fraction = 0.5
     min_tracking: Fraction = 0.5
     idle_fps: RateOrNone = 0.0
+    reach: Reach = "near"
     blendshapes: bool = False
+
+    def __post_init__(self) -> None:
+        if self.reach == "far" and self.kind == "mediapipe":
+            raise ValueError(
+                'reach = "far" needs kind = "litert" (or "auto"), got "mediapipe", whose '
+                "landmarker looks at whole pictures only; leave reach out, or use --mesher litert"
+            )
 
 
 class ModelConfig(_Section, frozen=True):

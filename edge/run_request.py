@@ -10,7 +10,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from edge.config import Config, Emit, MesherKind, load_config, override
+from edge.config import Config, Emit, MesherKind, Reach, load_config, override
 
 _MOST_DIGITS: Final = 18
 
@@ -31,6 +31,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     every_n: int | None = None
     idle_fps: float | None = None
     tau: float | None = None
+    reach: Reach | None = None
     realtime: bool = False
 
     def settings(self) -> Config:
@@ -50,7 +51,9 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
             ),
             model=override(config.model, bundle=self.model and str(self.model), tau=self.tau),
             log=override(config.log, dir=self.log_dir and str(self.log_dir), emit=self.emit),
-            mesher=override(config.mesher, kind=self.mesher, idle_fps=self.idle_fps),
+            mesher=override(
+                config.mesher, kind=self.mesher, idle_fps=self.idle_fps, reach=self.reach
+            ),
         )
 
 
@@ -113,6 +116,7 @@ READERS: Final[dict[str, Callable[[str], Any]]] = {
     "--every-n": _count,
     "--idle-fps": _number,
     "--tau": _number,
+    "--reach": _one_of(Reach),
 }
 """The options with a value; each reader returns None for what Typer shall judge."""
 FLAGS: Final = frozenset({"--display", "--realtime"})

@@ -19,7 +19,7 @@ import pytest
 from edge import machine
 from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.build import DEFAULT_BUNDLE
-from edge.config import MesherConfig, QualityConfig
+from edge.config import MesherConfig, QualityConfig, Reach
 from edge.contract.bundle import open_bundle
 from edge.pipeline import Pipeline
 from edge.records import Frame
@@ -61,9 +61,9 @@ def sizes(index: int) -> np.ndarray:
     return np.random.default_rng(index).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def whole_pipeline() -> Pipeline:
+def whole_pipeline(reach: Reach = "near") -> Pipeline:
     return Pipeline(
-        LitertMesher(asset_path(FACE_LANDMARKER), MesherConfig()),
+        LitertMesher(asset_path(FACE_LANDMARKER), MesherConfig(reach=reach)),
         FaceTracker(1.5, 2, 1.5),
         TfliteClassifier(open_bundle(DEFAULT_BUNDLE)),
         EmotionSmoother(0.3, 0.3, 0.1, 0.4),
@@ -73,11 +73,12 @@ def whole_pipeline() -> Pipeline:
 
 @pytest.mark.parametrize("picture", [noise, flat, upside_down, sizes], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("cut", [False, True], ids=["film", "stills"])
+@pytest.mark.parametrize("reach", ["near", "far"])
 def test_hostile_frames_neither_crash_nor_pile_up(
-    picture: Callable[[int], np.ndarray], cut: bool
+    picture: Callable[[int], np.ndarray], cut: bool, reach: Reach
 ) -> None:
     """No frame ends a run, memory stays bounded, and what is no face makes no claim."""
-    pipeline = whole_pipeline()
+    pipeline = whole_pipeline(reach)
     settled_mb = 0.0
     for index in range(FRAMES):
         image = picture(index)

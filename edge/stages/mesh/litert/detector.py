@@ -1,9 +1,10 @@
 """Finding faces: BlazeFace short range (arXiv 1907.05047; its model card, Google 2021).
 
 It sees faces within about two metres of a phone's camera, that is from about a tenth of the
-picture's longer side on.
+picture's longer side on; smaller ones are found in tiles of the picture (see ``tiles``).
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -33,6 +34,8 @@ _LOOK_MIN_SCORE: Final = 0.5
 _MIDDLE: Final = 0.25
 """A face that a second look is about has its centre within this share of the side from the middle:
 neighbours have not."""
+
+_AS_IT_IS: Final = np.eye(2, 3)
 
 
 class Sighting(msgspec.Struct, frozen=True, eq=False):
@@ -88,6 +91,32 @@ class FaceDetector:
         scores, values = self._candidates(image, whole, self._min_score)
         matrix = whole.to_picture(_SIZE)
         rois = (_region(face, matrix) for face in suppress(values, scores))
+        return [roi for roi in rois if roi.is_usable()]
+
+    def propose(
+        self, image: NDArray[np.uint8], tiles: Sequence[Roi], min_score: float
+    ) -> list[Roi]:
+        """Return where faces may be by a look at each tile, the likeliest first.
+
+        What several tiles show is blended as what several anchors show is.
+
+        Args:
+            image: BGR uint8 ``(H, W, 3)``.
+            tiles: upright squares.
+            min_score: what a proposal must reach, in [0, 1].
+
+        Raises:
+            InferenceError: the runtime failed.
+        """
+        scores, values = [], []
+        for tile in tiles:
+            tile_scores, tile_values = self._candidates(image, tile, min_score)
+            matrix = tile.to_picture(_SIZE)
+            points = tile_values.reshape(-1, 2) @ matrix[:, :2].T + matrix[:, 2]
+            scores.append(tile_scores)
+            values.append(points.reshape(-1, _VALUES).astype(np.float32))
+        faces = suppress(np.concatenate(values), np.concatenate(scores))
+        rois = (_region(face, _AS_IT_IS) for face in faces)
         return [roi for roi in rois if roi.is_usable()]
 
     def look(self, image: NDArray[np.uint8], roi: Roi) -> Sighting | None:

@@ -12,13 +12,23 @@ from numpy.typing import NDArray
 from edge.config import MesherConfig
 from edge.records import Face, Frame
 from edge.stages.mesh.litert.blendshapes import BlendshapeModel
-from edge.stages.mesh.litert.detector import FaceDetector
+from edge.stages.mesh.litert.detector import FaceDetector, Sighting
 from edge.stages.mesh.litert.geometry import CanonicalFace, pose_matrix
 from edge.stages.mesh.litert.landmarks import LandmarkModel, Mesh
 from edge.stages.mesh.litert.orientation import agree, verify
 from edge.stages.mesh.litert.roi import Roi, around_points, bounding_box, overlap, overlaps_any
 from edge.stages.mesh.litert.smoothing import OneEuroFilter
 from edge.stages.mesh.litert.taskfile import read_task
+from edge.stages.mesh.litert.tiles import (
+    FIRST_SCORE,
+    PROPOSAL_SCORE,
+    PROPOSALS,
+    SURE_PRESENCE,
+    SURE_SCORE,
+    is_known,
+    tile_around,
+    tiles,
+)
 from edge.stages.mesh.pose import head_pose
 from edge.stages.mesh.stills import look_twice
 
@@ -49,7 +59,10 @@ class LitertMesher:
 
     A face is followed by its own mesh: the region for the next frame comes from the points of this
     one. The detector runs when no face is followed, at once when one is lost, and every
-    ``search_interval_s`` while a place is free.
+    ``search_interval_s`` while a place is free. With ``reach = "far"`` such a search also goes
+    through tiles of the picture (see ``tiles``) when places are left, at most every
+    ``search_interval_s``, and otherwise through one around each face that is lost: it adds small
+    faces to what is found without, and takes none away.
 
     A newly detected face is turned to where it is surely upright (see ``orientation``), or not
     reported; MediaPipe takes it as nearly upright.
@@ -96,12 +109,18 @@ class LitertMesher:
         self._followed: list[_Followed] = []
         self._size_hw = (0, 0)
         self._searched_s = -math.inf
+        self._tiled_s = -math.inf
 
     def detect(self, frame: Frame) -> Sequence[Face]:
         """Return the faces of ``frame``; see ``edge.protocols.FaceMesher``."""
         if frame.cut:
             self._forget()
-            return look_twice(frame.image, self._look)
+            faces = look_twice(frame.image, self._look)
+            if self._config.reach == "far":
+                known = [around_points(face.points) for face in faces]
+                far = self._far(frame.image, known, tiles(frame.size_hw))
+                faces = [*faces, *(self._face(face.points, frame.size_hw) for face in far)]
+            return faces
         if frame.size_hw != self._size_hw:
             self._forget()
             self._size_hw = frame.size_hw
@@ -114,7 +133,7 @@ class LitertMesher:
 
     def _forget(self) -> None:
         self._followed = []
-        self._searched_s = -math.inf
+        self._searched_s = self._tiled_s = -math.inf
 
     def _follow(self, frame: Frame) -> list[_Followed]:
         """Find the followed faces again, and new ones when it is time to look for them."""
@@ -126,6 +145,9 @@ class LitertMesher:
         if due or len(found) < len(followed):
             self._searched_s = frame.t_s
             found += self._meshes(image, self._new_regions(image, found), self._verified)
+            if self._config.reach == "far":
+                known = [face.roi for face in found]
+                found += self._far(image, known, self._tiles(frame, known))
         return self._distinct(found)
 
     def _is_search_due(self, t_s: float) -> bool:
@@ -133,6 +155,33 @@ class LitertMesher:
             return False
         interval_s = self._search_interval_s if self._followed else self._idle_interval_s
         return not 0 <= t_s - self._searched_s < interval_s
+
+    def _tiles(self, frame: Frame, found: Sequence[Roi]) -> list[Roi]:
+        """Return where to look closer: everywhere if it is time to, else around the lost faces."""
+        if not 0 <= frame.t_s - self._tiled_s < self._search_interval_s:
+            self._tiled_s = frame.t_s
+            return tiles(frame.size_hw)
+        lost = (face.roi for face in self._followed)
+        return [tile_around(roi, frame.size_hw) for roi in lost if not is_known(roi, found, 0.0)]
+
+    def _far(
+        self, image: NDArray[np.uint8], known: Sequence[Roi], looked_at: Sequence[Roi]
+    ) -> list[_Followed]:
+        """Look for faces in tiles, other than the known ones, as many as there are free places."""
+        places, threshold = self._config.max_faces, self._config.min_tracking
+        if len(known) >= places or not looked_at:
+            return []
+        least = min(PROPOSAL_SCORE, self._config.min_detection)
+        proposals = self._detector.propose(image, looked_at, least)
+        regions, found = list(known), []
+        for roi in [roi for roi in proposals if not is_known(roi, known, threshold)][:PROPOSALS]:
+            if len(regions) == places:
+                break
+            for face in self._meshes(image, [(roi, OneEuroFilter())], self._surely):
+                if not is_known(face.roi, regions, threshold):
+                    regions.append(face.roi)
+                    found.append(face)
+        return found
 
     def _new_regions(self, image: NDArray[np.uint8], found: Sequence[_Followed]) -> list[_Region]:
         """Detect faces other than those found, as many as there are free places."""
@@ -156,7 +205,19 @@ class LitertMesher:
 
         MediaPipe takes the region as it is, and meshes faces turned by 60 degrees and more wrongly.
         """
-        sighting = verify(self._detector, image, roi)
+        return self._agreed(image, verify(self._detector, image, roi))
+
+    def _surely(self, image: NDArray[np.uint8], roi: Roi) -> Mesh | None:
+        """Return the mesh in a proposed region, if the detector, looking closer, is sure of it."""
+        sighting = verify(self._detector, image, roi, FIRST_SCORE)
+        least = max(SURE_SCORE, self._config.min_detection)
+        if sighting is None or sighting.score < least:
+            return None
+        mesh = self._agreed(image, sighting)
+        return mesh if mesh is not None and mesh.presence > SURE_PRESENCE else None
+
+    def _agreed(self, image: NDArray[np.uint8], sighting: Sighting | None) -> Mesh | None:
+        """Return the mesh of a sighted face; None where both differ about where it is."""
         if sighting is None:
             return None
         mesh = self._landmarks.mesh(image, sighting.roi)

@@ -35,30 +35,36 @@ _APART: Final = 1 / 3
 """A mesh is wrong when a point lies so much of its size from where the detector sees it."""
 
 
-def verify(detector: FaceDetector, image: NDArray[np.uint8], roi: Roi) -> Sighting | None:
+def verify(
+    detector: FaceDetector, image: NDArray[np.uint8], roi: Roi, least: float = 0.0
+) -> Sighting | None:
     """Return the detected face with its orientation verified, or None where it stays in doubt.
 
-    A face whose first region was right keeps it to the bit.
+    A face whose first region was right keeps it to the bit. With ``least``, the region is only a
+    proposal: it gives way to that of the closer look, which is more exact.
 
     Args:
         detector: gives the second looks: one for most upright faces, else eight.
         image: BGR uint8 ``(H, W, 3)``.
         roi: a region from ``detector.detect``.
+        least: if not 0, a first look that scores less ends it: one look then, not eight.
 
     Raises:
         InferenceError: the runtime failed.
     """
     square = roi.square(_GROWTH)
     first = detector.look(image, square)
+    if least and (first is None or first.score < least):
+        return None
     if first is not None and first.score >= _SURE and _is_alike(first, roi):
-        return msgspec.structs.replace(first, roi=roi)
+        return first if least else msgspec.structs.replace(first, roi=roi)
     turns = (2 * math.pi * way / _WAYS for way in range(1, _WAYS))
     looks = (first, *(detector.look(image, square.turned(turn)) for turn in turns))
     seen = [sighting for sighting in looks if sighting is not None]
     same = _surest(sighting for sighting in seen if _is_alike(sighting, roi))
     other = _surest(sighting for sighting in seen if not _is_alike(sighting, roi))
     if same is not None and (other is None or other.score <= same.score):
-        return msgspec.structs.replace(same, roi=roi)
+        return same if least else msgspec.structs.replace(same, roi=roi)
     if other is not None and (same is None or other.score > same.score + _CLEARLY):
         return other
     return None

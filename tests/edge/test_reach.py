@@ -231,7 +231,7 @@ def test_a_part_of_a_face_is_no_other_face(roi, known) -> None:
 
 
 def _walk(head: Portrait, widths: np.ndarray, pace: float) -> Iterator[tuple[int, Scene]]:
-    """A face that walks to and fro in a room at up to ``pace`` pixels a frame, and tilts."""
+    """A face that walks back and forth in a room at up to ``pace`` pixels a frame, and tilts."""
     room = faceless(13)
     for i, width in enumerate(widths):
         at = 320 + 150 * np.sin(i * pace / 150), 240 + 60 * np.sin(i * pace / 110)

@@ -16,6 +16,7 @@ from edge.contract.align import FER48, TEMPLATES, Template
 from edge.contract.labels import EMOTIONS
 from edge.contract.mesh_features import FEATURE_COUNT, FeatureNorm, standardized
 from edge.contract.metadata import Dataset
+from edge.trial import OPEN_KERAS, problem_of_opening
 from host_training.keras_file import KERAS, refusal, written_by
 from host_training.known_pictures import PICTURES, KnownPictures, read_known_pictures
 
@@ -161,6 +162,8 @@ def load_model(path: Path, labels: tuple[str, ...] | None = None) -> TrainedMode
 
 def _load_keras(file: Path) -> Any:
     keras = import_keras()
+    if problem := problem_of_opening(file, OPEN_KERAS):
+        raise ConversionError(f"{file}: refused, {problem}")
     try:
         with quiet():
             return keras.saving.load_model(file, compile=False, safe_mode=True)

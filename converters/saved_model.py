@@ -8,6 +8,7 @@ from converters.errors import ConversionError
 from converters.frameworks import import_keras, import_tensorflow, quiet
 from converters.graph_operations import COMPUTING, SAVING
 from edge.contract.files import read_bounded
+from edge.trial import OPEN_SAVED_MODEL, problem_of_opening
 
 _GRAPH_FILE: Final = "saved_model.pb"
 _ENDPOINT: Final = "serving_default"
@@ -37,6 +38,8 @@ def load_saved_model(path: Path) -> Any:
             compute, with other ends, or TensorFlow is not installed.
     """
     _refuse_programs(path)
+    if problem := problem_of_opening(path, OPEN_SAVED_MODEL):
+        raise ConversionError(f"{path}: refused, {problem}")
     tf, keras = import_tensorflow(), import_keras()
     try:
         with quiet():

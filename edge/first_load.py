@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from edge.assets import user_cache
 from edge.contract.metadata import TensorSpec
 from edge.contract.quantize import pixels_to_int8
-from edge.errors import ConfigError, EdgeEmoError, InferenceError
+from edge.errors import EdgeEmoError, InferenceError
 from edge.interpreter import TfliteModel, runtime_name
+from edge.trial import megabytes
 
 _log = logging.getLogger(__name__)
 
@@ -176,15 +177,7 @@ def _too_much(name: str) -> str:
 
 
 def _memory_mb() -> int:
-    """Return how much a model may take, in MB of 10**6 bytes.
-
-    Raises:
-        ConfigError: the variable that sets it holds something else.
-    """
-    text = os.environ.get(MEMORY, "") or str(_MEMORY_MB)
-    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and int(text) > 0):
-        raise ConfigError(f"{MEMORY}={text!r}: expected megabytes, from 1 to 999999")
-    return int(text)
+    return megabytes(MEMORY, _MEMORY_MB)
 
 
 def _limit_resources() -> None:

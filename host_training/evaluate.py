@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.decision import Decision, leading
+from edge.trial import OPEN_KERAS, problem_of_opening
 from host_training.data.ferplus import MAJORITY, PLURALITY
 from host_training.data.samples import EXCLUDED, TRAINING, VALIDATION, Samples
 from host_training.errors import DataError, TrainingError
@@ -232,6 +233,8 @@ def load_keras_model(path: Path) -> "keras.Model":
     if reason := refusal(path):
         raise TrainingError(f"{path}: can not be opened as a Keras model: {reason}")
     keras = import_keras()
+    if problem := problem_of_opening(path, OPEN_KERAS):
+        raise TrainingError(f"{path}: refused, {problem}")
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its layers, h5py and zipfile raise

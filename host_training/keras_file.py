@@ -8,6 +8,9 @@ from typing import Any, Final
 
 KERAS: Final = ".keras"
 
+_MOST_BYTES: Final = 16 << 20
+"""Of a model's description; that of a network of hundreds of layers has half a million."""
+
 _RESAVE: Final = "save the model with model.save('model.keras')"
 _PICKLE: Final = f"a pickle runs any code when it is opened; {_RESAVE}"
 _HDF5: Final = f"the old HDF5 form may carry code and has no safe mode; {_RESAVE}"
@@ -48,27 +51,27 @@ def refusal(file: Path) -> str | None:
 def written_by(file: Path) -> str:
     """Return which version of Keras wrote a file, in words."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            version = json.loads(archive.read("metadata.json"))["keras_version"]
-    except (KeyError, OSError, ValueError, TypeError, zipfile.BadZipFile):
+        version = json.loads(_member(file, "metadata.json"))["keras_version"]
+    except Exception:  # whatever zipfile and zlib raise for a damaged member
         return "written by an unknown version of Keras"
     return f"written by Keras {version}"
 
 
 def _content_refusal(file: Path) -> str | None:
     try:
-        with zipfile.ZipFile(file) as archive:
-            config = json.loads(archive.read("config.json"))
-    except (KeyError, OSError, ValueError, RecursionError, zipfile.BadZipFile) as error:
+        config = json.loads(_member(file, "config.json"))
+        layers = list(_objects(config))
+        # Of the network alone: how it was compiled is nobody's concern here.
+        network = list(_objects(config.get("config") if isinstance(config, dict) else None))
+    except Exception as error:  # the same, and brackets in brackets
         reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
         return (
             f"not a .keras file ({reason}); expected one written by `edgeemo train` or "
             "model.save('model.keras')"
         )
-    if any(layer["class_name"] == "Lambda" for layer in _objects(config)):
+    if any(layer["class_name"] == "Lambda" for layer in layers):
         return "refused, it holds a Lambda layer, which is Python code; use layers of Keras"
-    # Of the network alone: how it was compiled is nobody's concern here.
-    for layer in _objects(config.get("config") if isinstance(config, dict) else None):
+    for layer in network:
         precision = _precision(layer)
         if precision not in (None, _FLOAT32):
             return (
@@ -78,6 +81,13 @@ def _content_refusal(file: Path) -> str | None:
                 "save that"
             )
     return None
+
+
+def _member(file: Path, name: str) -> bytes:
+    with zipfile.ZipFile(file) as archive:
+        if (size := archive.getinfo(name).file_size) > _MOST_BYTES:
+            raise ValueError(f"{name} has {size:,} bytes, more than {_MOST_BYTES:,}")
+        return archive.read(name)
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:

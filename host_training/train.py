@@ -11,6 +11,7 @@ from edge._version import __version__
 from edge.contract.align import FER48
 from edge.contract.mesh_features import FeatureNorm
 from edge.errors import ConfigError
+from edge.trial import remember
 from host_training.architectures import architecture, build
 from host_training.architectures.cost import cost
 from host_training.atomic import RESUME, write_atomically
@@ -101,6 +102,7 @@ def train(
         run = _prepared(directory, parts, progress, ancestors)
         with progress:
             history = run_epochs(run)
+        remember(directory.model)
         write_reports(directory, parts.validation, history)
         record = msgspec.structs.replace(directory.record(), state="complete")
         directory.write_record(record)

@@ -1,5 +1,6 @@
 import json
 import pickle
+import re
 import shutil
 import zipfile
 
@@ -7,7 +8,11 @@ import pytest
 
 from converters.errors import ConversionError
 from converters.model_file import UNKNOWN, load_model
+from edge import trial
 from edge.contract.labels import EMOTIONS
+from edge.errors import ConfigError, EdgeEmoError
+from edge.trial import KERAS_MEMORY
+from host_training.evaluate import load_keras_model
 
 
 @pytest.fixture
@@ -215,3 +220,101 @@ def test_other_tensors_are_refused(keras, tmp_path, shape, units, message):
     keras.Sequential(layers).save(tmp_path / "model.keras")
     with pytest.raises(ConversionError, match=message):
         load_model(tmp_path / "model.keras", EMOTIONS)
+
+
+@pytest.fixture
+def greedy(run_directory, tmp_path):
+    """A run whose file describes a layer of 3.7 GB, in a few kilobytes."""
+    folder = shutil.copytree(run_directory, tmp_path / "greedy")
+    with zipfile.ZipFile(run_directory / "model.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    layers = config["config"]["layers"]
+    last = next(layer for layer in reversed(layers) if layer["class_name"] == "Dense")
+    flat = {
+        "module": "keras.layers", "class_name": "Flatten", "registered_name": None,
+        "config": {"name": "flat"}, "build_config": {"input_shape": [None, 48, 48, 1]},
+    }  # fmt: skip
+    picture = {
+        "module": "keras.layers", "class_name": "InputLayer", "registered_name": None,
+        "config": {"batch_shape": [None, 48, 48, 1], "name": "picture", "dtype": "float32"},
+    }  # fmt: skip
+    last["config"]["units"] = 400_000
+    last["build_config"] = {"input_shape": [None, 2304]}
+    config["config"] = {"name": "greedy", "layers": [picture, flat, last]}
+    config["class_name"], config["build_config"] = "Sequential", {"input_shape": [None, 48, 48, 1]}
+    members["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(folder / "model.keras", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache of this test's own, so that no model is known."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "edgeemo" / "opened"
+
+
+@pytest.mark.parametrize("load", [load_model, load_keras_model])
+def test_a_model_that_takes_too_much_memory_is_refused(greedy, cache, monkeypatch, load):
+    """A child that opens it is ended at the limit; this process never opens it."""
+    monkeypatch.setenv(KERAS_MEMORY, "1200")
+    path = greedy if load is load_model else greedy / "model.keras"
+    with pytest.raises(EdgeEmoError, match="takes more than 1,200 MB of memory") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+    assert not cache.exists()
+
+
+def test_a_model_is_opened_in_a_child_once(run, cache, monkeypatch):
+    """Its hash spares the next time; another file, or one that fails there, is tried again."""
+    load_model(run)
+    assert len(list(cache.iterdir())) == 1
+    monkeypatch.setattr(trial, "_watched", lambda *_: pytest.fail("opened again"))
+    load_model(run)
+    monkeypatch.setattr(trial, "_watched", lambda *_: 1)
+    content = (run / "model.keras").read_bytes()
+    (run / "model.keras").write_bytes(content + b"x")
+    load_model(run)
+    assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", r"crashes TensorFlow \(sig"),
+        ("import time; time.sleep(60)", "not opened and run once after 1 s"),
+        ("x = b'x' * 1_500_000_000; import time; time.sleep(60)", "takes more than 1,000 MB"),
+        ("raise SystemExit(3)", None),
+    ],
+)
+def test_a_child_that_does_not_end_well_is_a_problem(run, cache, monkeypatch, program, message):
+    """A crash, a hang or a greed for memory ends the child; what Python raises is told later."""
+    monkeypatch.setenv(KERAS_MEMORY, "1000")
+    monkeypatch.setattr(trial, "_TIMEOUT_S", 1.0 if "60" in program[:30] else 60.0)
+    problem = trial.problem_of_opening(run / "model.keras", program)
+    assert problem is None if message is None else re.search(message, problem)
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("wrong", ["0", "much", "-5", "1e3", "10000000"])
+def test_a_limit_that_is_none_is_a_usage_error(run, monkeypatch, wrong):
+    """The variable is named."""
+    monkeypatch.setenv(KERAS_MEMORY, wrong)
+    with pytest.raises(ConfigError, match=f"{KERAS_MEMORY}="):
+        load_model(run)
+
+
+DEEP = b'{"a":' * 900 + b"1" + b"}" * 900
+
+
+@pytest.mark.parametrize("content", [b" " * 20_000_000, b"[" * 100_000, DEEP, b"\xff", b""])
+def test_a_description_that_is_none_is_one_line(run, content):
+    """Neither its size nor its depth takes this process down."""
+    with zipfile.ZipFile(run / "model.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", content)
+    with pytest.raises(ConversionError, match=r"not a \.keras file|not load it safely") as caught:
+        load_model(run)
+    assert "\n" not in str(caught.value)

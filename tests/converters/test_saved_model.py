@@ -14,6 +14,7 @@ from converters.model_file import load_model
 from converters.request import ConvertRequest
 from edge.contract.bundle import open_bundle
 from edge.contract.labels import EMOTIONS
+from edge.trial import KERAS_MEMORY
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +207,19 @@ def test_a_saved_model_of_tensorflow_1_is_refused(altered, change):
 
     with pytest.raises(ConversionError, match="a SavedModel of TensorFlow 1; export it again"):
         load_model(altered(make_old), EMOTIONS)
+
+
+def test_a_saved_model_that_takes_too_much_memory_is_refused(saving, tmp_path, monkeypatch):
+    """What each operation is allowed to do alone, all together may not: 8 GB are not had."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv(KERAS_MEMORY, "1200")
+
+    def function(tf, crop):
+        large = tf.reduce_max(tf.tile(crop[:1], (1, 1000, 1000, 1)))
+        return tf.nn.softmax(tf.reduce_mean(crop, (1, 2)) * tf.ones((1, 8)) + large)
+
+    with pytest.raises(ConversionError, match="takes more than 1,200 MB of memory"):
+        load_model(saving(function), EMOTIONS)
 
 
 def test_a_saved_model_that_writes_is_refused(saving, tmp_path):

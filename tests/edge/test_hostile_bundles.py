@@ -22,8 +22,10 @@ from edge import first_load
 from edge.cli import main
 from edge.config import Config, ModelConfig
 from edge.contract.bundle import GOLDEN, METADATA, MODEL, PARITY, SUMS, open_bundle
+from edge.contract.decision import Decision
 from edge.contract.logrecord import decode_record
 from edge.doctor import software
+from edge.emotion_model import EmotionModel
 from edge.errors import ConfigError, InferenceError
 from edge.first_load import MEMORY, ensure_loadable
 from edge.golden import (
@@ -334,7 +336,8 @@ def test_one_number_that_is_none_fails_the_comparison(value, which):
 
 
 def not_exact(sides: list[Any]) -> float:
-    return difference(*sides, 1 / 256).steps
+    model = EmotionModel(TfliteModel(NOT_A_NUMBER))
+    return difference(model, Decision(), *sides).steps
 
 
 def test_a_run_on_a_model_without_numbers_goes_on(numberless, tmp_path, capfd):

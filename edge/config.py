@@ -169,20 +169,26 @@ class TrackerConfig(_Section, frozen=True):
 class QualityConfig(_Section, frozen=True):
     """``[quality]``: which faces are classified; the others are logged with what is wrong.
 
-    ``benchmarks/fit_faces.py`` tells what a model makes of faces beyond. 0, or 180 for an angle,
-    asks for nothing.
+    ``benchmarks/fit_faces.py`` tells what a model makes of faces beyond, and
+    ``benchmarks/fit_quality.py`` found the last two. 0, or 180 for an angle, asks for nothing.
 
     Attributes:
         min_width_px: width of the mesh's box, in pixels of the frame.
         max_yaw_deg: how far the head may be turned to a side.
         max_pitch_deg: and up or down.
         min_brightness: mean grey level of the middle of the face, 0 to 255.
+        min_contrast_to_noise: how many times its noise a face's contrast is: what is left of a face
+            when a camera turns up its gain in the dark.
+        min_sharpness: share of the face's contrast that lies in the finest details of the crop that
+            the classifier sees, 0 to 1.
     """
 
     min_width_px: Annotated[float, msgspec.Meta(ge=0, le=16_384)] = 20.0
     max_yaw_deg: Degrees = 55.0
     max_pitch_deg: Degrees = 40.0
     min_brightness: Annotated[float, msgspec.Meta(ge=0, le=255)] = 30.0
+    min_contrast_to_noise: Annotated[float, msgspec.Meta(ge=0, le=100)] = 2.7
+    min_sharpness: Fraction = 0.095
 
 
 class SmoothingConfig(_Section, frozen=True):

@@ -20,7 +20,12 @@ from edge.stages.smooth import EmotionSmoother
 from edge.stages.track import FaceTracker
 
 _ANYTHING: Final = QualityConfig(
-    min_width_px=0.0, max_yaw_deg=180.0, max_pitch_deg=180.0, min_brightness=0.0
+    min_width_px=0.0,
+    max_yaw_deg=180.0,
+    max_pitch_deg=180.0,
+    min_brightness=0.0,
+    min_contrast_to_noise=0.0,
+    min_sharpness=0.0,
 )
 
 _SLACK_S: Final = 1e-6

@@ -20,7 +20,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
 Number = Annotated[float, msgspec.Meta(ge=-_MOST, le=_MOST)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=_MOST)]
 Box = tuple[Number, Number, Number, Number]
-Quality = Literal["ok", "too_small", "too_turned", "too_dark"]
+Quality = Literal["ok", "too_small", "too_turned", "too_dark", "too_blurred"]
 """Whether a face could be read, and if not, what was wrong with it."""
 
 

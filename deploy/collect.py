@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from deploy.push import Options, Outcome
 from deploy.stream import Output
 from deploy.targets import LOCAL, Target
 from deploy.transport import Device
+from edge.contract.files import open_regular
 from edge.contract.logfiles import FILE_NAME, parse_closed
 
 _ROUNDS: Final = 5
@@ -80,7 +82,7 @@ def collecting(root: Path, targets: Sequence[Target]) -> Iterator[None]:
         raise DeployError(f"{min(twice)}: named twice; give each device once")
     try:
         root.mkdir(0o750, parents=True, exist_ok=True)
-        lock = (root / ".collect.lock").open("a")
+        lock = os.fdopen(open_regular(root / ".collect.lock", os.O_RDWR | os.O_CREAT), "rb+")
     except OSError as error:
         raise DeployError(f"{root}: can not be written ({error.strerror})") from error
     with lock:

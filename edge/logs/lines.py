@@ -29,9 +29,10 @@ def lines_of(path: Path) -> Iterator[bytes]:
             yield from _lines(_opened(path, stack))
     except FileNotFoundError:
         return  # removed as too old before it could be read
-    except (OSError, EOFError, zlib.error) as error:
-        told = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise LogError(f"{path}: can not be read ({told}); move it elsewhere") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise LogError(f"{path}: is damaged ({error}); move it elsewhere") from error
+    except OSError as error:
+        raise LogError(f"{path}: can not be read ({error.strerror})") from error
 
 
 def cut(path: Path, target: Path) -> bool:

@@ -39,7 +39,7 @@ class _Session(msgspec.Struct):
     def lost(self) -> int:
         if self.low is None or self.high is None:
             return 0
-        return self.high - self.low + 1 - self.present
+        return max(0, self.high - self.low + 1 - self.present)  # forged numbers hide none elsewhere
 
 
 def lost_records(runs: Iterable[Run]) -> dict[Hashable, int]:

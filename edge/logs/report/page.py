@@ -15,7 +15,15 @@ from edge.logs.report.markup import Content, Markup, joined, tag
 from edge.logs.report.style import STYLE
 from edge.logs.source import Logs
 from edge.logs.summary import Summary
-from edge.logs.summary_table import duration, figure, latency, percent, remarks, shares
+from edge.logs.summary_table import (
+    duration,
+    figure,
+    latency,
+    percent,
+    pictures,
+    remarks,
+    shares,
+)
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 _LONG: Final = frozenset({"device", "emotions", "detail"})
@@ -88,7 +96,9 @@ def _numbers(figures: Figures) -> Markup:
         "device", "from", "to", "records", "lost", "tracks", "face time", "confidence", "frames/s",
         "ms 50/95 %", "emotions",
     )  # fmt: skip
-    notes = [tag("p", f"{remark}.") for remark in remarks(figures.total, len(groups))]
+    told = remarks(figures.total, len(groups))
+    told += [f"In pictures: {text}" for one in figures.total.groups if (text := pictures(one))]
+    notes = [tag("p", f"{remark}.") for remark in told]
     return tag("section", tag("h2", "In numbers"), _table(headings, rows), *notes)
 
 

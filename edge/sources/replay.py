@@ -35,7 +35,7 @@ class ReplaySource:
         quieten()
         self._path = path
         self._files = iter(_visible(path))
-        self.fps = fps
+        self._fps = fps
         self._started_at: datetime | None = None
         self._next = 0
         self._others: list[Path] = []
@@ -44,6 +44,11 @@ class ReplaySource:
         self._pending = self._load_next()
         if self._pending is None:
             raise self._nothing()
+
+    @property
+    def fps(self) -> float:
+        """Pictures a second, as their times have it."""
+        return self._fps or 1.0
 
     @property
     def dropped(self) -> int:
@@ -85,9 +90,9 @@ class ReplaySource:
         return None
 
     def _frame(self, image: NDArray[np.uint8], index: int, path: Path) -> Frame:
-        if self.fps is None or self._started_at is None:
+        if self._fps is None or self._started_at is None:
             return Frame(image, index, float(index), _modified_at(path), cut=True, name=path.name)
-        t_s = index / self.fps
+        t_s = index / self._fps
         captured_at = self._started_at + timedelta(seconds=t_s)
         return Frame(image, index, t_s, captured_at, name=path.name)
 

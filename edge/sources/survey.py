@@ -16,6 +16,10 @@ import msgspec
 
 from edge.sources.upright import Turn
 
+_EBML: Final = b"\x1a\x45\xdf\xa3"
+_PROJECTION: Final = b"\x76\x70"
+_ROLL: Final = re.compile(rb"\x76\x75(?:\x84(.{4})|\x88(.{8}))", re.DOTALL)
+_MATROSKA_HEAD: Final = 65_536
 MOST_FAILURES: Final = 200
 """So many failures in a row, and nothing more is expected of a film."""
 _HEAD: Final = 4096
@@ -87,7 +91,7 @@ def survey(name: str) -> Survey | None:
         codec = code.to_bytes(4, "little", signed=code < 0).decode("ascii", "replace")
         packets, changes_at = _look_through(capture, _PARAMETERS.get(codec))
         matrix = display_matrix(Path(name))
-        degrees = capture.get(cv2.CAP_PROP_ORIENTATION_META)
+        degrees = capture.get(cv2.CAP_PROP_ORIENTATION_META) or matroska_roll(Path(name))
         return Survey(
             codec=codec,
             packets=packets,
@@ -148,6 +152,22 @@ def display_matrix(path: Path) -> bytes:
                 if _is_film(file, track, track_end):
                     return _matrix(file, track, track_end)
     return b""
+
+
+def matroska_roll(path: Path) -> float:
+    """Return by how many degrees a Matroska film is to be turned clockwise; 0 without a word.
+
+    RFC 9559, ``Projection`` and its ``ProjectionPoseRoll``, which counts the other way.
+    """
+    with path.open("rb") as file:
+        head = file.read(_MATROSKA_HEAD)
+    if not head.startswith(_EBML) or _PROJECTION not in head:
+        return 0.0
+    found = _ROLL.search(head, head.index(_PROJECTION))
+    if found is None:
+        return 0.0
+    number = found[1] or found[2]
+    return -float(struct.unpack(">f" if len(number) == 4 else ">d", number)[0])
 
 
 def _is_film(file: BinaryIO, track: int, end: int) -> bool:

@@ -194,7 +194,8 @@ class WebPicture:
         CameraError: it can not be decoded.
     """
 
-    fps = None
+    fps = 1.0
+    """It counts one second, as a picture of a folder does."""
     dropped = 0
 
     def __init__(self, answer: Answer) -> None:

@@ -143,6 +143,27 @@ def test_films_are_upright(tmp_path: Path, opener: Opener, suffix: str, matrix) 
     assert all(map(is_scene, frames))
 
 
+@needs_av
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_matroska_films_are_upright(tmp_path: Path, degrees: int) -> None:
+    """A Matroska film has an angle of its own kind; both decoders turn by it, and the same way."""
+    import av
+
+    film = write(tmp_path / "film.mp4", [scene(i) for i in range(3)])
+    with av.open(str(film)) as source, av.open(str(tmp_path / "film.mkv"), "w") as copy:
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        stream.set_display_rotation(degrees)
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                copy.mux(packet)
+    frames = [read_all(opener(tmp_path / "film.mkv")) for opener in OPENERS]
+    assert frames[0][0].size_hw == ((48, 64) if degrees % 180 == 0 else (64, 48))
+    assert is_scene(frames[0][0]) == (degrees == 0)
+    for one, other in zip(*frames, strict=True):
+        assert np.abs(one.image.astype(int) - other.image).mean() < 1
+
+
 @both
 @pytest.mark.parametrize(
     ("aspect", "stored_hw", "size_hw"),

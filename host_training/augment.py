@@ -27,6 +27,17 @@ class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         brightness: at most this many grey levels lighter or darker.
         cutout: side of a grey square set at a random place, as a share; 0 for none
             (DeVries and Taylor 2017).
+        degrade: this share of the views is degraded, by one or more of the following kinds, each
+            up to the strength given here and left out at 0; see ``host_training.degrade``.
+        blur: standard deviation of the blur, in pixels of the view.
+        motion: length of a motion blur, in pixels of the view.
+        noise: standard deviation of the noise, in grey levels.
+        gamma: natural logarithm of the exponent, both ways.
+        darkness: share of the light that is taken away, with noise.
+        overexposure: share of light that is too much.
+        resolution: pixels across that are left at least.
+        jpeg: quality that is left at least, 1 to 100.
+        occlusion: sides of a hidden rectangle, as a share of the view's.
     """
 
     flip: bool = True
@@ -36,6 +47,16 @@ class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     contrast: float = 0.2
     brightness: float = 20.0
     cutout: float = 0.0
+    degrade: float = 0.0
+    blur: float = 0.0
+    motion: float = 0.0
+    noise: float = 0.0
+    gamma: float = 0.0
+    darkness: float = 0.0
+    overexposure: float = 0.0
+    resolution: float = 0.0
+    jpeg: float = 0.0
+    occlusion: float = 0.0
 
 
 def epoch_generator(seed: int, epoch: int, purpose: int) -> np.random.Generator:

@@ -1,7 +1,6 @@
 """Training batches: own shuffling, views and mixing, a pure function of (seed, epoch)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -10,30 +9,17 @@ from numpy.typing import NDArray
 from host_training.augment import DRAWS, epoch_generator, is_mirrored, view
 from host_training.config import TrainConfig
 from host_training.data.samples import Samples
-from host_training.inputs import Inputs, MeshRows
+from host_training.degrade import active_kinds, degraded
+from host_training.inputs import Batch, Inputs, MeshRows
 from host_training.teachers import Teachers
 
 _ORDER: Final = 0
 _VIEWS: Final = 1
 _MIXES: Final = 2
 _CROPS: Final = 3
+_DEGRADATIONS: Final = 4
 _ALIGNED_SHARE: Final = 0.5
 """How often a row that has an aligned crop is shown as that one."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """What one step learns from.
-
-    Attributes:
-        inputs: by name: ``pixels`` float32 ``(b, 48, 48, 1)`` in 0..255, ``mesh`` ``(b, 344)``.
-        targets: float32 ``(b, k)``; rows sum to 1.
-        weights: of the rows, float32 ``(b,)``, or None.
-    """
-
-    inputs: Inputs
-    targets: NDArray[np.float32]
-    weights: NDArray[np.float32] | None
 
 
 class TrainingBatches:
@@ -81,6 +67,8 @@ class TrainingBatches:
         for start in range(0, len(self) * self._size, self._size):
             chosen = order[start : start + self._size]
             batch = self._batch(chosen, draws[chosen], is_aligned[chosen], table)
+            if active_kinds(config.augmentation):
+                self._degrade(batch, chosen, epoch)
             yield mixed(batch, config.mixup, mixes) if config.mixup else batch
         if self._teachers:
             self._teachers.keep(table)
@@ -108,6 +96,18 @@ class TrainingBatches:
             targets = (1 - share) * targets + share * answers
         weights = None if self._row_weights is None else self._row_weights[chosen]
         return Batch(inputs, targets, weights)
+
+
+    def _degrade(self, batch: Batch, chosen: NDArray[np.int64], epoch: int) -> None:
+        """Degrade a batch's views in place, after the teachers have seen them as they were.
+
+        They teach what is in the picture, not what a bad picture of it shows. Their views recur;
+        degradations do not.
+        """
+        config, pixels = self._config, batch.inputs["pixels"]
+        for place, row in enumerate(chosen):
+            own = np.random.default_rng((config.seed, epoch, _DEGRADATIONS, row))
+            pixels[place, ..., 0] = degraded(pixels[place, ..., 0], own, config.augmentation)
 
 
 def mixed(batch: Batch, alpha: float, generator: np.random.Generator) -> Batch:

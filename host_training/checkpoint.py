@@ -3,18 +3,15 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from host_training.atomic import RESUME, write_atomically
-from host_training.errors import TrainingError
+from host_training.learner import Learner
 from host_training.weight_average import WeightAverage
-
-if TYPE_CHECKING:
-    import keras
 
 logger = logging.getLogger(__name__)
 
@@ -60,25 +57,19 @@ def best_row(history: tuple[EpochRow, ...]) -> EpochRow:
 
 
 def capture(
-    model: "keras.Model", average: WeightAverage, history: tuple[EpochRow, ...]
+    learner: Learner, average: WeightAverage, history: tuple[EpochRow, ...]
 ) -> Checkpoint:
-    """Copy the state of a compiled model and of its weights' average."""
-    arrays = tuple(np.asarray(v.numpy()) for v in _variables(model))
-    return Checkpoint(arrays, history, tuple(average.state()))
+    """Copy the state of a learner and of its weights' average."""
+    return Checkpoint(tuple(learner.state()), history, tuple(average.state()))
 
 
-def restore(model: "keras.Model", average: WeightAverage, checkpoint: Checkpoint) -> None:
-    """Put a state back into a freshly compiled model of the same architecture.
+def restore(learner: Learner, average: WeightAverage, checkpoint: Checkpoint) -> None:
+    """Put a state back into a new learner of the same architecture.
 
     Raises:
         TrainingError: the state is of another network.
     """
-    variables = _variables(model)
-    shapes = [tuple(variable.shape) for variable in variables]
-    if shapes != [array.shape for array in checkpoint.arrays]:
-        raise TrainingError("the checkpoint belongs to another network than this run's config.json")
-    for variable, array in zip(variables, checkpoint.arrays, strict=True):
-        variable.assign(array)
+    learner.restore(list(checkpoint.arrays))
     average.restore(checkpoint.average)
 
 
@@ -133,10 +124,3 @@ def _load(path: Path) -> Checkpoint:
             raise ValueError("an array is missing")
         arrays, average = (tuple(members[name] for name in group) for group in groups)
         return Checkpoint(arrays, history, average)
-
-
-def _variables(model: "keras.Model") -> list["keras.Variable"]:
-    """Every variable but the metrics', which each epoch resets."""
-    metric = {id(variable) for variable in model.metrics_variables}
-    own = [variable for variable in model.variables if id(variable) not in metric]
-    return own + list(model.optimizer.variables)

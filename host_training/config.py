@@ -16,6 +16,7 @@ from host_training.errors import TrainingError
 Targets = Literal["votes", "hard", "privileged"]
 Optimizer = Literal["adamw", "nadam"]
 Schedule = Literal["cosine", "plateau"]
+Engine = Literal["keras", "torch"]
 Precision = Literal["float32", "bfloat16", "mixed"]
 
 
@@ -27,7 +28,7 @@ _RANGES: Final[tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...]]
         "be above 0",
     ),
     (
-        ("weight_decay", "warmup_epochs", "seed", "patience", "mixup"),
+        ("weight_decay", "warmup_epochs", "seed", "patience", "mixup", "logit_adjustment"),
         lambda value: value >= 0,
         "be 0 or more",
     ),
@@ -68,6 +69,8 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         votes_weight: the latter's share of a ``privileged`` target.
         label_smoothing: this share of each target is spread over all emotions.
         class_weights: weigh rows inversely to how common their label is.
+        logit_adjustment: tau of the logit-adjusted loss; 0 for plain cross-entropy
+            (``host_training.learner``).
         mixup: alpha of the Beta distribution that pairs of rows are mixed by; 0 for none.
         augmentation: see ``host_training.augment``.
         crops: pictures as they are, aligned ones from prepared data, or both: each row is shown
@@ -76,6 +79,8 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         teacher_weight: their share of each target.
         teacher_views: the teachers are asked about the views of so many epochs, which then recur.
         initial: SHA-256 of the model whose weights the run starts from.
+        engine: what takes the steps: ``keras``, or ``torch``, which trains the same network with
+            the same batches (``host_training.torch_learner``).
         precision: ``float32``; ``bfloat16`` lets a CPU multiply in bfloat16; ``mixed`` is Keras'
             policy for a GPU.
         deterministic: ask TensorFlow for operations that give the same bits each time.
@@ -104,6 +109,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     votes_weight: float = 0.6
     label_smoothing: float = 0.0
     class_weights: bool = False
+    logit_adjustment: float = 0.0
     mixup: float = 0.0
     augmentation: Augmentation = Augmentation()
     crops: Crops = "raw"
@@ -111,6 +117,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     teacher_weight: float = 0.7
     teacher_views: int = 16
     initial: str | None = None
+    engine: Engine = "keras"
     precision: Precision = "float32"
     deterministic: bool = False
     keep_duplicates: bool = False
@@ -156,6 +163,21 @@ RECIPES: Final[dict[str, TrainConfig]] = {
         keep_duplicates=True,
         validation_share=0.1,
         validation_groups="none",
+    ),
+    "robust": TrainConfig(
+        learning_rate=1e-3,
+        ema=0.999,
+        dropout=0.2,
+        augmentation=Augmentation(
+            degrade=0.6,
+            blur=2.8,
+            noise=26.0,
+            gamma=0.9,
+            darkness=0.85,
+            overexposure=2.4,
+            resolution=16.0,
+            occlusion=0.55,
+        ),
     ),
     "fine-tune": TrainConfig(
         epochs=20, learning_rate=5e-4, warmup_epochs=1.0, batch_size=32, ema=0.99

@@ -22,7 +22,8 @@ from host_training.config import TrainConfig
 from host_training.data.samples import Samples
 from host_training.errors import TrainingError
 from host_training.evaluate import batched_probabilities
-from host_training.inputs import fed, input_names, model_inputs
+from host_training.inputs import input_names, model_inputs
+from host_training.learner import Learner
 from host_training.metrics import metrics
 from host_training.optimizer import has_run_out_of_patience, plateau_rate
 from host_training.progress import TrainingProgress
@@ -40,8 +41,7 @@ class Run:
     """What every epoch of a run needs.
 
     Attributes:
-        model: compiled, at its first weights: what has been learnt so far is taken from the
-            checkpoints.
+        learner: at its first weights: what has been learnt so far is taken from the checkpoints.
         average: of the weights.
         inference: the form that is validated and kept, with the averaged weights.
         norm: of the mesh features, where the network takes them.
@@ -50,7 +50,7 @@ class Run:
 
     directory: RunDirectory
     config: TrainConfig
-    model: "keras.Model"
+    learner: Learner
     average: WeightAverage
     inference: "keras.Model"
     batches: TrainingBatches
@@ -95,7 +95,7 @@ def _restored(run: Run) -> History:
                 "new run with another --out"
             )
         return ()
-    restore(run.model, run.average, checkpoint)
+    restore(run.learner, run.average, checkpoint)
     epochs = run.config.epochs
     where = f"at epoch {done + 1}/{epochs}" if done < epochs else f"after its last epoch, {epochs}"
     run.progress.say(f"resuming {run.directory.path} {where}")
@@ -106,7 +106,7 @@ def _epoch(run: Run, history: History) -> EpochRow:
     """Train one more epoch and validate."""
     started, index = time.monotonic(), len(history)
     if run.config.schedule == "plateau":
-        run.model.optimizer.learning_rate = plateau_rate(run.config, history)
+        run.learner.learning_rate = plateau_rate(run.config, history)
     run.progress.begin_epoch(index + 1, run.config.epochs, len(run.batches))
     loss, accuracy = _learn(run, index)
     rows = run.validation
@@ -120,7 +120,7 @@ def _epoch(run: Run, history: History) -> EpochRow:
     right = probabilities[np.arange(len(rows)), rows.hard].astype(np.float64)
     return EpochRow(
         epoch=index + 1,
-        learning_rate=float(run.model.optimizer.learning_rate),
+        learning_rate=run.learner.learning_rate,
         loss=loss,
         accuracy=accuracy,
         val_loss=float(-np.log(np.maximum(right, 1e-7)).mean()),
@@ -136,14 +136,13 @@ def _learn(run: Run, index: int) -> tuple[float, float]:
     The means are our own: ``train_on_batch`` forgets the batches before.
     """
     sums = np.zeros(2)
+    run.learner.begin_epoch(index)
     for number, batch in enumerate(run.batches.epoch(index), 1):
-        logs = run.model.train_on_batch(
-            fed(run.model, batch.inputs), batch.targets, batch.weights, return_dict=True
-        )
+        loss, accuracy = run.learner.step(batch)
         run.average.update()
-        sums += float(logs["loss"]), float(logs["accuracy"])
-        if not np.isfinite(sums[0]):
-            raise _diverged(run, index, f"the loss is {float(logs['loss'])}")
+        sums += loss, accuracy
+        if not np.isfinite(loss):
+            raise _diverged(run, index, f"the loss is {loss}")
         run.progress.batch(float(sums[0]) / number)
     loss, accuracy = (sums / len(run.batches)).tolist()
     return loss, accuracy
@@ -162,7 +161,7 @@ def _kept(run: Run, history: History) -> History:
     if best:
         # Before the checkpoint: killed in between, the epoch is done again, to the same result.
         _save_model(run)
-    save_checkpoint(run.directory.checkpoints, capture(run.model, run.average, history))
+    save_checkpoint(run.directory.checkpoints, capture(run.learner, run.average, history))
     run.directory.write_history(history)
     record = run.directory.record()
     run.directory.write_record(msgspec.structs.replace(record, epochs_done=len(history)))

@@ -45,6 +45,21 @@ def import_keras() -> Any:
     return keras
 
 
+def import_torch() -> Any:
+    """Return the ``torch`` module.
+
+    Raises:
+        TrainingError: PyTorch is not installed.
+    """
+    try:
+        return importlib.import_module("torch")
+    except ImportError as error:
+        raise TrainingError(
+            f"PyTorch cannot be imported ({error}); `--set engine=torch` needs it: `pip install "
+            "'edgeemo[torch]'`, or leave the setting out"
+        ) from error
+
+
 def prepare(precision: str, *, deterministic: bool) -> str:
     """Set TensorFlow up for a run, and say in words what it runs on.
 

@@ -1,15 +1,16 @@
 """Starting a run from the weights of another one."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.bundle import MODEL, open_bundle
 from edge.errors import ConfigError
-from host_training.bundle_weights import HEAD, unfold_bundle
+from host_training.bundle_weights import HEAD, bundle_network, unfold_bundle
 from host_training.run_directory import RunDirectory
 from host_training.teachers import ModelFile
+from host_training.widen import widened
 
 if TYPE_CHECKING:
     import keras
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def take_over(
     model: "keras.Model", labels: tuple[str, ...], file: ModelFile, images: NDArray[np.uint8]
 ) -> str:
-    """Copy a trained network's weights into a new one of the same architecture.
+    """Copy a trained network's weights into a new one of its architecture, or a wider one.
 
     The last layer's weights are copied emotion by emotion, by name: a network for other emotions
     keeps what both know, and starts afresh where the old one knows nothing.
@@ -46,6 +47,8 @@ def take_over(
     return f"starting from {name}; emotions known to it: {', '.join(shared) or 'none'}"
 
 
+_WIDENING_SEED: Final = 0
+
 _Origin = tuple[str, tuple[str, ...], list[NDArray[np.float32]]]
 """A model's name, its emotions, and the weights of its last layer."""
 
@@ -56,6 +59,8 @@ def _copy_run(model: "keras.Model", file: ModelFile) -> _Origin:
     record = RunDirectory(file.file.parent).record()
     trained = load_keras_model(file.file)
     known = {layer.name: layer.get_weights() for layer in trained.layers}
+    if wide := _widened(model, record.architecture, known):
+        return record.run_id, record.labels, wide
     for layer in model.layers:
         if layer.name == HEAD:
             continue
@@ -71,8 +76,42 @@ def _copy_run(model: "keras.Model", file: ModelFile) -> _Origin:
 
 def _unfold_bundle(model: "keras.Model", file: ModelFile, images: NDArray[np.uint8]) -> _Origin:
     bundle = open_bundle(file.path)
+    labels = bundle.metadata.labels
+    if _can_widen(model, bundle.metadata.architecture):
+        _, narrow = bundle_network(file.path, images)
+        known = {layer.name: layer.get_weights() for layer in narrow.layers}
+        if wide := _widened(model, bundle.metadata.architecture, known):
+            return f"bundle {bundle.metadata.name}", labels, wide
     last = unfold_bundle(model, bundle, file.path, images)
-    return f"bundle {bundle.metadata.name}", bundle.metadata.labels, last
+    return f"bundle {bundle.metadata.name}", labels, last
+
+
+def _can_widen(model: "keras.Model", architecture: str) -> bool:
+    """Tell whether a network is built as the named one, but wider."""
+    return model.name != architecture
+
+
+def _widened(
+    model: "keras.Model", architecture: str, known: dict[str, list[NDArray[np.float32]]]
+) -> list[NDArray[np.float32]] | None:
+    """Give a network the weights of a narrower one; return those of the last layer.
+
+    None, and nothing done, where it is no multiple as wide.
+    """
+    if not _can_widen(model, architecture):
+        return None
+    kernel, bias = model.get_layer(HEAD).get_weights()
+    known = dict(known)
+    narrow_head = known.pop(HEAD)
+    body = {layer.name for layer in model.layers} - {HEAD}
+    copies = kernel.shape[0] / narrow_head[0].shape[0]
+    wide = widened(model, known, _WIDENING_SEED, body)
+    if wide is None or copies != int(copies):
+        return None
+    for name, weights in wide.items():
+        model.get_layer(name).set_weights(weights)
+    head = np.concatenate([narrow_head[0] / copies] * int(copies))
+    return [np.asarray(head, np.float32), narrow_head[1]]
 
 
 def _head(

@@ -1,5 +1,6 @@
 """What goes into a network, by the names of its inputs."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
 
 Inputs = dict[str, NDArray[np.float32]]
 """``pixels`` float32 ``(n, 48, 48, 1)`` in 0..255 and, or, ``mesh`` ``(n, 344)`` standardised."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What one step learns from.
+
+    Attributes:
+        inputs: by name: ``pixels`` float32 ``(b, 48, 48, 1)`` in 0..255, ``mesh`` ``(b, 344)``.
+        targets: float32 ``(b, k)``; rows sum to 1.
+        weights: of the rows, float32 ``(b,)``, or None.
+    """
+
+    inputs: Inputs
+    targets: NDArray[np.float32]
+    weights: NDArray[np.float32] | None
+
 
 _SHAPES: Final = {"pixels": (FER48.size, FER48.size, 1), "mesh": (FEATURE_COUNT,)}
 

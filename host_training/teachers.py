@@ -6,7 +6,7 @@ teachers see the very view that the student sees; each view is asked about once 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.bundle import MODEL
+from edge.contract.bundle import MODEL, open_bundle
 from edge.contract.mesh_features import FeatureNorm
 from edge.errors import ConfigError
+from host_training.architectures import architecture, build
 from host_training.atomic import RESUME, write_atomically
+from host_training.config import Engine, Precision
 from host_training.errors import TrainingError
 from host_training.inputs import Inputs, MeshRows, fed, input_names
 from host_training.run_directory import RunDirectory
@@ -79,6 +81,8 @@ class Teachers:
         samples: the rows that they will be asked about.
         views: how many different views of each there are.
         cache: a folder to keep the answers in, so that a resumed run does not ask again.
+        engine: what computes their answers, see ``TrainConfig``.
+        precision: see there.
 
     Raises:
         ConfigError: a member tells other emotions apart than the rows have.
@@ -87,9 +91,19 @@ class Teachers:
     """
 
     def __init__(
-        self, files: Sequence[ModelFile], samples: "Samples", views: int, cache: Path
+        self,
+        files: Sequence[ModelFile],
+        samples: "Samples",
+        views: int,
+        cache: Path,
+        *,
+        engine: Engine = "keras",
+        precision: Precision = "float32",
     ) -> None:
         self._members = [_Member(file, samples) for file in files]
+        if engine == "torch":
+            for member in self._members:
+                member.use_torch(precision)
         shape = (views, len(samples), len(samples.labels))
         # Half precision: a 1000th of a probability is far below what two teachers differ by.
         self._answers = np.full(shape, np.nan, np.float16)
@@ -150,7 +164,7 @@ class _Member:
     """One teacher, with its own scaling of the mesh features."""
 
     def __init__(self, file: ModelFile, samples: "Samples") -> None:
-        labels, norm, self._model = _opened(file, samples)
+        labels, norm, self._model, self._architecture = _opened(file, samples)
         if labels != samples.labels:
             raise ConfigError(
                 f"--teacher {file.path}: tells {', '.join(labels)} apart, the rows show "
@@ -158,6 +172,17 @@ class _Member:
             )
         self._names = input_names(self._model)
         self._mesh = _mesh_rows(samples, norm) if "mesh" in self._names else None
+        self._predict: Callable[[Inputs], Any] = self._by_keras
+
+    def use_torch(self, precision: Precision) -> None:
+        """Let PyTorch compute the answers."""
+        from host_training.torch_learner import TorchPredictor
+
+        chosen = architecture(self._architecture)
+        plain = build(self._architecture, self._model.output_shape[-1])
+        plain.set_weights(self._model.get_weights())
+        predictor = TorchPredictor(plain, mirrored=chosen.mirrored, precision=precision)
+        self._predict = predictor.predict_on_batch
 
     def answer(
         self,
@@ -168,22 +193,25 @@ class _Member:
         inputs: Inputs = {"pixels": pixels} if "pixels" in self._names else {}
         if self._mesh is not None:
             inputs["mesh"] = self._mesh.rows(chosen, mirrored)
-        return np.asarray(self._model.predict_on_batch(fed(self._model, inputs)))
+        return np.asarray(self._predict(inputs))
+
+    def _by_keras(self, inputs: Inputs) -> Any:
+        return self._model.predict_on_batch(fed(self._model, inputs))
 
 
 def _opened(
     file: ModelFile, samples: "Samples"
-) -> tuple[tuple[str, ...], FeatureNorm | None, "keras.Model"]:
-    """Return a teacher's labels, the scaling of its mesh features, and its network."""
+) -> tuple[tuple[str, ...], FeatureNorm | None, "keras.Model", str]:
+    """Return a teacher's labels, scaling of mesh features, network, and architecture's name."""
     if file.file.name == MODEL:
         from host_training.bundle_weights import bundle_network
 
         labels, model = bundle_network(file.path, samples.images)
-        return labels, None, model
+        return labels, None, model, open_bundle(file.path).metadata.architecture
     from host_training.evaluate import load_keras_model
 
     record = RunDirectory(file.file.parent).record()
-    return record.labels, record.mesh_norm, load_keras_model(file.file)
+    return record.labels, record.mesh_norm, load_keras_model(file.file), record.architecture
 
 
 def _mesh_rows(samples: "Samples", norm: FeatureNorm | None) -> MeshRows:

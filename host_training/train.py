@@ -25,7 +25,7 @@ from host_training.initial import take_over
 from host_training.inputs import MeshRows, norm_of
 from host_training.known_pictures import PICTURES, known_pictures
 from host_training.lock import locked
-from host_training.optimizer import compiled_model
+from host_training.optimizer import learner_of, untrained_model
 from host_training.progress import TrainingProgress
 from host_training.report import write_reports
 from host_training.run_directory import (
@@ -179,7 +179,14 @@ def _prepared(
     teachers = None
     if ancestors.teachers:
         cache = directory.path / TEACHER_CACHE
-        teachers = Teachers(ancestors.teachers, rows, config.teacher_views, cache)
+        teachers = Teachers(
+            ancestors.teachers,
+            rows,
+            config.teacher_views,
+            cache,
+            engine=config.engine,
+            precision=config.precision,
+        )
     batches = TrainingBatches(
         rows,
         config,
@@ -187,17 +194,18 @@ def _prepared(
         weights=balanced_class_weights(rows) if config.class_weights else None,
         teachers=teachers,
     )
-    model = compiled_model(config, len(rows.labels), len(batches))
+    model = untrained_model(config, len(rows.labels))
     if ancestors.initial is not None:
         progress.say(take_over(model, rows.labels, ancestors.initial, rows.images))
+    learner = learner_of(model, config, len(batches), rows.targets)
     # Built apart, without optimiser and mixed precision, as the converters want it.
     inference = build(config.architecture, len(rows.labels), dropout=config.dropout, inference=True)
     _record_network(directory, inference, device, norm)
     return Run(
         directory=directory,
         config=config,
-        model=model,
-        average=WeightAverage(model, config.ema),
+        learner=learner,
+        average=WeightAverage(learner, config.ema),
         inference=inference,
         batches=batches,
         norm=norm,

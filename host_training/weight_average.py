@@ -6,28 +6,26 @@ first. Statistics of batch normalisation are averaged with the weights that they
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import keras
+from host_training.learner import Learner
 
 
 class WeightAverage:
     """Follows a network step by step.
 
     Args:
-        model: the network, at its first weights.
+        learner: of the network, at its first weights.
         decay: of the average, in [0, 1); 0 makes it the network itself.
     """
 
-    def __init__(self, model: "keras.Model", decay: float) -> None:
-        self._model = model
+    def __init__(self, learner: Learner, decay: float) -> None:
+        self._learner = learner
         self._decay = decay
         self._steps = 0
-        self._average: list[NDArray[np.float32]] = model.get_weights() if decay else []
+        self._average: list[NDArray[np.float32]] = learner.get_weights() if decay else []
 
     def update(self) -> None:
         """Take in the weights after one more step."""
@@ -35,12 +33,12 @@ class WeightAverage:
             return
         self._steps += 1
         rate = np.float32(1 - min(self._decay, (1 + self._steps) / (10 + self._steps)))
-        for mean, weight in zip(self._average, self._model.get_weights(), strict=True):
+        for mean, weight in zip(self._average, self._learner.get_weights(), strict=True):
             np.add(mean, rate * (weight - mean), out=mean)
 
     def weights(self) -> list[NDArray[np.float32]]:
         """Return the average, in the order of the network's own weights."""
-        return self._average if self._decay else self._model.get_weights()
+        return self._average if self._decay else self._learner.get_weights()
 
     def state(self) -> list[NDArray[np.generic]]:
         """Return what a checkpoint must keep."""

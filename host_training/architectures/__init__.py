@@ -50,6 +50,9 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "micro": Architecture(
         residual.micro, 0.2, ("pixels",), "for the weakest boards", mirrored=True
     ),
+    "large": Architecture(
+        residual.large, 0.3, ("pixels",), "a teacher, too large for a small board", mirrored=True
+    ),
     "seed": Architecture(seed.seed, 0.23, ("pixels",), "the predecessor's network, exactly"),
     "mesh": Architecture(mesh.mesh, 0.5, ("mesh",), "landmarks and blendshapes alone"),
     "fusion": Architecture(

@@ -169,14 +169,14 @@ RECIPES: Final[dict[str, TrainConfig]] = {
         ema=0.999,
         dropout=0.2,
         augmentation=Augmentation(
-            degrade=0.6,
+            degrade=0.5,
             blur=2.8,
+            motion=10.0,
             noise=26.0,
             gamma=0.9,
             darkness=0.85,
             overexposure=2.4,
             resolution=16.0,
-            occlusion=0.55,
         ),
     ),
     "fine-tune": TrainConfig(

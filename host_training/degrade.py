@@ -2,7 +2,7 @@
 
 They are random in strength and apart from ``host_training.corruptions``, which measures: a model
 that has seen these views has not seen that module's levels, and by the recipe ``robust`` neither
-motion blur nor JPEG at all.
+occlusion nor JPEG at all.
 """
 
 from collections.abc import Callable

@@ -26,7 +26,7 @@ from host_training.data.samples import Samples
 from host_training.epochs import Run, run_epochs
 from host_training.errors import TrainingError
 from host_training.frameworks import import_keras
-from host_training.optimizer import compiled_model
+from host_training.optimizer import learner_of, untrained_model
 from host_training.run_directory import RunDirectory
 from host_training.train import Ancestors, config_to_resume, run_record, train
 from host_training.weight_average import WeightAverage
@@ -174,7 +174,8 @@ def test_the_history_is_of_whole_epochs(
     """Training loss and accuracy are means over all batches of the epoch, not of the last one."""
     parts = partition(striped)
     batches = TrainingBatches(parts.training, settings)
-    model = compiled_model(settings, 4, len(batches))
+    model = untrained_model(settings, 4)
+    learner = learner_of(model, settings, len(batches), parts.training.targets)
     step, seen = model.train_on_batch, []
 
     def recorded(*arguments: object, **options: object) -> dict[str, float]:
@@ -189,8 +190,8 @@ def test_the_history_is_of_whole_epochs(
     run = Run(
         directory=directory,
         config=one_epoch,
-        model=model,
-        average=WeightAverage(model, settings.ema),
+        learner=learner,
+        average=WeightAverage(learner, settings.ema),
         inference=build("tiny", 4, inference=True),
         batches=batches,
         norm=None,

@@ -97,7 +97,6 @@ class TrainingBatches:
         weights = None if self._row_weights is None else self._row_weights[chosen]
         return Batch(inputs, targets, weights)
 
-
     def _degrade(self, batch: Batch, chosen: NDArray[np.int64], epoch: int) -> None:
         """Degrade a batch's views in place, after the teachers have seen them as they were.
 

@@ -56,9 +56,7 @@ def best_row(history: tuple[EpochRow, ...]) -> EpochRow:
     return max(history, key=lambda row: (row.val_accuracy, -row.epoch))
 
 
-def capture(
-    learner: Learner, average: WeightAverage, history: tuple[EpochRow, ...]
-) -> Checkpoint:
+def capture(learner: Learner, average: WeightAverage, history: tuple[EpochRow, ...]) -> Checkpoint:
     """Copy the state of a learner and of its weights' average."""
     return Checkpoint(tuple(learner.state()), history, tuple(average.state()))
 

@@ -194,7 +194,7 @@ _APPLY: Final[dict[str, _Apply]] = {
 KINDS: Final = tuple(_APPLY)
 """Names, in the order of the reports."""
 
-HELD_OUT: Final = ("motion", "jpeg")
+HELD_OUT: Final = ("jpeg", "occlusion")
 """Never trained on: how a model fares on what it was not prepared for."""
 
 

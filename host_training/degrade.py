@@ -149,6 +149,4 @@ def _grain(pixels: Pixels, sigma: float, generator: np.random.Generator) -> Pixe
 
 def _filtered(pixels: Pixels, kernel: NDArray[np.float64]) -> Pixels:
     kernel = kernel / kernel.sum()
-    return np.asarray(
-        cv2.filter2D(pixels, -1, kernel, borderType=cv2.BORDER_REPLICATE), np.float32
-    )
+    return np.asarray(cv2.filter2D(pixels, -1, kernel, borderType=cv2.BORDER_REPLICATE), np.float32)

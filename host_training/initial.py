@@ -88,7 +88,7 @@ def _unfold_bundle(model: "keras.Model", file: ModelFile, images: NDArray[np.uin
 
 def _can_widen(model: "keras.Model", architecture: str) -> bool:
     """Tell whether a network is built as the named one, but wider."""
-    return model.name != architecture
+    return str(model.name) != architecture
 
 
 def _widened(
@@ -100,7 +100,7 @@ def _widened(
     """
     if not _can_widen(model, architecture):
         return None
-    kernel, bias = model.get_layer(HEAD).get_weights()
+    kernel, _ = model.get_layer(HEAD).get_weights()
     known = dict(known)
     narrow_head = known.pop(HEAD)
     body = {layer.name for layer in model.layers} - {HEAD}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Inputs = dict[str, NDArray[np.float32]]
 """``pixels`` float32 ``(n, 48, 48, 1)`` in 0..255 and, or, ``mesh`` ``(n, 344)`` standardised."""
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """What one step learns from.

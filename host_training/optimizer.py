@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from host_training.architectures import build
 from host_training.checkpoint import EpochRow, best_row
 from host_training.config import TrainConfig
-from host_training.frameworks import import_keras, precision_policy
+from host_training.frameworks import import_keras, import_torch, precision_policy
 from host_training.learner import KerasLearner, Learner, adjusted_cross_entropy, log_prior
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def learner_of(
     """
     offsets = config.logit_adjustment * log_prior(targets) if config.logit_adjustment else None
     if config.engine == "torch":
+        import_torch()
         from host_training.torch_learner import TorchLearner
 
         return TorchLearner(model, config, steps_per_epoch, offsets)

@@ -21,6 +21,7 @@ from host_training.architectures import architecture, build
 from host_training.atomic import RESUME, write_atomically
 from host_training.config import Engine, Precision
 from host_training.errors import TrainingError
+from host_training.frameworks import import_torch
 from host_training.inputs import Inputs, MeshRows, fed, input_names
 from host_training.run_directory import RunDirectory
 
@@ -176,6 +177,7 @@ class _Member:
 
     def use_torch(self, precision: Precision) -> None:
         """Let PyTorch compute the answers."""
+        import_torch()
         from host_training.torch_learner import TorchPredictor
 
         chosen = architecture(self._architecture)

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from host_training.architectures import architecture, build
 from host_training.config import TrainConfig
-from host_training.data.samples import Samples
 from host_training.errors import TrainingError
 from host_training.inputs import Batch, input_names
 from host_training.learner import Learner, log_prior
@@ -55,7 +54,7 @@ def learner(config: TrainConfig) -> tuple[Learner, Batch]:
     ],
 )
 def test_three_steps_of_both_engines_agree(changes: dict[str, object]) -> None:
-    """Losses, accuracies, rates and weights of the two engines stay together, from equal weights."""
+    """Losses, accuracies, rates and weights of the two engines stay together."""
     base = replace(TrainConfig(epochs=2, warmup_epochs=0.2, seed=3), **changes)
     results = []
     for engine in ("keras", "torch"):
@@ -104,11 +103,27 @@ def test_a_state_goes_on_where_it_was() -> None:
         other.restore(kept)
 
 
-def test_logit_adjustment_shifts_scores_to_rare_labels(striped: Samples) -> None:
-    """Under the adjusted loss, the gradient of a rare label's bias is not what the plain one has."""
+@pytest.mark.parametrize("engine", ["keras", "torch"])
+def test_the_adjusted_loss_is_that_of_shifted_logits(engine: str) -> None:
+    """With tau 1 the first loss is the cross-entropy of the logits plus the log prior."""
+    given = batch(("pixels",))
+    rare = np.repeat(np.eye(8, dtype=np.float32), (30, 12, 10, 5, 3, 2, 1, 1), axis=0)
+    config = TrainConfig(architecture="micro", engine=engine, logit_adjustment=1.0, dropout=0.0)
+    model = untrained_model(config, 8)
+    logits = np.log(np.asarray(model(given.inputs["pixels"], training=True)))
+    shifted = logits + log_prior(rare)
+    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    expected = float(-(rare * shifted).sum(axis=1).mean())
+    made = learner_of(untrained_model(config, 8), config, 10, rare)
+    made.begin_epoch(0)
+    loss, _ = made.step(Batch(given.inputs, rare, None))
+    assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_prior_is_the_share_in_the_targets() -> None:
+    """Soft targets count by their mass; a label without any stays finite."""
     rare = np.repeat(np.eye(4, dtype=np.float32), (40, 16, 6, 2), axis=0)
-    prior = np.exp(log_prior(rare))
-    np.testing.assert_allclose(prior, [40 / 64, 16 / 64, 6 / 64, 2 / 64], rtol=1e-5)
+    np.testing.assert_allclose(np.exp(log_prior(rare)), [0.625, 0.25, 6 / 64, 2 / 64], rtol=1e-5)
     assert np.isfinite(log_prior(np.eye(4, dtype=np.float32)[[0, 1]])).all()
 
 

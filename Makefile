@@ -115,6 +115,6 @@ $(DEVICE)/.tested-with: $(DEVICE)/.installed
 
 $(FULL)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(FULL)
-	$(FULL)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[analysis,deploy,host,quantize,video,view,dev]' $(MEDIAPIPE_NEEDS)
+	$(FULL)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[analysis,deploy,host,quantize,torch,video,view,dev]' $(MEDIAPIPE_NEEDS)
 	$(FULL)/bin/pip install $(PIP_FLAGS) --no-deps $(MEDIAPIPE)
 	@touch $@

@@ -32,7 +32,11 @@ _RANGES: Final[tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...]]
         lambda value: value >= 0,
         "be 0 or more",
     ),
-    (("ema", "label_smoothing", "dropout"), lambda value: 0 <= value < 1, "lie in [0, 1)"),
+    (
+        ("ema", "anchor", "label_smoothing", "dropout"),
+        lambda value: 0 <= value < 1,
+        "lie in [0, 1)",
+    ),
     (("teacher_weight", "votes_weight"), lambda value: 0 < value <= 1, "lie in (0, 1]"),
     (("validation_share",), lambda value: 0 < value <= 0.5, "lie in (0, 0.5]"),
     (("seed", "validation_seed"), lambda value: 0 <= value < 1 << 32, "lie in 0..4294967295"),
@@ -62,6 +66,8 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         warmup_epochs: linear rise from 0, for ``cosine``; a fifth of the run at most.
         ema: decay of an exponential moving average of the weights, which is what is validated and
             kept; 0 for none.
+        anchor: share of the weights that the run started from in those that are validated and
+            kept (``host_training.weight_average``); 0 for none.
         seed: of weights, order, views and dropout.
         targets: ``votes``, people's distribution where the data has one; ``hard``, the one right
             answer of the protocol (rows without one are left out); or ``privileged``, that answer
@@ -104,6 +110,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     plateau_patience: int = 5
     warmup_epochs: float = 2.0
     ema: float = 0.0
+    anchor: float = 0.0
     seed: int = 0
     targets: Targets = "votes"
     votes_weight: float = 0.6

@@ -205,7 +205,7 @@ def _prepared(
         directory=directory,
         config=config,
         learner=learner,
-        average=WeightAverage(learner, config.ema),
+        average=WeightAverage(learner, config.ema, config.anchor),
         inference=inference,
         batches=batches,
         norm=norm,

@@ -19,11 +19,15 @@ class WeightAverage:
     Args:
         learner: of the network, at its first weights.
         decay: of the average, in [0, 1); 0 makes it the network itself.
+        anchor: share of the first weights in those that are given out, in [0, 1): Wortsman et al.,
+            "Robust fine-tuning of zero-shot models", CVPR 2022 (arXiv 2109.01903).
     """
 
-    def __init__(self, learner: Learner, decay: float) -> None:
+    def __init__(self, learner: Learner, decay: float, anchor: float = 0.0) -> None:
         self._learner = learner
         self._decay = decay
+        self._anchor = np.float32(anchor)
+        self._first: list[NDArray[np.float32]] = learner.get_weights() if anchor else []
         self._steps = 0
         self._average: list[NDArray[np.float32]] = learner.get_weights() if decay else []
 
@@ -38,7 +42,13 @@ class WeightAverage:
 
     def weights(self) -> list[NDArray[np.float32]]:
         """Return the average, in the order of the network's own weights."""
-        return self._average if self._decay else self._learner.get_weights()
+        own = self._average if self._decay else self._learner.get_weights()
+        if not self._first:
+            return own
+        return [
+            (1 - self._anchor) * mean + self._anchor * first
+            for mean, first in zip(own, self._first, strict=True)
+        ]
 
     def state(self) -> list[NDArray[np.generic]]:
         """Return what a checkpoint must keep."""

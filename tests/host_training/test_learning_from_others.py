@@ -226,6 +226,18 @@ def test_no_average_is_the_network_itself(network: "keras.Model") -> None:
     np.testing.assert_array_equal(average.weights()[0], network.get_weights()[0])
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_an_anchor_holds_a_share_of_the_first_weights(network: "keras.Model", decay: float) -> None:
+    """What is given out lies between the first weights and the new ones, by that share."""
+    first = [w.copy() for w in network.get_weights()]
+    free, held = WeightAverage(network, decay), WeightAverage(network, decay, anchor=0.25)
+    network.set_weights([w + 2 for w in first])
+    for average in (free, held):
+        average.update()
+    for old, new, between in zip(first, free.weights(), held.weights(), strict=True):
+        np.testing.assert_allclose(between, 0.25 * old + 0.75 * new, rtol=1e-6)
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     """Whoever comes second into a run directory is told, and nothing is left behind."""
     with (

@@ -27,11 +27,16 @@ class UnsuitableError(OSError):
 
 
 class NotRegularError(UnsuitableError):
-    """Something else than a regular file is in a file's place; ``strerror`` says what."""
+    """Something else than a regular file of one's own is in its place; ``strerror`` says what.
 
-    def __init__(self, path: str | os.PathLike[str], what: str) -> None:
+    Attributes:
+        remedy: what can be done about it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], what: str, remedy: str = "remove it") -> None:
         super().__init__(None, what, os.fspath(path))
         self.strerror = what
+        self.remedy = remedy
 
 
 def open_regular(
@@ -82,17 +87,14 @@ def open_own(path: str | os.PathLike[str], flags: int, mode: int = 0o640) -> int
         raise ValueError("a file must not be cut before it is known to be one's own")
     fd = open_regular(path, flags, mode)
     status = os.fstat(fd)
-    what = ""
+    if status.st_nlink <= 1 and (os.geteuid() != 0 or status.st_uid == 0):
+        return fd
+    os.close(fd)
     if status.st_nlink > 1:
-        what = "has another name beside this one (a hard link)"
-    elif os.geteuid() == 0 and status.st_uid != 0:
-        what = (
-            f"belongs to {_account(status.st_uid)}, and root writes in no file of another account"
-        )
-    if what:
-        os.close(fd)
-        raise NotRegularError(path, what)
-    return fd
+        raise NotRegularError(path, "has another name beside this one (a hard link)")
+    owner = _account(status.st_uid)
+    what = f"belongs to {owner}, and root writes in no file of another account"
+    raise NotRegularError(path, what, f"run as {owner}")
 
 
 def is_regular(path: Path) -> bool:

@@ -163,7 +163,8 @@ def test_what_is_in_a_files_place_is_refused(tmp_path, name, what):
         JsonlSink(directory)
     message = str(caught.value)
     assert str(directory / name) in message
-    assert "choose another --log-dir" in message
+    remedy = "run as 12345" if what == "account" else "remove it"
+    assert f"{remedy}, or choose another --log-dir" in message
     assert "\n" not in message
     assert victim.read_bytes() == b"precious\n"
     assert not (tmp_path / "nowhere").exists()

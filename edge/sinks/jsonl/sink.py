@@ -57,7 +57,8 @@ class JsonlSink:
                 raise
             if isinstance(error, NotRegularError):
                 raise SinkError(
-                    f"{error.filename}: {error.strerror}; remove it, or choose another --log-dir"
+                    f"{error.filename}: {error.strerror}; {error.remedy}, or choose another "
+                    "--log-dir"
                 ) from error
             raise SinkError(
                 f"{self.path}: can not be written ({error.strerror}); choose another --log-dir"

@@ -18,6 +18,7 @@ from edge.sources.recording import (
     FilmEnd,
     plausible_fps,
     recorded_at,
+    sound_in,
     unplayable,
 )
 from edge.sources.survey import MOST_FAILURES, Survey, survey
@@ -87,6 +88,9 @@ class OpenCvFilm:
         self._name.close()
 
     def _surveyed(self, path: Path) -> Survey:
+        # With a cover, OpenCV would take it for a film of one frame.
+        if sound := sound_in(path):
+            raise unplayable(path, f"it holds only sound ({sound})")
         found = survey(str(self._name))
         if found is None:
             raise unplayable(path)

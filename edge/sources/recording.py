@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,12 @@ from edge.records import Frame
 _log = logging.getLogger(__name__)
 
 FALLBACK_FPS: Final = 25.0
+_SOUNDS: Final = (
+    (rb"ID3|\xff[\xfb\xf3\xf2]", "MP3"),
+    (rb"RIFF....WAVE", "WAV"),
+    (rb"fLaC", "FLAC"),
+    (rb"....ftypM4[AB] ", "M4A"),
+)  # fmt: skip
 _COMPLETE: Final = 0.9
 """A film that gives a smaller share of what its header announces is called cut off."""
 
@@ -113,10 +120,19 @@ def plausible_fps(fps: float | None) -> float | None:
 
 def unplayable(path: Path, why: str = "") -> CameraError:
     """Return the error of a film of which not one frame can be decoded."""
+    size = path.stat().st_size
     reason = why or (
-        "expected a whole video file (a recording that was cut off has no index: "
+        "expected a whole video file"
+        if not size
+        else "expected a whole video file (a recording that was cut off has no index: "
         "record again, or repair it with ffmpeg)"
     )
-    return CameraError(
-        f"{path}: not one frame can be decoded ({path.stat().st_size} bytes); {reason}"
-    )
+    what = f"{size} bytes" if size else "the file is empty, 0 bytes"
+    return CameraError(f"{path}: not one frame can be decoded ({what}); {reason}")
+
+
+def sound_in(path: Path) -> str:
+    """Return what kind of sound file this is, by its first bytes; empty for none that is known."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    return next((form for magic, form in _SOUNDS if re.match(magic, head, re.DOTALL)), "")

@@ -356,7 +356,7 @@ def test_a_motion_jpeg_may_change_its_pixel_format(tmp_path: Path, opener: Opene
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", r"\(0 bytes\)"),
+        (b"", "empty, 0 bytes"),
         (b"this is no video\n" * 500, "not one frame"),
         (None, "not one frame"),
     ],
@@ -387,10 +387,10 @@ def sound() -> bytes:
 
 @both
 def test_sound_alone_is_no_film(tmp_path: Path, opener: Opener) -> None:
-    """An audio file is refused in one line; PyAV says what it is."""
+    """An audio file is refused in one line that says what it is."""
     path = tmp_path / "song.mp4"
     path.write_bytes(sound())
-    with pytest.raises(CameraError, match="only sound" if opener is not OpenCvFilm else "not one"):
+    with pytest.raises(CameraError, match="only sound"):
         opener(path)
 
 

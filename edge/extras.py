@@ -10,6 +10,7 @@ EXTRAS: Final = {
     "view": ("starlette", "uvicorn"),
     "deploy": ("pyinfra", "gevent"),
     "mediapipe": ("mediapipe",),
+    "torch": ("torch",),
 }
 """The modules that each extra of pyproject.toml brings."""
 WORKSTATION: Final = {

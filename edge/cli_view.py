@@ -37,6 +37,10 @@ def view(
     token_file: Annotated[
         Path | None, typer.Option(help="Ask for the token in this file, made if there is none.")
     ] = None,
+    no_token: Annotated[
+        bool,
+        typer.Option("--no-token", help="Pictures for every account of this machine, unasked."),
+    ] = False,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="A further name by which the page may be opened.")
     ] = None,
@@ -60,6 +64,13 @@ def view(
         max_frames=max_frames,
         mesher=mesher,
     )
-    page = ViewRequest(bind, port, token_file, tuple(allow_host or ()), frames)
+    page = ViewRequest(
+        address=bind,
+        port=port,
+        token_file=token_file,
+        no_token=no_token,
+        hosts=tuple(allow_host or ()),
+        frames=frames,
+    )
     with ExitStack() as stack:
         run_view(request, page, stack)

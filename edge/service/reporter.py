@@ -1,5 +1,6 @@
 """From frame results to log records: what is worth writing, and when."""
 
+import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,8 @@ from edge.logs.held import Stay
 from edge.records import EndedTrack, Face, FaceResult, Frame, FrameResult, HeadPose
 from edge.service.clock import utc_text
 from edge.stages.eyes import eye_openness
+
+_log = logging.getLogger(__name__)
 
 
 class ReporterConfig(msgspec.Struct, frozen=True):
@@ -58,6 +61,7 @@ class Reporter:
         seconds: time by label over all tracks that have ended.
         faces: those of them that spent no time, as in pictures, by label.
         dropped_faces: faces that were found but made no sense, over all frames.
+        failed_readings: how often the machine's memory could not be read.
     """
 
     def __init__(self, config: ReporterConfig) -> None:
@@ -74,6 +78,8 @@ class Reporter:
         self.seconds: Counter[str] = Counter()
         self.faces: Counter[str] = Counter()
         self.dropped_faces = 0
+        self.failed_readings = 0
+        self._rss_mb = 0.0
 
     @property
     def next_seq(self) -> int:
@@ -212,11 +218,21 @@ class Reporter:
             dropped_frames=dropped_frames,
             dropped_records=dropped_records,
             dropped_faces=self.dropped_faces,
-            rss_mb=round(machine.rss_mb(), 1),
+            rss_mb=self._rss(),
             temperature_c=machine.temperature_c(),
             throttled=machine.throttled(),
             fps_limit=self._fps_limit,
         )
+
+    def _rss(self) -> float:
+        """Return the resident memory in MB; the last that could be read, if it cannot be now."""
+        try:
+            self._rss_mb = round(machine.rss_mb(), 1)
+        except OSError as error:  # no descriptor left, say: a run does not end for that
+            self.failed_readings += 1
+            if self.failed_readings == 1:
+                _log.warning("memory cannot be read (%s); health keeps the last value", error)
+        return self._rss_mb
 
     def _header(self, moment: datetime, t_s: float) -> dict[str, Any]:
         header = {

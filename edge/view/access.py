@@ -2,7 +2,7 @@
 
 A page of another site can not read this one. A name that is made to point at this machine (DNS
 rebinding) fails at the Host header, a request from another page at its origin, and everything
-else at the token, which every address but the loopback one has.
+else at the token. Only a page without pictures, on the loopback address, needs none.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import hmac
 import ipaddress
 import os
 import secrets
-import stat
 from collections.abc import Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
@@ -20,10 +19,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from edge.contract.files import open_regular
 from edge.errors import ConfigError
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _SHORTEST_TOKEN: Final = 16
+_LONGEST_TOKEN: Final = 1000
 _SAME_SITE: Final = frozenset({"", "same-origin", "none"})
 
 
@@ -90,10 +91,10 @@ def rules(address: str, port: int, token: str | None, allowed: Iterable[str] = (
     Raises:
         ConfigError: others can reach it, and there is no token.
     """
-    bound = ipaddress.ip_address(address.partition("%")[0])
+    bound = _address(address)
     cookie = f"edgeemo-{port}"
     named = frozenset(name.lower() for name in allowed)
-    if bound.is_loopback:
+    if is_loopback(address):
         return Access(_LOOPBACK | {str(bound)} | named, False, token, cookie)
     if token is None:
         raise ConfigError(
@@ -105,11 +106,17 @@ def rules(address: str, port: int, token: str | None, allowed: Iterable[str] = (
     return Access(hosts, bound.is_unspecified, token, cookie)
 
 
+def is_loopback(address: str) -> bool:
+    """Tell whether only this machine reaches a literal address."""
+    return _address(address).is_loopback
+
+
 def read_token(path: Path) -> str:
     """Return the token in a file, made with a random one if there is none.
 
     Raises:
-        ConfigError: it can not be read or made, others can read it, or the token is too weak.
+        ConfigError: it cannot be read or made; it is a link or no file, belongs to another account,
+            or others may read it; the token is too weak.
     """
     try:
         with contextlib.suppress(FileExistsError):
@@ -118,20 +125,52 @@ def read_token(path: Path) -> str:
                 os.write(fd, secrets.token_urlsafe(18).encode("ascii") + b"\n")
             finally:
                 os.close(fd)
-        mode = path.stat().st_mode
-        token = path.read_text("ascii").strip()
+        with os.fdopen(open_regular(path), "rb") as file:
+            status = os.fstat(file.fileno())
+            content = file.read(_LONGEST_TOKEN + 1)
     except OSError as error:
-        raise ConfigError(f"--token-file {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"--token-file {path}: expected ASCII text") from error
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise ConfigError(f"--token-file {path}: everybody can read or change it; chmod 600 it")
-    if len(token) < _SHORTEST_TOKEN or not token.isprintable() or " " in token:
+        raise ConfigError(f"token file {path}: {error.strerror}") from error
+    if status.st_uid != os.geteuid():
         raise ConfigError(
-            f"--token-file {path}: expected one word of at least {_SHORTEST_TOKEN} characters; "
-            "remove the file to have one made"
+            f"token file {path}: it belongs to another account, which knows the token; "
+            "give a file of your own"
+        )
+    if status.st_mode & 0o077:
+        raise ConfigError(f"token file {path}: others may read or change it; chmod 600 it")
+    try:
+        token = content.decode("ascii").strip()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"token file {path}: expected ASCII text") from error
+    if (
+        len(content) > _LONGEST_TOKEN
+        or len(token) < _SHORTEST_TOKEN
+        or not token.isprintable()
+        or " " in token
+    ):
+        raise ConfigError(
+            f"token file {path}: expected one word of at least {_SHORTEST_TOKEN} and at "
+            f"most {_LONGEST_TOKEN} characters; remove the file to have one made"
         )
     return token
+
+
+def own_token_file() -> Path:
+    """Return where this account's token is kept: the same at every start, for a bookmark.
+
+    Raises:
+        ConfigError: its folder cannot be made.
+    """
+    configured = Path(os.environ.get("XDG_STATE_HOME", ""))
+    try:
+        top = configured if configured.is_absolute() else Path.home() / ".local" / "state"
+        folder = top / "edgeemo"
+        folder.mkdir(0o700, parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # the latter: this account has no home
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"no place for the page's token ({reason}); give --token-file FILE, or --no-token"
+        ) from error
+    return folder / "view-token"
 
 
 def _hostname(host: str) -> str:
@@ -142,6 +181,10 @@ def _hostname(host: str) -> str:
     except ValueError:
         return ""
     return (parts.hostname or "") if parts.netloc == host and not parts.username else ""
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(text.partition("%")[0])
 
 
 def _is_address(name: str) -> bool:

@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from edge.view import door
 from edge.view.access import Access
 from edge.view.guard import Guard
 from edge.view.hub import Hub
@@ -41,6 +42,10 @@ def page(hub: Hub, access: Access) -> ASGIApp:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        # A connection that breaks in an unforeseen way would fill the journal with tracebacks.
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: hub.faults.note(context.get("exception") or context["message"])
+        )
         async with hub.running():
             yield
 
@@ -60,9 +65,11 @@ class EventStream(Response):
         """Stream."""
         sending = asyncio.create_task(self._send_all(scope, send))
         leaving = asyncio.create_task(_until_gone(receive))
+        door.watch(scope, is_watching=True)
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            door.watch(scope, is_watching=False)
             sending.cancel()
             leaving.cancel()
             await asyncio.gather(sending, leaving, return_exceptions=True)

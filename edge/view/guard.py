@@ -8,6 +8,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.view.access import Access
+from edge.view.door import Refusals, admit
 
 _HEADERS: Final = {
     # Nothing from elsewhere, no inline script or style, no framing.
@@ -40,6 +41,7 @@ class Guard:
         self._app = app
         self._access = access
         self._asking = asking
+        self._refusals = Refusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -54,7 +56,16 @@ class Guard:
                     headers[name] = value
             await send(message)
 
-        answer = self._answer(scope) or self._app
+        answer = self._answer(scope)
+        if answer is None:
+            await self._app(scope, receive, with_headers)
+            return
+        if answer.status_code >= 400:
+            if self._refusals.is_too_many(scope.get("client")):
+                answer = PlainTextResponse(
+                    "edgeemo: too many requests without the token\n", 429, {"retry-after": "60"}
+                )
+            answer.headers["connection"] = "close"  # each guess, and each request, costs another
         await answer(scope, receive, with_headers)
 
     def _answer(self, scope: Scope) -> Response | None:
@@ -65,7 +76,10 @@ class Guard:
         tokens = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
         if path == "/" and tokens and self._access.is_token(tokens[0].strip()):
             return self._welcome()
-        if path in _OPEN or self._access.admits(headers):
+        if self._access.admits(headers):
+            admit(scope)
+            return None
+        if path in _OPEN:
             return None
         if path == "/":
             return Response(self._asking, 401, media_type="text/html")

@@ -11,11 +11,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from edge import machine
 from edge.records import FrameResult
 from edge.view import messages
+from edge.view.faults import Faults
 
 MAX_VIEWERS: Final = 64
 HISTORY_S: Final = 60.0
@@ -24,6 +25,8 @@ _EVENTS_PER_S: Final = 10.0
 _HISTORY_STEP_S: Final = 0.25
 _KEEP_ALIVE_S: Final = 10.0
 _VITALS_S: Final = 1.0
+
+_Value = TypeVar("_Value")
 
 
 class Hub:
@@ -36,7 +39,7 @@ class Hub:
         lost_records: tells how many records the log has lost; None without a log.
 
     Attributes:
-        error: what ended the work for the viewers, if anything did.
+        faults: what went wrong, for the viewers only.
     """
 
     def __init__(
@@ -49,7 +52,8 @@ class Hub:
     ) -> None:
         self._about = about
         self._frames = frames
-        self._vitals = _Vitals(dropped, lost_records)
+        self.faults = Faults()
+        self._vitals = _Vitals(dropped, lost_records, self.faults)
         self._lock = threading.Lock()
         self._history: deque[messages.Moment] = deque(maxlen=round(HISTORY_S / _HISTORY_STEP_S))
         self._newest: FrameResult | None = None
@@ -60,7 +64,6 @@ class Hub:
         self._number = 0
         self._event = b""
         self._ended = False
-        self.error: BaseException | None = None
 
     @property
     def viewers(self) -> int:
@@ -144,25 +147,26 @@ class Hub:
             self._viewers -= 1
 
     async def _pump(self) -> None:
-        try:
-            await self._serve_newest()
-        except Exception as error:
-            self.error = error
-
-    async def _serve_newest(self) -> None:
         while not self._ended:
             await self._woken()
-            with self._lock:
-                result, self._newest = self._newest, None
-                outage = self._outage
-            if outage is not None and self._viewers:
-                health = self._vitals.read(self._viewers)
-                await self._post(messages.waiting(outage, time.monotonic(), health))
-            elif result is not None:
-                health = self._vitals.read(self._viewers)
-                await self._post(messages.seen(result, health, frames=self._frames))
-                del result  # or its picture would be kept for as long as nobody watches
+            try:
+                await self._serve_newest()
+            except Exception as error:
+                self.faults.note(f"{type(error).__name__}: {error}")
                 await asyncio.sleep(1 / _EVENTS_PER_S)
+
+    async def _serve_newest(self) -> None:
+        with self._lock:
+            result, self._newest = self._newest, None
+            outage = self._outage
+        if outage is not None and self._viewers:
+            health = self._vitals.read(self._viewers)
+            await self._post(messages.waiting(outage, time.monotonic(), health))
+        elif result is not None:
+            health = self._vitals.read(self._viewers)
+            await self._post(messages.seen(result, health, frames=self._frames))
+            del result  # or its picture would be kept for as long as nobody watches
+            await asyncio.sleep(1 / _EVENTS_PER_S)
 
     async def _woken(self) -> None:
         """Wait for news; while the camera is lost, no longer than a second."""
@@ -186,13 +190,25 @@ class Hub:
 
 
 class _Vitals:
-    """Measures the service, at most once a second, and only when asked."""
+    """Measures the service, at most once a second, and only when asked.
 
-    def __init__(self, dropped: Callable[[], int], lost_records: Callable[[], int | None]) -> None:
+    What cannot be measured keeps its last value, and is counted.
+    """
+
+    def __init__(
+        self,
+        dropped: Callable[[], int],
+        lost_records: Callable[[], int | None],
+        faults: Faults,
+    ) -> None:
         self.frames = 0
         self.fps_limit: float | None = None
-        self._dropped = dropped
-        self._lost_records = lost_records
+        self._read_dropped = dropped
+        self._read_lost_records = lost_records
+        self._faults = faults
+        self._failed = 0
+        self._dropped = 0
+        self._lost_records: int | None = None
         self._measured_s = time.monotonic()
         self._measured_frames = 0
         self._fps = 0.0
@@ -205,18 +221,29 @@ class _Vitals:
         if elapsed_s >= _VITALS_S or self._machine[0] == 0:
             self._fps = (self.frames - self._measured_frames) / elapsed_s if elapsed_s > 0 else 0.0
             self._measured_s, self._measured_frames = now_s, self.frames
-            self._machine = _machine()
+            self._machine = self._tried(_machine, self._machine)
+        self._dropped = self._tried(self._read_dropped, self._dropped)
+        self._lost_records = self._tried(self._read_lost_records, self._lost_records)
         rss_mb, temperature_c, throttling = self._machine
         return messages.Health(
             fps=round(self._fps, 1),
             fps_limit=self.fps_limit,
-            dropped_frames=self._dropped(),
-            lost_records=self._lost_records(),
+            dropped_frames=self._dropped,
+            lost_records=self._lost_records,
             rss_mb=round(rss_mb, 1),
             temperature_c=temperature_c,
             throttling=throttling,
             viewers=viewers,
+            failed_readings=self._failed,
         )
+
+    def _tried(self, read: Callable[[], _Value], last: _Value) -> _Value:
+        try:
+            return read()
+        except Exception as error:
+            self._failed += 1
+            self._faults.note(f"health cannot be read: {error}")
+            return last
 
 
 _Machine = tuple[float, float | None, tuple[str, ...] | None]

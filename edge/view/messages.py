@@ -43,6 +43,7 @@ class Health(msgspec.Struct, frozen=True):
         temperature_c: SoC temperature, where the machine tells.
         throttling: what slows the machine down, or did; empty: nothing; None where it is not told.
         viewers: open pages.
+        failed_readings: how often one of these could not be measured and kept its last value.
     """
 
     fps: float
@@ -53,6 +54,7 @@ class Health(msgspec.Struct, frozen=True):
     temperature_c: float | None
     throttling: tuple[str, ...] | None
     viewers: int
+    failed_readings: int = 0
 
 
 class Outage(msgspec.Struct, frozen=True):

@@ -1,22 +1,27 @@
 """The HTTP server in its thread, and the listener that feeds it."""
 
+import functools
+import logging
 import socket
 import threading
 import time
-from typing import Final, Self
+from typing import Any, Final, Self, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from edge.contract.text import one_line
 from edge.errors import ConfigError, EdgeEmoError
 from edge.records import FrameResult
+from edge.view.door import BACKLOG, Door, Visitor, places
 from edge.view.hub import Hub
+
+_log = logging.getLogger(__name__)
 
 _START_S: Final = 10.0
 _STOP_S: Final = 5.0
 _SEND_BYTES: Final = 128 << 10
 """What the kernel may keep for a viewer: what waits there is old when it arrives."""
-_MAX_CONNECTIONS: Final = 128
 _GONE_MS: Final = 30_000
 """Data that the other end has not confirmed for so long ends a connection (TCP_USER_TIMEOUT)."""
 
@@ -53,17 +58,21 @@ class PageServer:
         sock: where it listens; closed with the server.
 
     Used as a context manager: it serves inside the block.
+
+    Raises:
+        ConfigError: too few open files are allowed for it.
     """
 
     def __init__(self, app: ASGIApp, hub: Hub, sock: socket.socket) -> None:
         self._hub = hub
         self._sock = sock
         self._error: BaseException | None = None
+        connection = functools.partial(Visitor, door=Door(places()))
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
                 loop="asyncio",
-                http="h11",
+                http=cast("Any", connection),
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -71,7 +80,7 @@ class PageServer:
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                limit_concurrency=_MAX_CONNECTIONS,
+                backlog=BACKLOG,
                 timeout_graceful_shutdown=1,
             )
         )
@@ -99,19 +108,17 @@ class PageServer:
         self._sock.close()
 
     def show(self, result: FrameResult) -> bool:
-        """Take a result; a listener of ``edge.service.daemon.Service``.
-
-        Raises:
-            EdgeEmoError: the server has ended, and the service must not go on as if it had not.
-        """
-        error = self._error or self._hub.error
-        if error is not None or not self._thread.is_alive():
-            raise EdgeEmoError(f"the page's server has ended: {error or 'no reason'}")
-        self._hub.publish(result)
+        """Take a result, as a listener of the service does; nothing here ends the run."""
+        try:
+            self._hub.publish(result)
+        except Exception as error:
+            self._hub.faults.note(f"{type(error).__name__}: {error}")
         return True
 
     def _serve(self) -> None:
         try:
             self._server.run(sockets=[self._sock])
-        except BaseException as error:  # whatever it is, the pipeline must know
+        except BaseException as error:  # whatever it is, it ends the page alone
             self._error = error
+            if self._server.started:
+                _log.error("the live page has ended (%s); the run goes on", one_line(repr(error)))

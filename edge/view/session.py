@@ -1,18 +1,22 @@
 """`edgeemo view`: the run of `edgeemo run`, with the page's server beside it."""
 
 import logging
+import os
+import stat
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TextIO
 
 import msgspec
 
 from edge.build import Parts, open_parts
+from edge.errors import ConfigError
 from edge.run_request import RunRequest
 from edge.service.daemon import RunSummary
 from edge.service.notify import Notifier
 from edge.service.session import run_parts
-from edge.view.access import Access, read_token, rules
+from edge.view.access import Access, is_loopback, own_token_file, read_token, rules
 from edge.view.app import page
 from edge.view.hub import Hub
 from edge.view.server import PageServer, listen
@@ -26,7 +30,9 @@ class ViewRequest(msgspec.Struct, frozen=True):
 
     Attributes:
         address, port: where to listen; port 0 is any free one.
-        token_file: holds the token, or will; None asks for none.
+        token_file: holds the token, or will; None: a file of this account's own, if there must be
+            a token at all.
+        no_token: let every account of this machine see the pictures.
         hosts: further names by which the page may be opened.
         frames: send the pictures, too.
     """
@@ -34,6 +40,7 @@ class ViewRequest(msgspec.Struct, frozen=True):
     address: str = "127.0.0.1"
     port: int = 8765
     token_file: Path | None = None
+    no_token: bool = False
     hosts: tuple[str, ...] = ()
     frames: bool = False
 
@@ -49,7 +56,7 @@ def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> RunSum
     sock = listen(view.address, view.port)
     stack.callback(sock.close)
     address, port = sock.getsockname()[:2]
-    token = read_token(view.token_file) if view.token_file else None
+    token = _token(view, address)
     access = rules(address, port, token, view.hosts)
     request = _to_watch(request)
     notifier = Notifier.from_environment()
@@ -68,7 +75,7 @@ def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> RunSum
     )
     parts = msgspec.structs.replace(parts, sink=Witness(parts.sink, hub))
     server = stack.enter_context(PageServer(page(hub, access), hub, sock))
-    _log.info("watch at %s", _link(view.address, port, access))
+    _log.info("watch at %s", _link(view, port, access))
     opened = [parts]
     del parts
     return run_parts(opened, request, stack, notifier, [server.show])
@@ -91,10 +98,33 @@ def _about(parts: Parts) -> dict[str, object]:
     }
 
 
-def _link(address: str, port: int, access: Access) -> str:
-    """Return the page's address; with the token for a person only, not for a journal."""
-    host = f"[{address}]" if ":" in address else address
+def _token(view: ViewRequest, address: str) -> str | None:
+    """Return the token that the page asks for; pictures ask for one whoever may connect."""
+    if view.no_token and view.token_file:
+        raise ConfigError("--no-token and --token-file exclude each other; give one of them")
+    if view.token_file:
+        return read_token(view.token_file)
+    if view.no_token or not (view.frames and is_loopback(address)):
+        return None
+    return read_token(own_token_file())
+
+
+def _link(view: ViewRequest, port: int, access: Access) -> str:
+    """Return the page's address; with the token for a person only, not for a journal or a file."""
+    host = f"[{view.address}]" if ":" in view.address else view.address
     url = f"http://{host}:{port}/"
     if access.token is None:
         return url
-    return f"{url}?token={access.token}" if sys.stderr.isatty() else f"{url} (asks for the token)"
+    if view.token_file is None:  # nobody has been told where the token is but by this link
+        is_for_person = sys.stderr.isatty() or _is_pipe(sys.stderr)
+        where = f"in {own_token_file()}"
+    else:
+        is_for_person, where = sys.stderr.isatty(), f"in {view.token_file}"
+    return f"{url}?token={access.token}" if is_for_person else f"{url} (asks for the token {where})"
+
+
+def _is_pipe(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # none behind it
+        return False

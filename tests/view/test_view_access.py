@@ -1,9 +1,11 @@
 """Who may look: the rules by themselves."""
 
+import os
+
 import pytest
 
 from edge.errors import ConfigError
-from edge.view.access import read_token, rules
+from edge.view.access import own_token_file, read_token, rules
 
 TOKEN = "a-token-of-some-length"
 
@@ -108,6 +110,9 @@ def test_a_missing_token_file_is_made_and_kept(tmp_path):
         ("", 0o600, "at least 16"),
         ("two words that are long enough\n", 0o600, "one word"),
         ("long-enough-but-public\n", 0o644, "chmod 600"),
+        ("long-enough-for-the-group\n", 0o640, "chmod 600"),
+        ("long-enough-to-be-changed\n", 0o620, "chmod 600"),
+        ("x" * 1001 + "\n", 0o600, "at most 1000"),
         ("pässwörter-sind-lang\n", 0o600, "ASCII"),
     ],
 )
@@ -119,6 +124,41 @@ def test_a_weak_token_is_refused(tmp_path, content, mode, told):
     with pytest.raises(ConfigError, match=told) as caught:
         read_token(path)
     assert not content.strip() or content.strip() not in str(caught.value)
+
+
+def test_a_token_file_is_a_file_of_ones_own(tmp_path):
+    """A link, a FIFO, a folder or a socket is refused at once: not followed and not waited for."""
+    whole = tmp_path / "whole"
+    read_token(whole)
+    (tmp_path / "link").symlink_to(whole)
+    (tmp_path / "nowhere").symlink_to(tmp_path / "made-elsewhere")
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    (tmp_path / "folder").mkdir(0o700)
+    for name in ("link", "nowhere", "fifo", "folder"):
+        with pytest.raises(ConfigError, match="not a regular file"):
+            read_token(tmp_path / name)
+    assert not (tmp_path / "made-elsewhere").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
+def test_a_token_that_another_account_knows_is_refused(tmp_path):
+    """Even where it can be read: its owner could open the page."""
+    path = tmp_path / "token"
+    read_token(path)
+    os.chown(path, 65534, 65534)
+    with pytest.raises(ConfigError, match="belongs to another account"):
+        read_token(path)
+
+
+def test_this_accounts_token_is_kept_in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """Nobody else gets in, and every start finds the same file."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    path = own_token_file()
+    assert path == own_token_file()
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null/state")
+    with pytest.raises(ConfigError, match="--no-token"):
+        own_token_file()
 
 
 def test_a_token_file_that_can_not_be_made_is_told(tmp_path):

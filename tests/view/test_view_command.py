@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,11 +16,16 @@ import pytest
 from edge.contract.logrecord import Emotion, ServiceStopped, decode_record
 
 
-def view(*arguments: str, cwd) -> subprocess.Popen:
+def view(*arguments: str, cwd, descriptors: int | None = None) -> subprocess.Popen:
+    few = [] if descriptors is None else ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"]
     return subprocess.Popen(
-        [sys.executable, "-m", "edge.cli", "view", "--source", "demo", *arguments],
+        [*few, sys.executable, "-m", "edge.cli", "view", "--source", "demo", *arguments],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path.cwd()),
+            "XDG_STATE_HOME": str(cwd / "state"),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -89,8 +95,70 @@ def test_the_token_is_no_journals_business(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "asks"),
+    [(["--frames"], True), (["--frames", "--no-token"], False), ([], False)],
+)
+def test_pictures_ask_for_a_token_and_the_link_holds_it(tmp_path, free_port, arguments, asks):
+    """One click opens the page; without the link another account of the machine sees nothing."""
+    process = view("--port", str(free_port), *arguments, cwd=tmp_path)
+    try:
+        with answer(free_port, "/events") as response:
+            assert response.status == (401 if asks else 200)
+        link = next(line for line in process.stderr if "watch at" in line).split()[-1]
+        with answer(free_port, link.removeprefix(f"http://127.0.0.1:{free_port}")) as response:
+            assert response.status == (303 if asks else 200)
+        process.send_signal(signal.SIGTERM)
+        assert ended(process)[0] == 0
+    finally:
+        process.kill()
+    token = tmp_path / "state" / "edgeemo" / "view-token"
+    assert token.exists() == asks
+    if asks:
+        assert token.stat().st_mode & 0o777 == 0o600
+        assert link.endswith(f"/?token={token.read_text().strip()}")
+
+
+def test_a_neighbour_with_a_thousand_connections_ends_nothing(tmp_path, free_port):
+    """No token, 1,100 connections, 256 descriptors: page and log go on, the journal stays short."""
+    logs = tmp_path / "logs"
+    process = view("--port", str(free_port), "--log-dir", str(logs), cwd=tmp_path, descriptors=256)
+    idle = []
+    try:
+        with answer(free_port, "/") as response:
+            assert response.status == 200
+        where = ("127.0.0.1", free_port)
+        idle += [socket.create_connection(where, timeout=30) for _ in range(1100)]
+        with answer(free_port, "/events") as response:
+            for _ in range(2):
+                while b'"label":"happiness"' not in (line := response.readline()):
+                    assert line, "the stream ended"
+            assert len(list(Path(f"/proc/{process.pid}/fd").iterdir())) < 256
+        process.send_signal(signal.SIGTERM)
+        code, _, err = ended(process)
+    finally:
+        process.kill()
+        for sock in idle:
+            sock.close()
+    assert code == 0, err
+    assert "Traceback" not in err
+    assert len(err) < 10_000
+    records = [decode_record(line) for line in (logs / "edgeemo.jsonl").read_bytes().splitlines()]
+    assert isinstance(records[-1], ServiceStopped)
+    assert "signal" in records[-1].reason
+
+
+def test_too_few_descriptors_are_told_at_the_start(tmp_path):
+    """One line with the remedy, instead of a run that fails later."""
+    code, _, err = ended(view("--port", "0", cwd=tmp_path, descriptors=70))
+    assert code == 2, err
+    assert "ulimit -n" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["--frames", "--no-token", "--token-file", "t", "--port", "0"], "give one of them"),
+        (["--frames", "--no-token", "--bind", "0.0.0.0", "--port", "0"], "--token-file"),
         (["--bind", "0.0.0.0", "--port", "0"], "--token-file"),
         (["--bind", "no.such.host.invalid"], "--bind no.such.host.invalid"),
     ],

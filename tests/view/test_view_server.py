@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge.contract.logrecord import CameraLost, Health, LogRecord
-from edge.errors import ConfigError, EdgeEmoError, SinkError
+from edge.errors import ConfigError, SinkError
 from edge.testing import MemorySink
 from edge.view.app import STATIC
 from edge.view.hub import MAX_VIEWERS
@@ -283,20 +283,62 @@ def test_the_end_is_told(serve, result):
     until(lambda: served.hub.viewers == 0)
 
 
-def test_a_dead_server_ends_the_run(serve, result):
-    """The service must not go on without its page as if all were well."""
+def test_a_failed_reading_is_counted_and_shown(serve, result, monkeypatch):
+    """Whatever of the health cannot be read keeps its last value; frames go on coming."""
 
-    def broken() -> int:
-        raise ValueError("broken")
+    def broken(*_: object) -> int:
+        raise OSError(24, "Too many open files")
 
-    served = serve(dropped=broken)
-    assert served.server.show(result(0))
-    served.watch()
+    served = serve(dropped=broken, lost_records=broken)
+    monkeypatch.setattr("edge.machine.rss_mb", broken)
+    viewer = served.watch()
     until(lambda: served.hub.viewers == 1)
-    served.server.show(result(1))
-    until(lambda: served.hub.error is not None)
-    with pytest.raises(EdgeEmoError, match="has ended: broken"):
-        served.server.show(result(2))
+    for index in range(3):
+        assert served.server.show(result(index))
+        seen = viewer.next("seen")
+    assert seen["health"]["failed_readings"] >= 6
+    assert (seen["health"]["dropped_frames"], seen["health"]["lost_records"]) == (0, None)
+
+
+def test_an_event_that_cannot_be_made_is_a_fault_and_no_more(serve, result, monkeypatch, caplog):
+    """The next one comes; the journal is told once, in a line."""
+    from edge.view import messages
+
+    made = messages.seen
+
+    def picky(shown, *rest, **options):
+        if shown.frame.index < 20:
+            raise ValueError("a face\nwithout a point")
+        return made(shown, *rest, **options)
+
+    monkeypatch.setattr(messages, "seen", picky)
+    served = serve()
+    viewer = served.watch()
+    until(lambda: served.hub.viewers == 1)
+    for index in range(3):
+        assert served.server.show(result(index))
+        until(lambda index=index: served.hub.faults.count > index)
+    assert served.server.show(result(20))
+    assert viewer.next("seen")["index"] == 20
+    (record,) = [one for one in caplog.records if one.name == "edge.view.faults"]
+    assert "a face without a point" in record.message
+    assert record.exc_info is None
+
+
+def test_a_dead_server_leaves_the_run_alone(serve, result, caplog):
+    """The page is gone, which is said once; the pipeline and its log are not."""
+    served = serve()
+    server = served.server._server
+
+    async def broken(_: int) -> bool:
+        raise MemoryError
+
+    server.on_tick = broken
+    until(lambda: not served.server._thread.is_alive())
+    assert all(served.server.show(result(index)) for index in range(3))
+    assert [one.message for one in caplog.records if "has ended" in one.message] == [
+        "the live page has ended (MemoryError()); the run goes on"
+    ]
 
 
 def test_a_port_in_use_is_told(serve):

@@ -11,6 +11,7 @@ export function showHealth(list, about, health, seen) {
     ["Temperature", health.temperature_c === null ? "not told" : `${health.temperature_c.toFixed(1)} °C`],
     ["Throttling", throttling(health.throttling), health.throttling?.length > 0],
     ["Viewers", String(health.viewers)],
+    ...(health.failed_readings ? [["Failed readings", String(health.failed_readings), true]] : []),
     ["Source", about.source],
     ["Model", `${about.model}, ${about.runtime}`],
     ["Frame", seen ? String(seen.index) : "none"],

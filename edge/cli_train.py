@@ -110,9 +110,8 @@ def _config(
 
 def _ancestors(teachers: list[Path], initial: Path | None, resumed: Path | None) -> "Ancestors":
     """Find the models to learn from; a resumed run remembers where its own are."""
-    from edge.first_load import bundle_path
     from host_training.run_directory import RunDirectory
-    from host_training.teachers import ModelFile, model_file
+    from host_training.teachers import model_file
     from host_training.train import Ancestors
 
     if resumed is not None and (resumed / "run.json").is_file():
@@ -120,9 +119,7 @@ def _ancestors(teachers: list[Path], initial: Path | None, resumed: Path | None)
         teachers = teachers or [Path(path) for path in record.teachers]
         initial = initial or (Path(record.initial) if record.initial else None)
 
-    def found(path: Path) -> ModelFile:
-        return model_file(bundle_path(path))
-
     return Ancestors(
-        tuple(found(path) for path in teachers), None if initial is None else found(initial)
+        tuple(model_file(path) for path in teachers),
+        None if initial is None else model_file(initial),
     )

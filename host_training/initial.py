@@ -75,14 +75,15 @@ def _copy_run(model: "keras.Model", file: ModelFile) -> _Origin:
 
 
 def _unfold_bundle(model: "keras.Model", file: ModelFile, images: NDArray[np.uint8]) -> _Origin:
-    bundle = open_bundle(file.path)
+    path = file.file.parent
+    bundle = open_bundle(path)
     labels = bundle.metadata.labels
     if _can_widen(model, bundle.metadata.architecture):
-        _, narrow = bundle_network(file.path, images)
+        _, narrow = bundle_network(path, images)
         known = {layer.name: layer.get_weights() for layer in narrow.layers}
         if wide := _widened(model, bundle.metadata.architecture, known):
             return f"bundle {bundle.metadata.name}", labels, wide
-    last = unfold_bundle(model, bundle, file.path, images)
+    last = unfold_bundle(model, bundle, path, images)
     return f"bundle {bundle.metadata.name}", labels, last
 
 

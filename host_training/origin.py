@@ -7,6 +7,7 @@ from pathlib import Path
 from edge.contract.bundle import MODEL, SUMS, Bundle, open_bundle
 from edge.contract.decision import Decision
 from edge.errors import EdgeEmoError
+from edge.first_load import bundle_path
 from host_training.errors import TrainingError
 from host_training.known_pictures import PICTURES, KnownPictures, read_known_pictures
 from host_training.run_directory import RUN, RunDirectory, RunRecord
@@ -112,6 +113,7 @@ def _ancestors(record: RunRecord) -> list[str]:
 
 def _origin_of_ancestor(path: Path) -> Origin | None:
     """Describe a model by the path that a record has of it; None where it is no longer there."""
+    path = bundle_path(path)
     try:
         if (path / SUMS).is_file():
             return origin_of_bundle(open_bundle(path))

@@ -6,6 +6,7 @@ import io
 import platform
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ METRICS: Final = "metrics.json"
 ANSWERS: Final = "answers.csv"
 
 _MODULES: Final = ("numpy", "tensorflow", "keras", "sklearn", "cv2")
+_ENGINES: Final = ("torch",)
+"""Of these, those that are in use."""
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -246,5 +249,6 @@ def new_run_id(architecture: str) -> str:
 def versions() -> dict[str, str]:
     """Return the versions that a run's result depends on."""
     # Asked of the modules: each comes in distributions of several names (tensorflow-cpu, ...).
-    modules = {name: str(importlib.import_module(name).__version__) for name in _MODULES}
+    names = (*_MODULES, *(name for name in _ENGINES if name in sys.modules))
+    modules = {name: str(importlib.import_module(name).__version__) for name in names}
     return {"python": platform.python_version()} | modules

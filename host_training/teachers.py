@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edge.contract.bundle import MODEL, open_bundle
 from edge.contract.mesh_features import FeatureNorm
 from edge.errors import ConfigError
+from edge.first_load import bundle_path
 from host_training.architectures import architecture, build
 from host_training.atomic import RESUME, write_atomically
 from host_training.config import Engine, Precision
@@ -36,7 +37,7 @@ class ModelFile:
     """A trained model on the disk.
 
     Attributes:
-        path: the run directory, or the ``.keras`` file within one.
+        path: as it was named: a run directory, the ``.keras`` file within one, a bundle, `default`.
         file: the ``.keras`` file itself.
         sha256: of that file.
     """
@@ -47,12 +48,13 @@ class ModelFile:
 
 
 def model_file(path: Path) -> ModelFile:
-    """Find and hash a run's model, or that of a bundle.
+    """Find and hash a run's model, or that of a bundle; ``default`` is the packaged one.
 
     Raises:
         ConfigError: there is none.
     """
-    tflite = path / MODEL
+    # The name stays as it was given: where `default` lies is this machine's affair.
+    tflite = bundle_path(path) / MODEL
     if tflite.is_file():
         return hashed(path, tflite)
     run = RunDirectory(path if path.is_dir() else path.parent)
@@ -208,8 +210,8 @@ def _opened(
     if file.file.name == MODEL:
         from host_training.bundle_weights import bundle_network
 
-        labels, model = bundle_network(file.path, samples.images)
-        return labels, None, model, open_bundle(file.path).metadata.architecture
+        labels, model = bundle_network(file.file.parent, samples.images)
+        return labels, None, model, open_bundle(file.file.parent).metadata.architecture
     from host_training.evaluate import load_keras_model
 
     record = RunDirectory(file.file.parent).record()

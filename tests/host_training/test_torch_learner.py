@@ -1,6 +1,7 @@
 """PyTorch takes the very steps that Keras takes, and its runs are runs like any other."""
 
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -19,6 +20,17 @@ pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 
 N = 64
+
+
+@pytest.fixture(autouse=True)
+def _uncompiled(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let the network run as it is: compiling it takes many times as long as a few steps."""
+    torch = pytest.importorskip("torch")
+    if "compiled" in request.node.name:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 def batch(names: tuple[str, ...], weights: bool = False) -> Batch:
@@ -68,7 +80,18 @@ def test_three_steps_of_both_engines_agree(changes: dict[str, object]) -> None:
     np.testing.assert_allclose(keras_steps, torch_steps, rtol=2e-3, atol=1e-5)
     moved = [np.abs(a - b).mean() for a, b in zip(keras_end, start, strict=True)]
     apart = [np.abs(a - b).mean() for a, b in zip(keras_end, torch_end, strict=True)]
-    assert sum(apart) < 0.02 * sum(moved)
+    # Of 64 samples, the unbiased variance is 1.6 % larger than the one that Keras keeps.
+    assert sum(apart) < 0.03 * sum(moved)
+
+
+def test_a_compiled_network_steps_as_an_uncompiled_one_does() -> None:
+    """What the compiler makes of a network computes the same."""
+    torch = pytest.importorskip("torch")
+    config = TrainConfig(architecture="micro", engine="torch", epochs=2)
+    (fused, given), (plain, _) = learner(config), learner(config)
+    with torch.compiler.set_stance("force_eager"):
+        expected = [plain.step(given) for _ in range(2)]
+    np.testing.assert_allclose([fused.step(given) for _ in range(2)], expected, rtol=1e-3)
 
 
 def test_a_predictor_answers_as_keras_does() -> None:

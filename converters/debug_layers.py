@@ -55,7 +55,8 @@ def rank_layers(
         The error of all together, and those of each, the worst first.
 
     Raises:
-        ConversionError: the model or the rows do not fit, or ai-edge-quantizer is not installed.
+        ConversionError: the model or the samples do not fit.
+        MissingExtraError: ai-edge-quantizer is not installed.
     """
     if request.calibration is None:
         raise ConversionError("the ranges of layers need calibration rows, got none")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from converters.errors import ConversionError
+from edge.errors import MissingExtraError
 from edge.native_stderr import silenced
 
 
@@ -15,7 +16,8 @@ def import_keras() -> Any:
     """Return the ``keras`` module, on its TensorFlow backend.
 
     Raises:
-        ConversionError: Keras or TensorFlow is not installed, or Keras runs on another backend.
+        MissingExtraError: Keras or TensorFlow is not installed.
+        ConversionError: Keras runs on another backend.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     import_tensorflow()
@@ -32,7 +34,7 @@ def import_tensorflow() -> Any:
     """Return the ``tensorflow`` module.
 
     Raises:
-        ConversionError: it is not installed.
+        MissingExtraError: it is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     return _import("tensorflow")
@@ -59,7 +61,7 @@ def _import(name: str) -> Any:
         with quiet():
             return importlib.import_module(name)
     except ImportError as error:
-        raise ConversionError(
-            f"{name} can not be imported ({error}); conversion runs on a workstation: "
+        raise MissingExtraError(
+            f"{name} cannot be imported ({error}); conversion runs on a workstation: "
             "`pip install 'edgeemo[host]'`"
         ) from error

@@ -6,6 +6,7 @@ from typing import Any, Final
 from converters.errors import ConversionError
 from converters.parity import ParityReport
 from converters.parity_view import NOT_APPLICABLE, gate_state, overall_changes, recall_changes
+from edge.errors import MissingExtraError
 from host_training.plots import wrapped
 
 _DPI: Final = 160
@@ -20,8 +21,8 @@ def parity_png(report: ParityReport) -> bytes:
         The content of a ``.png`` file.
 
     Raises:
-        ConversionError: matplotlib is not installed, or the report is of the first schema, which
-            knows no intervals.
+        ConversionError: the report is of the first schema, which knows no intervals.
+        MissingExtraError: matplotlib is not installed.
     """
     if report.comparison.intervals is None:
         raise ConversionError(
@@ -94,7 +95,7 @@ def _figure() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConversionError(
-            f"matplotlib can not be imported ({error}); `pip install 'edgeemo[host]'`"
+        raise MissingExtraError(
+            f"matplotlib cannot be imported ({error}); `pip install 'edgeemo[host]'`"
         ) from error
     return Figure(figsize=(13, 4.6), layout="constrained")

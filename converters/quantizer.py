@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from converters.errors import ConversionError
 from converters.layers import LayerOperation
 from converters.model_file import InputKind
+from edge.errors import EdgeEmoError, MissingExtraError
 from edge.native_stderr import silenced
 
 FULL_INT8: Final = "static_wi8_ai8"
@@ -30,7 +31,8 @@ def read_recipe(name: str) -> Recipe:
     """Return a recipe of ai-edge-quantizer by its name, or one from a ``.json`` file.
 
     Raises:
-        ConversionError: no such recipe, not a recipe, or ai-edge-quantizer is not installed.
+        ConversionError: no such recipe, not a recipe.
+        MissingExtraError: ai-edge-quantizer is not installed.
     """
     if name.endswith(".json"):
         return _from_file(Path(name))
@@ -75,8 +77,9 @@ class Quantizer:
         """Return the file quantised.
 
         Raises:
-            ConversionError: the recipe does not suit the model, needs calibration rows where there
-                are none, or ai-edge-quantizer is not installed.
+            ConversionError: the recipe does not suit the model, or needs calibration
+                samples where there are none.
+            MissingExtraError: ai-edge-quantizer is not installed.
         """
         module = _import("quantizer")
         try:
@@ -84,7 +87,7 @@ class Quantizer:
                 quantizer = module.Quantizer(self._content, recipe)
                 ranges = self._calibrated() if quantizer.need_calibration else None
                 return bytes(quantizer.quantize(ranges).quantized_model)
-        except ConversionError:
+        except EdgeEmoError:
             raise
         # Whatever its stages raise: ValueError, RuntimeError, KeyError, TypeError, ...
         except Exception as error:
@@ -151,6 +154,6 @@ def _import(name: str) -> Any:
         with _quiet():
             return importlib.import_module(f"ai_edge_quantizer.{name}")
     except ImportError as error:
-        raise ConversionError(
-            f"ai-edge-quantizer can not be imported ({error}); `pip install 'edgeemo[quantize]'`"
+        raise MissingExtraError(
+            f"ai-edge-quantizer cannot be imported ({error}); `pip install 'edgeemo[quantize]'`"
         ) from error

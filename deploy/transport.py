@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 from deploy.errors import DeployError
 from deploy.stream import Output, local_stream, ssh_stream
 from deploy.targets import Target
+from edge.errors import MissingExtraError
 
 _CONNECT_TIMEOUT_S: Final = 15
 _TRANSFER_TIMEOUT_S: Final = 60
@@ -29,12 +30,14 @@ def prepare() -> None:
     """Let pyinfra's way of waiting hold for the whole process; called before all else.
 
     Raises:
-        DeployError: pyinfra is not installed.
+        MissingExtraError: pyinfra is not installed.
     """
     try:
         from gevent import monkey
     except ImportError as error:
-        raise DeployError("pyinfra is not installed; `pip install 'edgeemo[deploy]'`") from error
+        raise MissingExtraError(
+            "pyinfra is not installed; `pip install 'edgeemo[deploy]'`"
+        ) from error
     # Signals stay Python's own, so that Ctrl-C ends a push as it ends everything.
     monkey.patch_all(signal=False)
     logger = logging.getLogger("pyinfra")

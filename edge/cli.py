@@ -94,10 +94,19 @@ def _fail_unforeseen(error: Exception, words: list[str]) -> NoReturn:
     if isinstance(error, ModuleNotFoundError):
         from edge.extras import needed
 
-        if told := needed(" ".join(takewhile(str.isalpha, words[:2])), error):
+        if told := needed(_command(words), error.name or ""):
             _fail(told, code=2)
     name = type(error).__name__
     _fail(f"unexpected {name}: {error}; this is a bug, `edgeemo --debug ...` shows where", code=1)
+
+
+def _command(words: list[str]) -> str:
+    """Return the command's name, of one word, or of two as in `logs summary`."""
+    from edge.cli_app import app
+
+    groups = {group.name for group in app.registered_groups}
+    typed = list(takewhile(str.isalpha, words))
+    return " ".join(typed[: 2 if typed[:1] and typed[0] in groups else 1])
 
 
 def _fail(*problems: str, code: int) -> NoReturn:

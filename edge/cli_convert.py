@@ -21,6 +21,7 @@ from edge.cli_options import (
     write_json,
 )
 from edge.errors import BundleError, ConfigError
+from edge.extras import require
 
 if TYPE_CHECKING:
     from converters.request import ConvertRequest, Prior
@@ -120,6 +121,8 @@ def convert(
     ] = False,
 ) -> None:
     """Convert a model to a TFLite bundle, and prove its accuracy."""
+    recipes = ("ai_edge_quantizer",) if recipe is not None or keep_float else ()
+    require("convert", "tensorflow", "keras", "sklearn", "scipy", "matplotlib", *recipes)
     form = _form(
         {
             "int8": int8,

@@ -22,6 +22,7 @@ from edge.cli_options import (
 )
 from edge.config import Config
 from edge.errors import ConfigError
+from edge.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -201,6 +202,7 @@ def _measure(request: EvaluateRequest) -> None:
         others["against"] = bundle_path(request.against)
     request = msgspec.structs.replace(request, **others)
     _check_options(request)
+    _check_libraries(request)
     for model in others.values():
         _check_kind(model, request.folds)
     if request.corruptions and not request.pipeline and _takes_mesh(request.model):
@@ -229,6 +231,17 @@ def _measure(request: EvaluateRequest) -> None:
         write_report(request.report, measured, request.figures)
         _say(screen, f"report: {request.report}")
     return None
+
+
+def _check_libraries(request: EvaluateRequest) -> None:
+    """Refuse to begin without what the extra `host` brings, as far as it will be needed."""
+    from edge.contract.bundle import SUMS
+
+    models = [model for model in (request.model, request.against) if model is not None]
+    for_devices = all(model.suffix == ".tflite" or (model / SUMS).is_file() for model in models)
+    by_keras = () if for_devices and request.folds is None else ("tensorflow", "keras")
+    drawn = () if request.report is None else ("matplotlib",)
+    require("evaluate", "sklearn", "scipy", *by_keras, *drawn)
 
 
 def _say(screen: Any, line: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.cli_options import Data, Labels, Prepared, Protocol, console, load_data
+from edge.extras import require
 
 if TYPE_CHECKING:
     from host_training.config import TrainConfig
@@ -60,6 +61,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a network; can be interrupted and resumed at any moment."""
+    require("train", "tensorflow", "keras", "sklearn")
     options = {
         "architecture": arch,
         "epochs": epochs,
@@ -70,6 +72,8 @@ def train(
     resumed = out if resume else None
     ancestors = _ancestors(teacher or [], init, resumed)
     config = _config(recipe, options, settings or [], ancestors, resumed)
+    if config.engine == "torch":
+        require("train", "torch")
     screen = console()
     samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=config.crops)
 

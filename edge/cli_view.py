@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from edge.config import MesherKind
-from edge.errors import ConfigError
+from edge.extras import require
 from edge.run_request import RunRequest
 
 
@@ -46,15 +46,8 @@ def view(
     ] = None,
 ) -> None:
     """Watch a source and show what is seen as a live page."""
-    try:
-        from edge.view.session import ViewRequest, run_view
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in {"starlette", "uvicorn"}:
-            raise
-        raise ConfigError(
-            f"`edgeemo view` needs {error.name}, which is not installed; "
-            "install its extra: pip install 'edgeemo[view]'"
-        ) from error
+    require("view", "starlette", "uvicorn")
+    from edge.view.session import ViewRequest, run_view
 
     request = RunRequest(
         source=source,

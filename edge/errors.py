@@ -18,6 +18,7 @@
     +-- SinkError           records can not be written
     +-- LogError            written records can not be found or read
     +-- ConfigError         exit code 2: bad usage or configuration
+    +-- MissingExtraError   exit code 2: a library that an extra brings is not installed
 
 ``DataError`` and ``TrainingError`` live in ``host_training.errors``, ``ConversionError`` in
 ``converters.errors``, ``DeployError`` in ``deploy.errors``.
@@ -38,6 +39,7 @@ __all__ = [
     "InferenceError",
     "LabelError",
     "LogError",
+    "MissingExtraError",
     "PictureError",
     "SinkError",
 ]
@@ -94,3 +96,9 @@ class ConfigError(EdgeEmoError):
 
     def __str__(self) -> str:
         return "; ".join(self.args)
+
+
+class MissingExtraError(EdgeEmoError):
+    """A command needs a library that is not installed; the message names the extra with it."""
+
+    exit_code: ClassVar[int] = 2

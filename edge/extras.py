@@ -3,6 +3,8 @@
 from importlib.util import find_spec
 from typing import Final
 
+from edge.errors import MissingExtraError
+
 EXTRAS: Final = {
     "host": ("tensorflow", "keras", "sklearn", "matplotlib", "tensorboard", "scipy", "h5py"),
     "quantize": ("ai_edge_quantizer",),
@@ -30,9 +32,20 @@ def is_here(command: str) -> bool:
     return all(find_spec(name) is not None for name in WORKSTATION.get(command, ()))
 
 
-def needed(command: str, error: ModuleNotFoundError) -> str | None:
-    """Say in one line what to install for a command; None for a module that nobody knows."""
-    module = (error.name or "").partition(".")[0]
+def require(command: str, *modules: str) -> None:
+    """Refuse a command before its work begins: a large data set is not read in vain.
+
+    Raises:
+        MissingExtraError: one of the modules is not installed.
+    """
+    for module in modules:
+        if find_spec(module) is None and (told := needed(command, module)):
+            raise MissingExtraError(told)
+
+
+def needed(command: str, name: str) -> str | None:
+    """Say in one line what to install for a command that lacks a module; None: nobody knows it."""
+    module = name.partition(".")[0]
     if any(module in packages for packages in WORKSTATION.values()):
         return only_on_workstation(command)
     extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)

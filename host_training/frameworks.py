@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from edge.errors import MissingExtraError
 from edge.native_stderr import silenced
 from host_training.errors import TrainingError
 
@@ -21,7 +22,8 @@ def import_keras() -> Any:
     and not 2, for a machine without a GPU is reported as an error.
 
     Raises:
-        TrainingError: Keras or TensorFlow is not installed, or Keras runs on another backend.
+        MissingExtraError: Keras or TensorFlow is not installed.
+        TrainingError: Keras runs on another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -33,8 +35,8 @@ def import_keras() -> Any:
             importlib.import_module("tensorflow")
             keras = importlib.import_module("keras")
     except ImportError as error:
-        raise TrainingError(
-            f"{error.name or 'keras'} can not be imported ({error}); training runs on a "
+        raise MissingExtraError(
+            f"{error.name or 'keras'} cannot be imported ({error}); training runs on a "
             "workstation: `pip install 'edgeemo[host]'`"
         ) from error
     if keras.backend.backend() != "tensorflow":
@@ -49,12 +51,12 @@ def import_torch() -> Any:
     """Return the ``torch`` module.
 
     Raises:
-        TrainingError: PyTorch is not installed.
+        MissingExtraError: PyTorch is not installed.
     """
     try:
         return importlib.import_module("torch")
     except ImportError as error:
-        raise TrainingError(
+        raise MissingExtraError(
             f"PyTorch cannot be imported ({error}); `--set engine=torch` needs it: `pip install "
             "'edgeemo[torch]'`, or leave the setting out"
         ) from error

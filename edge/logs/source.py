@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 from edge.contract.labels import EMOTIONS
 from edge.contract.logfiles import LONGEST_LINE, log_files
 from edge.contract.mesh_features import BLENDSHAPES
-from edge.errors import LogError
+from edge.errors import LogError, MissingExtraError
 from edge.logs.lines import cut
 from edge.logs.moments import Span
 from edge.logs.plausible import condition
@@ -84,7 +84,8 @@ class Logs:
         """Find the files.
 
         Raises:
-            LogError: no log is there, or DuckDB is not installed.
+            LogError: no log is there.
+            MissingExtraError: DuckDB is not installed.
         """
         self._duckdb = _import_duckdb()
         self._directories = directories_in(root)
@@ -217,8 +218,8 @@ def _import_duckdb() -> Any:
     try:
         import duckdb
     except ImportError as error:
-        raise LogError(
-            "DuckDB, which reads the logs, can not be imported "
+        raise MissingExtraError(
+            "DuckDB, which reads the logs, cannot be imported "
             f"({error}); `pip install 'edgeemo[analysis]'`, on a workstation that has a copy of "
             "them; `edgeemo logs tail` works without it"
         ) from error

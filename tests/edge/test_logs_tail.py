@@ -252,7 +252,7 @@ def test_a_missing_duckdb_is_one_line_with_the_remedy(tmp_path, arguments):
     """What needs the extra says how to get it, and that tail does without."""
     write_files(tmp_path, range(3))
     done = edgeemo("logs", *arguments, tmp_path, block="'duckdb': None")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "pip install 'edgeemo[analysis]'" in done.stderr
     assert "logs tail" in done.stderr

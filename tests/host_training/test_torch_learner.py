@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from edge.errors import MissingExtraError
 from host_training.architectures import architecture, build
 from host_training.config import TrainConfig
 from host_training.errors import TrainingError
@@ -154,7 +155,7 @@ def test_a_missing_pytorch_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPa
     """Without the package the setting is refused in one line."""
     monkeypatch.setitem(sys.modules, "torch", None)
     config = TrainConfig(architecture="micro", engine="torch")
-    with pytest.raises(TrainingError, match=r"engine=torch.*edgeemo\[torch\]"):
+    with pytest.raises(MissingExtraError, match=r"engine=torch.*edgeemo\[torch\]"):
         learner(config)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import MesherConfig
-from edge.errors import InferenceError
+from edge.errors import InferenceError, MissingExtraError
 from edge.hidden_modules import hidden
 from edge.native_stderr import silenced
 from edge.records import Face, Frame
@@ -150,8 +150,8 @@ def _import_mediapipe() -> _Vision:
         with hidden("tensorflow", stand_ins=_plotting()):
             return _Vision()
     except ImportError as error:
-        raise InferenceError(
-            f"mediapipe can not be imported ({error}); install it with "
+        raise MissingExtraError(
+            f"mediapipe cannot be imported ({error}); install it with "
             "`pip install 'edgeemo[mediapipe]'`"
         ) from error
     except OSError as error:  # its shared library lacks one of the system's

@@ -585,7 +585,7 @@ def _held_against(request: EvaluateRequest, other: Path, measured: "Measured") -
             f"{shown} ones; say with --crops which ones both are asked about"
         )
     predict, _, origin = opened(other, read_model_labels(request.model_labels))
-    return held_against(measured, adjusted(predict, origin.decision or Decision()), origin.model)
+    return held_against(measured, adjusted(predict, origin.decision or Decision()), origin)
 
 
 def _with_held_out(samples: Any, split: str | None, model: Path, origin: "Origin") -> Any:

@@ -183,20 +183,23 @@ def _mask(samples: Samples, question: Question) -> NDArray[np.bool_]:
     return chosen
 
 
-def held_against(measured: Measured, predict: Predict, name: str) -> Measured:
+def held_against(measured: Measured, predict: Predict, origin: Origin) -> Measured:
     """Ask another model about the same samples, and tell how the two differ.
 
     Args:
         measured: of the first model.
         predict: the other one.
-        name: of the other one.
+        origin: what the other's files tell.
 
     Raises:
         DataError: the other does not know an emotion of the samples.
         TrainingError: its outputs are no probabilities.
     """
     first, other = measured.answers, ask(measured.answers.rows, predict)
-    outcome = paired(first.are_right, other.are_right, name, first.rows.subjects)
+    outcome = paired(first.are_right, other.are_right, origin.model, first.rows.subjects)
+    if origin.known is not None:
+        seen = seen_counts(origin.known.places(first.rows.images))
+        outcome = msgspec.structs.replace(outcome, other_seen=seen)
     figures = msgspec.structs.replace(measured.figures, against=outcome)
     return replace(measured, figures=figures, other=other)
 

@@ -153,7 +153,8 @@ def figure_lines(figures: Evaluation) -> list[tuple[str, str]]:
     if figures.seen is not None:
         lines += _seen_lines(figures.seen)
     if figures.against is not None:
-        lines += zip(("against", ""), figures.against.lines, strict=True)
+        said = figures.against.lines
+        lines += zip(("against", *[""] * (len(said) - 1)), said, strict=True)
     lines += [
         ("balanced accuracy", f"{figures.balanced_accuracy:.2%}"),
         ("macro-F1", f"{figures.macro_f1:.4f}"),

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from host_training.known_pictures import Seen
 from host_training.mcnemar import mcnemar_exact
 from host_training.metrics import interval_by_group
 
@@ -28,6 +29,8 @@ class Paired(msgspec.Struct, frozen=True, kw_only=True):
         mcnemar_p: two-sided and exact, see ``host_training.mcnemar``. It takes samples for
             independent, which pictures of one person are not.
         by_subject: whether the interval is over subjects.
+        other_seen: how many of these samples the other has seen in its training, where its files
+            tell.
     """
 
     other: str
@@ -38,17 +41,20 @@ class Paired(msgspec.Struct, frozen=True, kw_only=True):
     difference_interval: tuple[float, float]
     mcnemar_p: float
     by_subject: bool = False
+    other_seen: Seen | None = None
 
     @property
-    def lines(self) -> tuple[str, str]:
+    def lines(self) -> tuple[str, ...]:
         """The outcome in words."""
         low, high = (100 * limit for limit in self.difference_interval)
         by = ", by subject" if self.by_subject else ""
+        knew = () if self.other_seen is None else (f"the other: {self.other_seen.words}",)
         return (
             f"{self.other_accuracy:.2%} {self.other}: a difference of {100 * self.difference:+.2f} "
             f"points (95 % interval {low:+.2f} to {high:+.2f}{by})",
             f"only the first right {self.only_first}, only the other {self.only_other}; McNemar's "
             f"exact p = {self.mcnemar_p:.3g}, two-sided",
+            *knew,
         )
 
 

@@ -47,6 +47,7 @@ def draw_learning_curves(history: Sequence[EpochRow], path: Path, title: str) ->
         axes.plot(epochs, [getattr(row, f"val_{name}") for row in history], label="validation")
         axes.axvline(best.epoch, color="0.6", linestyle=":", label=f"chosen: epoch {best.epoch}")
         axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
         axes.legend()
     _title(figure, title)
@@ -66,6 +67,7 @@ def draw_compared_curves(histories: Mapping[str, Sequence[EpochRow]], path: Path
             epochs = [row.epoch for row in history]
             axes.plot(epochs, [getattr(row, name) for row in history], label=label)
         axes.set(xlabel="epoch", ylabel=name.replace("val_", "validation "))
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
     names = [wrapped(figure, label, 8) for label in histories]
     handles = figure.axes[0].get_lines()
@@ -255,7 +257,7 @@ def draw_coverage(
     axes.set(xlabel="samples answered, %", ylabel="accuracy of the answers, %", ylim=(low, 104))
     axes.set_xlim(0, 103)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="lower left")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     _title(figure, f"{title}: the surest answers alone", _measured_on(figures))
     _save(figure, path)
 

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from host_training.data.samples import Samples
+from host_training.evaluate import Predict
+from host_training.evaluation import Question, evaluate_in_full, held_against
+from host_training.evaluation_tables import figure_lines
+from host_training.known_pictures import known_pictures
 from host_training.latex import _escaped, _table
+from host_training.origin import Origin
 from host_training.paired import paired
 
 
@@ -38,6 +44,23 @@ def test_people_are_drawn_and_not_their_pictures() -> None:
     assert wide > 2 * narrow
     assert "by subject" in by_subject.lines[0]
     assert "p = 1, two-sided" in by_subject.lines[1]
+
+
+def test_what_the_other_model_has_seen_is_told(striped: Samples) -> None:
+    """A difference to a model that has learnt from these very samples is no fair one."""
+    measured = striped.split_rows("PublicTest")
+    learnt = measured.where(np.arange(16) < 5)
+    known = known_pictures(learnt, striped.split_rows("Training"))
+    predict: Predict = lambda rows: (striped.labels, np.eye(4, dtype=np.float32)[rows.hard])  # noqa: E731
+    first = evaluate_in_full(measured, Question(), predict, Origin("a", "0"))
+    outcome = held_against(first, predict, Origin("b", "1", known=known)).figures
+    assert outcome.against is not None
+    assert outcome.against.other_seen is not None
+    assert outcome.against.other_seen.training == 5
+    told = [text for _, text in figure_lines(outcome)]
+    assert "the other: of 16 samples the model learnt from 5, 0 chose its best epoch, 11 are" in (
+        " ".join(told)
+    )
 
 
 def test_a_table_in_latex() -> None:

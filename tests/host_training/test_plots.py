@@ -129,3 +129,26 @@ def test_the_confusion_matrix_says_what_it_shows(tmp_path: Path, figures: list[A
     assert "share of the samples with this true label, %" in texts
     assert texts.count("n/a") == 8
     assert "contempt\n(0)" in texts
+
+
+@pytest.mark.parametrize("drawing", ["coverage", "compared", "confusion", "two panels"])
+def test_no_legend_covers_what_is_drawn(tmp_path: Path, figures: list[Any], drawing: str) -> None:
+    """A legend lies outside of the axes: data may be anywhere within."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.legend import Legend
+
+    DRAWINGS[drawing]("fer7", tmp_path / "a.png")
+    renderer = FigureCanvasAgg(figures[0]).get_renderer()
+    figures[0].draw(renderer)
+    for legend in figures[0].findobj(Legend):
+        box = legend.get_window_extent(renderer)
+        assert not any(box.overlaps(axes.get_window_extent(renderer)) for axes in figures[0].axes)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 9])
+def test_epochs_are_whole(tmp_path: Path, figures: list[Any], epochs: int) -> None:
+    """There is no epoch 1.2."""
+    plots.draw_learning_curves(history(epochs), tmp_path / "a.png", "fer7")
+    plots.draw_compared_curves({"a": history(epochs)}, tmp_path / "b.png")
+    for axes in (axes for figure in figures for axes in figure.axes):
+        assert all(float(tick).is_integer() for tick in axes.get_xticks())

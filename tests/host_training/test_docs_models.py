@@ -1,4 +1,4 @@
-"""docs/models.md can not drift from the runs that it describes, whose settings are committed."""
+"""docs/models-history.md cannot drift from the runs that it describes, whose settings are committed."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ from host_training.metrics import Metrics
 from host_training.run_directory import RunDirectory
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs/models.md"
+PAGE = ROOT / "docs/models-history.md"
 TRAINED = ROOT / "docs/trained"
 NOT_KEPT = "settings not kept"
 """What a line says that shows a run without a committed ``config.json``."""

@@ -10,11 +10,28 @@ from deploy.release import agent_program
 from deploy.transport import Device
 
 _TIMEOUT_S: Final = 300
+_CHECKED: Final = """\
+import hashlib, runpy, sys
+with open(sys.argv[2], "rb") as file:
+    if hashlib.sha256(file.read()).hexdigest() != sys.argv[1]:
+        sys.exit("the program that was sent has been altered; push again")
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a program only if it is the one that was sent: a name and a size are no proof."""
 
 
 def agent_command(facts: Facts, agent: str, verb: str, prefix: str) -> list[str]:
-    """Return the words that let the device's program, sent before, do something."""
-    return ["python3", f"{facts.staging}/{agent}", verb, "--prefix", prefix]
+    """Return the words that let the device's program, sent before, do something.
+
+    Args:
+        facts: of the device.
+        agent: the program's SHA-256, which is its name, too, and is checked.
+        verb: what it shall do.
+        prefix: where edgeemo is on the device.
+    """
+    program = f"{facts.staging}/{agent}"
+    return ["python3", "-I", "-c", _CHECKED, agent, program, verb, "--prefix", prefix]
 
 
 def send_files(device: Device, facts: Facts, files: Mapping[str, bytes]) -> None:

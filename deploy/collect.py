@@ -120,7 +120,9 @@ def _rounds(reader: "_Reader", copy: LogCopy) -> list[Path]:
     for attempt in range(_ROUNDS):
         remote = reader.files_there()
         aside += copy.settle(remote)
-        results = reader.take(copy.missing(remote))
+        wanted = copy.missing(remote)
+        _check_room(copy, sum(max(0, one.remote.size - one.offset) for one in wanted))
+        results = reader.take(wanted)
         # A file that was being written at the first look and was gone has been closed by the
         # second one, which has it among the closed files. Without this a log that is closed every
         # second would never be done.
@@ -129,6 +131,14 @@ def _rounds(reader: "_Reader", copy: LogCopy) -> list[Path]:
     raise DeployError(
         f"the files did not arrive as they are there in {_ROUNDS} attempts; try again"
     )
+
+
+def _check_room(copy: LogCopy, need: int) -> None:
+    if need > copy.room:
+        raise DeployError(
+            f"its log has {need:,} bytes that are not here, and there is room for {copy.room:,}; "
+            "free some space here, or see what the device lists"
+        )
 
 
 class _Reader:
@@ -198,6 +208,7 @@ class _Reader:
         self._copy.begin(wanted)
         # A closed file does not grow, but it may be sent as it was before its compression.
         limit = wanted.remote.size * _EXPANSION + (0 if is_closed else _GROWTH)
+        limit = min(limit, self._copy.room)
         with wanted.part.open("ab") as part:
             for block in _blocks(output, limit):
                 part.write(block)
@@ -222,7 +233,10 @@ def _blocks(output: Output, limit: int) -> Iterator[bytes]:
     while length := struct.unpack(">I", output.read(4))[0]:
         limit -= length
         if length > _LONGEST_BLOCK or limit < 0:
-            raise DeployError("the device sends more than its file has; nothing of it was kept")
+            raise DeployError(
+                "the device sends more than its file has, or than there is room for; "
+                "nothing of it was kept"
+            )
         yield output.read(length)
 
 

@@ -45,7 +45,9 @@ def run_fleet(
         try:
             outcome = work(target)
         except EdgeEmoError as error:
-            outcome = Outcome(str(target), "failed", " ".join(str(error).split()))
+            outcome = Outcome(str(target), "failed", str(error))
+        except Exception as error:  # one device, whatever it has sent, ends no other's work
+            outcome = Outcome(str(target), "failed", f"unexpected {type(error).__name__}: {error}")
         report(outcome)
         return outcome
 

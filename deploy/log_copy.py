@@ -29,6 +29,7 @@ from edge.contract.logfiles import (
 
 _DIRECTORY_MODE: Final = 0o750
 _FILE_MODE: Final = 0o640
+_SPARE_BYTES: Final = 100_000_000
 
 Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
@@ -37,7 +38,7 @@ class RemoteFile(msgspec.Struct, frozen=True):
     """A log file of a device, as ``deploy/device/logs.py`` lists it."""
 
     name: str
-    size: Annotated[int, msgspec.Meta(ge=0)]
+    size: Annotated[int, msgspec.Meta(ge=0, le=1 << 60)]
     first: Hash | None
 
     @property
@@ -77,6 +78,11 @@ class LogCopy:
         self._current = folder / FILE_NAME
         self._growing = folder / f"{FILE_NAME}{PART_SUFFIX}"
         self._is_trusted = True
+
+    @property
+    def room(self) -> int:
+        """How many bytes a device may bring; the disk is never filled to its end."""
+        return max(0, shutil.disk_usage(self._folder.parent).free - _SPARE_BYTES)
 
     def settle(self, remote: Sequence[RemoteFile]) -> list[Path]:
         """Bring what is here in line with what the device has; return what was set aside.

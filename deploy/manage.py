@@ -2,13 +2,14 @@
 
 import shlex
 import subprocess
-from typing import Any
+from typing import Any, BinaryIO, Final, cast
 
 from deploy.agent import run_agent
 from deploy.errors import DeployError
-from deploy.push import Options, Outcome, read_facts, wait_for_verdict
+from deploy.push import Options, Outcome, Say, read_facts, wait_for_verdict
 from deploy.targets import Target
 
+_LONGEST_LINE: Final = 1 << 16
 # The system's journal is not for every user; without the right to sudo, what there is to be seen.
 _AS_ROOT = (
     "sh", "-c", 'if sudo -n true 2>/dev/null; then exec sudo -n -- "$@"; else exec "$@"; fi', "sh",
@@ -72,7 +73,7 @@ def remove(target: Target, options: Options, *, purge: bool) -> Outcome:
     return Outcome(str(target), "done", "; ".join(said.splitlines()))
 
 
-def follow_logs(target: Target, options: Options, *, follow: bool, lines: int) -> int:
+def follow_logs(target: Target, options: Options, say: Say, *, follow: bool, lines: int) -> int:
     """Show the service's diagnostics from the device's journal; return the exit code.
 
     Raises:
@@ -88,8 +89,16 @@ def follow_logs(target: Target, options: Options, *, follow: bool, lines: int) -
         command += ["-l", target.user] if target.user else []
         command += ["--", target.host, shlex.join(remote)]
     try:
-        return subprocess.call(command)
+        # Its own complaints, and those of the device, come the same way.
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except FileNotFoundError as error:
         raise DeployError(f"{command[0]} is not installed here") from error
-    except KeyboardInterrupt:  # how following ends
-        return 0
+    with process:
+        try:
+            while line := cast("BinaryIO", process.stdout).readline(_LONGEST_LINE):
+                say(line.decode("utf-8", "replace").rstrip("\n"))
+            return process.wait()
+        except KeyboardInterrupt:  # how following ends
+            return 0
+        finally:
+            process.kill()

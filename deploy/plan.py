@@ -63,7 +63,11 @@ def make_plan(facts: Facts, release: Release, *, with_service: bool, window_s: f
         if item.sha256 == release.agent
         or not (is_whole or item.sha256 in facts.wheels or (item.path, item.sha256) in kept)
     ]
-    send = [item for item in send if facts.staged.get(item.sha256) != item.size]
+    send = [
+        item
+        for item in send
+        if item.sha256 == release.agent or facts.staged.get(item.sha256) != item.size
+    ]
     plan = Plan(
         refusal=_refusal(facts, release, is_whole=is_whole, with_service=with_service),
         send=tuple(send),

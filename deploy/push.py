@@ -9,7 +9,7 @@ from typing import Final, Literal
 from deploy.agent import agent_command, clear_staging, run_agent, send_files
 from deploy.edge_wheel import requirements
 from deploy.errors import DeployError
-from deploy.facts import Facts, decode, probe
+from deploy.facts import LONGEST_WINDOW_S, Facts, decode, probe
 from deploy.plan import Plan, make_plan, render
 from deploy.release import Contents, Release, build_release
 from deploy.targets import Target
@@ -108,7 +108,7 @@ def wait_for_verdict(device: Device, prefix: str, window_s: float) -> Facts:
     Raises:
         DeployError: the device can not be asked several times in a row, or takes far too long.
     """
-    deadline = time.monotonic() + window_s + _PATIENCE_S
+    deadline = time.monotonic() + min(window_s, LONGEST_WINDOW_S) + _PATIENCE_S
     failures = 0
     while True:
         try:

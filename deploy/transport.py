@@ -6,7 +6,6 @@ quoted here and nowhere else; files go to a folder of the user's own, named by t
 
 import io
 import logging
-import shlex
 import socket
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -15,12 +14,16 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from deploy.errors import DeployError
-from deploy.stream import Output, local_stream, ssh_stream
+from deploy.stream import TIMEOUT_S, Output, local_stream, ssh_stream, within
 from deploy.targets import Target
+from edge.contract.text import one_line
 from edge.errors import MissingExtraError
 
 _CONNECT_TIMEOUT_S: Final = 15
+_LOGIN_TIMEOUT_S: Final = 90
 _TRANSFER_TIMEOUT_S: Final = 60
+_SLOWEST: Final = 16 << 10
+"""Bytes a second that a device must take."""
 _KEEPALIVE_S: Final = 5
 _SILENCE_S: Final = 30
 """After so long without any sign from the device the connection counts as lost."""
@@ -71,7 +74,8 @@ class Device:
         state = State(inventory, Config(CONNECT_TIMEOUT=_CONNECT_TIMEOUT_S))
         self._host = inventory.get_host(name)
         try:
-            self._host.connect(show_errors=False, raise_exceptions=True)
+            with within(_LOGIN_TIMEOUT_S):
+                self._host.connect(show_errors=False, raise_exceptions=True)
         except ConnectError as error:
             raise DeployError(_explain(str(error), self._target)) from error
         except Exception as error:  # a key file that can not be read, a proxy that ends, ...
@@ -92,7 +96,12 @@ class Device:
             client.close()
 
     def run(
-        self, words: Sequence[str], *, stdin: str = "", sudo: bool = False, timeout_s: int = 60
+        self,
+        words: Sequence[str],
+        *,
+        stdin: str = "",
+        sudo: bool = False,
+        timeout_s: float = TIMEOUT_S,
     ) -> str:
         """Run a command and return what it printed.
 
@@ -100,33 +109,17 @@ class Device:
             words: the command; every word is quoted.
             stdin: text for it.
             sudo: run it as root, which must not need a password.
-            timeout_s: give up after so long.
+            timeout_s: give up after so long, and a second more for each kilobyte that has come.
 
         Raises:
-            DeployError: it failed (its last line on stderr), or the connection did.
+            DeployError: it failed (its last line on stderr), prints over a megabyte, took too
+                long, or the connection was lost.
         """
-        from pyinfra.api import StringCommand
-
-        command = _with_rights(words, sudo=sudo)
-        options: dict[str, Any] = {"_timeout": timeout_s}
-        if stdin:
-            options["_stdin"] = stdin
-        try:
-            done, output = self._host.run_shell_command(
-                StringCommand(shlex.join(command)), **options
-            )
-        except TimeoutError as error:
-            raise DeployError(f"no answer within {timeout_s} s") from error
-        except Exception as error:  # paramiko and sockets have a dozen of their own
-            reason = "nothing came" if isinstance(error, EOFError) else _one_line(error)
-            raise DeployError(f"the connection was lost ({reason})") from error
-        if not done:
-            lines = [line for line in output.stderr_lines if line.strip()]
-            raise DeployError(lines[-1] if lines else "the command or its connection was ended")
-        return str(output.stdout)
+        with self.stream(words, stdin=stdin, sudo=sudo, timeout_s=timeout_s) as output:
+            return output.rest().decode("utf-8", "replace")
 
     def stream(
-        self, words: Sequence[str], *, stdin: str, sudo: bool = False
+        self, words: Sequence[str], *, stdin: str, sudo: bool = False, timeout_s: float = TIMEOUT_S
     ) -> AbstractContextManager[Output]:
         """Run a command and read, inside the block, what it prints.
 
@@ -134,15 +127,16 @@ class Device:
             words: the command; every word is quoted.
             stdin: text for it, at most what a pipe holds (64 kB).
             sudo: run it as root, which must not need a password.
+            timeout_s: give up after so long, and a second more for each kilobyte that has come.
 
         Raises:
-            DeployError: it failed (its last line on stderr), nothing came for a minute, or the
-                connection was lost.
+            DeployError: it failed (its last line on stderr), took too long, or the connection was
+                lost.
         """
         command = _with_rights(words, sudo=sudo)
         if self._target.is_local:
-            return local_stream(command, stdin.encode())
-        return ssh_stream(self._host.connector.client, command, stdin.encode())
+            return local_stream(command, stdin.encode(), timeout_s)
+        return ssh_stream(self._host.connector.client, command, stdin.encode(), timeout_s)
 
     def put(self, content: bytes, path: str) -> None:
         """Send a file; it appears under its name when it is whole.
@@ -155,7 +149,8 @@ class Device:
             if not self._target.is_local:
                 sftp = self._host.connector.get_file_transfer_connection()
                 sftp.get_channel().settimeout(_TRANSFER_TIMEOUT_S)
-            sent = self._host.put_file(io.BytesIO(content), partial)
+            with within(_TRANSFER_TIMEOUT_S + len(content) / _SLOWEST):
+                sent = self._host.put_file(io.BytesIO(content), partial)
         except Exception as error:
             # sftp has no word for a full disk but "Failure".
             raise DeployError(
@@ -222,5 +217,4 @@ def _explain(message: str, target: Target) -> str:
 
 
 def _one_line(error: object) -> str:
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
+    return one_line(str(error)) or type(error).__name__

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -47,10 +48,10 @@ def kind_of(facts: Facts) -> Kind:
     Raises:
         DeployError: its glibc's version can not be read.
     """
-    major, _, minor = facts.libc[1].partition(".")
-    if major != "2" or not minor.isdecimal():
+    version = re.fullmatch(r"2\.([0-9]{1,3})", facts.libc[1])
+    if version is None:
         raise DeployError(f"glibc {facts.libc[1]!r} of the device is unknown; expected 2.x")
-    return Kind(facts.machine, facts.python_version, int(minor))
+    return Kind(facts.machine, facts.python_version, int(version[1]))
 
 
 def wheelhouse(

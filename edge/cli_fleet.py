@@ -1,11 +1,12 @@
 """What the commands that go to devices share; ``deploy`` is imported inside."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+from edge.contract.text import one_line
 
 if TYPE_CHECKING:
     from deploy.push import Outcome
@@ -20,7 +21,12 @@ AcceptNew = Annotated[
     bool, typer.Option("--accept-new", help="Accept ssh host keys that are not known yet.")
 ]
 Batch = Annotated[str, typer.Option(help="Devices at a time: a number, or a share like 10%.")]
-_LONGEST_DETAIL: Final = 1 << 16
+_LONGEST_LINE: Final = 1 << 16
+
+
+def show_line(text: str) -> None:
+    """Show what a device said, or what is made of it: it must not act upon the terminal."""
+    print(one_line(text, _LONGEST_LINE), flush=True)
 
 
 def targets_of(words: list[str] | None, inventory: Path | None) -> "list[Target]":
@@ -43,16 +49,10 @@ def run_on(
         typer.Exit: with 1, when not all is well.
     """
     from deploy.fleet import batch_size, run_fleet
-    from edge.logs.plain import plain
 
     size = batch_size(batch, len(targets))
-    shown = report or (lambda one: print(f"{one.target}: {one.status}: {one.detail}", flush=True))
-
-    def show(outcome: "Outcome") -> None:
-        """Show what a device said, which must not act upon the terminal."""
-        shown(replace(outcome, detail=plain(outcome.detail, _LONGEST_DETAIL)))
-
-    outcomes = run_fleet(targets, work, batch=size, max_fail=max_fail, report=show)
+    shown = report or (lambda one: show_line(f"{one.target}: {one.status}: {one.detail}"))
+    outcomes = run_fleet(targets, work, batch=size, max_fail=max_fail, report=shown)
     if len(outcomes) > 1 and report is None:
         counts = {one.status: sum(o.status == one.status for o in outcomes) for one in outcomes}
         print("; ".join(f"{count} {status}" for status, count in counts.items()))

@@ -28,7 +28,10 @@ def view(
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
     mesher: Annotated[MesherKind | None, typer.Option(help="What finds the faces.")] = None,
     frames: Annotated[
-        bool, typer.Option("--frames", help="Show the pictures; without, the drawn mesh alone.")
+        bool,
+        typer.Option(
+            "--frames", help="Show the pictures, behind a token; without, the mesh alone."
+        ),
     ] = False,
     bind: Annotated[
         str, typer.Option(help="Address to listen at; any but the loopback one asks for a token.")
@@ -39,7 +42,7 @@ def view(
     ] = None,
     no_token: Annotated[
         bool,
-        typer.Option("--no-token", help="Pictures for every account of this machine, unasked."),
+        typer.Option("--no-token", help="Let every account of this machine see the pictures."),
     ] = False,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="A further name by which the page may be opened.")

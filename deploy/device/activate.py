@@ -20,6 +20,7 @@ from .service import NoService, Systemd, install_watcher, start_watcher
 MOST_ATTEMPTS = 3
 """A release that takes the whole device down while it is watched is given up after so many."""
 _FAILURES_KEPT = 5
+_LONGEST_PROBLEM = 2000
 
 
 def activate(
@@ -144,7 +145,10 @@ def note_failure(layout: Layout, name: str, problem: str) -> None:
     """Keep the reason why a release did not hold, or was not fit to be tried."""
     state = read_json(layout.state)
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    failed = {**state.get("failed", {}), name: {"problem": problem, "time": when}}
+    failed = {
+        **state.get("failed", {}),
+        name: {"problem": problem[:_LONGEST_PROBLEM], "time": when},
+    }
     newest = sorted(failed.items(), key=lambda item: item[1]["time"])[-_FAILURES_KEPT:]
     write_json(layout.state, {**state, "failed": dict(newest)})
 

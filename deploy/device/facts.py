@@ -6,6 +6,7 @@ Sent to ``python3 -`` on standard input, hence one file, and readable by an old 
 from __future__ import annotations
 
 import grp
+import hashlib
 import importlib.util
 import json
 import os
@@ -68,7 +69,35 @@ def _service() -> dict[str, str]:
 
 
 def _names(folder: Path, pattern: str = "*") -> list[str]:
-    return sorted(path.name for path in folder.glob(pattern)) if folder.is_dir() else []
+    return sorted(_text(path) for path in folder.glob(pattern)) if folder.is_dir() else []
+
+
+def _text(path: Path) -> str:
+    """Return a name as text: a name may be any bytes."""
+    return os.fsencode(path.name).decode("utf-8", "backslashreplace")
+
+
+def _named(folder: Path, length: int) -> list[Path]:
+    """Return what is called by so many hexadecimal digits; anybody may have put something else."""
+    found = sorted(folder.glob("?" * length)) if folder.is_dir() else []
+    return [path for path in found if set(path.name) <= set("0123456789abcdef")]
+
+
+def _staged(folder: Path) -> dict[str, int]:
+    """Return the sizes of files that are, to the bit, what they are called."""
+    staged = {}
+    for path in _named(folder, 64):
+        digest, size = hashlib.sha256(), 0
+        try:
+            with path.open("rb") as file:
+                for block in iter(lambda: file.read(1 << 20), b""):
+                    digest.update(block)
+                    size += len(block)
+        except OSError:
+            continue
+        if digest.hexdigest() == path.name:
+            staged[path.name] = size
+    return staged
 
 
 def _existing(path: Path) -> Path:
@@ -90,7 +119,7 @@ def gather(prefix: Path) -> dict[str, Any]:
     has_systemd = Path("/run/systemd/system").is_dir()
     current = prefix / "current"
     releases = prefix / "releases"
-    name = current.readlink().name if current.is_symlink() else None
+    name = _text(current.readlink()) if current.is_symlink() else None
     return {
         "machine": platform.machine(),
         "bits": struct.calcsize("P") * 8,
@@ -108,11 +137,11 @@ def gather(prefix: Path) -> dict[str, Any]:
         "cameras": _names(Path("/dev"), "video*"),
         "picamera2": importlib.util.find_spec("picamera2") is not None,
         "staging": str(staging),
-        "staged": {path.name: path.stat().st_size for path in staging.glob("?" * 64)},
+        "staged": _staged(staging),
         "present": prefix.is_dir(),
-        "wheels": _names(prefix / "wheels"),
+        "wheels": [path.name for path in _named(prefix / "wheels", 64)],
         "releases": [
-            name for name in _names(releases) if (releases / name / "release.json").is_file()
+            path.name for path in _named(releases, 16) if (path / "release.json").is_file()
         ],
         "current": name,
         "release": _json(current / "release.json") or {},

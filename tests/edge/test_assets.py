@@ -1,19 +1,21 @@
 """edge.assets against a real web server on the loopback, a real pip and a real disk."""
 
+import contextlib
 import hashlib
 import logging
 import os
 import resource
+import socket
 import sys
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
-from edge import assets
+from edge import asset_sources, assets
 from edge.assets import Asset, WheelMember, asset_path
 from edge.errors import AssetError
 
@@ -54,6 +56,40 @@ def server() -> Iterator[str]:
     httpd.shutdown()
     thread.join()
     httpd.server_close()
+
+
+@pytest.mark.parametrize(
+    ("start", "drip"),
+    [
+        (b"", b""),
+        (b"", b"H"),
+        (b"HTTP/1.1 200 OK\r\n", b"X-More: y\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 256000\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    ],
+    ids=["nothing", "status", "headers", "body", "chunks"],
+)
+def test_a_server_that_drips_does_not_hold_the_download_up(monkeypatch, start, drip):
+    """Each byte comes within the timeout of a read, and the whole never does."""
+    monkeypatch.setattr(asset_sources, "_TOTAL_TIMEOUT_S", 1.0)
+    over = Event()
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+
+        def serve() -> None:
+            connection, _ = sock.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(start)
+                while not over.wait(0.05):
+                    connection.sendall(drip)
+
+        thread = Thread(target=serve)
+        thread.start()
+        try:
+            with pytest.raises(AssetError, match="too slow"):
+                asset_sources.download(f"http://127.0.0.1:{sock.getsockname()[1]}/", 256_000)
+        finally:
+            over.set()
+            thread.join()
 
 
 @pytest.fixture(autouse=True)

@@ -293,7 +293,10 @@ def _known(rows: Samples, origin: Origin, seen: Seen | None) -> Iterator[str]:
     elif seen is not None and seen.training:
         yield f"the model has learnt from {seen.training:,} {some}: the figures are flattered"
     elif seen is None and TRAINING in rows.splits:
-        yield f"with rows of {TRAINING}: a model that has learnt from them is flattered"
+        yield (
+            "whether the model has learnt from any of these samples is not known here: it has no list "
+            "of the pictures that it learnt from"
+        )
     fitted = "" if origin.temperature in (None, 1.0) else " and fitted its own temperature"
     if fingerprint == origin.validation:
         yield f"these very rows chose the model's best epoch{fitted}: a validation, not a test"

@@ -171,11 +171,11 @@ def figure_lines(figures: Evaluation) -> list[tuple[str, str]]:
         lines.append(("  as it is used", own))
     lines.append(("mean confidence", f"{figures.mean_confidence:.4f}"))
     points = ", ".join(
-        f"{point.accuracy:.1%} of the surest {point.coverage:.0%}"
+        f"{point.accuracy:.1%} at {point.coverage:.0%}"
         for point in figures.coverage.points
         if point.coverage < 1
     )
-    lines.append(("by coverage", points))
+    lines.append(("accuracy at coverage", points))
     brier = f"{figures.brier_untempered:.4f} before"
     if figures.brier_tempered is not None:
         brier += f", {figures.brier_tempered:.4f} after"

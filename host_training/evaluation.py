@@ -294,8 +294,8 @@ def _known(rows: Samples, origin: Origin, seen: Seen | None) -> Iterator[str]:
         yield f"the model has learnt from {seen.training:,} {some}: the figures are flattered"
     elif seen is None and TRAINING in rows.splits:
         yield (
-            "whether the model has learnt from any of these samples is not known here: it has no list "
-            "of the pictures that it learnt from"
+            "whether the model has learnt from any of these samples is not known here: it has no "
+            "list of the pictures that it learnt from"
         )
     fitted = "" if origin.temperature in (None, 1.0) else " and fitted its own temperature"
     if fingerprint == origin.validation:

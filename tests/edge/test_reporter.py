@@ -15,7 +15,7 @@ from edge.config import Detail, QualityConfig
 from edge.contract.logrecord import Emotion, LogRecord, decode_record, encode_record, json_schema
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.pipeline import Pipeline
-from edge.records import Face, Frame
+from edge.records import Face, Frame, FrameResult
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.stages.eyes import eye_openness
 from edge.stages.fitness import FaceGate
@@ -249,3 +249,24 @@ def test_a_track_that_ended_is_dated_by_its_last_frame():
     records = report(frames(60), [[FACE]] * 41 + [[]] * 19, [HAPPY] * 60)
     ended = next(record for record in records if record.__class__.__name__ == "TrackEnded")
     assert (ended.monotonic_s, ended.time) == (4.0, "2026-01-01T00:00:04.000Z")
+
+
+def test_memory_that_cannot_be_read_keeps_its_last_value_and_ends_nothing(monkeypatch, caplog):
+    """No descriptor may be left for /proc: the readings that failed are counted, and told once."""
+    readings = iter([41.26, None, None, 43.0])
+
+    def read() -> float:
+        if (reading := next(readings)) is None:
+            raise OSError(24, "Too many open files")
+        return reading
+
+    monkeypatch.setattr("edge.machine.rss_mb", read)
+    reporter = Reporter(ReporterConfig("session", "device", False, 1.0, 2.0))
+    shown = [
+        record.rss_mb
+        for index, frame in enumerate(frames(4))
+        for record in reporter.frame(FrameResult(frame, (), (), {}), fps_limit=float(index + 1))
+    ]
+    assert shown == [41.3, 41.3, 41.3, 43.0]
+    assert reporter.failed_readings == 2
+    assert [line.message.startswith("memory cannot be read") for line in caplog.records] == [True]

@@ -16,8 +16,8 @@ from typing import Any, Final, Self
 from deploy.errors import DeployError
 from deploy.stream import TIMEOUT_S, Output, local_stream, ssh_stream, within
 from deploy.targets import Target
+from edge.contract.errors import MissingExtraError
 from edge.contract.text import one_line
-from edge.errors import MissingExtraError
 
 _CONNECT_TIMEOUT_S: Final = 15
 _LOGIN_TIMEOUT_S: Final = 90

@@ -26,7 +26,7 @@
 
 from typing import ClassVar
 
-from edge.contract.errors import BundleError, EdgeEmoError, LabelError
+from edge.contract.errors import BundleError, EdgeEmoError, LabelError, MissingExtraError
 
 __all__ = [
     "AssetError",
@@ -96,9 +96,3 @@ class ConfigError(EdgeEmoError):
 
     def __str__(self) -> str:
         return "; ".join(self.args)
-
-
-class MissingExtraError(EdgeEmoError):
-    """A command needs a library that is not installed; the message names the extra with it."""
-
-    exit_code: ClassVar[int] = 2

@@ -18,3 +18,9 @@ class BundleError(EdgeEmoError):
 
 class LabelError(EdgeEmoError):
     """An emotion name or number that edgeemo does not know."""
+
+
+class MissingExtraError(EdgeEmoError):
+    """A command needs a library that is not installed; the message names the extra with it."""
+
+    exit_code: ClassVar[int] = 2

@@ -81,8 +81,8 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
 
     Raises:
         ConversionError: the model or the rows do not fit, or the gate is not met.
-        BundleError: the bundle can not be written.
-        InferenceError: the device's runtime can not run what came out.
+        BundleError: the bundle cannot be written.
+        InferenceError: the device's runtime cannot run what came out.
     """
     check_target(request.out)
     progress(f"loading {request.model}")
@@ -306,6 +306,6 @@ def _write_whole(path: Path, data: bytes) -> None:
         staging.write_bytes(data)
         staging.replace(path)
     except OSError as error:
-        raise ConversionError(f"{path}: can not be written ({error.strerror})") from error
+        raise ConversionError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         staging.unlink(missing_ok=True)

@@ -264,6 +264,6 @@ def tflite_schema() -> Any:
         from ai_edge_litert import schema_py_generated
     except ImportError as error:
         raise ConversionError(
-            f"the TFLite schema can not be imported ({error}); `pip install ai-edge-litert`"
+            f"the TFLite schema cannot be imported ({error}); `pip install ai-edge-litert`"
         ) from error
     return schema_py_generated

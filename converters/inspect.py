@@ -74,8 +74,8 @@ def describe(bundle: Bundle) -> Description:
 
     Raises:
         BundleError: its parts contradict each other.
-        ConversionError: the model file can not be parsed.
-        InferenceError: no runtime, or it can not run the model.
+        ConversionError: the model file cannot be parsed.
+        InferenceError: no runtime, or it cannot run the model.
     """
     model = open_emotion_model(bundle)
     graph = read_graph(bundle.model)

@@ -38,7 +38,7 @@ def measure(
 
     Raises:
         ConversionError: there are no rows, or the outputs are not probabilities.
-        InferenceError: the device's runtime can not run the model.
+        InferenceError: the device's runtime cannot run the model.
     """
     rows, labels = request.evaluation, trained.run.labels
     keras = parity.keras_probabilities(trained.keras, trained.inputs(rows))

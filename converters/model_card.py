@@ -13,9 +13,9 @@ from edge.contract.metadata import Dataset, Metadata
 from host_training.metrics import wilson_interval
 
 _LIMITS = """\
-## What it can not do
+## What it cannot do
 
-- The model names the **expression in a picture**. What a person feels can not be read off a face:
+- The model names the **expression in a picture**. What a person feels cannot be read off a face:
   the same expression goes with different feelings, and the same feeling with different expressions
   (Barrett et al., "Emotional Expressions Reconsidered", 2019).
 - It always names one of its expressions, also for a face that shows none of them, two at once, or

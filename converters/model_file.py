@@ -170,7 +170,7 @@ def _load_keras(file: Path) -> Any:
     # Keras gives anything from KeyError to UnicodeDecodeError for a damaged or unsafe file.
     except Exception as error:
         raise ConversionError(
-            f"{file}: Keras can not load it safely ({_first_line(error)}); it was "
+            f"{file}: Keras cannot load it safely ({_first_line(error)}); it was "
             f"{written_by(file)}, expected are layers of Keras only, saved by Keras "
             f"{keras.__version__} or an older 3"
         ) from error

@@ -41,7 +41,7 @@ def check_kind(model: Path) -> None:
     if model.is_dir() or model.suffix == TFLITE:
         return
     if reason := refusal(model):
-        kind = "can not be opened as a Keras model: " if model.suffix == KERAS else ""
+        kind = "cannot be opened as a Keras model: " if model.suffix == KERAS else ""
         raise ConversionError(
             f"{model}: {kind}{reason}; or give a run directory, a .tflite file or a bundle"
         )

@@ -86,8 +86,8 @@ def int8_probabilities(
         The model's labels, and floats ``(n, k)``, not tempered.
 
     Raises:
-        ConversionError: the run's model can not be quantised.
-        InferenceError: the device's runtime can not run it.
+        ConversionError: the run's model cannot be quantised.
+        InferenceError: the device's runtime cannot run it.
     """
     trained = load_model(run)
     ranges = calibration_inputs(trained, choose_calibration(calibration))

@@ -93,7 +93,7 @@ class Quantizer:
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise ConversionError(
-                f"ai-edge-quantizer can not apply this recipe ({type(error).__name__}: {reason}); "
+                f"ai-edge-quantizer cannot apply this recipe ({type(error).__name__}: {reason}); "
                 "try another recipe"
             ) from error
 

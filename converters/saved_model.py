@@ -54,7 +54,7 @@ def load_saved_model(path: Path) -> Any:
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise ConversionError(
-            f"{path}: TensorFlow can not load it ({type(error).__name__}: {reason}); {_EXPORT}"
+            f"{path}: TensorFlow cannot load it ({type(error).__name__}: {reason}); {_EXPORT}"
         ) from error
     raise ConversionError(
         f"{path}: {_ENDPOINT} must be a function of one float32 tensor with one result; {_EXPORT}"

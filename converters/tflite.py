@@ -31,7 +31,7 @@ def to_tflite(
         The content of a ``.tflite`` file with the model's inputs for one row, in any order.
 
     Raises:
-        ConversionError: a mixed form, or TensorFlow is not installed or can not convert the model.
+        ConversionError: a mixed form, or TensorFlow is not installed or cannot convert the model.
     """
     if form == "mixed":
         raise ConversionError("a mixed model is made from a float file, by a recipe")
@@ -47,7 +47,7 @@ def to_tflite(
     # Whatever the compiler's stages raise: ConverterError, RuntimeError, ValueError, ...
     except Exception as error:
         raise ConversionError(
-            f"TensorFlow can not convert this model to {form} TFLite "
+            f"TensorFlow cannot convert this model to {form} TFLite "
             f"({type(error).__name__}: {_excerpt(error)}); "
             "use layers that TFLite has built-in operations for"
         ) from error
@@ -58,7 +58,7 @@ def _converter(tf: Any, model: Any) -> Any:
 
     Keras' own LiteRT export would let in Select-TF operations, which a lean runtime lacks, and
     ``from_keras_model`` leaves the batch open. Unfrozen variables would become resource operations
-    that the calibrator can not run.
+    that the calibrator cannot run.
     """
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,

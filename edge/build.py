@@ -63,7 +63,7 @@ def open_parts(
 ) -> Parts:
     """Open everything a run needs; ``stack`` closes it, also when this fails half-way.
 
-    What fails fast and needs no hardware comes first. The log comes last: what can not run leaves
+    What fails fast and needs no hardware comes first. The log comes last: what cannot run leaves
     none behind.
 
     Args:
@@ -73,7 +73,7 @@ def open_parts(
         keep_records: without, nothing is written.
 
     Raises:
-        EdgeEmoError: one of the parts can not be had; its own message tells.
+        EdgeEmoError: one of the parts cannot be had; its own message tells.
     """
     source_kind(config.source.spec)  # a slip of the pen is told before any model is loaded
     bundle = open_model(config.model)
@@ -108,7 +108,7 @@ def renewed(parts: Parts, config: Config) -> Parts:
     ``parts`` had.
 
     Raises:
-        EdgeEmoError: the model can not be had; nothing has changed.
+        EdgeEmoError: the model cannot be had; nothing has changed.
     """
     effective = _with_what_stays(parts.config, config)
     bundle = open_model(effective.model)
@@ -216,7 +216,7 @@ def open_sink(config: LogConfig, log: JsonlSink) -> CountingSink:
     """Return the log, or the log and the other sinks that are configured.
 
     Raises:
-        SinkError: one of them can not be had.
+        SinkError: one of them cannot be had.
     """
     if not config.also:
         return log
@@ -300,7 +300,7 @@ def resolve_mesher(kind: MesherKind) -> MesherKind:
     """Return the mesher that ``kind`` means on this machine.
 
     Raises:
-        InferenceError: it can not run on this processor.
+        InferenceError: it cannot run on this processor.
     """
     if kind != "mediapipe":
         return "litert"

@@ -44,7 +44,7 @@ def convert(
         Path,
         typer.Argument(
             help="A .keras file, a run directory of `edgeemo train`, or a SavedModel. One of your "
-            "own takes grey 48 x 48 pixels from 0 to 255: rescaling belongs into it."
+            "own takes grey 48 x 48 pixels from 0 to 255: put any rescaling into the model."
         ),
     ],
     data: Data,
@@ -64,9 +64,11 @@ def convert(
     fp16: Annotated[bool, typer.Option("--fp16", help="Half-precision weights.")] = False,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="int8 weights, float input.")] = False,
     split: Annotated[
-        str | None, typer.Option(help="Rows to prove it on; PublicTest where there is one.")
+        str | None, typer.Option(help="Samples to prove it on; PublicTest where there is one.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the model; that of --out.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model; by default that of --out.")
+    ] = None,
     max_drop: Annotated[
         float, typer.Option(help="Points of accuracy that may be lost.", min=0)
     ] = 0.5,
@@ -87,9 +89,9 @@ def convert(
         ),
     ] = 0.05,
     calibration_rows: Annotated[
-        int, typer.Option(help="Training rows to calibrate on.", min=1)
+        int, typer.Option(help="Training samples to calibrate on.", min=1)
     ] = 400,
-    seed: Annotated[int, typer.Option(help="Of the choice of those rows.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of those samples.")] = 0,
     model_labels: ModelLabels = None,
     recipe: Annotated[
         str | None,

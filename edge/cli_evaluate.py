@@ -95,7 +95,7 @@ def evaluate(
     split: Annotated[
         str | None,
         typer.Option(
-            help="PublicTest by default where there is one, else all rows. Validation: what the "
+            help="PublicTest by default where there is one, else all samples. Validation: what the "
             "model's run held out itself."
         ),
     ] = None,
@@ -134,8 +134,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="SPLIT",
-            help="Fit the temperature on this split; by default on each half of the measured rows "
-            "for the other.",
+            help="Fit the temperature on this split; by default on each half of the measured "
+            "samples for the other.",
         ),
     ] = None,
     tau: Annotated[
@@ -149,7 +149,7 @@ def evaluate(
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(help="Of those halves, of the folds, and of --limit and --corruptions."),
+        typer.Option(help="Seed of those halves, of the folds, and of --limit and --corruptions."),
     ] = 0,
     json_file: JsonFile = None,
     against: Annotated[
@@ -435,7 +435,7 @@ _CLASHES: "Final[tuple[tuple[set[str], Callable[[EvaluateRequest], bool], str], 
     (
         {"--calibrate-on"},
         lambda request: request.folds is not None,
-        "not with --folds, where the temperature is fitted on held-out rows; leave it out",
+        "not with --folds, where the temperature is fitted on held-out samples; leave it out",
     ),
     (
         {"--pipeline", "--corruptions", "--limit"},
@@ -479,7 +479,7 @@ _CLASHES: "Final[tuple[tuple[set[str], Callable[[EvaluateRequest], bool], str], 
 
 
 def _check_kind(model: Path, folds: int | None) -> None:
-    """Refuse early what can not be evaluated, before a large data set is read."""
+    """Refuse early what cannot be evaluated, before a large data set is read."""
     if not model.exists():
         raise ConfigError(
             f"{model}: no such model; expected a run directory, .keras, .tflite or a bundle"

@@ -196,4 +196,4 @@ def _write(path: Path, value: object) -> None:
     try:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
     except OSError as error:
-        raise LogError(f"{path}: can not be written ({error.strerror})") from error
+        raise LogError(f"{path}: cannot be written ({error.strerror})") from error

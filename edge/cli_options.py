@@ -17,12 +17,12 @@ Data = Annotated[
         help="fer2013.csv or icml_face_data.csv (.gz too), the train.csv pair, or class folders."
     ),
 ]
-Labels = Annotated[Path | None, typer.Option(help="FER+ votes for the rows: fer2013new.csv.")]
+Labels = Annotated[Path | None, typer.Option(help="FER+ votes for the samples: fer2013new.csv.")]
 Protocol = Annotated[
     str | None, typer.Option(help="majority (default with votes), plurality or fer2013.")
 ]
 Prepared = Annotated[
-    Path | None, typer.Option(help="Meshes and crops of the rows, from `edgeemo data prepare`.")
+    Path | None, typer.Option(help="Meshes and crops of the samples, from `edgeemo data prepare`.")
 ]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Processes that mesh; one a processor core by default.")
@@ -58,7 +58,7 @@ def load_data(
             "aligned crops come from prepared data; make it with `edgeemo data prepare` and give "
             "--prepared DIR"
         )
-    line = f"data: {samples.form}, {len(samples)} rows, protocol {samples.protocol}"
+    line = f"data: {samples.form}, {len(samples):,} samples, protocol {samples.protocol}"
     screen.print(line, highlight=False, markup=False, soft_wrap=True)
     return samples
 

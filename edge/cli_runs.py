@@ -54,7 +54,7 @@ def compare(
     from host_training.runs import held_against_first, read_run
 
     if len(runs) < 2:
-        raise ConfigError(f"one run ({runs[0]}) can not be compared; name two or more")
+        raise ConfigError(f"one run ({runs[0]}) cannot be compared; name two or more")
     read = held_against_first([read_run(path) for path in runs])
     console().print(comparison_view(read))
     if png is not None:

@@ -26,10 +26,12 @@ def train(
     prepared: Prepared = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="Settings to start from: default, seed, fine-tune, or a config.json."),
+        typer.Option(
+            help="Settings to start from: default, seed, fine-tune, robust, or a run's config.json."
+        ),
     ] = None,
     arch: Annotated[
-        str | None, typer.Option(help="compact (default), micro, mesh, fusion or seed.")
+        str | None, typer.Option(help="compact (default), large, micro, mesh, fusion or seed.")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out at its last epoch.")
@@ -46,10 +48,15 @@ def train(
             help="A run or bundle whose weights to start from; `default`: the packaged one."
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the rows.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Its peak.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, order and views.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="How often each training sample is seen.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples in each training step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The peak of its schedule.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of the first weights, the order of samples, and augmentation."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(

@@ -302,7 +302,7 @@ def load_config(path: Path) -> Config:
             )
         tables = tomllib.loads(text)
     except OSError as error:
-        raise ConfigError(f"{path}: can not be read ({error.strerror})") from error
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     # Besides TOMLDecodeError: no UTF-8, a number of thousands of digits; brackets in brackets.
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not TOML ({error})") from error

@@ -166,7 +166,7 @@ def open_emotion_model(bundle: Bundle, *, num_threads: int = 1) -> EmotionModel:
 
     Raises:
         BundleError: the metadata says something else than the model.
-        InferenceError: no runtime, or the runtime can not run the model, see ``first_load``.
+        InferenceError: no runtime, or the runtime cannot run the model, see ``first_load``.
     """
     where = str(bundle.path / MODEL)
     if bundle.path.resolve() != PACKAGED.resolve():
@@ -232,7 +232,7 @@ def _tensor_problems(model: TfliteModel) -> list[str]:
 
 
 def _kind_problems(said: OutputKind, output: TensorSpec) -> list[str]:
-    """Say whether an int8 output can not be what the metadata says that it is."""
+    """Say whether an int8 output cannot be what the metadata says that it is."""
     if output.dtype != "int8":
         return []
     low, high = dequantize(np.array([-128, 127], np.int8), output.quantization)

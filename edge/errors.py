@@ -6,17 +6,17 @@
     +-- BundleError         a model bundle is missing, damaged or contradicts its model
     +-- LabelError          an unknown emotion
     +-- DataError           a data set's file is not what it should be (host)
-    +-- TrainingError       a training run can not go on (host)
+    +-- TrainingError       a training run cannot go on (host)
     +-- ConversionError     a model does not convert, or the gate was not met (host)
-    +-- DeployError         a device can not be reached, or did not take a release (deploy)
+    +-- DeployError         a device cannot be reached, or did not take a release (deploy)
     +-- AssetError          a downloaded file could not be had, or its hash is wrong
-    +-- CameraError         a frame source can not be opened or has failed
+    +-- CameraError         a frame source cannot be opened or has failed
     |   +-- CameraStuckError  and only a new process can have it again
     +-- PictureError        a file is no picture that can be read
     +-- InferenceError      a runtime, mesher or model failed
     |   +-- ImplausibleError  for one face only, which is passed over
-    +-- SinkError           records can not be written
-    +-- LogError            written records can not be found or read
+    +-- SinkError           records cannot be written
+    +-- LogError            written records cannot be found or read
     +-- ConfigError         exit code 2: bad usage or configuration
     +-- MissingExtraError   exit code 2: a library that an extra brings is not installed
 
@@ -50,7 +50,7 @@ class AssetError(EdgeEmoError):
 
 
 class CameraError(EdgeEmoError):
-    """A camera, video file, stream or picture folder can not be opened or has failed."""
+    """A camera, video file, stream or picture folder cannot be opened or has failed."""
 
 
 class CameraStuckError(CameraError):
@@ -79,11 +79,11 @@ class ImplausibleError(InferenceError):
 
 
 class SinkError(EdgeEmoError):
-    """Records can not be written to where they should go."""
+    """Records cannot be written to where they should go."""
 
 
 class LogError(EdgeEmoError):
-    """Records that were written can not be found, read or queried."""
+    """Records that were written cannot be found, read or queried."""
 
 
 class ConfigError(EdgeEmoError):

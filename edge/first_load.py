@@ -166,7 +166,7 @@ def _load_in_a_child(content: bytes, name: str) -> None:
         raise InferenceError(
             f"{name}: crashes the TFLite runtime (signal {-done.returncode}); {_REMEDY}"
         )
-    raise InferenceError(said[-1] if said else f"{name}: can not be loaded; {_REMEDY}")
+    raise InferenceError(said[-1] if said else f"{name}: cannot be loaded; {_REMEDY}")
 
 
 def _too_much(name: str) -> str:
@@ -213,4 +213,4 @@ def _remember(mark: Path) -> None:
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
     except OSError as error:
-        _log.debug("%s: can not be written (%s): the model is tried again next time", mark, error)
+        _log.debug("%s: cannot be written (%s): the model is tried again next time", mark, error)

@@ -150,7 +150,7 @@ def compare_golden(bundle: Bundle, *, num_threads: int = 1) -> GoldenResult:
 
     Raises:
         BundleError: ``golden.npz`` is damaged or does not fit the model.
-        InferenceError: no runtime, or the runtime can not run the model.
+        InferenceError: no runtime, or the runtime cannot run the model.
     """
     model = open_emotion_model(bundle, num_threads=num_threads)
     golden = _read_golden(bundle)

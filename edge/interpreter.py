@@ -62,7 +62,7 @@ class TfliteModel:
             kernels: what computes.
 
         Raises:
-            InferenceError: no runtime is installed, the file can not be read, is not a whole
+            InferenceError: no runtime is installed, the file cannot be read, is not a whole
                 TFLite file, or uses an operation or a tensor type that is not available.
         """
         self._name = str(model) if isinstance(model, Path) else name
@@ -196,7 +196,7 @@ def read_model_file(path: Path) -> bytes:
     """Return the content of a ``.tflite`` file.
 
     Raises:
-        InferenceError: it can not be read.
+        InferenceError: it cannot be read.
     """
     try:
         return read_bounded(path, MOST_BYTES)

@@ -11,7 +11,7 @@ class NativePath:
     (``-x.mp4``). A name that is not UTF-8 is reached by way of a descriptor: OpenCV would crash.
 
     Raises:
-        OSError: a name that is not UTF-8 and can not be opened.
+        OSError: a name that is not UTF-8 and cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:

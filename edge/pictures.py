@@ -94,7 +94,7 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
 
 
 def form_of(path: Path) -> str | None:
-    """Return what kind of picture a file holds; None for none, or where it can not be looked into.
+    """Return what kind of picture a file holds; None for none, or where it cannot be looked into.
 
     Not every kind that is known is read: ``FORMS`` are.
     """
@@ -214,7 +214,7 @@ def _decode(data: bytes, form: str) -> NDArray[np.uint8] | None:
 
 
 def _first_frame(data: bytes) -> NDArray[np.uint8] | None:
-    """Decode the first frame by FFmpeg, from memory: a name may be one that OpenCV can not open."""
+    """Decode the first frame by FFmpeg, from memory: a name may be one that OpenCV cannot open."""
     descriptor = os.memfd_create("picture")
     try:
         os.write(descriptor, data)
@@ -256,7 +256,7 @@ def _jpeg(data: bytes) -> Header:
         elif marker == 0xDA:
             break
         at += 2 + length
-    end = data.find(b"\xff\xd9", at)  # can not be among compressed pixels
+    end = data.find(b"\xff\xd9", at)  # cannot be among compressed pixels
     moves = not is_album and data[end + 2 : end + 5] == b"\xff\xd8\xff"
     return Header(size_hw, orientation, end >= 0 and moves, end >= 0)
 

@@ -39,7 +39,7 @@ _NO_FACE: Final = "the mesher gave points, coefficients or angles that no face c
 
 
 class Pipeline:
-    """mesh -> track -> align -> classify -> smooth; a face that can not be read skips the last two.
+    """mesh -> track -> align -> classify -> smooth; a face that cannot be read skips the last two.
 
     Faces are found and followed in every frame, but read (aligned, judged, classified, smoothed) no
     more often than every ``interval_s`` of frame time: an expression does not change in 40 ms, and
@@ -152,7 +152,7 @@ class Pipeline:
 
 
 def _plausible(face: Face) -> Face | None:
-    """Return a face, or None where its numbers can not be those of one.
+    """Return a face, or None where its numbers cannot be those of one.
 
     Of a mesh without extent the box says nothing: it is too small, whatever its box is.
     """
@@ -174,7 +174,7 @@ def _crop(frame: Frame, face: Face, template: Template) -> NDArray[np.uint8]:
     try:
         return aligned_crop(frame.image, face.points, template)
     except ValueError as error:
-        raise ImplausibleError(f"a face can not be aligned: {error}") from error
+        raise ImplausibleError(f"a face cannot be aligned: {error}") from error
 
 
 class _Reading(msgspec.Struct, frozen=True, eq=False):

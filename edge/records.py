@@ -145,7 +145,7 @@ class EmotionState(msgspec.Struct, frozen=True, eq=False):
     """The steady emotion of a track: smoothed scores, and a label that does not flicker.
 
     Attributes:
-        labels: in the order of the scores; empty, like them, while the face can not be classified.
+        labels: in the order of the scores; empty, like them, while the face cannot be classified.
         label: one of the labels, or ``uncertain``.
         confidence: the smoothed score of ``label``, in [0, 1]; 0 for ``uncertain``, which has none.
         changed: the label is another one than in the track's previous frame.

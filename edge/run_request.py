@@ -38,7 +38,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         """Return the configuration: that of the file, or the default, with what was asked for.
 
         Raises:
-            ConfigError: the file can not be read, or holds something wrong.
+            ConfigError: the file cannot be read, or holds something wrong.
         """
         config = load_config(self.config) if self.config else Config()
         return override(

@@ -139,7 +139,7 @@ def _mark(path: Path) -> Path | None:
     try:
         digest = _digest(path)
     except OSError as error:
-        _log.debug("%s: can not be read (%s)", path, error)
+        _log.debug("%s: cannot be read (%s)", path, error)
         return None
     return cache / "opened" / f"{digest}-keras-{metadata.version('keras')}"
 
@@ -165,4 +165,4 @@ def _touch(mark: Path | None) -> None:
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
     except OSError as error:
-        _log.debug("%s: can not be written (%s): the model is tried again next time", mark, error)
+        _log.debug("%s: cannot be written (%s): the model is tried again next time", mark, error)

@@ -8,9 +8,9 @@ from typing import IO, Final
 from host_training.errors import TrainingError
 
 CHECK: Final = "check that the folder exists, its permissions, and the free space"
-"""What to do when any file can not be written."""
+"""What to do when any file cannot be written."""
 RESUME: Final = "make room, and continue the run with --resume"
-"""What to do when a run's file can not be written."""
+"""What to do when a run's file cannot be written."""
 
 
 def write_atomically(
@@ -39,4 +39,4 @@ def write_atomically(
             temporary.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or error
-        raise TrainingError(f"{path}: can not be written ({reason}); {remedy}") from error
+        raise TrainingError(f"{path}: cannot be written ({reason}); {remedy}") from error

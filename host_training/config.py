@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_type_hints
 
@@ -222,10 +223,14 @@ def parse_settings(given: Sequence[str]) -> dict[str, Any]:
     known = (*TrainConfig.__struct_fields__, *Augmentation.__struct_fields__)
     settings: dict[str, Any] = {}
     for pair in given:
-        name, separator, text = pair.partition("=")
+        name, separator, text = (part.strip() for part in pair.partition("="))
         if not separator or name not in known or name in _OF_OTHER_OPTIONS:
-            listed = ", ".join(name for name in known if name not in _OF_OTHER_OPTIONS)
-            raise ConfigError(f"--set {pair}: expected NAME=VALUE with a name of {listed}")
+            names = [name for name in known if name not in _OF_OTHER_OPTIONS]
+            near = [] if name in known else get_close_matches(name.lower(), names, 1, _ALIKE)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(
+                f"--set {pair}: expected NAME=VALUE with a name of {', '.join(names)}{meant}"
+            )
         value = _value(text)
         if settings.setdefault(name, value) != value:
             raise ConfigError(
@@ -278,8 +283,10 @@ def _check_type(name: str, value: Any) -> None:
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
+        # Types of a programming language are no news: what is taken is said in words.
+        reason = "" if "`" in str(error) else f"{error}; "
         raise ConfigError(
-            f"a setting does not fit: {error}; {_option(name)} takes {_words(kind)}, got "
+            f"a setting does not fit: {reason}{_option(name)} takes {_words(kind)}, got "
             f"{_text(value)}"
         ) from error
 
@@ -327,6 +334,8 @@ def decode_config(data: bytes, where: str) -> TrainConfig:
         raise TrainingError(f"{where}: not a run's configuration ({error})") from error
 
 
+_ALIKE: Final = 0.7
+"""How much of two names agrees where one is taken for a slip of the other, 0 to 1."""
 _OF_OTHER_OPTIONS: Final = ("augmentation", "teachers", "initial")
 _OPTIONS: Final = {"architecture": "--arch", "initial": "--init", "teachers": "--teacher"}
 

@@ -143,7 +143,7 @@ def cross_validate(
 
     Raises:
         ConfigError: the data does not tell subjects, or ``out`` holds something else.
-        DataError: too few rows or groups, no such split, or a fold can not be trained on.
+        DataError: too few rows or groups, no such split, or a fold cannot be trained on.
         TrainingError: interrupted, a loss is not a number, or the disk refuses.
     """
     chosen = _usable(samples, plan.split)
@@ -208,7 +208,7 @@ def _claim(out: Path, record: FoldsRecord) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrainingError(f"{out}: can not be written ({error.strerror})") from error
+        raise TrainingError(f"{out}: cannot be written ({error.strerror})") from error
     write_json(path, record)
 
 

@@ -179,5 +179,5 @@ def _save_model(run: Run) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise TrainingError(
-            f"{target}: can not be written ({error.strerror or error}); {RESUME}"
+            f"{target}: cannot be written ({error.strerror or error}); {RESUME}"
         ) from error

@@ -8,4 +8,4 @@ class DataError(EdgeEmoError):
 
 
 class TrainingError(EdgeEmoError):
-    """A training run can not start, go on, or be read."""
+    """A training run cannot start, go on, or be read."""

@@ -228,10 +228,10 @@ def load_keras_model(path: Path) -> "keras.Model":
     """Open a ``.keras`` file; see ``host_training.keras_file`` for what is refused.
 
     Raises:
-        TrainingError: it is missing, refused, or can not be opened.
+        TrainingError: it is missing, refused, or cannot be opened.
     """
     if reason := refusal(path):
-        raise TrainingError(f"{path}: can not be opened as a Keras model: {reason}")
+        raise TrainingError(f"{path}: cannot be opened as a Keras model: {reason}")
     keras = import_keras()
     if problem := problem_of_opening(path, OPEN_KERAS):
         raise TrainingError(f"{path}: refused, {problem}")
@@ -240,7 +240,7 @@ def load_keras_model(path: Path) -> "keras.Model":
     except Exception as error:  # Keras raises whatever its layers, h5py and zipfile raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise TrainingError(
-            f"{path}: can not be opened as a Keras model ({reason}); it was {written_by(path)}, "
+            f"{path}: cannot be opened as a Keras model ({reason}); it was {written_by(path)}, "
             f"expected are layers of Keras only, saved by Keras {keras.__version__} or an older 3"
         ) from error
 
@@ -255,7 +255,7 @@ def keras_probabilities(
         float32 ``(n, k)``.
 
     Raises:
-        TrainingError: the file can not be opened, or takes other pictures.
+        TrainingError: the file cannot be opened, or takes other pictures.
     """
     run = RunDirectory(path if path.is_dir() else path.parent)
     model = load_keras_model(run.model if path.is_dir() else path)

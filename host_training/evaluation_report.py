@@ -65,7 +65,7 @@ def write_report(folder: Path, measured: Measured, also: Format | None = None) -
             for kind in FORMATS:
                 (folder / f"{leftover}.{kind}").unlink(missing_ok=True)
     except OSError as error:
-        raise TrainingError(f"{folder}: can not be written ({error.strerror})") from error
+        raise TrainingError(f"{folder}: cannot be written ({error.strerror})") from error
     write_json(folder / EVALUATION, figures)
     write_predictions(folder / PREDICTIONS, measured)
     shown = 0

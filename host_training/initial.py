@@ -35,7 +35,7 @@ def take_over(
 
     Raises:
         ConfigError: it is another architecture, or no sound bundle.
-        TrainingError: it can not be opened.
+        TrainingError: it cannot be opened.
     """
     if file.file.name == MODEL:
         name, known_labels, last = _unfold_bundle(model, file, images)

@@ -36,7 +36,7 @@ def refusal(file: Path) -> str | None:
         with file.open("rb") as opened:
             start = opened.read(8)
     except OSError as error:
-        return f"can not be read ({error.strerror})"
+        return f"cannot be read ({error.strerror})"
     for signature, reason in _SIGNATURES:
         if start.startswith(signature):
             return f"refused, {reason}"

@@ -16,13 +16,13 @@ def locked(path: Path) -> Iterator[None]:
 
     Raises:
         ConfigError: another process trains in it.
-        TrainingError: it can not be opened.
+        TrainingError: it cannot be opened.
     """
     try:
         # The directory itself: a lock file would be one more thing to be left behind.
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise TrainingError(f"{path}: can not be opened ({error.strerror})") from error
+        raise TrainingError(f"{path}: cannot be opened ({error.strerror})") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -187,7 +187,7 @@ def brier_score(probabilities: NDArray[np.float32], hard: NDArray[np.int64]) -> 
     """Return the mean squared distance of the probabilities from the truth, 0 to 2.
 
     Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950. Unlike the
-    calibration error it can not be made small by answering the base rates.
+    calibration error it cannot be made small by answering the base rates.
     """
     gaps = probabilities.astype(np.float64)
     gaps[np.arange(len(hard)), hard] -= 1

@@ -52,12 +52,12 @@ def origin_of_file(path: Path) -> Origin:
     """Describe a bare model file.
 
     Raises:
-        TrainingError: it can not be read.
+        TrainingError: it cannot be read.
     """
     try:
         return Origin(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), is_own=True)
     except OSError as error:
-        raise TrainingError(f"{path}: can not be read ({error.strerror})") from error
+        raise TrainingError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def origin_of_bundle(bundle: Bundle) -> Origin:

@@ -21,7 +21,7 @@ def write_reports(run: RunDirectory, validation: Samples, history: Sequence[Epoc
     of them, and kept in ``run.json``; figures and pictures are of the answers as they come.
 
     Raises:
-        TrainingError: the model can not be opened, or the disk refuses.
+        TrainingError: the model cannot be opened, or the disk refuses.
     """
     record = run.record()
     answers = ask(validation, partial(keras_probabilities, run.path))

@@ -193,14 +193,14 @@ def create_run(path: Path, config: TrainConfig, record: RunRecord) -> RunDirecto
 
     Raises:
         ConfigError: ``path`` is taken.
-        TrainingError: it can not be written.
+        TrainingError: it cannot be written.
     """
     check_free(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
-        raise TrainingError(f"{path}: can not be written ({error.strerror})") from error
+        raise TrainingError(f"{path}: cannot be written ({error.strerror})") from error
     try:
         staging.chmod(0o755)
         (staging / CHECKPOINTS).mkdir()
@@ -208,7 +208,7 @@ def create_run(path: Path, config: TrainConfig, record: RunRecord) -> RunDirecto
         (staging / RUN).write_bytes(json_bytes(record))
         staging.rename(path)  # over an empty directory at most
     except OSError as error:
-        raise TrainingError(f"{path}: can not be written ({error.strerror})") from error
+        raise TrainingError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return RunDirectory(path)

@@ -137,7 +137,7 @@ class SeenStore:
         try:
             self._path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DataError(f"{self._path}: can not be made ({error.strerror})") from error
+            raise DataError(f"{self._path}: cannot be made ({error.strerror})") from error
         write_atomically(
             self._path / f"{name}.npz",
             lambda file: np.savez_compressed(file, keys=raw, **arrays),

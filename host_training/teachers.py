@@ -65,7 +65,7 @@ def hashed(path: Path, file: Path) -> ModelFile:
     """Return a model's file with its hash; ``path`` is what it was given as.
 
     Raises:
-        ConfigError: it can not be read.
+        ConfigError: it cannot be read.
     """
     try:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -90,7 +90,7 @@ class Teachers:
     Raises:
         ConfigError: a member tells other emotions apart than the rows have.
         DataError: a member takes mesh features, and the rows have none.
-        TrainingError: a member can not be opened.
+        TrainingError: a member cannot be opened.
     """
 
     def __init__(

@@ -81,7 +81,7 @@ def train(
     Raises:
         ConfigError: ``out`` is taken, or holds no run to resume, or one on other data, or another
             process trains in it; an ancestor is missing or does not fit.
-        DataError: the data can not be trained on.
+        DataError: the data cannot be trained on.
         TrainingError: interrupted, the loss is not a number, or the disk refuses.
     """
     if not resume:
@@ -147,7 +147,7 @@ def divided(samples: Samples, config: TrainConfig) -> Partition:
     """Divide a data set into what a run with these settings learns from and is validated on.
 
     Raises:
-        DataError: the data can not be trained on.
+        DataError: the data cannot be trained on.
     """
     return partition(
         samples,

@@ -185,7 +185,7 @@ class PipelineView:
 
         Raises:
             DataError: a worker process died.
-            PictureError: a picture can not be read any more.
+            PictureError: a picture cannot be read any more.
             InferenceError: the mesher failed.
             TrainingError: the disk of the store refuses.
         """
@@ -263,7 +263,7 @@ def _content(file: str) -> bytes:
     try:
         return Path(file).read_bytes()
     except OSError as error:
-        raise DataError(f"{file}: can not be read any more ({error.strerror})") from error
+        raise DataError(f"{file}: cannot be read any more ({error.strerror})") from error
 
 
 def _face_of(box: NDArray[np.float32] | None) -> _Face | None:

@@ -19,7 +19,7 @@ def run_bench(request: RunRequest, frames: int, starts: int) -> BenchReport:
         starts: how often a run is started anew; 0 leaves that out.
 
     Raises:
-        EdgeEmoError: a part can not be had or fails.
+        EdgeEmoError: a part cannot be had or fails.
     """
     before = machine.temperature_c()
     throughput, facts = measure(request.settings(), frames)

@@ -30,7 +30,7 @@ def measure(config: Config, frames: int) -> tuple[Throughput, Mapping[str, objec
         What they cost, and the facts that ``service_started`` tells.
 
     Raises:
-        EdgeEmoError: a part can not be had or fails, or the source has too few frames.
+        EdgeEmoError: a part cannot be had or fails, or the source has too few frames.
     """
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeemo-bench-"))

@@ -2,5 +2,5 @@
 
 Leaf modules: numpy, msgspec and the standard library. (``align`` calls OpenCV for its one
 warp, imported where it is used.) Training, conversion and the device all import this code,
-so a crop, a label or a hash can not mean two things.
+so a crop, a label or a hash cannot mean two things.
 """

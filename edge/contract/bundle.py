@@ -135,14 +135,14 @@ def write_bundle(path: Path, files: Mapping[str, bytes]) -> Bundle:
         prefix = f".{path.name}.{os.getpid()}-"
         staging = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     except OSError as error:
-        raise BundleError(f"{path}: can not be written ({error.strerror})") from error
+        raise BundleError(f"{path}: cannot be written ({error.strerror})") from error
     try:
         staging.chmod(0o755)
         for name, data in {**files, SUMS: _sums_text(sums)}.items():
             _write_durably(staging / name, data)
         _swap(staging, path)
     except OSError as error:
-        raise BundleError(f"{path}: can not be written ({error.strerror})") from error
+        raise BundleError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return open_bundle(path)
@@ -181,7 +181,7 @@ def _swap(staging: Path, path: Path) -> None:
 def _exchange(first: Path, second: Path) -> bool:
     """Exchange two directories at once, so that a kill leaves one or the other.
 
-    ``renameat2(2)`` of Linux; Python has no name for it. False where system or disk can not.
+    ``renameat2(2)`` of Linux; Python has no name for it. False where system or disk cannot.
     """
     import ctypes
 
@@ -194,7 +194,7 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def _swap_in_two_steps(staging: Path, path: Path) -> None:
-    """Do the same where the file system can not exchange: a kill between leaves only the old one.
+    """Do the same where the file system cannot exchange: a kill between leaves only the old one.
 
     It lies beside ``path`` then, hidden, as ``.NAME.old-PID``.
     """

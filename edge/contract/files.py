@@ -56,7 +56,7 @@ def open_regular(
 
     Raises:
         NotRegularError: it is something else; it was neither waited for nor changed.
-        OSError: it can not be opened.
+        OSError: it cannot be opened.
     """
     look = os.stat if follow else os.lstat
     try:
@@ -81,7 +81,7 @@ def open_own(path: str | os.PathLike[str], flags: int, mode: int = 0o640) -> int
 
     Raises:
         NotRegularError: it is no regular file, has another name, or is another account's.
-        OSError: it can not be opened.
+        OSError: it cannot be opened.
     """
     if flags & os.O_TRUNC:
         raise ValueError("a file must not be cut before it is known to be one's own")
@@ -113,7 +113,7 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
 
     Raises:
         UnsuitableError: not a regular file, or more than ``most_bytes``.
-        OSError: it can not be read; ``strerror`` says why.
+        OSError: it cannot be read; ``strerror`` says why.
     """
     try:
         _check(os.stat(path), most_bytes)  # noqa: PTH116 - raises for every reason, also in 3.11

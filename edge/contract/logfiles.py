@@ -54,7 +54,7 @@ def closed_name(number: int, closed_s: float) -> str:
 def parse_closed(name: str) -> tuple[int, bool] | None:
     """Return a closed file's number and whether it is compressed; None: not a closed file's name.
 
-    Such a name has no separator and no dots of its own: it can not lead out of a directory.
+    Such a name has no separator and no dots of its own: it cannot lead out of a directory.
     """
     match = _CLOSED.fullmatch(name)
     return None if match is None else (int(match[1]), match[2] is not None)
@@ -67,7 +67,7 @@ def closed_files(directory: Path) -> list[ClosedFile]:
     is given once, plain.
 
     Raises:
-        OSError: the directory can not be read.
+        OSError: the directory cannot be read.
     """
     # A listing that runs while a file is compressed can pass over both of its names. It happens to
     # a file once, so two listings miss none.

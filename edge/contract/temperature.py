@@ -12,7 +12,7 @@ from edge.contract.decision import log_probabilities
 
 LOWEST: Final = 0.1
 HIGHEST: Final = 10.0
-"""No temperature outside is given: it would only say that the rows can not tell."""
+"""No temperature outside is given: it would only say that the rows cannot tell."""
 
 _HALVINGS: Final = 40
 

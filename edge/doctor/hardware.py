@@ -42,7 +42,7 @@ def log_directory(config: Config) -> Check:
     directory = Path(config.log.dir).absolute()
     existing = next(path for path in (directory, *directory.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        return Check("log directory", "failure", f"{existing} can not be written", "--log-dir DIR")
+        return Check("log directory", "failure", f"{existing} cannot be written", "--log-dir DIR")
     free_mb = shutil.disk_usage(existing).free / 1e6
     detail = f"{directory}, {free_mb / 1e3:.1f} GB free"
     least_mb = max(_LEAST_FREE_MB, config.log.min_free_mb)

@@ -81,7 +81,7 @@ def export(logs: Logs, kind: Kind, form: Format, target: Path) -> int:
     The file appears whole or not at all. Blendshapes and meshes are in Parquet and JSON only.
 
     Raises:
-        LogError: the logs can not be read or the file can not be written.
+        LogError: the logs cannot be read or the file cannot be written.
     """
     part = target.with_name(f".{target.name}.part")
     time, options = _WRITERS[form]
@@ -97,7 +97,7 @@ def export(logs: Logs, kind: Kind, form: Format, target: Path) -> int:
         )
         os.replace(part, target)  # noqa: PTH105 - over an earlier export
     except OSError as error:
-        raise LogError(f"{target}: can not be written ({error.strerror})") from error
+        raise LogError(f"{target}: cannot be written ({error.strerror})") from error
     finally:
         part.unlink(missing_ok=True)
     return int(count)

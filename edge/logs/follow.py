@@ -27,7 +27,7 @@ class Follower:
         """Stand at the end of what is there now.
 
         Raises:
-            LogError: the directory can not be read.
+            LogError: the directory cannot be read.
         """
         self._directory = directory
         self._current = directory / FILE_NAME
@@ -57,7 +57,7 @@ class Follower:
         """Yield the whole lines that have come since the last time.
 
         Raises:
-            LogError: a file can not be read.
+            LogError: a file cannot be read.
         """
         yield from self._new_lines()
         if self._is_in_place():
@@ -99,7 +99,7 @@ class Follower:
                 self._number = number
                 return
             except OSError as error:
-                raise LogError(f"{self._current}: can not be read ({error.strerror})") from error
+                raise LogError(f"{self._current}: cannot be read ({error.strerror})") from error
             if self._newest() == number:
                 self._file, self._number = file, number + 1
                 return
@@ -114,7 +114,7 @@ class Follower:
         except FileNotFoundError:
             return []  # deleted; it may come back
         except OSError as error:
-            raise LogError(f"{self._directory}: can not be read ({error.strerror})") from error
+            raise LogError(f"{self._directory}: cannot be read ({error.strerror})") from error
 
     def _next_closed(self) -> ClosedFile | None:
         """Return the oldest closed file after the one that was read last."""

@@ -22,7 +22,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
     A line that is too long is no record: its first bytes are given, and the rest is passed over.
 
     Raises:
-        LogError: it can not be read.
+        LogError: it cannot be read.
     """
     try:
         with ExitStack() as stack:
@@ -32,14 +32,14 @@ def lines_of(path: Path) -> Iterator[bytes]:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise LogError(f"{path}: is damaged ({error}); move it elsewhere") from error
     except OSError as error:
-        raise LogError(f"{path}: can not be read ({error.strerror})") from error
+        raise LogError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def cut(path: Path, target: Path) -> bool:
     """Copy a file without its lines that are too long; False, and no copy, if it has none.
 
     Raises:
-        LogError: it can not be read.
+        LogError: it cannot be read.
     """
     has_cut = False
     with gzip.open(target, "wb", 1) as copy:

@@ -130,7 +130,7 @@ class Logs:
         A file that is compressed, and so replaced, while it is read makes it begin again.
 
         Raises:
-            LogError: the files can not be read.
+            LogError: the files cannot be read.
         """
         attempt = 1
         while True:
@@ -139,21 +139,21 @@ class Logs:
             except self._duckdb.Error as error:
                 may_pass = isinstance(error, self._duckdb.IOException) and attempt < _ATTEMPTS
                 if not may_pass and not self._cut_long_lines(str(error)):
-                    raise LogError(f"the logs can not be queried: {self._told(error)}") from error
+                    raise LogError(f"the logs cannot be queried: {self._told(error)}") from error
             attempt += 1
 
     def _cut_long_lines(self, error: str) -> bool:
         """Put copies in the place of files whose lines DuckDB finds too long; False: none has any.
 
         Raises:
-            LogError: the reason was a file that can not be read.
+            LogError: the reason was a file that cannot be read.
         """
         files = self._files()
         suspects = [name for name in files if str(name) in error] or list(files)
         try:
             cuts = [cut(files[name], self._cut_of(name)) for name in suspects]
         except LogError as damage:
-            raise LogError(f"the logs can not be queried: {damage}") from damage
+            raise LogError(f"the logs cannot be queried: {damage}") from damage
         return any(cuts)
 
     def _cut_of(self, name: Path) -> Path:

@@ -72,7 +72,7 @@ def summarise(logs: Logs, by: By, source: str | None = None) -> Summaries:
     """Summarise all records by ``by``; ``source`` is a query with the columns of ``held``.
 
     Raises:
-        LogError: the files can not be read.
+        LogError: the files cannot be read.
     """
     rows = logs.rows(_sql(by, source or held()))
     width = len(_KEYS[by])

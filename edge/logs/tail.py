@@ -42,7 +42,7 @@ def last_lines(directories: Sequence[Path], count: int, *, follow: bool) -> Iter
     """Yield the last ``count`` lines of all directories, oldest first, then those to come.
 
     Raises:
-        LogError: a log can not be read.
+        LogError: a log cannot be read.
     """
     with ExitStack() as stack:
         followers = [Follower(directory) for directory in directories]

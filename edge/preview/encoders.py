@@ -52,14 +52,14 @@ class Encoder(Protocol):
         """Append a picture that is seen from ``start_s`` on; times rise.
 
         Raises:
-            SinkError: it can not be written.
+            SinkError: it cannot be written.
         """
 
     def finish(self, end_s: float) -> None:
         """End the film; its last picture is seen until ``end_s``.
 
         Raises:
-            SinkError: it can not be written.
+            SinkError: it cannot be written.
         """
 
 
@@ -146,7 +146,7 @@ class _AvEncoder:
             yield
         except self._library.FFmpegError as error:
             raise SinkError(
-                f"{self._path}: can not be written ({error.strerror}); is the disk full?"
+                f"{self._path}: cannot be written ({error.strerror}); is the disk full?"
             ) from error
 
 
@@ -165,7 +165,7 @@ class _OpenCvEncoder:
             if self._writer.isOpened():
                 return
         raise SinkError(
-            f"{path}: OpenCV can not write {size_wh[0]}x{size_wh[1]} video here; "
+            f"{path}: OpenCV cannot write {size_wh[0]}x{size_wh[1]} video here; "
             f"try another of {', '.join(SUFFIXES)}, or install the extra: edgeemo[video]"
         )
 

@@ -55,4 +55,4 @@ class Snapshot:
             partial.write_bytes(encoded.tobytes())
             partial.replace(self.path)
         except OSError as error:
-            raise SinkError(f"{self.path}: can not be written ({error.strerror})") from error
+            raise SinkError(f"{self.path}: cannot be written ({error.strerror})") from error

@@ -35,7 +35,7 @@ class VideoFile:
 
     Raises:
         ConfigError: another suffix, a directory, no such folder, or a rate that is not positive.
-        SinkError: the folder can not be written to.
+        SinkError: the folder cannot be written to.
     """
 
     def __init__(self, path: Path, fps: float | None = None) -> None:
@@ -57,13 +57,13 @@ class VideoFile:
             self._partial.unlink()
             self._folder = NativePath(path.parent)
         except OSError as error:
-            raise SinkError(f"{path}: can not be written ({error.strerror})") from error
+            raise SinkError(f"{path}: cannot be written ({error.strerror})") from error
 
     def write(self, picture: NDArray[np.uint8], t_s: float) -> None:
         """Append a picture, BGR uint8 ``(H, W, 3)``, of the moment ``t_s``; times rise.
 
         Raises:
-            SinkError: such a film can not be written, or the disk is full.
+            SinkError: such a film cannot be written, or the disk is full.
         """
         if self._encoder is None:
             height, width = picture.shape[:2]
@@ -88,7 +88,7 @@ class VideoFile:
             if encoder is not None:
                 self._finish(encoder)
         except OSError as error:
-            raise SinkError(f"{self.path}: can not be written ({error.strerror})") from error
+            raise SinkError(f"{self.path}: cannot be written ({error.strerror})") from error
         finally:
             self._folder.close()
             self._partial.unlink(missing_ok=True)

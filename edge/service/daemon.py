@@ -46,7 +46,7 @@ class Renewal(msgspec.Struct, frozen=True):
 
 
 def _not_renewable() -> Renewal:
-    raise EdgeEmoError("this run can not read its configuration again")
+    raise EdgeEmoError("this run cannot read its configuration again")
 
 
 class Supervision(msgspec.Struct, frozen=True):

@@ -32,7 +32,7 @@ _SEND_TIMEOUT_S: Final = 0.5
 class Notifier:
     """Tells the service manager how the service is.
 
-    A message that can not be sent is dropped: the next one comes soon, and the service goes on.
+    A message that cannot be sent is dropped: the next one comes soon, and the service goes on.
 
     Args:
         address: the manager's datagram socket, a path or ``@`` and an abstract name; None is for

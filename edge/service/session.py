@@ -23,7 +23,7 @@ def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
     """Run until the source ends, the limit is reached or a signal comes, then print a summary.
 
     Raises:
-        EdgeEmoError: a part can not be opened, or the camera or a model failed on the way.
+        EdgeEmoError: a part cannot be opened, or the camera or a model failed on the way.
     """
     _check_outputs(request)
     notifier = Notifier.from_environment()
@@ -49,7 +49,7 @@ def run_parts(
         extra: see every result.
 
     Raises:
-        EdgeEmoError: a part failed on the way, or an output can not be opened.
+        EdgeEmoError: a part failed on the way, or an output cannot be opened.
     """
     parts = opened.pop()
     listeners, video = _open_outputs(parts, request, stack)

@@ -39,7 +39,7 @@ class StdoutSink:
             if not self._outlet.offer(record):
                 raise SinkError("the reader of the standard output is too slow")
         except OSError as error:
-            raise SinkError(f"the standard output can not be written ({error.strerror})") from error
+            raise SinkError(f"the standard output cannot be written ({error.strerror})") from error
 
     def close(self) -> None:
         """Finish the last line; harmless when repeated."""
@@ -65,7 +65,7 @@ class FifoSink:
         """Make the FIFO (mode 0640), unless it is there.
 
         Raises:
-            SinkError: it can not be made, or something else has its name.
+            SinkError: it cannot be made, or something else has its name.
         """
         self._path = path
         self._fd = -1
@@ -93,7 +93,7 @@ class FifoSink:
             self._hang_up()  # the reader left; the next one gets whole lines
         except OSError as error:
             self._hang_up()
-            raise SinkError(f"{self._path}: can not be written ({error.strerror})") from error
+            raise SinkError(f"{self._path}: cannot be written ({error.strerror})") from error
 
     def close(self) -> None:
         """Finish the last line and let go; the FIFO stays. Harmless when repeated."""

@@ -25,7 +25,7 @@ class UnixSocketSink:
         """Listen (mode 0660: user and group may connect).
 
         Raises:
-            SinkError: the path is taken, or can not be made.
+            SinkError: the path is taken, or cannot be made.
         """
         self._path = path
         self._readers: dict[socket.socket, LineOutlet] = {}
@@ -97,6 +97,6 @@ def _clear(path: Path) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)  # noqa: PTH108
         except OSError as error:
-            raise SinkError(f"{path}: can not be used ({error.strerror})") from error
+            raise SinkError(f"{path}: cannot be used ({error.strerror})") from error
         else:
             raise SinkError(f"{path}: another process listens there; name another path")

@@ -33,7 +33,7 @@ class TfliteClassifier:
 
         Raises:
             BundleError: the metadata contradicts the model.
-            InferenceError: no runtime, or the runtime can not run the model.
+            InferenceError: no runtime, or the runtime cannot run the model.
         """
         self.bundle = bundle
         self._labels = bundle.metadata.labels
@@ -46,7 +46,7 @@ class TfliteClassifier:
 
         Raises:
             BundleError: not a bundle, a damaged one, or one that contradicts itself.
-            InferenceError: no runtime, or the runtime can not run the model.
+            InferenceError: no runtime, or the runtime cannot run the model.
         """
         return cls(open_bundle(path), num_threads=num_threads)
 

@@ -61,7 +61,7 @@ class EmotionSmoother:
         )
 
     def withhold(self, track_id: int, t_s: float) -> EmotionState:
-        """Take note that a track's face can not be read: it is ``uncertain``, at once.
+        """Take note that a track's face cannot be read: it is ``uncertain``, at once.
 
         The scores so far are kept, and weigh the less the longer this lasts. The label comes back
         like any other, when it has led for the dwell time.

@@ -1,6 +1,6 @@
 """Who may look: by the Host header, the origin and the token of a request.
 
-A page of another site can not read this one. A name that is made to point at this machine (DNS
+A page of another site cannot read this one. A name that is made to point at this machine (DNS
 rebinding) fails at the Host header, a request from another page at its origin, and everything
 else at the token. Only a page without pictures, on the loopback address, needs none.
 """
@@ -33,7 +33,7 @@ class Access(msgspec.Struct, frozen=True):
 
     Attributes:
         hosts: names that a Host header may have, in lower case, without a port.
-        any_address: any literal address is good, too: it can not be rebound.
+        any_address: any literal address is good, too: it cannot be rebound.
         token: what every request must know; None asks for none.
         cookie: the name of the cookie that shows it.
     """
@@ -51,7 +51,7 @@ class Access(msgspec.Struct, frozen=True):
         origin = headers.get("origin")
         if origin is not None and (urlsplit(origin).netloc.lower() or origin) != host.lower():
             return "requests from other pages are refused"
-        # Following a link to the page is no request of the other page's: it can not read it.
+        # Following a link to the page is no request of the other page's: it cannot read it.
         is_link = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == (
             "navigate",
             "document",
@@ -77,7 +77,7 @@ class Access(msgspec.Struct, frozen=True):
         return self.token is not None and _same(text, self.token)
 
     def proof(self) -> str:
-        """Return the cookie's value, from which the token can not be told."""
+        """Return the cookie's value, from which the token cannot be told."""
         key = (self.token or "").encode()
         return hmac.new(key, b"edgeemo view", hashlib.sha256).hexdigest()
 

@@ -121,7 +121,7 @@ def jpeg(image: NDArray[np.uint8]) -> bytes:
     """Return a picture, BGR uint8, as a JPEG whose longer side has at most 960 pixels.
 
     Raises:
-        InferenceError: OpenCV can not encode it.
+        InferenceError: OpenCV cannot encode it.
     """
     scale = _LONGEST_PX / max(image.shape[:2])
     small = (
@@ -131,7 +131,7 @@ def jpeg(image: NDArray[np.uint8]) -> bytes:
     )
     done, encoded = cv2.imencode(".jpg", small, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
     if not done:
-        raise InferenceError(f"OpenCV can not encode a picture of shape {image.shape} as JPEG")
+        raise InferenceError(f"OpenCV cannot encode a picture of shape {image.shape} as JPEG")
     return encoded.tobytes()
 
 

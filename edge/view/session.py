@@ -51,7 +51,7 @@ def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> RunSum
     Records are written where ``request`` names a directory, else nowhere.
 
     Raises:
-        EdgeEmoError: the page can not be served, a part can not be opened, or one failed.
+        EdgeEmoError: the page cannot be served, a part cannot be opened, or one failed.
     """
     sock = listen(view.address, view.port)
     stack.callback(sock.close)

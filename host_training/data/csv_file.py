@@ -68,7 +68,7 @@ def open_csv(path: Path, expected: str) -> Iterator[tuple[list[str], Rows]]:
         The header, stripped and in lower case, and the rows below it.
 
     Raises:
-        DataError: it can not be read, is damaged, or is something else, which is named.
+        DataError: it cannot be read, is damaged, or is something else, which is named.
     """
     try:
         if path.exists() and not path.is_file():
@@ -95,7 +95,7 @@ def open_csv(path: Path, expected: str) -> Iterator[tuple[list[str], Rows]]:
             f"{path}: truncated or damaged gzip file ({error}); copy it again"
         ) from error
     except OSError as error:
-        raise DataError(f"{path}: can not be read ({error.strerror})") from error
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except (UnicodeError, csv.Error) as error:
         raise DataError(f"{path}: not a CSV text file ({error}); expected {expected}") from error
 

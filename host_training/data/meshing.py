@@ -100,7 +100,7 @@ def mesh_in_batches(
         Rows and what was found in them, ``BATCH`` at a time, in the order of ``rows``.
 
     Raises:
-        InferenceError: the mesher can not be opened, or failed.
+        InferenceError: the mesher cannot be opened, or failed.
         DataError: a worker process died.
     """
     batches = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
@@ -120,7 +120,7 @@ def find_faces(
         progress: told of every batch.
 
     Raises:
-        InferenceError: the mesher can not be opened, or failed.
+        InferenceError: the mesher cannot be opened, or failed.
         DataError: a worker process died.
     """
     first = first_rows(images)

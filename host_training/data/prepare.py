@@ -99,7 +99,7 @@ def _locked(out: Path, meshes: Path) -> Iterator[None]:
         meshes.mkdir(parents=True, exist_ok=True)
         lock = os.open(out / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise DataError(f"{out}: can not be made or written ({error.strerror})") from error
+        raise DataError(f"{out}: cannot be made or written ({error.strerror})") from error
     try:
         _lock(lock, out)
         for leftover in meshes.glob(".*.npz.*"):  # of a run that was killed while it wrote

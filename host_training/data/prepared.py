@@ -207,7 +207,7 @@ def read_record(folder: Path) -> PreparedRecord:
         return msgspec.json.decode(file.read_bytes(), type=PreparedRecord)
     except OSError as error:
         raise DataError(
-            f"{file}: can not be read ({error.strerror}); expected a complete prepared folder: "
+            f"{file}: cannot be read ({error.strerror}); expected a complete prepared folder: "
             f"{AGAIN}"
         ) from error
     except msgspec.DecodeError as error:
@@ -235,7 +235,7 @@ def _as_bytes(keys: NDArray[Any]) -> list[bytes]:
 
 def _read(file: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     try:
-        # Opened here: np.load leaves a file that it can not read open.
+        # Opened here: np.load leaves a file that it cannot read open.
         with file.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in names}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -43,7 +43,7 @@ def write_sheets(
         The files. A class, or a list, without a row gets none.
 
     Raises:
-        DataError: the folder can not be made.
+        DataError: the folder cannot be made.
         TrainingError: the disk refuses.
     """
     chosen = {label: samples.hard == place for place, label in enumerate(samples.labels)}
@@ -60,7 +60,7 @@ def write_sheets(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{folder}: can not be made ({error.strerror})") from error
+        raise DataError(f"{folder}: cannot be made ({error.strerror})") from error
     files = [folder / f"{name}.png" for name in sheets]
     for file, sheet in zip(files, sheets.values(), strict=True):
         _write(sheet, file)

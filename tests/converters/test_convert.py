@@ -388,7 +388,7 @@ def test_the_model_card_carries_figures_limits_and_law(int8_bundle):
 
 
 def test_the_model_card_names_what_is_hardly_recognised(int8_bundle):
-    """Expressions with a recall under 40 % are named among what the model can not do."""
+    """Expressions with a recall under 40 % are named among what the model cannot do."""
     metadata = open_bundle(int8_bundle).metadata
     report = decode_report((int8_bundle / PARITY).read_bytes(), PARITY)
     assert "misses most faces" not in model_card(metadata, report)

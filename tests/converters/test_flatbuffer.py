@@ -96,7 +96,7 @@ def test_a_select_tf_operation_is_named(keras):
 
     layers = [keras.Input((48, 48, 1)), Strange(), keras.layers.Flatten(), keras.layers.Dense(8)]
     strange = keras.Sequential(layers)
-    with pytest.raises(ConversionError, match="TensorFlow can not convert this model") as caught:
+    with pytest.raises(ConversionError, match="TensorFlow cannot convert this model") as caught:
         to_tflite(strange, "float32")
     assert "\n" not in str(caught.value)
     with quiet():

@@ -130,7 +130,7 @@ def test_a_zip_without_weights_is_refused(run):
         config = source.read("config.json")
     with zipfile.ZipFile(whole, "w") as target:
         target.writestr("config.json", config)
-    with pytest.raises(ConversionError, match="Keras can not load it safely") as caught:
+    with pytest.raises(ConversionError, match="Keras cannot load it safely") as caught:
         load_model(run)
     assert "\n" not in str(caught.value)
     with zipfile.ZipFile(whole, "w") as target:
@@ -186,7 +186,7 @@ def test_how_a_model_was_compiled_is_no_precision(keras, tmp_path):
 
 
 def test_the_version_that_wrote_a_model_is_named(run):
-    """What this Keras can not read says which one wrote it."""
+    """What this Keras cannot read says which one wrote it."""
     whole = run / "model.keras"
     with zipfile.ZipFile(whole) as source:
         parts = {name: source.read(name) for name in source.namelist()}

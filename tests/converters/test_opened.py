@@ -74,12 +74,12 @@ def test_a_model_trained_on_other_pixels_is_told(keras, model, samples, tmp_path
         ("m.h5", b"\x89HDF\r\n\x1a\n", "m.h5: refused, the old HDF5 form .*; or give a run dir"),
         ("m.onnx", b"\x08", "not a whole .keras file"),
         ("m.pt", b"\x80\x02", "refused, a pickle"),
-        ("m.keras", b"zip", "m.keras: can not be opened as a Keras model: not a whole"),
+        ("m.keras", b"zip", "m.keras: cannot be opened as a Keras model: not a whole"),
         ("saved/saved_model.pb", b"", "a SavedModel; convert it with `edgeemo convert`"),
     ],
 )
 def test_what_is_no_model_is_named(tmp_path, name, content, message):
-    """Each kind of file that can not be measured is told apart, before any data is read."""
+    """Each kind of file that cannot be measured is told apart, before any data is read."""
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)

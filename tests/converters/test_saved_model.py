@@ -238,8 +238,8 @@ def test_damaged_saved_models_give_one_line(exported, tmp_path):
     """A torn graph or torn weights end with a line that says what to do."""
     for name, match in (
         ("saved_model.pb", "not a whole SavedModel"),
-        ("variables/variables.data-00000-of-00001", "TensorFlow can not load it"),
-        ("variables/variables.index", "TensorFlow can not load it"),
+        ("variables/variables.data-00000-of-00001", "TensorFlow cannot load it"),
+        ("variables/variables.index", "TensorFlow cannot load it"),
     ):
         copy = tmp_path / name.replace("/", "-")
         shutil.copytree(exported, copy)

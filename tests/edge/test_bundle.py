@@ -172,7 +172,7 @@ def test_a_full_disk_leaves_the_older_bundle(bundle_path, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(bundle_module.os, "fsync", refuse_the_third)
-    with pytest.raises(BundleError, match=r"can not be written \(No space left on device\)"):
+    with pytest.raises(BundleError, match=r"cannot be written \(No space left on device\)"):
         write_bundle(bundle_path, {**before, "MODEL_CARD.md": b"# newer\n"})
     assert contents(bundle_path) == before
     assert listing(bundle_path.parent) == ["bundle"]
@@ -244,7 +244,7 @@ def test_what_a_killed_writer_began_is_removed(bundle_path, tmp_path):
 
 
 def test_an_unwritable_place_is_one_clear_line(bundle_path, tmp_path):
-    """A parent that is a file can not hold a bundle, and the message says which path."""
+    """A parent that is a file cannot hold a bundle, and the message says which path."""
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(BundleError, match="file/out: can not be written"):
+    with pytest.raises(BundleError, match="file/out: cannot be written"):
         write_bundle(tmp_path / "file" / "out", contents(bundle_path))

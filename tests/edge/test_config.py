@@ -44,7 +44,7 @@ def test_all_problems_are_told_at_once(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"[source", "not TOML"), (b"\xff\xfe", "not TOML"), (None, "can not be read")],
+    [(b"[source", "not TOML"), (b"\xff\xfe", "not TOML"), (None, "cannot be read")],
 )
 def test_unreadable_files_are_one_clear_error(tmp_path, content, message):
     """Broken syntax, broken text and a missing file are all ConfigError with exit code 2."""
@@ -155,5 +155,5 @@ PLACES = {
 def test_whatever_lies_there_is_one_error(tmp_path, place):
     """Only a regular file is read, and nobody waits for a writer."""
     path = tmp_path / place if isinstance(place, str) else place(tmp_path / "made")
-    with pytest.raises(ConfigError, match="can not be read"):
+    with pytest.raises(ConfigError, match="cannot be read"):
         load_config(path)

@@ -199,7 +199,7 @@ def test_a_reload_takes_over_between_two_frames():
     ],
 )
 def test_a_refused_reload_changes_nothing(caplog, error):
-    """A configuration that can not be used is said, whatever failed, and the old one goes on."""
+    """A configuration that cannot be used is said, whatever failed, and the old one goes on."""
 
     def refuse():
         raise error

@@ -1,4 +1,4 @@
-"""The documents can not drift: what they show is run, loaded or validated here."""
+"""The documents cannot drift: what they show is run, loaded or validated here."""
 
 import json
 import re

@@ -230,7 +230,7 @@ def test_a_model_is_tried_once_and_remembered(bundle_path, cache, monkeypatch):
         (KILLED, r"^m: crashes the TFLite runtime \(signal 11\); copy the file again"),
         (ASLEEP, r"^m: the TFLite runtime had not run it once after 1 s"),
         (TALKATIVE, "^last line$"),
-        ("raise SystemExit(3)", "^m: can not be loaded"),
+        ("raise SystemExit(3)", "^m: cannot be loaded"),
     ],
 )
 def test_a_child_that_does_not_come_back_well_is_one_line(

@@ -127,7 +127,7 @@ def test_a_truncated_file_is_refused(model_path, kept):
 
 
 def test_a_missing_file_and_a_directory_are_named(tmp_path):
-    """What can not be read is an InferenceError with the reason."""
+    """What cannot be read is an InferenceError with the reason."""
     with pytest.raises(InferenceError, match=r"absent\.tflite: No such file"):
         TfliteModel(tmp_path / "absent.tflite")
     with pytest.raises(InferenceError, match="Is a directory"):

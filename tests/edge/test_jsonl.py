@@ -231,7 +231,7 @@ except SinkError as error:
 
 
 def test_a_second_writer_is_refused_with_the_name_of_the_first(tmp_path):
-    """Two processes can not interleave their records, nor two sinks of one process."""
+    """Two processes cannot interleave their records, nor two sinks of one process."""
     first = JsonlSink(tmp_path)
     with pytest.raises(SinkError, match="another edgeemo writes there"):
         JsonlSink(tmp_path)
@@ -296,7 +296,7 @@ def test_flush_waits_for_the_disk(tmp_path):
 
 @pytest.mark.parametrize("name", ["a file", "below a file"])
 def test_an_unusable_directory_is_one_clear_error(tmp_path, name):
-    """A path that can not be a directory is refused with the remedy."""
+    """A path that cannot be a directory is refused with the remedy."""
     blocker = tmp_path / "blocker"
     blocker.write_text("")
     directory = blocker if name == "a file" else blocker / "below"
@@ -313,7 +313,7 @@ def test_nothing_is_taken_after_the_end(tmp_path):
 
 
 def test_a_disk_that_hangs_keeps_nobody_waiting(tmp_path, monkeypatch, caplog):
-    """The camera goes on; what the queue can not hold is counted, the rest is written later."""
+    """The camera goes on; what the queue cannot hold is counted, the rest is written later."""
     monkeypatch.setattr(sink_module, "_QUEUE_RECORDS", 10)
     sink = JsonlSink(tmp_path)
     goes_on = threading.Event()

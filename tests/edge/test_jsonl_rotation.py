@@ -143,7 +143,7 @@ def test_a_damaged_closed_file_does_not_keep_the_service_down(tmp_path, content)
 
 
 def test_file_numbers_rise_although_old_files_go(tmp_path):
-    """A number is never given twice, so a copy elsewhere can not be mistaken for another file."""
+    """A number is never given twice, so a copy elsewhere cannot be mistaken for another file."""
     appender = opened(tmp_path, Clock(), rotate_bytes=10)
     seen = []
     for seq in range(20):

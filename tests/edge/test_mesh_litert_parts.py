@@ -451,7 +451,7 @@ def test_files_that_are_no_face_model_are_named(tmp_path) -> None:
         (text, "no zip"),
         (other, "has no face_landmarks_detector"),
         (squeezed, "compressed"),
-        (torn, "can not be read"),
+        (torn, "cannot be read"),
     ):
         with pytest.raises(InferenceError, match=why) as caught:
             read_task(path)

@@ -292,7 +292,7 @@ def test_a_bundle_that_hides_an_input_is_refused(bundle, metadata, change, messa
 
 
 def test_a_bare_file_does_not_tell_its_norm():
-    """Without metadata features can not be standardised: an error with the remedy, not a guess."""
+    """Without metadata features cannot be standardised: an error with the remedy, not a guess."""
     with pytest.raises(InferenceError, match=r"give the bundle directory instead of its \.tflite"):
         EmotionModel(TfliteModel(FUSION))
 

@@ -278,7 +278,7 @@ def test_wrong_video_names_are_refused(tmp_path: Path, name: str, fps: float, re
 
 def test_unwritable_folder_is_said_at_once() -> None:
     """A folder that takes no files is a SinkError before the first frame."""
-    with pytest.raises(SinkError, match="can not be written"):
+    with pytest.raises(SinkError, match="cannot be written"):
         VideoFile(Path("/proc/out.mp4"), 25)
 
 

@@ -80,6 +80,6 @@ def test_dequantising_widens_before_it_subtracts():
     [(0.0, 0), (-1.0, 0), (float("nan"), 0), (float("inf"), 0), (1.0, 128), (1.0, -129)],
 )
 def test_impossible_quantisations_are_refused(scale, zero_point):
-    """A scale that is no positive number, or a zero point outside int8, can not be built."""
+    """A scale that is no positive number, or a zero point outside int8, cannot be built."""
     with pytest.raises(ValueError, match=r"scale must be|zero_point must"):
         Quantization(scale, zero_point)

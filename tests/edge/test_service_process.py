@@ -207,7 +207,7 @@ REFUSED = [
 
 
 def test_a_reload_survives_whatever_it_reads(managed, tmp_path):
-    """One process, one configuration after the other that can not be used, each told in a line."""
+    """One process, one configuration after the other that cannot be used, each told in a line."""
     managed.start(config(tmp_path, "first"))
     managed.beats(1)
     for number, case in enumerate(REFUSED):

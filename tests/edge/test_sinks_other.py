@@ -217,7 +217,7 @@ def test_a_slow_reader_is_hung_up_on_and_others_are_not(tmp_path):
 
 
 def test_readers_are_limited(tmp_path):
-    """A program gone wild can not use up all descriptors."""
+    """A program gone wild cannot use up all descriptors."""
     path = tmp_path / "records"
     sink = UnixSocketSink(path)
     with contextlib.ExitStack() as stack:

@@ -198,7 +198,7 @@ def test_ids_hold_through_the_demo_scenes(faces, fps):
 
 
 def test_an_unconfirmed_face_does_not_take_a_known_tracks_place():
-    """A ghost seen once beside a face can not lead to a second id for it."""
+    """A ghost seen once beside a face cannot lead to a second id for it."""
     subject = tracker(confirm_hits=2)
     subject.update([face(100)], 0.0)
     subject.update([face(100)], 0.1)

@@ -114,7 +114,7 @@ def test_a_driver_that_never_ends_its_list_does_not_hang(node):
 
 
 def test_a_missing_node_is_an_error_of_the_system(tmp_path):
-    """What can not be opened is told as the system says it."""
+    """What cannot be opened is told as the system says it."""
     with pytest.raises(FileNotFoundError):
         capture_formats(tmp_path / "video9")
 

@@ -76,7 +76,7 @@ def test_audit_writes_what_it_prints(
 ) -> None:
     """`data audit` prints the recognised form and writes the counts as JSON."""
     assert run("data", "audit", data, "--json", tmp_path / "audit.json") == 0
-    assert "data: class folders, 36 rows, protocol labels" in capsys.readouterr().out
+    assert "data: class folders, 36 samples, protocol labels" in capsys.readouterr().out
     audit = json.loads((tmp_path / "audit.json").read_text())
     assert audit["splits"]["Training"]["per_class"] == {
         "happiness": 12,
@@ -117,11 +117,11 @@ def test_audit_of_faces_and_sheets(
         (["train", "--data", "{new}", "--out", "{new}"], 1, "no such file or folder"),
         (["data", "audit", "{new}"], 1, "no such file or folder"),
         (["data", "audit", "{data}", "--protocol", "majority"], 2, "--protocol majority"),
-        (["data", "audit", "{data}", "--json", "{data}/no/a.json"], 1, "can not be written"),
-        (["data", "audit", "{data}", "--prepared", "{new}"], 1, "prepared.json: can not be read"),
+        (["data", "audit", "{data}", "--json", "{data}/no/a.json"], 1, "cannot be written"),
+        (["data", "audit", "{data}", "--prepared", "{new}"], 1, "prepared.json: cannot be read"),
         (["data", "audit", "{data}", "--faces", "--prepared", "{new}"], 2, "give one of them"),
         (["data", "prepare", "{new}", "--out", "{new}"], 1, "no such file or folder"),
-        (["data", "prepare", "{data}", "--out", "{data}/happy/0.png"], 1, "can not be made"),
+        (["data", "prepare", "{data}", "--out", "{data}/happy/0.png"], 1, "cannot be made"),
         (["evaluate", "{new}", "--data", "{data}"], 2, "no such model"),
         (["evaluate", "{data}", "--data", "{data}"], 1, "a bundle holds model.tflite"),
     ],
@@ -162,12 +162,12 @@ def test_a_model_that_does_not_know_an_emotion(
 def test_a_file_that_is_no_model(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A .keras file that Keras can not open is one line, without a traceback."""
+    """A .keras file that Keras cannot open is one line, without a traceback."""
     fake = tmp_path / "fake.keras"
     fake.write_bytes(os.urandom(500))
     assert run("evaluate", fake, "--data", data) == 1
     errors = capsys.readouterr().err
-    assert f"{fake}: can not be opened as a Keras model" in errors
+    assert f"{fake}: cannot be opened as a Keras model" in errors
     assert errors.count("\n") == 1
 
 

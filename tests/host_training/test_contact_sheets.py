@@ -76,5 +76,5 @@ def test_the_title_is_never_cut_off() -> None:
 def test_a_folder_that_can_not_be_made(tmp_path: Path, data: Samples) -> None:
     """A path below a file is one line."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="can not be made"):
+    with pytest.raises(DataError, match="cannot be made"):
         write_sheets(data, tmp_path / "file" / "sheets")

@@ -357,7 +357,7 @@ def test_wrong_usage(
 def test_folds_of_what_can_not_be_trained(
     tmp_path: Path, data: Path, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A model without settings can not be cross-validated."""
+    """A model without settings cannot be cross-validated."""
     model = trained / "model.keras"
     assert run("evaluate", model, "--data", data, "--folds", 2, "--out", tmp_path / "new") == 2
     assert "--folds trains anew: expected a run directory" in capsys.readouterr().err

@@ -294,7 +294,7 @@ def test_a_report_where_nothing_can_be_written(rows: Samples, tmp_path: Path) ->
     """A file in the way of the folder is one clear error."""
     (tmp_path / "file").write_text("mine")
     measured = evaluate_in_full(rows, Question(), model_of(), ORIGIN)
-    with pytest.raises(TrainingError, match="can not be written"):
+    with pytest.raises(TrainingError, match="cannot be written"):
         write_report(tmp_path / "file", measured)
 
 

@@ -112,5 +112,5 @@ def test_a_truncated_archive_is_refused(tmp_path: Path, write_csv: Write, kept: 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """A path that leads nowhere is in the message."""
-    with pytest.raises(DataError, match=r"nowhere\.csv: can not be read"):
+    with pytest.raises(DataError, match=r"nowhere\.csv: cannot be read"):
         read_fer2013(tmp_path / "nowhere.csv")

@@ -125,7 +125,7 @@ def test_a_damaged_cache_is_asked_anew(
 
 
 def test_a_teacher_of_other_emotions_is_refused(teacher: RunDirectory, striped: Samples) -> None:
-    """A teacher that tells other emotions apart can not answer for these rows."""
+    """A teacher that tells other emotions apart cannot answer for these rows."""
     other = replace(striped, labels=("neutral", "happiness", "surprise", "fear"))
     with pytest.raises(ConfigError, match=r"--teacher .*; a teacher must know the same emotions"):
         Teachers([model_file(teacher.path)], other, 1, Path("unused"))

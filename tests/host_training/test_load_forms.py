@@ -280,7 +280,7 @@ def test_protocols_that_the_data_does_not_allow(
 
 
 def test_votes_for_folders_are_bad_usage(tmp_path: Path, write_folders: Write) -> None:
-    """Votes can not belong to class folders."""
+    """Votes cannot belong to class folders."""
     data = write_folders(tmp_path / "data", ["happy", "sad"], 1)
     with pytest.raises(EdgeEmoError, match="--labels"):
         load_samples(data, tmp_path / "votes.csv")

@@ -90,7 +90,7 @@ def test_a_validation_folder_is_used() -> None:
 
 
 def test_a_validation_split_of_one_class() -> None:
-    """A split that shows one emotion only can not choose a model, and is said to be so."""
+    """A split that shows one emotion only cannot choose a model, and is said to be so."""
     with pytest.raises(DataError, match=r"its validation rows show 1 labels \(surprise\)"):
         partition(samples([0, 1, 2, 2], ["Training"] * 2 + ["PublicTest"] * 2))
 

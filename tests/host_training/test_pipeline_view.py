@@ -239,7 +239,7 @@ def test_kept_for_the_next_time(tmp_path: Path, with_mesh: bool) -> None:
 
 
 def test_a_damaged_store(tmp_path: Path) -> None:
-    """A file that can not be read is named, with what to do about it."""
+    """A file that cannot be read is named, with what to do about it."""
     folder = tmp_path / "pipeline-recipe"
     folder.mkdir()
     (folder / "a.npz").write_bytes(b"PK\x03\x04 not a zip")

@@ -208,7 +208,7 @@ def test_interrupted_and_continued(tmp_path: Path, marked: Samples) -> None:
     """Ctrl-C is one line, keeps whole batches, and leaves no record that says it is complete."""
     with pytest.raises(DataError, match="run the same command again to continue"):
         run(marked, tmp_path, Counting(stop_after=BATCH + 10))
-    with pytest.raises(DataError, match=r"prepared\.json: can not be read"):
+    with pytest.raises(DataError, match=r"prepared\.json: cannot be read"):
         with_prepared(marked, tmp_path)
     rest = Counting()
     _, shown = run(marked, tmp_path, rest)
@@ -274,7 +274,7 @@ def test_a_full_disk(tmp_path: Path, marked: Samples) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # bytes a file may have
-        with pytest.raises(TrainingError, match=r"can not be written .* it continues"):
+        with pytest.raises(TrainingError, match=r"cannot be written .* it continues"):
             run(marked, tmp_path, Counting())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -329,9 +329,9 @@ def test_many_processes_give_what_one_gives() -> None:
 
 
 def test_a_worker_that_fails() -> None:
-    """A mesher that can not be opened tells why; a worker that dies does not hang the rest."""
+    """A mesher that cannot be opened tells why; a worker that dies does not hang the rest."""
     images = noise(2 * BATCH)
-    with pytest.raises(Exception, match=r"nowhere\.task: can not be read"):
+    with pytest.raises(Exception, match=r"nowhere\.task: cannot be read"):
         list(mesh_in_batches(images, np.arange(len(images)), broken_mesher, 2))
     with pytest.raises(DataError, match="a worker process died"):
         list(mesh_in_batches(images, np.arange(len(images)), dying_mesher, 2))

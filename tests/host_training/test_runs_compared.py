@@ -133,7 +133,7 @@ def test_tells_why_runs_are_not_comparable(
 def test_runs_are_tested_on_the_rows_that_both_answered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """McNemar's test from what each run kept; what can not be tested says why."""
+    """McNemar's test from what each run kept; what cannot be tested says why."""
     runs = [make(tmp_path / name, TrainConfig(), 0.8) for name in ("a", "bb", "ccc")]
     for run, right in zip(runs, ([1] * 90 + [0] * 10, [1] * 80 + [0] * 20), strict=False):
         run.write_answers(right)

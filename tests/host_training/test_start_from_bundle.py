@@ -73,7 +73,7 @@ def test_emotions_are_taken_over_by_name(crops) -> None:
     [("micro", "another architecture, layer 'stem'"), ("seed", "only compact and micro")],
 )
 def test_another_architecture_is_refused(architecture, message, crops) -> None:
-    """The layer that does not fit is named, or that this network can not start from a bundle."""
+    """The layer that does not fit is named, or that this network cannot start from a bundle."""
     with pytest.raises(ConfigError, match=message):
         take_over(
             build(architecture, len(EMOTIONS), dropout=0.0),

@@ -52,7 +52,7 @@ from host_training.optimizer import has_run_out_of_patience, plateau_rate
     ],
 )
 def test_values_out_of_range(changes: dict[str, object], message: str) -> None:
-    """A setting that can not work is bad usage, and its option is named."""
+    """A setting that cannot work is bad usage, and its option is named."""
     with pytest.raises(ConfigError, match=message) as caught:
         with_changes(TrainConfig(), changes)
     assert caught.value.exit_code == 2
@@ -88,6 +88,32 @@ def test_a_setting_is_taken_whichever_way_it_is_given(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"{name}=.* contradict each other") as caught:
         with_changes(TrainConfig(), {name: value}, parse_settings([f"{name}={other}"]))
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("pair", "meant"),
+    [("epoch=3", "epochs"), ("EPOCHS=3", "epochs"), ("batchsize=8", "batch_size"),
+     ("lr=0.1", None), ("label-smoothing=0.1", "label_smoothing")],
+)  # fmt: skip
+def test_a_mistyped_setting_is_guessed(pair: str, meant: str | None) -> None:
+    """Among fifty names the one that was meant is named once more."""
+    with pytest.raises(ConfigError) as caught:
+        parse_settings([pair])
+    assert str(caught.value).endswith(f"; did you mean {meant}?") == (meant is not None)
+    assert ("did you mean" in str(caught.value)) == (meant is not None)
+
+
+def test_blanks_around_a_setting_say_nothing() -> None:
+    """`--set "seed = 5"` is `--set seed=5`."""
+    assert parse_settings([" seed = 5 "]) == {"seed": 5}
+
+
+@pytest.mark.parametrize("given", ["epochs=abc", "learning_rate=fast", "flip=2", "cutout=[]"])
+def test_no_type_of_a_programming_language_is_named(given: str) -> None:
+    """What a setting takes is said in words alone."""
+    with pytest.raises(ConfigError) as caught:
+        with_changes(TrainConfig(), {}, parse_settings([given]))
+    assert "`" not in str(caught.value)
 
 
 def test_null_is_a_value() -> None:

@@ -1,4 +1,4 @@
-"""Data that can not be trained on ends `edgeemo train` before anything is written."""
+"""Data that cannot be trained on ends `edgeemo train` before anything is written."""
 
 from collections.abc import Callable
 from pathlib import Path

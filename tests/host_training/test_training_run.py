@@ -339,7 +339,7 @@ def test_a_full_disk_stops_with_everything_before_safe(
     filling = Recorder(3 * epoch, lambda: fill_the_disk(room))
     with disk_as_it_was(), pytest.raises(TrainingError) as caught:
         train(striped, config, out, filling, resume=False)
-    expected = "can not be written (File too large); make room, and continue the run with --resume"
+    expected = "cannot be written (File too large); make room, and continue the run with --resume"
     assert str(caught.value) == f"{out / refused}: {expected}"
     assert {name.name for name in out.rglob(".*")} == set(), "something half-written is left"
     assert RunDirectory(out).record().epochs_done == epoch - 1

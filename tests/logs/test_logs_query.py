@@ -195,7 +195,7 @@ def test_a_damaged_file_is_one_clear_error(log):
     """A compressed file that was cut is not passed over in silence."""
     path = next(path for path in log.iterdir() if path.suffix == ".gz")
     path.write_bytes(path.read_bytes()[:30])
-    with pytest.raises(LogError, match="can not be queried") as caught:
+    with pytest.raises(LogError, match="cannot be queried") as caught:
         summary_of(log)
     assert str(log) in str(caught.value)
 
@@ -502,7 +502,7 @@ def test_hostile_names_stay_text_on_the_screen(tmp_path):
     ],
 )
 def test_mistakes_are_told(log, arguments, code, part):
-    """Wrong options, folders without a log, and files that can not be written are clear errors."""
+    """Wrong options, folders without a log, and files that cannot be written are clear errors."""
     done = edgeemo(*(str(log) if word == "LOG" else word for word in arguments))
     assert done.returncode == code
     assert part in done.stderr

@@ -71,7 +71,7 @@ def collect(logs: Logs) -> Figures:
     """Read the files once, into a temporary database on disk, and ask that for the rest.
 
     Raises:
-        LogError: the logs can not be read.
+        LogError: the logs cannot be read.
     """
     database = text_literal(str(logs.scratch / "report.duckdb"))
     logs.rows(f"ATTACH {database} AS report")

@@ -40,7 +40,7 @@ def write_report(logs: Logs, target: Path, name: str) -> None:
         name: what the report calls the logs.
 
     Raises:
-        LogError: the logs can not be read, or the file can not be written.
+        LogError: the logs cannot be read, or the file cannot be written.
     """
     page = report_page(collect(logs), name, datetime.now(UTC))
     part = target.with_name(f".{target.name}.part")
@@ -48,7 +48,7 @@ def write_report(logs: Logs, target: Path, name: str) -> None:
         part.write_text(page, "utf-8")
         os.replace(part, target)  # noqa: PTH105 - over an earlier report
     except OSError as error:
-        raise LogError(f"{target}: can not be written ({error.strerror})") from error
+        raise LogError(f"{target}: cannot be written ({error.strerror})") from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -31,7 +31,7 @@ def trusted_now(now_s: float, directory: Path, keep_s: float) -> float | None:
         keep_s: how long a file is kept.
 
     Raises:
-        OSError: the directory can not be read.
+        OSError: the directory cannot be read.
     """
     if os.path.exists(SYNCHRONIZED):  # noqa: PTH110 - never raises
         return now_s

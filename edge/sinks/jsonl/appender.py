@@ -52,7 +52,7 @@ class Appender:
         """Open or make the file, repair it, and close it for good if it is of another day.
 
         Raises:
-            OSError: it can not be made or written.
+            OSError: it cannot be made or written.
             SinkError: another process writes in the directory.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ class Appender:
     def leave_out(self, number: int) -> None:
         """Let the next run go on with ``number``: the records before it are lost.
 
-        What the disk does not take can not be helped; a directory of another process is left alone.
+        What the disk does not take cannot be helped; a directory of another process is left alone.
         """
         if self._lock.is_held:
             with contextlib.suppress(OSError):

@@ -108,7 +108,7 @@ class Archiver:
         except OSError as error:
             # A deleted directory or a full disk is the writer's to tell; here once is enough.
             if str(error) != self._complaint:
-                _log.warning("%s: can not be tidied (%s)", self._directory, error.strerror)
+                _log.warning("%s: cannot be tidied (%s)", self._directory, error.strerror)
             self._complaint = str(error)
             return
         self._complaint = ""

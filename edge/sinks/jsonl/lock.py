@@ -16,7 +16,7 @@ _LONGEST_PID: Final = 20
 class DirectoryLock:
     """An exclusive lock on a log directory, held until ``release`` or the end of the process.
 
-    The kernel releases it whatever happens to the holder, so a lock can not be stale. The file
+    The kernel releases it whatever happens to the holder, so a lock cannot be stale. The file
     stays: removing it would let two processes hold a lock on two files of the same name.
     """
 
@@ -28,7 +28,7 @@ class DirectoryLock:
         """Take the lock, unless it is held already and its file is still in place.
 
         Raises:
-            OSError: the lock file can not be made.
+            OSError: the lock file cannot be made.
             SinkError: another process holds it.
         """
         if self.is_held:

@@ -45,7 +45,7 @@ class JsonlSink:
         """Open or make the directory and its file, and repair it.
 
         Raises:
-            SinkError: it can not be made, written or repaired, or another process writes there.
+            SinkError: it cannot be made, written or repaired, or another process writes there.
         """
         self._appender = Appender(directory, policy.rotate_bytes)
         self.path = self._appender.path
@@ -61,7 +61,7 @@ class JsonlSink:
                     "--log-dir"
                 ) from error
             raise SinkError(
-                f"{self.path}: can not be written ({error.strerror}); choose another --log-dir"
+                f"{self.path}: cannot be written ({error.strerror}); choose another --log-dir"
             ) from error
         self.recovered_bytes = self._appender.recovered_bytes
         self.next_seq = self._appender.next_seq

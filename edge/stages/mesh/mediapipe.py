@@ -156,7 +156,7 @@ def _import_mediapipe() -> _Vision:
         ) from error
     except OSError as error:  # its shared library lacks one of the system's
         raise InferenceError(
-            f"mediapipe's library can not be loaded ({error}); on Debian and Raspberry Pi OS: "
+            f"mediapipe's library cannot be loaded ({error}); on Debian and Raspberry Pi OS: "
             "`sudo apt-get install libegl1 libgles2`"
         ) from error
 

@@ -46,7 +46,7 @@ class Cropper:
             target: RGB float32 ``(1, size, size, 3)``, overwritten.
 
         Raises:
-            InferenceError: OpenCV can not warp such a picture.
+            InferenceError: OpenCV cannot warp such a picture.
         """
         try:
             if not self._warp_patch(image, roi):
@@ -55,7 +55,7 @@ class Cropper:
             cv2.LUT(self._warped, self._values, dst=target[0])
         except cv2.error as error:
             raise InferenceError(
-                f"a picture of {image.shape[1]}x{image.shape[0]} can not be warped "
+                f"a picture of {image.shape[1]}x{image.shape[0]} cannot be warped "
                 f"({' '.join(str(error).split())}); OpenCV 4 takes at most 32766 pixels a side"
             ) from error
 

@@ -63,7 +63,7 @@ class FaceDetector:
         num_threads: CPU threads that one inference may use.
 
     Raises:
-        InferenceError: it is another model, or the runtime can not run it.
+        InferenceError: it is another model, or the runtime cannot run it.
     """
 
     def __init__(self, model: bytes, min_score: float, num_threads: int = 1) -> None:

@@ -48,7 +48,7 @@ class LandmarkModel:
         num_threads: CPU threads that one inference may use.
 
     Raises:
-        InferenceError: it is another model, or the runtime can not run it.
+        InferenceError: it is another model, or the runtime cannot run it.
     """
 
     def __init__(self, model: bytes, num_threads: int = 1) -> None:

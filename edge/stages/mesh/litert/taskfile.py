@@ -52,7 +52,7 @@ def read_task(path: Path, *, blendshapes: bool = True) -> FaceModels:
         content = read_bounded(path, _MOST_BYTES)
     except OSError as error:
         raise InferenceError(
-            f"{path}: can not be read as a .task file ({error.strerror})"
+            f"{path}: cannot be read as a .task file ({error.strerror})"
         ) from error
     try:
         members = dict(_stored_members(content))
@@ -69,7 +69,7 @@ def read_task(path: Path, *, blendshapes: bool = True) -> FaceModels:
         ) from error
     except (struct.error, ValueError) as error:
         raise InferenceError(
-            f"{path}: can not be read as a .task file ({error}); delete it to fetch it again"
+            f"{path}: cannot be read as a .task file ({error}); delete it to fetch it again"
         ) from error
 
 

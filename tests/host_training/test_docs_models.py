@@ -1,4 +1,4 @@
-"""docs/models-history.md cannot drift from the runs that it describes, whose settings are committed."""
+"""docs/models-history.md cannot drift from the runs that it describes, whose settings are kept."""
 
 import re
 import shlex

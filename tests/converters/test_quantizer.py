@@ -42,8 +42,8 @@ def test_a_recipe_gives_the_ends_that_every_bundle_has(request_mixed):
     report = convert(request_mixed)
     bundle = open_bundle(request_mixed.out)
     assert bundle.metadata.input.quantization == PIXELS
-    assert bundle.metadata.output.scale == 1 / 256
-    assert (bundle.metadata.quantization, bundle.metadata.schema_version) == ("mixed", 3)
+    assert (bundle.metadata.output.dtype, bundle.metadata.output_kind) == ("int8", "logits")
+    assert (bundle.metadata.quantization, bundle.metadata.schema_version) == ("mixed", 4)
     assert report.recipe == FULL_INT8
     assert check_golden(bundle) == 0
     assert bundle.metadata.calibration_data is not None

@@ -204,7 +204,7 @@ def test_the_demo_live_and_after_a_restart(browser, free_port):
         browser.wait(f"{CAPTION} && !{CAPTION}.startsWith('{first.split(':')[0]}:')")
         assert browser.text("#privacy").startswith("No picture leaves")
     browser.wait(f"{STATE} === 'lost'")
-    with viewing(free_port, "--frames"):
+    with viewing(free_port, "--frames", "--no-token"):
         browser.wait(f"{LIVE} && {CAPTION}.startsWith('Face 1:')")
         assert browser.text("#privacy").startswith("Pictures are shown")
 

@@ -46,7 +46,7 @@ test-full: $(FULL)/.installed
 	@sh deploy/graphics-libraries.sh
 	$(call pytest,$(FULL),--numprocesses=2 --dist=loadfile $(APART))
 	$(call pytest,$(FULL),tests --ignore=tests/edge $(APART:%=--ignore=%))
-	$(call pytest,$(FULL),tests/edge/test_run.py tests/edge/test_docs.py tests/edge/test_bench.py tests/edge/test_films.py tests/edge/test_preview.py)
+	$(call pytest,$(FULL),tests/edge/test_run.py tests/edge/test_docs.py tests/edge/test_bench.py tests/edge/test_command_line.py tests/edge/test_films.py tests/edge/test_preview.py)
 
 soak: $(DEVICE)/.tested-with $(FULL)/.installed ## kill a writer 1,000 times, a conversion 60; hostile bundles, 10,000 hostile frames each; 2,000 pictures without a face; memory over 100,000 (hours)
 	EDGEEMO_KILLS=1000 $(DEVICE)/bin/python -m pytest tests/edge/test_jsonl_faults.py -k killed

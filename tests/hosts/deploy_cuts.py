@@ -119,7 +119,8 @@ def scene_watcher(stage: Stage) -> None:
             print(f"power cut in mid-trial, up again in {took:.1f} s")
             device.container.run("systemctl start ssh")
         else:
-            (watcher,) = device.processes("agent.pyz watch")
+            # A child of it has its command line, too, until it runs what it was made for.
+            watcher = min(device.processes("agent.pyz watch"))
             subprocess.run(["kill", "-9", str(watcher)], check=True)
         took = device.wait_for_verdict()
         must_hold(device.current == device.good[-1] != old, f"good after a {what}")

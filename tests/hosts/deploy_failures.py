@@ -152,10 +152,11 @@ def scene_injection(stage: Stage) -> None:
     for prefix in (f"/opt/$({trap})", f"/opt/x;{trap}", "/opt/../etc", "/opt/a b", "opt"):
         stage.push("--prefix", prefix, code=1)
     config = stage.station.folder / "hostile.toml"
-    name = f'$({trap})`{trap}`;{trap};\u001b[2J"%n\\n'
-    config.write_text(
-        f'[source]\nspec = "demo:live"\n[log]\nemit = "frame"\ndevice = {json.dumps(name)}\n'
-    )
+    name = f'$({trap})`{trap}`;{trap};"%n\\n'
+    text = '[source]\nspec = "demo:live"\n[log]\nemit = "frame"\ndevice = '
+    config.write_text(text + json.dumps(f"{name}\u001b[2J"))
+    stage.push("--config", str(config), code=2)  # no control characters in a name
+    config.write_text(text + json.dumps(name))
     print(stage.push("--config", str(config)).splitlines()[-1])
     started = [r for r in device.service.records() if r["kind"] == "service_started"][-1]
     must_hold(started["device"] == name, "a device name is text, in the log as in the file")

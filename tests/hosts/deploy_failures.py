@@ -2,8 +2,10 @@
 
 import json
 import os
+import tempfile
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 from debian_container import Container, until
@@ -151,13 +153,15 @@ def scene_injection(stage: Stage) -> None:
         stage.station.deploy("status", "--", name, code=1)
     for prefix in (f"/opt/$({trap})", f"/opt/x;{trap}", "/opt/../etc", "/opt/a b", "opt"):
         stage.push("--prefix", prefix, code=1)
-    config = stage.station.folder / "hostile.toml"
     name = f'$({trap})`{trap}`;{trap};"%n\\n'
     text = '[source]\nspec = "demo:live"\n[log]\nemit = "frame"\ndevice = '
-    config.write_text(text + json.dumps(f"{name}\u001b[2J"))
-    stage.push("--config", str(config), code=2)  # no control characters in a name
-    config.write_text(text + json.dumps(name))
-    print(stage.push("--config", str(config)).splitlines()[-1])
+    # Not in the station's folder, whose path no message may show: a refusal names the file that the operator gave.
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "hostile.toml"
+        config.write_text(text + json.dumps(f"{name}\u001b[2J"))
+        stage.push("--config", str(config), code=2)  # no control characters in a name
+        config.write_text(text + json.dumps(name))
+        print(stage.push("--config", str(config)).splitlines()[-1])
     started = [r for r in device.service.records() if r["kind"] == "service_started"][-1]
     must_hold(started["device"] == name, "a device name is text, in the log as in the file")
     said = stage.station.deploy("status", "pi")

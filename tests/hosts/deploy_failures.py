@@ -155,7 +155,7 @@ def scene_injection(stage: Stage) -> None:
         stage.push("--prefix", prefix, code=1)
     name = f'$({trap})`{trap}`;{trap};"%n\\n'
     text = '[source]\nspec = "demo:live"\n[log]\nemit = "frame"\ndevice = '
-    # Not in the station's folder, whose path no message may show: a refusal names the file that the operator gave.
+    # A refusal names the operator's file; the path of the station's folder may never be shown.
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "hostile.toml"
         config.write_text(text + json.dumps(f"{name}\u001b[2J"))

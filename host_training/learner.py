@@ -32,7 +32,10 @@ class Learner(Protocol):
         """Learn from a batch; return its mean loss and accuracy before the step."""
 
     def get_weights(self) -> Arrays:
-        """Return the weights as Keras orders and shapes them."""
+        """Return the weights as Keras orders and shapes them, copies."""
+
+    def weight_views(self) -> Arrays:
+        """Return the same without copying where the engine can: valid until the next step."""
 
     def state(self) -> Arrays:
         """Return everything that the next step depends on: weights, moments, random state."""
@@ -77,6 +80,10 @@ class KerasLearner:
     def get_weights(self) -> Arrays:
         """Return the weights, see ``Learner``."""
         return list(self._model.get_weights())
+
+    def weight_views(self) -> Arrays:
+        """Return copies: TensorFlow gives no others."""
+        return self.get_weights()
 
     def state(self) -> Arrays:
         """Return every variable of model and optimiser."""

@@ -27,6 +27,7 @@ from host_training.torch_network import (
     autocast,
     compiled,
     device_name,
+    keras_view,
 )
 
 if TYPE_CHECKING:
@@ -126,6 +127,10 @@ class TorchLearner:
     def get_weights(self) -> Arrays:
         """Return the weights, see ``Learner``."""
         return [as_keras(tensor) for tensor in self._network.ordered()]
+
+    def weight_views(self) -> Arrays:
+        """Return the weights as they lie in memory, see ``Learner``."""
+        return [keras_view(tensor) for tensor in self._network.ordered()]
 
     def state(self) -> Arrays:
         """Return weights, moments, steps and rate; all random numbers begin with an epoch."""

@@ -83,8 +83,13 @@ def autocast(precision: str) -> Any:
 
 def as_keras(tensor: torch.Tensor) -> NDArray[np.float32]:
     """Return a weight as Keras shapes it, a copy."""
+    return np.array(keras_view(tensor), np.float32, order="C")
+
+
+def keras_view(tensor: torch.Tensor) -> NDArray[np.float32]:
+    """Return a weight as Keras shapes it, in PyTorch's own memory where that is the CPU's."""
     array = tensor.detach().cpu().numpy()
-    return np.array(array.transpose(_TO_KERAS[array.ndim]), np.float32, order="C")
+    return np.asarray(array.transpose(_TO_KERAS[array.ndim]), np.float32)
 
 
 def as_torch(array: NDArray[Any]) -> torch.Tensor:

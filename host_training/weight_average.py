@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from host_training.learner import Learner
+from host_training.learner import Learner, check_shapes
 
 
 class WeightAverage:
@@ -29,7 +29,10 @@ class WeightAverage:
         self._anchor = np.float32(anchor)
         self._first: list[NDArray[np.float32]] = learner.get_weights() if anchor else []
         self._steps = 0
-        self._average: list[NDArray[np.float32]] = learner.get_weights() if decay else []
+        # Copies that lie in memory as the weights do: adding across another order of axes takes
+        # several times as long as a training step.
+        views = learner.weight_views() if decay else []
+        self._average = [np.array(view, np.float32, order="K") for view in views]
 
     def update(self) -> None:
         """Take in the weights after one more step."""
@@ -37,7 +40,7 @@ class WeightAverage:
             return
         self._steps += 1
         rate = np.float32(1 - min(self._decay, (1 + self._steps) / (10 + self._steps)))
-        for mean, weight in zip(self._average, self._learner.get_weights(), strict=True):
+        for mean, weight in zip(self._average, self._learner.weight_views(), strict=True):
             np.add(mean, rate * (weight - mean), out=mean)
 
     def weights(self) -> list[NDArray[np.float32]]:
@@ -55,7 +58,13 @@ class WeightAverage:
         return [np.array(self._steps), *self._average] if self._decay else []
 
     def restore(self, state: Sequence[NDArray[np.generic]]) -> None:
-        """Take up a kept state again."""
+        """Take up a kept state again.
+
+        Raises:
+            TrainingError: it is of another network.
+        """
         if self._decay:
             self._steps = int(state[0])
-            self._average = [np.array(array, np.float32) for array in state[1:]]
+            check_shapes([mean.shape for mean in self._average], list(state[1:]))
+            for mean, array in zip(self._average, state[1:], strict=True):
+                mean[...] = array

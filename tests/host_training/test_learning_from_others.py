@@ -18,6 +18,7 @@ from host_training.data.samples import Samples
 from host_training.errors import DataError
 from host_training.evaluate import batched_probabilities, load_keras_model
 from host_training.frameworks import import_keras
+from host_training.learner import KerasLearner
 from host_training.lock import locked
 from host_training.progress import ConsoleProgress
 from host_training.run_directory import RunDirectory
@@ -203,7 +204,7 @@ def network() -> "keras.Model":
 
 def test_the_average_follows_and_lets_go(network: "keras.Model") -> None:
     """The average is the recursion by hand, and a kept state goes on where it was."""
-    average = WeightAverage(network, decay=0.9)
+    average = WeightAverage(KerasLearner(network), decay=0.9)
     mean = [w.copy() for w in network.get_weights()]
     for step in range(1, 6):
         network.set_weights([w + step for w in network.get_weights()])
@@ -212,7 +213,7 @@ def test_the_average_follows_and_lets_go(network: "keras.Model") -> None:
         mean = [m + rate * (w - m) for m, w in zip(mean, network.get_weights(), strict=True)]
     for expected, weight in zip(mean, average.weights(), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=1e-5)
-    other = WeightAverage(network, decay=0.9)
+    other = WeightAverage(KerasLearner(network), decay=0.9)
     other.restore(average.state())
     for a, b in zip(other.state(), average.state(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -220,7 +221,7 @@ def test_the_average_follows_and_lets_go(network: "keras.Model") -> None:
 
 def test_no_average_is_the_network_itself(network: "keras.Model") -> None:
     """Without a decay nothing is kept and nothing is changed."""
-    average = WeightAverage(network, decay=0)
+    average = WeightAverage(KerasLearner(network), decay=0)
     average.update()
     assert average.state() == []
     np.testing.assert_array_equal(average.weights()[0], network.get_weights()[0])
@@ -230,7 +231,8 @@ def test_no_average_is_the_network_itself(network: "keras.Model") -> None:
 def test_an_anchor_holds_a_share_of_the_first_weights(network: "keras.Model", decay: float) -> None:
     """What is given out lies between the first weights and the new ones, by that share."""
     first = [w.copy() for w in network.get_weights()]
-    free, held = WeightAverage(network, decay), WeightAverage(network, decay, anchor=0.25)
+    own = KerasLearner(network)
+    free, held = WeightAverage(own, decay), WeightAverage(own, decay, anchor=0.25)
     network.set_weights([w + 2 for w in first])
     for average in (free, held):
         average.update()

@@ -15,6 +15,7 @@ from host_training.inputs import Batch, input_names
 from host_training.learner import Learner, log_prior
 from host_training.optimizer import learner_of, untrained_model
 from host_training.torch_learner import TorchPredictor
+from host_training.weight_average import WeightAverage
 
 pytest.importorskip("torch")
 # PyTorch's own compiler uses what PyTorch itself calls deprecated.
@@ -105,6 +106,22 @@ def test_a_predictor_answers_as_keras_does() -> None:
     pixels = batch(("pixels",)).inputs
     expected = np.asarray(model.predict_on_batch(pixels["pixels"]))
     np.testing.assert_allclose(predictor.predict_on_batch(pixels), expected, atol=1e-5)
+
+
+def test_the_average_reads_the_weights_in_place() -> None:
+    """No copy is made at each step, and the average is the same as that of copies."""
+    made, given = learner(TrainConfig(architecture="micro", engine="torch", epochs=2))
+    average = WeightAverage(made, decay=0.9)
+    mean = made.get_weights()
+    for step in range(1, 4):
+        made.step(given)
+        average.update()
+        rate = 1 - min(0.9, (1 + step) / (10 + step))
+        mean = [m + rate * (w - m) for m, w in zip(mean, made.get_weights(), strict=True)]
+    for ours, expected in zip(average.weights(), mean, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-7)
+    for view, again in zip(made.weight_views(), made.weight_views(), strict=True):
+        assert np.shares_memory(view, again)
 
 
 def test_a_state_goes_on_where_it_was() -> None:

@@ -423,7 +423,7 @@ def portraits(pictures: Sequence[Path] = ()) -> list[Portrait]:
     """Return the demo's heads, and the first one of each picture.
 
     Raises:
-        SystemExit: a picture can not be read, or shows no face.
+        SystemExit: a picture cannot be read, or shows no face.
     """
     photo = cv2.imread(str(asset_path(ASTRONAUT)))
     images = {"astronaut": photo, "surprised": Surprise(photo).photo(1.0)}

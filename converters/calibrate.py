@@ -40,7 +40,7 @@ def choose_calibration(
     """
     if count < 1 or not len(rows):
         raise ConversionError(
-            f"calibration needs real training rows, got {len(rows)} and was asked for {count}"
+            f"calibration needs real training samples, got {len(rows)} and was asked for {count}"
         )
     chosen = rows[balanced_choice(rows.labels, count, seed)]
     chosen.images[0, 0, :2] = (0, 255)

@@ -96,7 +96,7 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
     ensure_loadable(content, MODEL)
     model = EmotionModel(TfliteModel(content, name=MODEL), trained.run.mesh_norm, output_kind)
     golden = golden_vectors(model, _builtin(request, trained, content), trained.template)
-    progress(f"comparing on {len(request.evaluation):,} rows")
+    progress(f"comparing on {len(request.evaluation):,} samples")
     evaluation = request.evaluation
     probabilities = tflite_probabilities(model, evaluation.images, evaluation.mesh)
     decision = decide(request, trained, model, probabilities)

@@ -59,7 +59,7 @@ def rank_layers(
         MissingExtraError: ai-edge-quantizer is not installed.
     """
     if request.calibration is None:
-        raise ConversionError("the ranges of layers need calibration rows, got none")
+        raise ConversionError("the ranges of layers need calibration samples, got none")
     trained = load_model(request.model, request.labels)
     content = to_tflite(trained.keras, "float32")
     chosen = choose_calibration(request.calibration, request.calibration_rows, request.seed)

@@ -17,12 +17,12 @@ _MESH_RANK: Final = 2
 _PIXELS: Final = (
     "input",
     PIXELS,
-    "the calibration rows must reach from 0 to 255, and rescaling must be inside the model",
+    "the calibration samples must reach from 0 to 255, and rescaling must be inside the model",
 )
 _FEATURES: Final = (
     "mesh input",
     FEATURES,
-    f"the calibration rows must reach from {FEATURE_MIN:g} to {FEATURE_MAX:g}",
+    f"the calibration samples must reach from {FEATURE_MIN:g} to {FEATURE_MAX:g}",
 )
 _MATRIX_PRODUCTS: Final = ("FULLY_CONNECTED", "BATCH_MATMUL")
 _FLOATS: Final = ("FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16")

@@ -182,7 +182,7 @@ def _golden(description: Description) -> str:
 def _rows(dataset: Dataset | None) -> str:
     if dataset is None:
         return "-"
-    return f"{dataset.name} {dataset.split}, {dataset.rows:,} rows ({dataset.fingerprint[:12]})"
+    return f"{dataset.name} {dataset.split}, {dataset.rows:,} samples ({dataset.fingerprint[:12]})"
 
 
 def _files(description: Description) -> Table:

@@ -207,7 +207,7 @@ def _interval(share: float, n: int) -> str:
 def _by_name(measured: Dataset, validation: Dataset | None) -> str:
     """Say what names and fingerprints tell of a run that kept none of its pictures."""
     if validation is None:
-        return "If these rows also steered the training, the figures flatter the model."
+        return "If these samples also steered the training, the figures flatter the model."
     if (measured.name, measured.split) == (validation.name, validation.split):
         return (
             "The best epoch was chosen on this split, so the\nfigures flatter the model: "

@@ -230,7 +230,7 @@ def keras_probabilities(model: Any, inputs: Sequence[NDArray[np.float32]]) -> ND
         ConversionError: there are no rows, or the outputs are not probabilities.
     """
     if not len(inputs[0]):
-        raise ConversionError("parity needs evaluation rows, got none; choose another split")
+        raise ConversionError("parity needs evaluation samples, got none; choose another split")
     with quiet():
         output = model.predict(as_structured(model, inputs), batch_size=_BATCH, verbose=0)
     if not np.allclose(output.sum(axis=1), 1, atol=1e-3) or output.min() < 0:

@@ -42,7 +42,7 @@ def render(report: ParityReport, *, gate: bool = True) -> RenderableType:
     for row in _rows(report):
         table.add_row(*row)
     # Text, for names may hold brackets, which rich would take for markup.
-    rows = f"{report.dataset.rows:,} rows of {report.dataset.name} {report.dataset.split}"
+    rows = f"{report.dataset.rows:,} samples of {report.dataset.name} {report.dataset.split}"
     return Group(
         Text(f"Parity on all {rows}, protocol {report.protocol}, {report.runtime}"),
         table,

@@ -104,7 +104,7 @@ class Quantizer:
         average, which cuts off what only some rows reach.
         """
         if self._rows is None:
-            raise ConversionError("this recipe needs calibration rows, got none")
+            raise ConversionError("this recipe needs calibration samples, got none")
         if self._ranges is None:
             recipes = _import("recipe_manager").RecipeManager()
             recipes.load_quantization_recipe(read_recipe(FULL_INT8))

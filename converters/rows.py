@@ -77,8 +77,8 @@ class LabelledImages:
         present = [self.label_names[i] for i in np.unique(self.labels)]
         if unknown := [name for name in present if name not in model_labels]:
             raise ConversionError(
-                f"{self.dataset.name} has rows of {', '.join(unknown)}, the model knows "
-                f"{', '.join(model_labels)}; leave those rows out or give the labels it was "
+                f"{self.dataset.name} has samples of {', '.join(unknown)}, the model knows "
+                f"{', '.join(model_labels)}; leave those samples out or give the labels it was "
                 "trained on"
             )
         lookup = [model_labels.index(n) if n in model_labels else -1 for n in self.label_names]

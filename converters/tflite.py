@@ -36,7 +36,7 @@ def to_tflite(
     if form == "mixed":
         raise ConversionError("a mixed model is made from a float file, by a recipe")
     if form in INTEGER_FORMS and calibration is None:
-        raise ConversionError(f"{form} needs calibration rows, got none; give training rows")
+        raise ConversionError(f"{form} needs calibration samples, got none; give training samples")
     tf, kinds = import_tensorflow(), input_kinds(model)
     try:
         with quiet():

@@ -74,7 +74,7 @@ def collecting(root: Path, targets: Sequence[Target]) -> Iterator[None]:
     """Have the folder of all devices to oneself inside the block.
 
     Raises:
-        DeployError: it can not be made, another collect is at work there, or two targets would
+        DeployError: it cannot be made, another collect is at work there, or two targets would
             share a folder in it.
     """
     names = [folder_of(target) for target in targets]
@@ -84,7 +84,7 @@ def collecting(root: Path, targets: Sequence[Target]) -> Iterator[None]:
         root.mkdir(0o750, parents=True, exist_ok=True)
         lock = os.fdopen(open_regular(root / ".collect.lock", os.O_RDWR | os.O_CREAT), "rb+")
     except OSError as error:
-        raise DeployError(f"{root}: can not be written ({error.strerror})") from error
+        raise DeployError(f"{root}: cannot be written ({error.strerror})") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -97,7 +97,7 @@ def collect(target: Target, options: Options, log_dir: str, root: Path) -> Outco
     """Bring what is new in one device's log to ``root/<device>/``.
 
     Raises:
-        DeployError: it can not be read there or written here; what has come stays, whole files
+        DeployError: it cannot be read there or written here; what has come stays, whole files
             only, and the next call goes on.
     """
     copy = LogCopy(root / folder_of(target))
@@ -106,7 +106,7 @@ def collect(target: Target, options: Options, log_dir: str, root: Path) -> Outco
         try:
             aside = _rounds(reader, copy)
         except OSError as error:
-            raise DeployError(f"{root}: can not be written ({error.strerror})") from error
+            raise DeployError(f"{root}: cannot be written ({error.strerror})") from error
     told = "".join(f"; the device began anew: what was here is in {path.name}" for path in aside)
     if not reader.received and not reader.files:
         return Outcome(str(target), "unchanged", f"nothing new{told}")

@@ -4,4 +4,4 @@ from edge.contract.errors import EdgeEmoError
 
 
 class DeployError(EdgeEmoError):
-    """A device can not be reached, does not suit, or did not take a release."""
+    """A device cannot be reached, does not suit, or did not take a release."""

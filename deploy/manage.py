@@ -20,7 +20,7 @@ def status(target: Target, options: Options) -> dict[str, Any]:
     """Return what runs on a device and how it came to it.
 
     Raises:
-        DeployError: it can not be asked.
+        DeployError: it cannot be asked.
     """
     with options.connect(target) as device:
         facts = read_facts(device, options.prefix)
@@ -45,7 +45,7 @@ def rollback(target: Target, options: Options) -> Outcome:
     """Go back to the good release before the current one, watched like a push.
 
     Raises:
-        DeployError: there is none, or it can not be done.
+        DeployError: there is none, or it cannot be done.
     """
     with options.connect(target) as device:
         facts = read_facts(device, options.prefix)
@@ -62,7 +62,7 @@ def remove(target: Target, options: Options, *, purge: bool) -> Outcome:
     """Take edgeemo off a device; its logs stay unless ``purge``.
 
     Raises:
-        DeployError: it can not be done.
+        DeployError: it cannot be done.
     """
     with options.connect(target) as device:
         facts = read_facts(device, options.prefix)

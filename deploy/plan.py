@@ -84,7 +84,7 @@ def make_plan(facts: Facts, release: Release, *, with_service: bool, window_s: f
 def render(plan: Plan, facts: Facts, release: Release) -> list[str]:
     """Say what will be done, a line a step."""
     if plan.refusal:
-        return [f"can not: {plan.refusal}"]
+        return [f"cannot: {plan.refusal}"]
     if plan.is_nothing:
         return [f"nothing to do: release {release.name} is there and good"]
     lines = []

@@ -106,7 +106,7 @@ def wait_for_verdict(device: Device, prefix: str, window_s: float) -> Facts:
     """Return the facts when nothing is being tried any more.
 
     Raises:
-        DeployError: the device can not be asked several times in a row, or takes far too long.
+        DeployError: the device cannot be asked several times in a row, or takes far too long.
     """
     deadline = time.monotonic() + min(window_s, LONGEST_WINDOW_S) + _PATIENCE_S
     failures = 0

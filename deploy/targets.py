@@ -61,14 +61,14 @@ def read_targets(words: Sequence[str], inventory: Path | None) -> list[Target]:
         inventory: a file with one target a line; ``#`` begins a comment.
 
     Raises:
-        DeployError: none at all, a wrong one, or a file that can not be read.
+        DeployError: none at all, a wrong one, or a file that cannot be read.
     """
     targets = [parse_target(word) for word in words]
     if inventory is not None:
         try:
             lines = inventory.read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise DeployError(f"{inventory}: can not be read ({error})") from error
+            raise DeployError(f"{inventory}: cannot be read ({error})") from error
         for number, line in enumerate(lines, 1):
             text = line.partition("#")[0].strip()
             if not text:
@@ -90,6 +90,6 @@ def check_prefix(text: str) -> str:
     """
     if not _PREFIX.fullmatch(text) or {".", ".."} & set(PurePosixPath(text).parts):
         raise DeployError(
-            f"{text!r} can not be a prefix; expected an absolute path of letters, digits, and ._-"
+            f"{text!r} cannot be a prefix; expected an absolute path of letters, digits, and ._-"
         )
     return text

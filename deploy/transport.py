@@ -78,8 +78,8 @@ class Device:
                 self._host.connect(show_errors=False, raise_exceptions=True)
         except ConnectError as error:
             raise DeployError(_explain(str(error), self._target)) from error
-        except Exception as error:  # a key file that can not be read, a proxy that ends, ...
-            raise DeployError(f"can not be connected ({_one_line(error)})") from error
+        except Exception as error:  # a key file that cannot be read, a proxy that ends, ...
+            raise DeployError(f"cannot be connected ({_one_line(error)})") from error
         state.activate_host(self._host)
         self._watch_connection()
         return self
@@ -213,7 +213,7 @@ def _explain(message: str, target: Target) -> str:
         )
     if "Authentication" in message:
         return "none of your ssh keys is accepted; see whether `ssh` itself gets in"
-    return f"can not be reached ({_one_line(message)})"
+    return f"cannot be reached ({_one_line(message)})"
 
 
 def _one_line(error: object) -> str:

@@ -46,7 +46,7 @@ def kind_of(facts: Facts) -> Kind:
     """Return what kind of device this is.
 
     Raises:
-        DeployError: its glibc's version can not be read.
+        DeployError: its glibc's version cannot be read.
     """
     version = re.fullmatch(r"2\.([0-9]{1,3})", facts.libc[1])
     if version is None:

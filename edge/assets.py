@@ -195,7 +195,7 @@ def _store(asset: Asset, data: bytes) -> Path:
         temporary.replace(path)
     except OSError as error:
         raise AssetError(
-            f"{path}: can not be written ({error.strerror}); make its directory writable, "
+            f"{path}: cannot be written ({error.strerror}); make its directory writable, "
             f"or put {asset.name} into a directory named by {ENVIRONMENT}"
         ) from error
     finally:

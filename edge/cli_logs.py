@@ -81,9 +81,10 @@ def summary(
     since: Since = None,
     until: Until = None,
     by: Annotated[
-        Literal["total", "hour", "track", "device"], typer.Option(help="What a row is.")
+        Literal["total", "hour", "track", "device"],
+        typer.Option(help="What a line of the table is."),
     ] = "total",
-    rows: Annotated[int, typer.Option(min=1, help="The most rows to show.")] = 50,
+    rows: Annotated[int, typer.Option(min=1, help="The most lines to show.")] = 50,
     json_file: JsonFile = None,
 ) -> None:
     """Show times, tracks, emotions, speed and losses."""

@@ -64,7 +64,7 @@ def cross_fitted(answers: Answers, seed: int = 0) -> Calibration | None:
         fit_temperature(answers.probabilities, answers.right),
         tuple(temperatures),
         tempered,
-        f"each half of these rows ({sizes[0]} and {sizes[1]}, disjoint by {by}, seed {seed}), "
+        f"each half of these samples ({sizes[0]} and {sizes[1]}, disjoint by {by}, seed {seed}), "
         "measured on the other",
     )
 
@@ -81,7 +81,7 @@ def fitted_elsewhere(answers: Answers, other: Answers) -> Calibration:
         temperature,
         (temperature,),
         temper(answers.probabilities, temperature),
-        f"{len(other.rows)} rows of {'+'.join(other.rows.splits)}",
+        f"{len(other.rows)} samples of {'+'.join(other.rows.splits)}",
     )
 
 
@@ -100,14 +100,14 @@ def calibration_mask(
     chosen = samples.split == split
     if (chosen & measured).any():
         raise ConfigError(
-            f"--calibrate-on {split}: these rows are measured; a temperature must be fitted on "
+            f"--calibrate-on {split}: these samples are measured; a temperature must be fitted on "
             "others: name another split, or leave the option out"
         )
     keys = picture_keys(samples.images)
     mask = np.asarray(chosen & samples.measurable & ~np.isin(keys, keys[measured]))
     if mask.sum() < FEWEST:
         raise DataError(
-            f"--calibrate-on {split}: {mask.sum()} rows are left; a temperature takes {FEWEST} or "
-            "more"
+            f"--calibrate-on {split}: {mask.sum()} samples are left; a temperature takes {FEWEST} "
+            "or more"
         )
     return mask

@@ -150,7 +150,7 @@ def cross_validate(
     rows = samples.where(chosen)
     fold = assign_folds(rows, plan.folds, plan.by, plan.seed)
     if not np.bincount(fold[rows.measurable], minlength=plan.folds).all():
-        raise DataError(f"{rows.name}: a fold has no row to measure; give fewer --folds")
+        raise DataError(f"{rows.name}: a fold has no sample to measure; give fewer --folds")
     _claim(out, FoldsRecord(plan=plan, config=config, data=rows.fingerprint()))
     runs, parts = [], []
     with _without_retracing_warnings():
@@ -159,7 +159,7 @@ def cross_validate(
                 rows.where((fold == number) & rows.measurable),
                 rows.where(fold != number),
             )
-            progress.say(f"fold {number + 1}/{plan.folds}: {len(held)} rows are held out")
+            progress.say(f"fold {number + 1}/{plan.folds}: {len(held)} samples are held out")
             where = out / f"fold-{number + 1:02d}"
             training = replace(others, split=np.full(len(others), TRAINING))
             runs.append(_run(training, config, where, progress, ancestors))

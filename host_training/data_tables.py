@@ -33,7 +33,7 @@ def audit_lines(audit: Audit) -> list[str]:
     lines = _gap_lines(audit)
     twins = audit.duplicates
     lines += [
-        f"exact duplicates: {twins.groups} pictures occur more than once ({twins.rows} rows); "
+        f"exact duplicates: {twins.groups} pictures occur more than once ({twins.rows} samples); "
         f"{twins.groups_disagreeing} of them with different answers"
     ]
     lines += [f"  within {name}: {n}" for name, n in twins.groups_within.items() if n]
@@ -42,15 +42,15 @@ def audit_lines(audit: Audit) -> list[str]:
         lines += _near_lines(audit.near_duplicates)
     if subjects := audit.subjects:
         lines.append(
-            f"subjects: {subjects.subjects}, {subjects.fewest_rows} to {subjects.most_rows} rows "
-            "each: a split must be disjoint by subject"
+            f"subjects: {subjects.subjects}, {subjects.fewest_rows} to {subjects.most_rows} "
+            "samples each: a split must be disjoint by subject"
         )
         if subjects.across_splits:
             lines.append(f"  LEAK: {subjects.across_splits} subjects are in more than one split")
     if votes := audit.votes:
         per_class = ", ".join(f"{k} {v:.2f}" for k, v in votes.mean_entropy_bits_per_class.items())
         lines.append(
-            f"votes: unanimous in {votes.unanimous:.1%} of the trainable rows, mean entropy "
+            f"votes: unanimous in {votes.unanimous:.1%} of the trainable samples, mean entropy "
             f"{votes.mean_entropy_bits:.2f} bits ({per_class})"
         )
     return lines
@@ -61,9 +61,9 @@ def _gap_lines(audit: Audit) -> list[str]:
     for name, split in audit.splits.items():
         empty = [label for label, n in split.per_class.items() if not n]
         if split.measurable and empty:
-            lines.append(f"no row of {', '.join(empty)} in {name}")
+            lines.append(f"no sample of {', '.join(empty)} in {name}")
         if not split.measurable:
-            lines.append(f"no row with an answer in {name}")
+            lines.append(f"no sample with an answer in {name}")
     return lines
 
 
@@ -71,8 +71,8 @@ def prepared_view(record: PreparedRecord, samples: Samples) -> RenderableType:
     """Show how many rows had no face, by split and class, and say what becomes of them."""
     missing = record.dataset.rows - record.rows_with_face
     line = (
-        f"face found in {record.rows_with_face} of {record.dataset.rows} rows; the other {missing} "
-        "keep the raw picture as crop and have no mesh features"
+        f"face found in {record.rows_with_face} of {record.dataset.rows} samples; the other "
+        f"{missing} keep the raw picture as crop and have no mesh features"
     )
     rows = {split: int((samples.split == split).sum()) for split in record.rows_without_face}
     return Group(_without_face(record.rows_without_face, rows), Text(line))
@@ -95,12 +95,12 @@ def _near_lines(near: NearDuplicateAudit) -> list[str]:
     lines = [
         f"near duplicates: {near.pairs} pairs of pictures correlate by {near.threshold:.2f} or "
         f"more ({near.mirrored_pairs} of them mirrored), in {near.groups} groups ({near.rows} "
-        f"rows); {near.groups_disagreeing} groups with different answers"
+        f"samples); {near.groups_disagreeing} groups with different answers"
     ]
     lines += [f"  within {name}: {n} groups" for name, n in near.groups_within.items() if n]
     lines += [f"  LEAK: in both {pair}: {n} groups" for pair, n in near.groups_across.items() if n]
     lines += [
-        f"  LEAK: {n} rows of {name} have a near duplicate in another split"
+        f"  LEAK: {n} samples of {name} have a near duplicate in another split"
         for name, n in near.rows_leaking.items()
         if n
     ]

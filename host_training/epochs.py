@@ -115,7 +115,7 @@ def _epoch(run: Run, history: History) -> EpochRow:
     probabilities = batched_probabilities(run.inference, inputs)
     if not np.isfinite(probabilities).all():
         # The loss of each batch is taken before its step: the last step shows only here.
-        raise _diverged(run, index, "an answer to the validation rows is not a number")
+        raise _diverged(run, index, "an answer to the validation samples is not a number")
     figures = metrics(probabilities, rows.hard, rows.labels, protocol=rows.protocol, split="")
     right = probabilities[np.arange(len(rows)), rows.hard].astype(np.float64)
     return EpochRow(

@@ -171,7 +171,7 @@ def rows_to_measure(samples: Samples, split: str | None) -> tuple[Samples, str |
     if TRAINING in rows.splits:
         return (
             rows,
-            f"note: with rows of {TRAINING}; a model that has learnt from them is flattered",
+            f"note: with samples of {TRAINING}; a model that has learnt from them is flattered",
         )
     return rows, None
 
@@ -195,7 +195,7 @@ def measured_mask(samples: Samples, split: str | None) -> NDArray[np.bool_]:
     if not mask.any():
         where = "" if split is None else f" of {split}"
         raise DataError(
-            f"{samples.name}: no row{where} is left to measure under {samples.protocol}"
+            f"{samples.name}: no sample{where} is left to measure under {samples.protocol}"
         )
     return np.asarray(mask)
 
@@ -210,9 +210,9 @@ def answers_of_model(rows: Samples, labels: Sequence[str]) -> NDArray[np.int64]:
     answers = np.asarray(place[rows.hard], np.int64)
     if (answers == EXCLUDED).any():
         lacking = {name: n for name, n in rows.counts().items() if n and name not in labels}
-        listed = ", ".join(f"{name} ({n} rows)" for name, n in lacking.items())
+        listed = ", ".join(f"{name} ({n} samples)" for name, n in lacking.items())
         raise DataError(
-            f"{rows.name} has rows of emotions that the model does not know: {listed}; "
+            f"{rows.name} has samples of emotions that the model does not know: {listed}; "
             f"the model knows {', '.join(labels)}; {_remedy(rows, lacking)}"
         )
     return answers
@@ -221,7 +221,7 @@ def answers_of_model(rows: Samples, labels: Sequence[str]) -> NDArray[np.int64]:
 def _remedy(rows: Samples, lacking: Iterable[str]) -> str:
     if rows.protocol in (MAJORITY, PLURALITY) and set(lacking) == {"contempt"}:
         return "a model of FER2013's seven labels is measured with --protocol fer2013"
-    return "leave those rows out, or evaluate a model that was trained on all of them"
+    return "leave those samples out, or evaluate a model that was trained on all of them"
 
 
 def load_keras_model(path: Path) -> "keras.Model":

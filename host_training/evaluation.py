@@ -243,9 +243,9 @@ def with_remark(figures: Evaluation, remark: str) -> Evaluation:
     return msgspec.structs.replace(figures, remarks=(*figures.remarks, remark))
 
 
-_TOO_FEW: Final = f"nothing: a half of these rows would be fewer than {FEWEST}"
+_TOO_FEW: Final = f"nothing: a half of these samples would be fewer than {FEWEST}"
 _CALIBRATED_ON_TRAINING: Final = (
-    f"the temperature was fitted on rows of {TRAINING}: a model is surer of rows that it has "
+    f"the temperature was fitted on samples of {TRAINING}: a model is surer of samples that it has "
     "learnt, so it comes out too low"
 )
 
@@ -289,7 +289,7 @@ def _known(rows: Samples, origin: Origin, seen: Seen | None) -> Iterator[str]:
     """Say what the model knew of the rows before."""
     fingerprint, some = rows.fingerprint().fingerprint, f"of these {len(rows):,} samples"
     if fingerprint == origin.training:
-        yield "the model has learnt from these very rows: the figures are flattered"
+        yield "the model has learnt from these very samples: the figures are flattered"
     elif seen is not None and seen.training:
         yield f"the model has learnt from {seen.training:,} {some}: the figures are flattered"
     elif seen is None and TRAINING in rows.splits:
@@ -299,7 +299,7 @@ def _known(rows: Samples, origin: Origin, seen: Seen | None) -> Iterator[str]:
         )
     fitted = "" if origin.temperature in (None, 1.0) else " and fitted its own temperature"
     if fingerprint == origin.validation:
-        yield f"these very rows chose the model's best epoch{fitted}: a validation, not a test"
+        yield f"these very samples chose the model's best epoch{fitted}: a validation, not a test"
     elif seen is not None and seen.validation:
         yield f"{seen.validation:,} {some} chose the model's best epoch{fitted}: no test of it"
     elif seen is None and fingerprint == origin.measured:

@@ -158,8 +158,8 @@ def report_text(figures: Evaluation, mistakes: int) -> str:
     parts = [
         f"# {Path(figures.model).name} on {data.name}",
         f"Model `{figures.model}`, SHA-256 `{figures.model_sha256}`, measured by edgeemo "
-        f"{figures.edgeemo_version} on {figures.n} rows of {data.name}, split {figures.split}, "
-        f"protocol {figures.protocol}. Fingerprint of the rows: `{data.fingerprint}`.",
+        f"{figures.edgeemo_version} on {figures.n} samples of {data.name}, split {figures.split}, "
+        f"protocol {figures.protocol}. Fingerprint of the samples: `{data.fingerprint}`.",
         *(f"**Note:** {remark}." for remark in figures.remarks),
         _table(("", ""), [(name.strip(), value) for name, value in figure_lines(figures)]),
         "## By emotion",

@@ -163,7 +163,7 @@ def figure_lines(figures: Evaluation) -> list[tuple[str, str]]:
     if figures.ece_tempered is not None:
         used = " and ".join(f"{temperature:.3f}" for temperature in figures.temperatures)
         if len(figures.temperatures) > 1:
-            used += f" ({figures.temperature:.3f} on all rows)"
+            used += f" ({figures.temperature:.3f} on all samples)"
         lines.append(("", f"{figures.ece_tempered:.4f} after, at temperature {used}"))
     lines.append(("  temperature fitted on", figures.calibrated_on))
     if figures.own_temperature is not None:

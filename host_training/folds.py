@@ -44,10 +44,10 @@ def assign_folds(rows: Samples, folds: int, by: By, seed: int = 0) -> NDArray[np
     number = len(np.unique(groups))
     commonest = int(np.bincount(labels).max(initial=0))
     if min(number, commonest) < folds:
-        kind = "row" if by == "random" else by
+        kind = "sample" if by == "random" else by
         raise DataError(
-            f"{rows.name}: {number} {kind} groups, {commonest} rows of the commonest emotion; too "
-            f"few for {folds} folds"
+            f"{rows.name}: {number} {kind} groups, {commonest} samples of the commonest emotion; "
+            f"too few for {folds} folds"
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     fold = np.empty(len(rows), np.int64)

@@ -50,7 +50,9 @@ def norm_of(rows: Samples) -> FeatureNorm:
     """
     mesh = _prepared(rows)
     if np.isnan(mesh).any(axis=1).all():
-        raise DataError(f"{rows.name}: no row has a face mesh; nothing can be learnt from meshes")
+        raise DataError(
+            f"{rows.name}: no sample has a face mesh; nothing can be learnt from meshes"
+        )
     return feature_norm(mesh)
 
 
@@ -139,7 +141,7 @@ class MeshRows:
 def _prepared(rows: Samples) -> NDArray[np.float32]:
     if rows.mesh is None:
         raise DataError(
-            f"{rows.name}: the network takes mesh features, these rows have none; make them with "
-            "`edgeemo data prepare DATA --out DIR` and give --prepared DIR"
+            f"{rows.name}: the network takes mesh features, these samples have none; make them "
+            "with `edgeemo data prepare DATA --out DIR` and give --prepared DIR"
         )
     return rows.mesh

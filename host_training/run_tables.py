@@ -58,7 +58,7 @@ def comparison_view(runs: Sequence[RunSummary]) -> RenderableType:
         ("best epoch", [_figures(run)[2] for run in runs]),
         ("parameters", [f"{run.record.parameters:,}" for run in runs]),
         ("multiplications", [f"{run.record.macs / 1e6:.1f} M" for run in runs]),
-        ("training rows", [f"{run.record.training_data.rows:,}" for run in runs]),
+        ("training samples", [f"{run.record.training_data.rows:,}" for run in runs]),
     ):
         table.add_row(name, *values)
     table.add_section()

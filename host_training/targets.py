@@ -25,7 +25,9 @@ def with_targets(rows: Samples, config: TrainConfig) -> Samples:
     if config.targets == "hard":
         rows = rows.where(rows.measurable)
         if not len(rows):
-            raise DataError(f"{rows.name}: no training row has one right answer: {rows.protocol}")
+            raise DataError(
+                f"{rows.name}: no training sample has one right answer: {rows.protocol}"
+            )
         one_hot = np.eye(len(rows.labels), dtype=np.float32)[rows.hard]
         rows = replace(rows, targets=one_hot)
     elif config.targets == "privileged":

@@ -170,7 +170,7 @@ class _Member:
         labels, norm, self._model, self._architecture = _opened(file, samples)
         if labels != samples.labels:
             raise ConfigError(
-                f"--teacher {file.path}: tells {', '.join(labels)} apart, the rows show "
+                f"--teacher {file.path}: tells {', '.join(labels)} apart, the samples show "
                 f"{', '.join(samples.labels)}; a teacher must know the same emotions"
             )
         self._names = input_names(self._model)

@@ -164,7 +164,9 @@ def _partition(samples: Samples, config: TrainConfig, progress: TrainingProgress
     parts = replace(parts, training=with_targets(parts.training, config))
     for remark in parts.remarks:
         progress.say(remark)
-    progress.say(f"training on {len(parts.training)} rows, validating on {len(parts.validation)}")
+    progress.say(
+        f"training on {len(parts.training)} samples, validating on {len(parts.validation)}"
+    )
     return parts
 
 

@@ -35,7 +35,7 @@ def install(layout: Layout, digest: str, staging: Path) -> str:
         The name of the release.
 
     Raises:
-        DeviceError: a file is missing or altered, the environment can not be built, or the
+        DeviceError: a file is missing or altered, the environment cannot be built, or the
             preflight found that this release does not work here.
     """
     manifest = json.loads(_read(staging / digest, digest))

@@ -27,7 +27,7 @@ _LOCK_POLL_S = 0.2
 
 
 class DeviceError(Exception):
-    """Why something can not be done here, in one line for the person at the other end."""
+    """Why something cannot be done here, in one line for the person at the other end."""
 
 
 class Layout:

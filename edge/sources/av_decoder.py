@@ -54,7 +54,7 @@ class AvDecoder:
         reached_s: the end of the latest packet, sound included.
 
     Raises:
-        NoFilmError: it can not be opened, it is none, or it holds only sound.
+        NoFilmError: it cannot be opened, it is none, or it holds only sound.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class AvDecoder:
         return self._container.demux(self._stream)  # type: ignore[no-any-return]
 
     def _packets(self) -> Iterator[Any]:
-        """Yield the film's packets; going on after what can not be read, while there is hope."""
+        """Yield the film's packets; going on after what cannot be read, while there is hope."""
         failures = 0
         while failures < _MOST_FAILURES:
             try:

@@ -20,7 +20,7 @@ STREAM_TIMEOUT_S: Final = 10.0
 class AvFilm:
     """A film in a file, as fast as it is read; ``FilmClock`` says how it is timed.
 
-    Frames are upright, with square pixels. What can not be decoded is passed over and counted; a
+    Frames are upright, with square pixels. What cannot be decoded is passed over and counted; a
     frame of another size than the one before carries ``cut``.
 
     Raises:
@@ -78,11 +78,11 @@ class AvFilm:
 class AvStream:
     """A network stream, with timeouts on every wait; frames are stamped on arrival.
 
-    Frames are upright, with square pixels. What can not be decoded is passed over and counted; a
+    Frames are upright, with square pixels. What cannot be decoded is passed over and counted; a
     frame of another size than the one before carries ``cut``.
 
     Raises:
-        CameraError: it can not be opened; the message never holds the address's password.
+        CameraError: it cannot be opened; the message never holds the address's password.
     """
 
     def __init__(self, url: str) -> None:

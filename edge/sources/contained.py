@@ -36,7 +36,7 @@ class ContainedStream:
     """Frames of ``OpenCvStream``, from a child process; stamped on arrival.
 
     Raises:
-        CameraError: it can not be opened; the message never holds the address's password.
+        CameraError: it cannot be opened; the message never holds the address's password.
     """
 
     dropped = 0

@@ -51,7 +51,7 @@ class DemoSource:
             ``choreography.SURPRISES`` says.
 
     Raises:
-        AssetError: the photo can not be had.
+        AssetError: the photo cannot be had.
         ValueError: ``frames``, ``fps`` or ``size_hw`` is not positive, or no scene has so many
             faces.
     """

@@ -98,7 +98,7 @@ class OpenCvCamera(_Live):
         if not capture.isOpened():
             held = " and ".join(map(str, holders(path))) or "another program"
             raise CameraError(
-                f"{path}: can not be opened as a camera; it is busy ({held} holds it) "
+                f"{path}: cannot be opened as a camera; it is busy ({held} holds it) "
                 "or gives no pictures (many cameras have a second node, for metadata); "
                 f"{_present()}"
             )
@@ -111,7 +111,7 @@ class OpenCvStream(_Live):
     """A network stream, for instance RTSP, through FFmpeg, with timeouts on every wait.
 
     Raises:
-        CameraError: it can not be opened; the message never holds the address's password.
+        CameraError: it cannot be opened; the message never holds the address's password.
     """
 
     def __init__(self, url: str) -> None:

@@ -32,7 +32,7 @@ _UNKNOWN: Final = {"AV01": "AV1", "av01": "AV1"}
 class OpenCvFilm:
     """A film in a file, as fast as it is read; ``FilmClock`` says how it is timed.
 
-    Frames are upright, with square pixels. What can not be decoded is passed over and counted. A
+    Frames are upright, with square pixels. What cannot be decoded is passed over and counted. A
     film whose pictures become others midway is refused, for OpenCV would mix them up; a motion
     JPEG is not: its pictures are decoded one by one.
 
@@ -97,7 +97,7 @@ class OpenCvFilm:
         if found.changes_at is not None:
             raise CameraError(
                 f"{path}: its pictures become others at frame {found.changes_at} (their size or "
-                f"their format), which OpenCV can not follow; {EXTRA}, or convert it with ffmpeg"
+                f"their format), which OpenCV cannot follow; {EXTRA}, or convert it with ffmpeg"
             )
         return found
 

@@ -67,7 +67,7 @@ class PiCamera:
                 "picamera: no CSI camera found; check its ribbon cable, and with "
                 "`rpicam-hello --list-cameras` whether the system sees it"
             )
-        self._camera: Any = _guarded("can not be opened", lambda: library.Picamera2(number))
+        self._camera: Any = _guarded("cannot be opened", lambda: library.Picamera2(number))
         try:
             _guarded("refuses", lambda: self._start(size_hw, fps))
         except CameraError:
@@ -122,7 +122,7 @@ class PiCamera:
                     f"picamera: does not stop within {self._stop_timeout_s:g} s; "
                     "edgeemo must be started again, and the camera's cable checked"
                 )
-        _guarded("can not be closed", camera.close)
+        _guarded("cannot be closed", camera.close)
 
     def _start(self, size_hw: tuple[int, int], fps: float) -> None:
         camera, frame_us = self._camera, round(1e6 / fps)
@@ -229,12 +229,12 @@ def _library() -> Any:
     except ImportError as error:
         raise CameraError(f"picamera: picamera2 is missing ({error}); {_APT}") from error
     except Exception as error:  # wheels of another numpy, a broken libcamera
-        raise CameraError(f"picamera: picamera2 can not be loaded ({error}); {_APT}") from error
+        raise CameraError(f"picamera: picamera2 cannot be loaded ({error}); {_APT}") from error
 
 
 def _csi_number(library: Any) -> int | None:
     """Return the first camera that is not a USB one, by picamera2's own order."""
-    cameras = _guarded("can not be listed", library.Picamera2.global_camera_info)
+    cameras = _guarded("cannot be listed", library.Picamera2.global_camera_info)
     return next((i for i, camera in enumerate(cameras) if "/usb" not in camera["Id"]), None)
 
 

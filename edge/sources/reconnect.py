@@ -114,7 +114,7 @@ class ReconnectingSource:
 
         Raises:
             CameraError: the camera was lost just now; reading on waits for it.
-            CameraStuckError: it can not come back in this process.
+            CameraStuckError: it cannot come back in this process.
         """
         while not self._pauser.is_stopping:
             try:

@@ -102,7 +102,7 @@ def recorded_at(path: Path) -> datetime:
     """Return a film's modification time.
 
     Raises:
-        CameraError: no such file, or it can not be read.
+        CameraError: no such file, or it cannot be read.
     """
     if not path.is_file():
         raise CameraError(f"{path}: no such file; expected a video, for instance .mp4 or .avi")
@@ -110,7 +110,7 @@ def recorded_at(path: Path) -> datetime:
         path.open("rb").close()
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except OSError as error:
-        raise CameraError(f"{path}: can not be read ({error.strerror})") from error
+        raise CameraError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def plausible_fps(fps: float | None) -> float | None:

@@ -22,7 +22,7 @@ class ReplaySource:
     By default each is a still of its own: ``cut`` is set, ``t_s`` counts one second a picture and
     ``captured_at`` is its file's modification time. With ``fps`` they are a sequence: ``t_s`` is
     ``i / fps`` and ``captured_at`` the first file's modification time plus that. Either way no
-    clock is read. What a file is is judged by its content. A picture that can not be read is
+    clock is read. What a file is is judged by its content. A picture that cannot be read is
     logged, skipped, and keeps its place; other files are passed over. Both are counted at the end.
 
     Raises:
@@ -134,7 +134,7 @@ def _visible(path: Path) -> list[Path]:
     try:
         entries = [path] if path.is_file() else list(path.iterdir())
     except OSError as error:
-        raise CameraError(f"{path}: can not be read ({error.strerror})") from error
+        raise CameraError(f"{path}: cannot be read ({error.strerror})") from error
     visible = [entry for entry in entries if entry == path or not entry.name.startswith(".")]
     return sorted(visible, key=lambda entry: natural_key(entry.name))
 
@@ -143,4 +143,4 @@ def _modified_at(path: Path) -> datetime:
     try:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except OSError as error:
-        raise CameraError(f"{path}: can not be read ({error.strerror})") from error
+        raise CameraError(f"{path}: cannot be read ({error.strerror})") from error

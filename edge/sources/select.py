@@ -76,7 +76,7 @@ def source_kind(spec: str) -> Kind:
     try:
         return _path_kind(spec, _path(spec))
     except OSError as error:
-        raise CameraError(f"{spec}: can not be looked up ({error.strerror})") from error
+        raise CameraError(f"{spec}: cannot be looked up ({error.strerror})") from error
 
 
 def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:
@@ -84,8 +84,8 @@ def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:
 
     Raises:
         ConfigError: nothing that edgeemo knows.
-        CameraError: it can not be opened.
-        AssetError: the demo's photo can not be had.
+        CameraError: it cannot be opened.
+        AssetError: the demo's photo cannot be had.
     """
     options = options or SourceOptions()
     kind = source_kind(spec)

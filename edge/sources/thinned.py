@@ -1,4 +1,4 @@
-"""Every n-th frame of a source, for boards that can not keep up and questions that need no more."""
+"""Every n-th frame of a source, for boards that cannot keep up and questions that need no more."""
 
 import msgspec
 

@@ -61,7 +61,7 @@ def capture_formats(node: Path, ioctl: Ioctl | None = None) -> tuple[PixelFormat
         ioctl: ``fcntl.ioctl``; tests have their own.
 
     Raises:
-        OSError: the node can not be opened or asked.
+        OSError: the node cannot be opened or asked.
     """
     call = ioctl or _kernel
     fd = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)

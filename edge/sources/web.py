@@ -191,7 +191,7 @@ class WebPicture:
     """The one picture that an address gives: a single frame, and the end.
 
     Raises:
-        CameraError: it can not be decoded.
+        CameraError: it cannot be decoded.
     """
 
     fps = 1.0

@@ -90,7 +90,7 @@ def partition(
         remarks = [f"validation: {share:.0%} held out of {TRAINING}, {how}"]
     index, validation = index[validation.measurable], validation.where(validation.measurable)
     if not len(validation):
-        raise DataError(f"{samples.name}: no validation row is left under {samples.protocol}")
+        raise DataError(f"{samples.name}: no validation sample is left under {samples.protocol}")
     answers = np.bincount(validation.hard, minlength=len(validation.labels))
     _check_labels(validation, "validation", answers)
     if not keep_duplicates:
@@ -106,7 +106,7 @@ def _without_copies(training: Samples, validation: Samples) -> tuple[Samples, li
     copies = np.isin(picture_keys(training.images), picture_keys(validation.images))
     if not copies.any():
         return training, []
-    remark = f"{copies.sum()} training rows left out: the same picture is validated on"
+    remark = f"{copies.sum()} training samples left out: the same picture is validated on"
     return training.where(~copies), [remark]
 
 
@@ -119,11 +119,11 @@ def _without_near(training: Samples, validation: Samples) -> tuple[Samples, list
     worst = int((lost / np.maximum(rows, 1)).argmax())
     if lost[worst] > _MOST_LEFT_OUT * rows[worst]:
         return training, [
-            f"{near.sum()} training rows are near duplicates of validation rows and stay, for "
-            f"{training.labels[worst]} would lose {lost[worst]} of {rows[worst]}: validation "
+            f"{near.sum()} training samples are near duplicates of validation samples and stay, "
+            f"for {training.labels[worst]} would lose {lost[worst]} of {rows[worst]}: validation "
             "figures flatter"
         ]
-    remark = f"{near.sum()} training rows left out: a near duplicate is validated on"
+    remark = f"{near.sum()} training samples left out: a near duplicate is validated on"
     return training.where(~near), [remark]
 
 
@@ -131,7 +131,7 @@ def _check_labels(rows: Samples, what: str, mass: NDArray[np.number]) -> None:
     present = [label for label, amount in zip(rows.labels, mass, strict=True) if amount]
     if len(present) < 2:
         raise DataError(
-            f"{rows.name}: its {what} rows show {len(present)} labels "
+            f"{rows.name}: its {what} samples show {len(present)} labels "
             f"({', '.join(present) or 'none'}); a classifier needs two or more"
         )
 
@@ -146,12 +146,12 @@ def _held_out(
     if rarest < 2:
         label = rows.labels[int(np.flatnonzero(counts == rarest)[0])]
         raise DataError(
-            f"{rows.name}: {label} has 1 training row; two or more are needed to hold one out"
+            f"{rows.name}: {label} has 1 training sample; two or more are needed to hold one out"
         )
     most = min(round(1 / share), rarest)
     if groups == "none":
         held = _fold(answers, np.arange(len(rows)), most, seed)
-        return held, "at random: LEAKING wherever rows resemble each other"
+        return held, "at random: LEAKING wherever samples resemble each other"
     if rows.subjects is not None:
         return _fold(answers, rows.subjects, most, seed), "disjoint by subject"
     if near and len(np.unique(shots := _shots(rows))) > 1:
@@ -171,7 +171,7 @@ def _fold(
     number = len(np.unique(groups))
     if number < 2:
         raise DataError(
-            "all training rows show one subject or one picture; two or more are needed to hold "
+            "all training samples show one subject or one picture; two or more are needed to hold "
             "some out"
         )
     folds = max(2, min(most, number))

@@ -58,7 +58,7 @@ def prepare(
         todo = _not_yet(keys, known)
         distinct = len(set(map(bytes, keys)))
         progress.say(
-            f"{distinct} distinct pictures in {len(samples)} rows, "
+            f"{distinct} distinct pictures in {len(samples)} samples, "
             f"{distinct - len(todo)} of them prepared already"
         )
         progress.begin(len(todo))

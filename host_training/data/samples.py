@@ -143,8 +143,8 @@ class Samples:
         """
         if not self.measurable.any() and not self.trainable.any():
             raise DataError(
-                f"{self.form}: none of the {len(self)} rows has a label; they can be audited and "
-                "prepared, but not trained or measured on"
+                f"{self.form}: none of the {len(self)} samples has a label; they can be audited "
+                "and prepared, but not trained or measured on"
             )
 
     def counts(self) -> dict[str, int]:

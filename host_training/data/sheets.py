@@ -95,8 +95,8 @@ def contact_sheet(
 def _rows_sheet(samples: Samples, name: str, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
     shown = _some(rows)
     title = (
-        f"{samples.name}, {samples.protocol}: {name}, {len(shown)} of {len(rows)} rows "
-        f"(chosen with seed {SEED}); below each: its row"
+        f"{samples.name}, {samples.protocol}: {name}, {len(shown)} of {len(rows)} samples "
+        f"(chosen with seed {SEED}); below each: its number"
     )
     return contact_sheet(
         [_enlarged(samples.images[i]) for i in shown], [str(i + 1) for i in shown], title
@@ -114,7 +114,7 @@ def _pairs_sheet(samples: Samples, near: NearPairs) -> NDArray[np.uint8]:
         words.append(f"{near.scores[pair]:.3f}{mirrored}  {i + 1}, {j + 1}")
     title = (
         f"{samples.name}: near duplicates, {len(shown)} of {len(near.pairs)} pairs "
-        f"(chosen with seed {SEED}), the least similar first; below each: correlation, rows"
+        f"(chosen with seed {SEED}), the least similar first; below each: correlation, numbers"
     )
     return contact_sheet(tiles, words, title)
 

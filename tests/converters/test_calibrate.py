@@ -97,7 +97,7 @@ def test_answers_are_matched_by_name():
     """A data set and a model may order their emotions differently."""
     rows = grey_rows((1, 1, 1))  # neutral, happiness, surprise
     assert rows.labels_for(("surprise", "neutral", "happiness")).tolist() == [1, 2, 0]
-    with pytest.raises(ConversionError, match="grey has rows of surprise, the model knows"):
+    with pytest.raises(ConversionError, match="grey has samples of surprise, the model knows"):
         rows.labels_for(("neutral", "happiness"))
 
 

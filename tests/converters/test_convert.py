@@ -328,17 +328,17 @@ def bad_requests() -> Iterator[object]:
     yield case(
         "no-calibration",
         lambda r: replace(r, calibration=None),
-        "int8 needs calibration rows, got none",
+        "int8 needs calibration samples, got none",
     )
     yield case(
         "empty-calibration",
         lambda r: replace(r, calibration=r.calibration[:0]),
-        "calibration needs real training rows, got 0",
+        "calibration needs real training samples, got 0",
     )
     yield case(
         "no-evaluation",
         lambda r: replace(r, evaluation=r.evaluation[:0]),
-        "parity needs evaluation rows, got none",
+        "parity needs evaluation samples, got none",
     )
     yield case(
         "other-size",
@@ -352,7 +352,7 @@ def bad_requests() -> Iterator[object]:
         lambda r: replace(
             r, evaluation=replace(r.evaluation, label_names=(*EMOTIONS[:7], "boredom"))
         ),
-        "has rows of boredom, the model knows neutral",
+        "has samples of boredom, the model knows neutral",
     )
 
 

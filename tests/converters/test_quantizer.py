@@ -111,7 +111,7 @@ def test_unknown_recipes_and_layers_name_the_known_ones(request_mixed):
         convert(replace(request_mixed, recipe="best"))
     with pytest.raises(ConversionError, match=r"no layer third .*; choose from .*second"):
         convert(replace(request_mixed, keep_float=("second", "third")))
-    with pytest.raises(ConversionError, match="needs calibration rows, got none"):
+    with pytest.raises(ConversionError, match="needs calibration samples, got none"):
         convert(replace(request_mixed, calibration=None))
 
 

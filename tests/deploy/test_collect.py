@@ -437,7 +437,7 @@ def test_a_folder_is_for_one_collect(tmp_path):
         pass
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(DeployError, match="can not be written"),
+        pytest.raises(DeployError, match="cannot be written"),
         collecting(tmp_path / "file", [BOX]),
     ):
         pass

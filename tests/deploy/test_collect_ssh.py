@@ -80,7 +80,7 @@ def test_a_fleet_is_collected_and_summed_up(devices, tmp_path):
     fleet.write_text("box # by ssh\n@local\ngone\n")
     done = devices.collect(log, out, "--inventory", str(fleet))
     assert done.returncode == 1
-    assert "gone: failed: can not be reached" in done.stdout
+    assert "gone: failed: cannot be reached" in done.stdout
     assert "2 done; 1 failed" in done.stdout
     assert "Traceback" not in done.stderr
     for name in ("box", "@local"):

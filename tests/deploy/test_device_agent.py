@@ -16,7 +16,7 @@ GOOD, OTHER, BAD = "a" * 16, "c" * 16, "b" * 16
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    """A device where GOOD runs, and BAD was built whole but can not run (it has no program)."""
+    """A device where GOOD runs, and BAD was built whole but cannot run (it has no program)."""
     layout = Layout(tmp_path / "opt")
     for name in (GOOD, OTHER, BAD):
         release = layout.release(name)

@@ -33,7 +33,7 @@ def test_frames_at_the_end_of_the_window_are_healthy():
 
 
 def test_a_stated_absence_of_the_camera_is_healthy():
-    """A release can not be blamed for a camera that is not plugged in."""
+    """A release cannot be blamed for a camera that is not plugged in."""
     assert judge((31, up("waiting for the camera, 0 frames so far"))) == ""
 
 
@@ -94,7 +94,7 @@ def test_a_refusal_from_before_is_not_held_against_a_reload():
 
 
 def test_after_a_reload_frames_must_come_anew():
-    """The first status line may count frames of the old model; the second one can not."""
+    """The first status line may count frames of the old model; the second one cannot."""
     assert judge((31, up("905 frames")), reload=True) is None
     assert judge((28, up("905 frames")), (31, up("990 frames")), reload=True) == ""
     assert judge((28, up("20 frames")), (31, up("90 frames")), reload=True) is None

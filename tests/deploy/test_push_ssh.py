@@ -124,7 +124,7 @@ def test_one_bad_device_does_not_hinder_the_others(box):
     """A line for each, the unreachable one named, and the exit code says that not all is well."""
     done = box.run("push", "gone", "box", "--no-service", "--window", "1", "--dry-run")
     assert done.returncode == 1
-    assert "gone: failed: can not be reached" in done.stdout
+    assert "gone: failed: cannot be reached" in done.stdout
     assert "box: unchanged" in done.stdout
     assert_clean(done, box)
 

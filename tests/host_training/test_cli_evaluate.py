@@ -184,7 +184,7 @@ def test_a_bare_tflite_file(evaluated: Evaluated) -> None:
 def test_calibrated_on_training_rows(evaluated: Evaluated) -> None:
     """--calibrate-on Training says from which rows, and what is wrong with that."""
     figures, shown = evaluated(DEFAULT_BUNDLE, "--calibrate-on", "Training")
-    assert figures["calibrated_on"] == "11 rows of Training"
+    assert figures["calibrated_on"] == "11 samples of Training"
     assert "it comes out too low" in shown
 
 

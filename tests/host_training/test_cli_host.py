@@ -155,7 +155,7 @@ def test_a_model_that_does_not_know_an_emotion(
     capsys.readouterr()
     assert run("evaluate", out / "model.keras", "--data", more) == 1
     errors = capsys.readouterr().err
-    assert "surprise (3 rows); the model knows happiness, sadness" in errors
+    assert "surprise (3 samples); the model knows happiness, sadness" in errors
     assert errors.count("\n") == 1
 
 

@@ -198,7 +198,7 @@ def test_a_fold_without_a_measurable_row(
 ) -> None:
     """It is refused before anything is trained."""
     few = replace(people, hard=np.where(np.arange(64) < 4, people.hard, EXCLUDED))
-    with pytest.raises(DataError, match="a fold has no row to measure"):
+    with pytest.raises(DataError, match="a fold has no sample to measure"):
         cross_validate(few, settings, PLAN, tmp_path / "out", Recorder())
     assert not (tmp_path / "out").exists()
 
@@ -333,7 +333,7 @@ def test_a_run_in_full(
         (["--folds", "3"], "--folds 3: trains 3 models; name a folder for them, --out"),
         (["--folds", "1", "--out", "{new}"], "--folds must be 2 or more, got 1"),
         (["--folds", "3", "--out", "{new}", "--calibrate-on", "Training"], "not with --folds"),
-        (["--calibrate-on", "Training"], "--calibrate-on Training: these rows are measured"),
+        (["--calibrate-on", "Training"], "--calibrate-on Training: these samples are measured"),
         (["--crops", "aligned"], "aligned crops come from prepared data"),
         (["--pipeline", "--crops", "raw"], "--crops raw: not with --pipeline"),
         (["--folds", "3", "--out", "{new}", "--pipeline"], "--pipeline: not with --folds 3"),

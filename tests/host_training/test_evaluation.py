@@ -132,10 +132,10 @@ def test_calibrated_on_another_split(rows: Samples) -> None:
     measured = evaluate_in_full(
         rows, Question("PublicTest", calibrate_on="Training"), model_of(), ORIGIN
     )
-    assert measured.figures.calibrated_on == "200 rows of Training"
+    assert measured.figures.calibrated_on == "200 samples of Training"
     assert measured.figures.temperatures == (measured.figures.temperature,)
     assert any("comes out too low" in remark for remark in measured.figures.remarks)
-    with pytest.raises(ConfigError, match="these rows are measured"):
+    with pytest.raises(ConfigError, match="these samples are measured"):
         evaluate_in_full(rows, Question("Training", calibrate_on="Training"), model_of(), ORIGIN)
 
 
@@ -157,8 +157,8 @@ def test_a_model_that_knows_more(rows: Samples) -> None:
     ("protocol", "lacking", "remedy"),
     [
         ("majority", "contempt", "measured with --protocol fer2013"),
-        ("majority", "fear", "leave those rows out"),
-        ("labels", "contempt", "leave those rows out"),
+        ("majority", "fear", "leave those samples out"),
+        ("labels", "contempt", "leave those samples out"),
     ],
 )
 def test_a_model_that_knows_less(rows: Samples, protocol: str, lacking: str, remedy: str) -> None:
@@ -173,7 +173,7 @@ def test_a_model_that_knows_less(rows: Samples, protocol: str, lacking: str, rem
     ("split", "message"),
     [
         ("Test", "no split 'Test'; it has Training, PublicTest, Empty"),
-        ("Empty", "no row of Empty is left to measure under fer2013"),
+        ("Empty", "no sample of Empty is left to measure under fer2013"),
     ],
 )
 def test_nothing_to_measure(rows: Samples, split: str, message: str) -> None:
@@ -205,7 +205,9 @@ def test_what_flatters_is_said(rows: Samples) -> None:
 
     assert not remarks(ORIGIN, "PublicTest")
     assert "learnt from any of these samples is not known here" in remarks(ORIGIN, "Training")
-    assert "learnt from these very rows" in remarks(replace(ORIGIN, training=chosen), "PublicTest")
+    assert "learnt from these very samples" in remarks(
+        replace(ORIGIN, training=chosen), "PublicTest"
+    )
     validation = replace(ORIGIN, validation=chosen)
     assert "best epoch: a validation" in remarks(validation, "PublicTest")
     fitted = replace(validation, decision=Decision(temperature=1.4))
@@ -273,7 +275,13 @@ def test_the_report(rows: Samples, tmp_path: Path) -> None:
     assert table[0][-1] == "S0"
 
     text = (folder / "report.md").read_text()
-    for cited in ("PublicTest", "protocol fer2013", "298 rows", figures.data.fingerprint, "0" * 64):
+    for cited in (
+        "PublicTest",
+        "protocol fer2013",
+        "298 samples",
+        figures.data.fingerprint,
+        "0" * 64,
+    ):
         assert cited in text
     assert f"{figures.per_class['fear'].recall:.1%}" in text
     for name in ("confusion_matrix", "reliability", "worst_mistakes"):

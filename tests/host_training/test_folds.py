@@ -147,7 +147,7 @@ def test_the_strictest_way_is_the_default() -> None:
             rows_of([0, 1] * 10, subjects=[1, 2] * 10), 3, "subject", DataError,
             "2 subject groups.*too few for 3 folds",
         ),
-        (rows_of([0, 1] * 2), 3, "picture", DataError, "2 rows of the commonest emotion"),
+        (rows_of([0, 1] * 2), 3, "picture", DataError, "2 samples of the commonest emotion"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_divided(

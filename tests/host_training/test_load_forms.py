@@ -120,7 +120,7 @@ def test_rows_without_labels(tmp_path: Path) -> None:
     assert (counts.rows, counts.measurable, counts.trainable) == (2, 0, 0)
     for use in (partition, lambda rows: rows_to_measure(rows, None)):
         with pytest.raises(
-            DataError, match=r"test\.csv \(no labels\): none of the 2 rows has a label"
+            DataError, match=r"test\.csv \(no labels\): none of the 2 samples has a label"
         ):
             use(samples)
 

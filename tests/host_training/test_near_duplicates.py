@@ -195,12 +195,12 @@ def test_the_audit_counts_what_leaks() -> None:
     assert near.groups_disagreeing == 1
     assert result.duplicates.groups_across == {"Training+PublicTest": 1}  # c, an exact one
     lines = "\n".join(audit_lines(result))
-    assert "LEAK: 1 rows of PublicTest have a near duplicate in another split" in lines
+    assert "LEAK: 1 samples of PublicTest have a near duplicate in another split" in lines
 
 
 def test_the_audit_names_what_is_missing() -> None:
     """A split without a class, or without any answer, is said to be so."""
     samples = made([cut(scene(i)) for i in range(3)], [0, 1, 0], ["Training"] * 2 + ["Test"])
-    assert "no row of happiness in Test" in audit_lines(audit(samples))
+    assert "no sample of happiness in Test" in audit_lines(audit(samples))
     unlabelled = replace(samples, hard=np.array([0, 1, EXCLUDED]))
-    assert "no row with an answer in Test" in audit_lines(audit(unlabelled))
+    assert "no sample with an answer in Test" in audit_lines(audit(unlabelled))

@@ -45,7 +45,7 @@ def test_duplicates_of_validation_rows_are_left_out_and_said() -> None:
     data.images[1] = data.images[5]
     parts = partition(data)
     assert len(parts.training) == 3
-    assert any("1 training rows left out" in remark for remark in parts.remarks)
+    assert any("1 training samples left out" in remark for remark in parts.remarks)
     assert len(partition(data, keep_duplicates=True).training) == 4
 
 
@@ -91,14 +91,14 @@ def test_a_validation_folder_is_used() -> None:
 
 def test_a_validation_split_of_one_class() -> None:
     """A split that shows one emotion only cannot choose a model, and is said to be so."""
-    with pytest.raises(DataError, match=r"its validation rows show 1 labels \(surprise\)"):
+    with pytest.raises(DataError, match=r"its validation samples show 1 labels \(surprise\)"):
         partition(samples([0, 1, 2, 2], ["Training"] * 2 + ["PublicTest"] * 2))
 
 
 @pytest.mark.parametrize(
     ("hard", "message"),
     [
-        ([0, 0, 0, 0], "training rows show 1 labels"),
+        ([0, 0, 0, 0], "training samples show 1 labels"),
         ([0, 0, 0, 1], "happiness has 1 training row"),
     ],
 )
@@ -129,7 +129,7 @@ def test_near_duplicates_of_validation_rows_are_left_out_and_said() -> None:
     data = with_twins(data, [1, 2], [9, 10])
     parts = partition(data)
     assert len(parts.training) == 6
-    assert "2 training rows left out: a near duplicate is validated on" in parts.remarks
+    assert "2 training samples left out: a near duplicate is validated on" in parts.remarks
     assert len(partition(data, keep_near_duplicates=True).training) == 8
     assert len(partition(data, keep_duplicates=True).training) == 8
 
@@ -141,7 +141,7 @@ def test_near_duplicates_stay_where_too_little_would_be_left() -> None:
     parts = partition(data)
     assert len(parts.training) == 8
     (remark,) = (remark for remark in parts.remarks if "near" in remark)
-    assert remark.startswith("3 training rows are near duplicates")
+    assert remark.startswith("3 training samples are near duplicates")
     assert remark.endswith("happiness would lose 3 of 4: validation figures flatter")
 
 

@@ -187,7 +187,7 @@ def test_nothing_is_done_twice(tmp_path: Path, marked: Samples) -> None:
     assert first.seen == 500  # the other 100 are copies
     _, shown = run(marked, tmp_path, again)
     assert again.seen == 0
-    assert "500 distinct pictures in 600 rows, 500 of them prepared already" in shown
+    assert "500 distinct pictures in 600 samples, 500 of them prepared already" in shown
     record, _ = run(samples(np.concatenate([marked.images, noise(7, seed=5)])), tmp_path, more)
     assert (more.seen, record["pictures"]) == (7, 507)
 
@@ -389,7 +389,7 @@ def test_killed_and_resumed(
         main(arguments)
     assert not ended.value.code
     shown = " ".join(capsys.readouterr().out.split())
-    assert f"{5 * BATCH} distinct pictures in {5 * BATCH} rows, {len(files) * BATCH} of" in shown
+    assert f"{5 * BATCH} distinct pictures in {5 * BATCH} samples, {len(files) * BATCH} of" in shown
     assert f"face found in {2 * FACES} of {5 * BATCH} rows" in shown
     assert all(file.read_bytes() == content for file, content in files.items())
     result = with_prepared(load_samples(data), out, "aligned")

@@ -161,7 +161,7 @@ def test_other_rows_fit_it(answers: Answers) -> None:
     assert found.temperatures == (found.temperature,)
     assert found.temperature == fit_temperature(other.probabilities, other.right)
     np.testing.assert_array_equal(found.tempered, temper(measured.probabilities, found.temperature))
-    assert found.fitted_on == "48 rows of Training"
+    assert found.fitted_on == "48 samples of Training"
 
 
 def test_calibration_rows_share_no_picture_with_measured_ones(striped: Samples) -> None:
@@ -179,7 +179,7 @@ def test_calibration_rows_share_no_picture_with_measured_ones(striped: Samples) 
 @pytest.mark.parametrize(
     ("split", "measured", "error", "message"),
     [
-        ("PublicTest", "PublicTest", ConfigError, "--calibrate-on PublicTest: these rows are"),
+        ("PublicTest", "PublicTest", ConfigError, "--calibrate-on PublicTest: these samples are"),
         ("Test", "PublicTest", DataError, "no split 'Test'; it has Training, PublicTest"),
     ],
 )
@@ -195,5 +195,5 @@ def test_too_few_calibration_rows(striped: Samples) -> None:
     """Nine rows do not fit a temperature."""
     split = striped.split.copy()
     split[:39] = "Other"
-    with pytest.raises(DataError, match="9 rows are left; a temperature takes 10 or more"):
+    with pytest.raises(DataError, match="9 samples are left; a temperature takes 10 or more"):
         calibration_mask(replace(striped, split=split), "Training", split == "PublicTest")

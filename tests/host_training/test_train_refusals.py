@@ -56,8 +56,8 @@ def too_few_votes(
         (wrong_row, "row 2: the pixels are not all whole numbers"),
         (truncated, "truncated or damaged gzip file"),
         (empty_class, "angry: no picture in it"),
-        (one_class, "training rows show 1 labels (happiness); a classifier needs two or more"),
-        (one_class_split, "validation rows show 1 labels (sadness)"),
+        (one_class, "training samples show 1 labels (happiness); a classifier needs two or more"),
+        (one_class_split, "validation samples show 1 labels (sadness)"),
         (too_few_votes, "7 rows of votes for 8 pictures"),
     ],
 )

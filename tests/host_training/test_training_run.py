@@ -270,7 +270,7 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("batch_size", "what"),
-    [(16, "the loss is nan"), (48, "an answer to the validation rows is not a number")],
+    [(16, "the loss is nan"), (48, "an answer to the validation samples is not a number")],
 )
 def test_divergence_ends_the_run(
     tmp_path: Path, striped: Samples, settings: TrainConfig, batch_size: int, what: str

@@ -95,7 +95,7 @@ def scene_refusals(stage: Stage) -> None:
     expected = {
         "impostor": "its host key has changed",
         "stranger": "its host key is not known",
-        "gone": "can not be reached",
+        "gone": "cannot be reached",
         "plain": "may not use sudo without a password",
         "old32": "a 32-bit userland",
         "i686": "a i686 processor",

@@ -89,7 +89,7 @@ class EmulatedPc:
         return time.monotonic() - started
 
     def boot_id(self) -> str:
-        """Return what tells this boot from any other; nothing while it can not be asked."""
+        """Return what tells this boot from any other; nothing while it cannot be asked."""
         return self.try_run("cat /proc/sys/kernel/random/boot_id").stdout.strip()
 
     def remove(self) -> None:

@@ -67,7 +67,7 @@ def serve(port: str, factories: dict, auth: object = None) -> int:
     for path, made in factories.items():
         server.get_mount_points().add_factory(path, made)
     if not server.attach(None):
-        sys.exit(f"port {port} can not be had")
+        sys.exit(f"port {port} cannot be had")
     SERVERS.append(server)
     return server.get_bound_port()
 

@@ -226,7 +226,7 @@ def scene_reload(service: Service) -> None:
 
 
 def scene_reload_of_what_can_not_be_used(service: Service) -> None:
-    """SIGHUP with every kind of configuration that can not be used: one line each, nothing more."""
+    """SIGHUP with every kind of configuration that cannot be used: one line each, nothing more."""
     pid, path = service.pid, service.container.root / CONFIG
     whole = path.read_text("utf-8")
     closed, large = "/var/lib/edgeemo/models/closed", "/var/lib/edgeemo/models/large"
@@ -274,7 +274,7 @@ def scene_reload_of_what_can_not_be_used(service: Service) -> None:
     service.container.run(f"chmod 640 /{CONFIG}; systemctl reload edgeemo; rm -r {closed} {large}")
     service.wait_for_more()
     must(count_of_starts(service) == starts + 1, "what can be used is taken up again")
-    print(f"{len(cases) + 5} that can not be used were refused, in one process")
+    print(f"{len(cases) + 5} that cannot be used were refused, in one process")
 
 
 def count_of_starts(service: Service) -> int:

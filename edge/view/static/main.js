@@ -8,7 +8,7 @@ import { Timeline } from "./timeline.js";
 const STALE_MS = 3000;
 const RETRY_MS = 3000;
 const SPEAK_MS = 2000;
-const HEALTH_MS = 1000; // numbers that change faster can not be read
+const HEALTH_MS = 1000; // numbers that change faster cannot be read
 
 const byId = (id) => document.getElementById(id);
 const picture = new Picture(byId("picture"));

@@ -35,7 +35,10 @@ logs_app = typer.Typer(
 
 Root = Annotated[Path, typer.Argument(help="A --log-dir, or a folder that holds several.")]
 Since = Annotated[
-    str | None, typer.Option(help="From then on: 2026-01-31, 2026-01-31T12:00 (UTC), or 24h ago.")
+    str | None,
+    typer.Option(
+        help="From then on: 2026-01-31, 2026-01-31T12:00 (UTC), or 30s, 90min, 24h, 7d, 2w ago."
+    ),
 ]
 Until = Annotated[str | None, typer.Option(help="Before then; the same forms.")]
 DEFAULT_ROOT = Path("edgeemo-logs")

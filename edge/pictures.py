@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.content import HEAD, content_of, is_text
 from edge.errors import ConfigError, PictureError
 from edge.native_stderr import silenced
 
@@ -139,14 +140,22 @@ def open_picture(path: Path) -> Picture:
         raise PictureError(path, str(error.strerror)) from error
     form = _form(data)
     if form not in FORMS:
-        found = f"{form}, expected {', '.join(FORMS)}" if form else "its content is none"
-        raise PictureError(path, found if data else "an empty file")
+        raise PictureError(path, _instead(data, form))
     header = read_header(data)
     _check(path, header)
     image = _decode(data, form)
     if image is None or header is None:
         raise PictureError(path, f"a {form} that is damaged, or of a kind that OpenCV lacks")
     return Picture(_upright(image, header.orientation), form, header.moves)
+
+
+def _instead(data: bytes, form: str | None) -> str:
+    """Say what is there instead of a picture that is read."""
+    if not data:
+        return "an empty file"
+    found = content_of(data[:HEAD])
+    text = "a text file" if is_text(data[:HEAD]) else "its content is no picture"
+    return f"{form or (found.name if found else text)}, expected {', '.join(FORMS)}"
 
 
 def read_header(data: bytes) -> Header | None:

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError, LogError
-from edge.logs.held import held
+from edge.logs.held import held, held_within
 from edge.logs.source import Logs, text_literal
 
 Format = Literal["csv", "parquet", "json"]
@@ -88,8 +88,9 @@ def export(logs: Logs, kind: Kind, form: Format, target: Path) -> int:
     nested = () if form == "csv" else _NESTED.get(kind, ())
     columns = ", ".join((time, *_HEAD, *_COLUMNS[kind], *nested))
     # An emotion lasts until another kind of record; the others need no neighbours of another kind.
-    chosen = "records" if kind == "emotion" else f"(FROM records WHERE kind = {text_literal(kind)})"
-    query = f"SELECT {columns} FROM ({held(chosen)}) WHERE kind = {text_literal(kind)}"
+    others = held(f"(FROM records WHERE kind = {text_literal(kind)})")
+    chosen = held_within(logs.span) if kind == "emotion" else others
+    query = f"SELECT {columns} FROM ({chosen}) WHERE kind = {text_literal(kind)}"
     try:
         # The file keeps the order of the query, whose memory is bounded by spilling.
         ((count,),) = logs.rows(

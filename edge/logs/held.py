@@ -8,6 +8,8 @@ it counts as one face, wholly for its label.
 
 import msgspec
 
+from edge.logs.moments import Span
+
 
 class Stay(msgspec.Struct):
     """The stay of one face, followed frame by frame.
@@ -71,4 +73,33 @@ def held(records: str = "records") -> str:
                 )
             )
         )
+    """
+
+
+def held_within(span: Span) -> str:
+    """Return a query as ``held`` does, for a part of the records.
+
+    What a face showed already when the part begins is counted from there, and what it shows when
+    the part ends until there. ``is_carried``: the record itself is older than the part; its
+    ``kind`` is NULL, for it is none of the part's records.
+    """
+    since, until = span.limits
+    if since is until is None:
+        return f"SELECT *, false AS is_carried FROM ({held()})"
+    begins = f"greatest(time, {since})" if since else "time"
+    ends = "time + to_microseconds(round(held_s * 1e6)::BIGINT)"
+    ends = f"least({ends}, {until})" if until else ends
+    return f"""
+        SELECT * EXCLUDE (in_span, within_s) REPLACE (
+            CASE WHEN is_carried THEN NULL ELSE kind END AS kind,
+            CASE WHEN is_carried THEN {begins} ELSE time END AS time,
+            CASE WHEN held_s IS NOT NULL THEN least(held_s, within_s) END AS held_s
+        )
+        FROM (
+            SELECT *,
+                greatest(0, date_diff('microsecond', {begins}, {ends}) / 1e6) AS within_s,
+                NOT in_span AND coalesce(within_s, 0) > 0 AS is_carried
+            FROM ({held("all_records")})
+        )
+        WHERE in_span OR is_carried OR (kind IS NULL AND NOT is_copy)
     """

@@ -8,8 +8,15 @@ import msgspec
 
 from edge.errors import ConfigError
 
-_AGO = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(min|h|d)")
-_UNITS: Final = {"min": "minutes", "h": "hours", "d": "days"}
+_AGO: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?(s|m|min|h|d|w)")
+_UNITS: Final = {
+    "s": "seconds",
+    "m": "minutes",
+    "min": "minutes",
+    "h": "hours",
+    "d": "days",
+    "w": "weeks",
+}
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -17,6 +24,15 @@ class Span(msgspec.Struct, frozen=True):
 
     since: datetime | None = None
     until: datetime | None = None
+
+    @property
+    def limits(self) -> tuple[str | None, str | None]:
+        """Both ends as SQL's literals."""
+        since, until = (
+            None if moment is None else f"TIMESTAMP '{moment.replace(tzinfo=None).isoformat(' ')}'"
+            for moment in (self.since, self.until)
+        )
+        return since, until
 
 
 def parse_span(since: str | None, until: str | None, now: datetime) -> Span:
@@ -43,5 +59,5 @@ def _moment(option: str, text: str | None, now: datetime) -> datetime | None:
     except (ValueError, OverflowError) as error:
         raise ConfigError(
             f"{option} {text!r} is no point in time; give a date (2026-01-31), a date and time in "
-            "UTC (2026-01-31T12:00), or how long ago (90min, 24h, 7d)"
+            "UTC (2026-01-31T12:00), or how long ago (30s, 90min, 24h, 7d, 2w)"
         ) from error

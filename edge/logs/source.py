@@ -77,7 +77,8 @@ class Logs:
     fit spills to a temporary folder.
 
     Attributes:
-        has_span: a part of the records is asked for.
+        span: which part of the records is asked for.
+        has_span: it is a part.
     """
 
     def __init__(self, root: Path, span: Span = _ALWAYS) -> None:
@@ -89,7 +90,7 @@ class Logs:
         """
         self._duckdb = _import_duckdb()
         self._directories = directories_in(root)
-        self._span = span
+        self.span = span
         self.has_span = span != _ALWAYS
         self._stack = ExitStack()
 
@@ -201,8 +202,8 @@ class Logs:
 
     def _in_span(self) -> str:
         limits = [
-            f"time {operator} TIMESTAMP '{moment.replace(tzinfo=None).isoformat(' ')}'"
-            for operator, moment in ((">=", self._span.since), ("<", self._span.until))
+            f"time {operator} {moment}"
+            for operator, moment in zip((">=", "<"), self.span.limits, strict=True)
             if moment is not None
         ]
         return " AND ".join(limits or ["true"])

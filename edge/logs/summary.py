@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from edge.contract.labels import UNCERTAIN
-from edge.logs.held import held
+from edge.logs.held import held, held_within
 from edge.logs.losses import Run, lost_records
 from edge.logs.source import Logs
 
@@ -69,12 +69,12 @@ class Summaries(msgspec.Struct, frozen=True):
 
 
 def summarise(logs: Logs, by: By, source: str | None = None) -> Summaries:
-    """Summarise all records by ``by``; ``source`` is a query with the columns of ``held``.
+    """Summarise all records by ``by``; ``source`` is a query with the columns of ``held_within``.
 
     Raises:
         LogError: the files cannot be read.
     """
-    rows = logs.rows(_sql(by, source or held()))
+    rows = logs.rows(_sql(by, source or held_within(logs.span)))
     width = len(_KEYS[by])
     seconds: dict[Any, dict[str, float]] = defaultdict(dict)
     faces: dict[Any, dict[str, int]] = defaultdict(dict)
@@ -98,7 +98,7 @@ def summarise(logs: Logs, by: By, source: str | None = None) -> Summaries:
     groups = [
         _summary(key, rest, seconds[key], faces[key], None if lost is None else lost.get(key, 0))
         for key, rest in whole
-        if rest[0] and (by != "track" or key[-1] is not None)
+        if (rest[0] or seconds[key]) and (by != "track" or key[-1] is not None)
     ]
     unreadable, duplicates = (sum(rest[place] for _, rest in whole) for place in (1, 2))
     return Summaries(groups, unreadable, duplicates)
@@ -123,7 +123,8 @@ def _sql(by: By, source: str) -> str:
             {group}, grouping(label) = 0, {of_run}, label,
             sum(held_s), count(*) FILTER (is_still),
             {run}, min(seq) {known}, max(seq) {known},
-            count(kind), count(*) FILTER (kind IS NULL AND NOT is_copy), count(*) FILTER (is_copy),
+            count(kind), count(*) FILTER (kind IS NULL AND NOT (is_copy OR is_carried)),
+            count(*) FILTER (is_copy),
             min(time) {fresh}, max(time) {fresh},
             {count} {fresh if count != "1" else ""}, avg(confidence) {named},
             {latency} {fresh if latency != "NULL" else ""}, avg(fps) {fresh}

@@ -11,7 +11,14 @@ from edge.native_path import NativePath
 from edge.records import Frame
 from edge.sources.addresses import without_secrets
 from edge.sources.av_decoder import AvDecoder, NoFilmError, stream_options
-from edge.sources.recording import FALLBACK_FPS, FilmClock, FilmEnd, recorded_at, unplayable
+from edge.sources.recording import (
+    FALLBACK_FPS,
+    FilmClock,
+    FilmEnd,
+    check_content,
+    recorded_at,
+    unplayable,
+)
 
 STREAM_TIMEOUT_S: Final = 10.0
 """How long a stream may take to open, and then to each picture."""
@@ -29,6 +36,7 @@ class AvFilm:
 
     def __init__(self, path: Path) -> None:
         self._clock_from = recorded_at(path)
+        check_content(path)
         self._path = path
         self._name = NativePath(path)
         try:

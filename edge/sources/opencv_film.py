@@ -16,9 +16,9 @@ from edge.sources.recording import (
     FALLBACK_FPS,
     FilmClock,
     FilmEnd,
+    check_content,
     plausible_fps,
     recorded_at,
-    sound_in,
     unplayable,
 )
 from edge.sources.survey import MOST_FAILURES, Survey, survey
@@ -44,6 +44,7 @@ class OpenCvFilm:
         quieten()
         self._end = FilmEnd(path)
         self._clock_from = recorded_at(path)
+        check_content(path)
         self._name = NativePath(path)
         try:
             self._survey = self._surveyed(path)
@@ -88,9 +89,6 @@ class OpenCvFilm:
         self._name.close()
 
     def _surveyed(self, path: Path) -> Survey:
-        # With a cover, OpenCV would take it for a film of one frame.
-        if sound := sound_in(path):
-            raise unplayable(path, f"it holds only sound ({sound})")
         found = survey(str(self._name))
         if found is None:
             raise unplayable(path)

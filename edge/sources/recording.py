@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -10,18 +9,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.content import content_in, remedy_for
 from edge.errors import CameraError
 from edge.records import Frame
 
 _log = logging.getLogger(__name__)
 
 FALLBACK_FPS: Final = 25.0
-_SOUNDS: Final = (
-    (rb"ID3|\xff[\xfb\xf3\xf2]", "MP3"),
-    (rb"RIFF....WAVE", "WAV"),
-    (rb"fLaC", "FLAC"),
-    (rb"....ftypM4[AB] ", "M4A"),
-)  # fmt: skip
+_PLAYABLE_TEXTS: Final = (b"#EXTM3U", b"ffconcat ", b"v=0", b"YUV4MPEG2 ")
+"""Texts that lead to a film, or begin one."""
 _COMPLETE: Final = 0.9
 """A film that gives a smaller share of what its header announces is called cut off."""
 
@@ -131,8 +127,20 @@ def unplayable(path: Path, why: str = "") -> CameraError:
     return CameraError(f"{path}: not one frame can be decoded ({what}); {reason}")
 
 
-def sound_in(path: Path) -> str:
-    """Return what kind of sound file this is, by its first bytes; empty for none that is known."""
+def check_content(path: Path) -> None:
+    """Refuse what is something else, before a decoder makes pictures of it: FFmpeg draws texts.
+
+    Raises:
+        CameraError: a text, a document, an archive, sound; it is named.
+    """
+    found = content_in(path)
+    if found is None or found.kind == "picture":
+        return
     with path.open("rb") as file:
-        head = file.read(12)
-    return next((form for magic, form in _SOUNDS if re.match(magic, head, re.DOTALL)), "")
+        if file.read(16).startswith(_PLAYABLE_TEXTS):
+            return
+    what = f"only {found.name}" if found.kind == "sound" else found.name
+    raise CameraError(
+        f"{path}: {what}, not a video{remedy_for(found)}; expected a video file, for instance "
+        ".mp4, .mkv or .avi"
+    )

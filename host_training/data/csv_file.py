@@ -3,7 +3,6 @@
 import csv
 import gzip
 import io
-import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
+from edge.content import content_of, remedy_for
 from host_training.errors import DataError
 
 Rows = Iterator[tuple[int, list[str]]]
@@ -22,38 +22,10 @@ _LONGEST_LINE: Final = 1 << 17
 _GZIP: Final = b"\x1f\x8b"
 _BOMS: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
-_CONTENTS: Final = (
-    (rb".{257}ustar", "a tar archive; unpack it"),
-    (rb"PK\x03\x04.{0,1000}(?:\[Content_Types\]|xl/)", "an Excel workbook; save it as CSV"),
-    (rb"PK\x03\x04.{0,1000}\.np[yz]", "a NumPy archive"),
-    (rb"PK(?:\x03\x04|\x05\x06)", "a zip archive; unpack it"),
-    (rb"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it"),
-    (rb"Rar!\x1a\x07", "a RAR archive; unpack it"),
-    (rb"BZh[1-9]1AY&SY", "a bzip2 file; unpack it"),
-    (rb"\xfd7zXZ\0", "an xz file; unpack it"),
-    (rb"\x28\xb5\x2f\xfd", "a Zstandard file; unpack it"),
-    (_GZIP, "a gzip file in a gzip file; unpack it"),
-    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls); save it as CSV"),
-    (rb"PAR1", "a Parquet file; save it as CSV"),
-    (rb"ARROW1|FEA1", "an Arrow or Feather file; save it as CSV"),
-    (rb"\x89HDF\r\n", "an HDF5 file"),
-    (rb"\x93NUMPY", "a NumPy array"),
-    (rb"SQLite format 3\0", "an SQLite database"),
-    (rb"\x80[\x02-\x05][\x8c\x95}\](]", "a pickle, which can run anything and is not opened"),
-    (rb"%PDF-", "a PDF"),
-    (
-        rb"\xff\xd8\xff|\x89PNG|GIF8[79]a|RIFF....WEBP",
-        "a picture; give the folder of class folders",
-    ),
-    (rb"version https://git-lfs", "a Git LFS pointer and not the file itself; `git lfs pull`"),
-    (
-        rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|\?xml|!--)",
-        "a web page, as a download without its login gives; download the file itself",
-    ),
-    (rb"(?:\xef\xbb\xbf)?\s*[{\[]", "JSON; save it as CSV"),
-)
-"""What a file may be instead, by its first bytes."""
-_OTHERS: Final = tuple((re.compile(magic, re.DOTALL | re.I), told) for magic, told in _CONTENTS)
+_REMEDIES: Final[dict[str, str]] = {
+    "table": "save it as CSV",
+    "picture": "give the folder of class folders",
+}
 
 
 @contextmanager
@@ -101,12 +73,15 @@ def open_csv(path: Path, expected: str) -> Iterator[tuple[list[str], Rows]]:
 
 
 def _check_content(path: Path, head: bytes, expected: str, *, packed: bool) -> None:
-    for magic, told in _OTHERS:
-        if magic.match(head):
-            inside = "a gzip file of " if packed else ""
-            raise DataError(
-                f"{path}: not a CSV text file but {inside}{told}; expected a CSV with {expected}"
-            )
+    found = content_of(head)
+    if found is not None:
+        inside = "a gzip file of " if packed else ""
+        special = _REMEDIES.get(found.kind)
+        remedy = f"; {special}" if special else remedy_for(found)
+        raise DataError(
+            f"{path}: not a CSV text file but {inside}{found.name}{remedy}; expected a CSV with "
+            f"{expected}"
+        )
     if b"\0" in head and head[:2] not in _BOMS:
         raise DataError(
             f"{path}: not a CSV text file but binary, or UTF-16 without a byte-order mark; "

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edge.contract.errors import LabelError
 from edge.contract.labels import canonical
 from edge.errors import PictureError
-from edge.pictures import FORMS, form_of, is_meant_as_picture, listed, open_picture
+from edge.pictures import FORMS, is_meant_as_picture, listed, open_picture
 from host_training.data.fer2013 import SIDE
 from host_training.data.samples import HELD_OUT, TRAINING, VALIDATION
 from host_training.errors import DataError
@@ -38,6 +38,10 @@ _CK_NAME: Final = re.compile(r"(?P<subject>S\d{3})_(?P<session>\d{3})_(?P<frame>
 """CK+ names: SUBJECT_SESSION_FRAME (Lucey et al. 2010)."""
 _NUMBERED: Final = re.compile(r"\d+\s*[-_. ]\s*(?P<name>\D.*)")
 """A class folder with its number in front: 3_happy, 03-happy, 3. happy."""
+_MOST_SKIPPED: Final = 0.05
+"""A larger share that cannot be read is no mishap: the data was not copied as it should be."""
+_FEW_SKIPPED: Final = 3
+"""So many are a mishap, however small the data is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +56,7 @@ class FolderRows:
         split_folders: the split folders, as they are spelt, each with its split; may be empty.
         subjects: who is in each picture, if all names tell.
         ignored: files beside the pictures that are none.
-        skipped: pictures that are damaged or too large.
+        skipped: pictures that cannot be read: damaged, too large, or only called so.
     """
 
     images: NDArray[np.uint8]
@@ -80,8 +84,8 @@ def read_class_folders(path: Path) -> FolderRows:
 
     Raises:
         DataError: no class folder, a folder whose name is no emotion, two of one emotion, split
-            folders beside class folders, a class without a picture that can be read, or something
-            else under a picture's name; each by name.
+            folders beside class folders, a class without a picture that can be read, or too many
+            pictures that cannot; each by name.
     """
     top = _folders(path, path)
     split_folders = {p.name: SPLITS[_key(p)] for p in top if _key(p) in SPLITS}
@@ -91,6 +95,8 @@ def read_class_folders(path: Path) -> FolderRows:
         classes = _classes(top, TRAINING)
     read = [_pictures(folder.path) for folder in classes]
     files = [file for pictures in read for file in pictures.files]
+    skipped = [file for pictures in read for file in pictures.skipped]
+    _check_share(path, skipped, len(files) + len(skipped))
     counts = [(folder, len(pictures.files)) for folder, pictures in zip(classes, read, strict=True)]
     return FolderRows(
         images=np.stack([image for pictures in read for image in pictures.images]),
@@ -100,7 +106,7 @@ def read_class_folders(path: Path) -> FolderRows:
         split_folders=split_folders,
         subjects=_subjects(files),
         ignored=sum(pictures.ignored for pictures in read),
-        skipped=sum(pictures.skipped for pictures in read),
+        skipped=len(skipped),
     )
 
 
@@ -164,42 +170,39 @@ def _label(folder: Path) -> str:
 
 
 class _Pictures(NamedTuple):
-    """The pictures of one class that can be read, and how many other things lie beside them."""
+    """The pictures of one class that can be read, those that cannot, and how much lies beside."""
 
     files: list[Path]
     images: list[NDArray[np.uint8]]
+    skipped: list[Path]
     ignored: int
-    skipped: int
 
 
 def _pictures(folder: Path) -> _Pictures:
-    """Read a class.
-
-    A picture that is damaged or too large is named and left out. Something else under a picture's
-    name is refused: the data set was not copied or downloaded as it should be.
-    """
+    """Read a class; a picture that cannot be read is named and left out."""
     things = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     meant = [p for p in things if p.is_file() and is_meant_as_picture(p)]
     if not meant:
         raise DataError(f"{folder}: no picture in it; expected {', '.join(FORMS)}")
     if others := [p.name for p in things if p not in set(meant)]:
         _log.info("%s: passed over, for they hold no picture: %s", folder, listed(others))
-    if wrong := [p for p in meant if form_of(p) is None]:
-        raise _misnamed(wrong)
     read = {file: image for file in meant if (image := _picture(file)) is not None}
+    skipped = [file for file in meant if file not in read]
     if not read:
         raise DataError(f"{folder}: none of its {len(meant)} pictures can be read")
-    return _Pictures(list(read), list(read.values()), len(others), len(meant) - len(read))
+    _check_share(folder, skipped, len(meant))
+    return _Pictures(list(read), list(read.values()), skipped, len(others))
 
 
-def _misnamed(files: list[Path]) -> DataError:
-    """Say what the files hold whose names say that they are pictures."""
-    more = f"; so are {listed([file.name for file in files[1:]])}" if len(files) > 1 else ""
-    try:
-        open_picture(files[0])
-    except PictureError as error:
-        return DataError(f"{error}{more}; remove it or copy it again")
-    return DataError(f"{files[0]}: changes while it is read")
+def _check_share(folder: Path, skipped: Sequence[Path], count: int) -> None:
+    """Refuse data that has lost so much that its figures would be of other data."""
+    if len(skipped) <= _FEW_SKIPPED or len(skipped) <= _MOST_SKIPPED * count:
+        return
+    names = listed([file.name for file in skipped])
+    raise DataError(
+        f"{folder}: {len(skipped)} of {count} pictures cannot be read ({names}), expected at most "
+        f"{_MOST_SKIPPED:.0%}; copy or download the data again, or remove these files"
+    )
 
 
 def _picture(file: Path) -> NDArray[np.uint8] | None:

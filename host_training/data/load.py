@@ -174,7 +174,7 @@ def _form(rows: FolderRows) -> str:
         words.append(f"{rows.ignored} other {files} beside the pictures ignored")
     if rows.skipped:
         pictures = "picture" if rows.skipped == 1 else "pictures"
-        words.append(f"{rows.skipped} damaged or too large {pictures} skipped")
+        words.append(f"{rows.skipped} unreadable {pictures} skipped")
     return ", ".join(words)
 
 

@@ -357,7 +357,7 @@ def test_a_motion_jpeg_may_change_its_pixel_format(tmp_path: Path, opener: Opene
     ("content", "reason"),
     [
         (b"", "empty, 0 bytes"),
-        (b"this is no video\n" * 500, "not one frame"),
+        (b"this is no video\n" * 500, "a text file, not a video"),
         (None, "not one frame"),
     ],
     ids=["empty", "text", "without index"],

@@ -342,7 +342,7 @@ def test_one_bad_picture_does_not_end_a_folder(
     told = [record.getMessage() for record in caplog.records]
     assert "b.png: not a picture that can be decoded (too large: 32000x32000 pixels" in told[0]
     assert "c.jpg: not a picture that can be decoded (cut off" in told[1]
-    assert "d.png: not a picture that can be decoded (its content is none)" in told[2]
+    assert "d.png: not a picture that can be decoded (a web page, expected BMP" in told[2]
     assert "3 of 6 pictures skipped" in told[3]
     assert "hold no picture: f.txt" in told[4]
 

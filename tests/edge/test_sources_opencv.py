@@ -166,7 +166,7 @@ def test_file_that_breaks_off_gives_what_it_has(
     ("content", "reason"),
     [
         (b"", "0 bytes"),
-        (b"this is no video\n" * 500, "not one frame"),
+        (b"this is no video\n" * 500, "a text file, not a video"),
         (None, "not one frame"),
     ],
     ids=["empty", "text", "without index"],

@@ -82,7 +82,7 @@ def test_damaged_and_too_large_pictures_are_left_out(
     (data / "happy" / "cut.jpg").write_bytes(picture(100, ".jpg")[:-30])
     samples = load_samples(data)
     assert samples.counts() == {"happiness": 2, "sadness": 2}
-    assert samples.form.endswith("2 damaged or too large pictures skipped")
+    assert samples.form.endswith("2 unreadable pictures skipped")
     told = sorted(record.getMessage() for record in caplog.records)
     assert "cut.jpg: not a readable picture (cut off" in told[0]
     assert "huge.png: not a readable picture (too large: 32000x32000 pixels" in told[1]
@@ -97,15 +97,29 @@ def test_a_class_of_damaged_pictures_is_refused(tmp_path: Path, write_folders: W
         load_samples(data)
 
 
-def test_all_misnamed_files_are_named_at_once(tmp_path: Path, write_folders: Write) -> None:
-    """Who has to mend a data set is told of more than the first file."""
-    data = write_folders(tmp_path / "data", ["happy", "sad"], 1)
-    for name in ("x.png", "y.jpg", "z.jpeg"):
-        (data / "sad" / name).write_text("<html>404</html>")
-    with pytest.raises(
-        DataError, match=r"x\.png: not a readable picture .*y\.jpg, z\.jpeg; remove"
-    ):
-        load_samples(data)
+@pytest.mark.parametrize(
+    ("pictures", "happy", "sad", "refused"),
+    [
+        (5, 0, 3, None),  # a mishap, however small the data is
+        (5, 0, 4, r"sad: 4 of 9 pictures cannot be read \(0\.png, 1\.png"),
+        (100, 5, 5, None),
+        (100, 6, 0, r"happy: 6 of 106 pictures cannot be read"),
+        (5, 3, 2, r"data: 5 of 15 pictures cannot be read"),  # each class's few are many in all
+    ],
+)
+def test_data_that_lost_much_is_refused(
+    tmp_path: Path, write_folders: Write, pictures: int, happy: int, sad: int, refused: str | None
+) -> None:
+    """Over 5 %, and more than three, of a class or of all cannot be read: no figure of the rest."""
+    data = write_folders(tmp_path / "data", ["happy", "sad"], pictures, "whole-{i}.png")
+    for label, broken in (("happy", happy), ("sad", sad)):
+        for i in range(broken):
+            (data / label / f"{i}.png").write_bytes([b"", b"<html>404</html>", HUGE][i % 3])
+    if refused is None:
+        assert load_samples(data).counts() == {"happiness": pictures, "sadness": pictures}
+    else:
+        with pytest.raises(DataError, match=refused):
+            load_samples(data)
 
 
 PIXELS = " ".join(["7"] * 2304)
@@ -182,9 +196,12 @@ REFUSED = {
     "xz": (lzma.compress(PLAIN.encode()), "an xz file"),
     "zip": (zipped("fer2013.csv"), "a zip archive; unpack it"),
     "zip.gz": (gzip.compress(zipped("fer2013.csv")), "a gzip file of a zip archive"),
-    "gz.gz": (gzip.compress(gzip.compress(b"x")), "a gzip file in a gzip file"),
+    "gz.gz": (gzip.compress(gzip.compress(b"x")), "a gzip file of a gzip file; unpack it"),
     "xlsx": (zipped("[Content_Types].xml"), "an Excel workbook; save it as CSV"),
-    "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), r"an old Excel workbook \(\.xls\)"),
+    "xls": (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600),
+        "an old Excel or Word file; save it as CSV",
+    ),
     "npz": (zipped("images.npy"), "a NumPy archive"),
     "npy": (b"\x93NUMPY\x01\0", "a NumPy array"),
     "7z": (b"7z\xbc\xaf\x27\x1c\0\4", "a 7z archive"),

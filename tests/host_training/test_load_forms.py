@@ -249,15 +249,30 @@ def test_folders_that_are_no_data_set(tmp_path: Path, folder: str | None, messag
         load_samples(data)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "an empty file"),
+        (b"not a picture", "a text file"),
+        (b"<html>404</html>", "a web page"),
+    ],
+)
 def test_an_unreadable_picture_is_named(
-    tmp_path: Path, write_folders: Write, content: bytes, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    write_folders: Write,
+    content: bytes,
+    reason: str,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A damaged picture is an error with its name, and no decoder writes to the terminal."""
+    """It is skipped, counted and named, the rest is read, and no decoder writes to the terminal."""
     data = write_folders(tmp_path / "data", ["happy", "sad"], 2)
     (data / "sad" / "broken.png").write_bytes(content)
-    with pytest.raises(DataError, match=r"broken\.png: not a readable picture"):
-        load_samples(data)
+    samples = load_samples(data)
+    assert samples.counts() == {"happiness": 2, "sadness": 2}
+    assert samples.form.endswith("1 unreadable picture skipped")
+    [record] = caplog.records
+    assert f"broken.png: not a readable picture ({reason}" in record.getMessage()
     assert capfd.readouterr().err == ""
 
 

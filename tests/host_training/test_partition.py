@@ -99,7 +99,7 @@ def test_a_validation_split_of_one_class() -> None:
     ("hard", "message"),
     [
         ([0, 0, 0, 0], "training samples show 1 labels"),
-        ([0, 0, 0, 1], "happiness has 1 training row"),
+        ([0, 0, 0, 1], "happiness has 1 training sample"),
     ],
 )
 def test_data_that_can_not_be_divided(hard: list[int], message: str) -> None:

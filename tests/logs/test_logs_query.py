@@ -444,6 +444,11 @@ NOW = datetime(2026, 2, 1, 12, 0, tzinfo=UTC)
         ("90min", datetime(2026, 2, 1, 10, 30, tzinfo=UTC)),
         ("24h", datetime(2026, 1, 31, 12, 0, tzinfo=UTC)),
         ("1.5d", datetime(2026, 1, 31, 0, 0, tzinfo=UTC)),
+        ("30s", datetime(2026, 2, 1, 11, 59, 30, tzinfo=UTC)),
+        ("86400s", datetime(2026, 1, 31, 12, 0, tzinfo=UTC)),
+        ("90m", datetime(2026, 2, 1, 10, 30, tzinfo=UTC)),
+        ("90 min", datetime(2026, 2, 1, 10, 30, tzinfo=UTC)),
+        ("2w", datetime(2026, 1, 18, 12, 0, tzinfo=UTC)),
     ],
 )
 def test_moments_are_read_as_people_write_them(text, expected):

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from edge.contract.labels import EMOTIONS
 from edge.contract.logfiles import FILE_NAME
-from edge.contract.logrecord import LogRecord, TrackEnded, encode_record
+from edge.contract.logrecord import LogRecord, TrackEnded, TrackStarted, encode_record
 from edge.logs.export import export
+from edge.logs.moments import Span
 from edge.logs.report import write_report
 from edge.logs.source import Logs
 from edge.logs.summary import Summaries, summarise
@@ -109,6 +110,65 @@ def test_a_face_that_has_left_shows_nothing_any_more(tmp_path):
         seconds[row["label"]] += float(row["held_s"] or 0)
     assert seconds == pytest.approx(total.seconds)
     assert "neutral: 55.0%" in (tmp_path / "report.html").read_text("utf-8")
+
+
+@settings(max_examples=25, deadline=None)
+@given(scenes, st.floats(0, 1), st.floats(0, 1), st.booleans())
+def test_the_parts_of_a_log_are_the_whole(scene, first, second, per_frame):
+    """Cut anywhere, what each face showed in each part adds up to what it showed in all."""
+    records = list(records_of(scene, per_frame=per_frame))
+    length_s = sum(elapsed_s for elapsed_s, _ in scene)
+    cuts = [START + timedelta(seconds=length_s * share) for share in sorted((first, second))]
+    with tempfile.TemporaryDirectory() as folder:
+        root = write(Path(folder), records)
+
+        def seconds(*spans: Span) -> Counter[tuple[str, str]]:
+            found: Counter[tuple[str, str]] = Counter()
+            for span in spans:
+                with Logs(root, span) as logs:
+                    for group in summarise(logs, "track").groups:
+                        for label, held_s in group.seconds.items():
+                            found[group.key[2], label] += held_s
+            return found
+
+        early, middle, late = Span(None, cuts[0]), Span(*cuts), Span(cuts[1], None)
+        parts = seconds(early, late) + (seconds(middle) if cuts[0] < cuts[1] else Counter())
+        assert dict(parts) == pytest.approx(dict(seconds(Span())), abs=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("since_s", "until_s", "seconds"),
+    [
+        (None, None, {"neutral": 1.0, "surprise": 1.0}),
+        (0.5, None, {"surprise": 1.0, "neutral": 0.5}),
+        (1.5, None, {"surprise": 0.5}),
+        (None, 1.5, {"neutral": 1.0, "surprise": 0.5}),
+        (0.25, 0.75, {"neutral": 0.5}),
+        (2.5, None, {}),
+    ],
+)
+def test_a_part_begins_with_what_a_face_shows(tmp_path, since_s, until_s, seconds):
+    """A track that runs counts from there, with the label that it has; its records stay its own."""
+    scene = [(0.1, {1: "neutral"})] * 10 + [(0.1, {1: "surprise"})] * 11 + [(0.4, {})] * 3
+    told = list(records_of([(0.1, {}), *scene], per_frame=False))
+    begin_s = next(r.monotonic_s for r in told if isinstance(r, TrackStarted))
+    begin = START + timedelta(seconds=begin_s)
+    span = Span(*(None if s is None else begin + timedelta(seconds=s) for s in (since_s, until_s)))
+    with Logs(write(tmp_path, told), span) as logs:
+        groups = summarise(logs, "total").groups
+        write_report(logs, tmp_path / "report.html", "a log")
+    if not seconds:
+        assert groups == []
+        return
+    (total,) = groups
+    assert total.seconds == pytest.approx(seconds, abs=1e-3)
+    chosen = [
+        r
+        for r in told
+        if (since_s is None or r.monotonic_s >= begin_s + since_s)
+        and (until_s is None or r.monotonic_s < begin_s + until_s)
+    ]
+    assert total.records == len(chosen)
 
 
 def older(record: LogRecord) -> LogRecord:

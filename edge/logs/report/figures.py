@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from edge.contract.labels import UNCERTAIN
-from edge.logs.held import held
+from edge.logs.held import held_within
 from edge.logs.report.plots import Line, Segment
 from edge.logs.source import Logs, text_literal
 from edge.logs.summary import Summaries, summarise
@@ -24,7 +24,7 @@ CONFIDENCE_BINS: Final = 20
 _KEPT: Final = (
     "kind, time, monotonic_s, seq, session, device, track, label, confidence, latency_ms, fps, "
     "temperature_c, rss_mb, frames, dropped_frames, dropped_records, reason, version, source, "
-    "model, folder, held_s, is_still, is_copy"
+    "model, folder, held_s, is_still, is_copy, is_carried"
 )
 _HELD: Final = "SELECT * FROM report.held"
 
@@ -75,7 +75,9 @@ def collect(logs: Logs) -> Figures:
     """
     database = text_literal(str(logs.scratch / "report.duckdb"))
     logs.rows(f"ATTACH {database} AS report")
-    logs.rows(f"CREATE OR REPLACE TABLE report.held AS SELECT {_KEPT} FROM ({held()})")
+    logs.rows(
+        f"CREATE OR REPLACE TABLE report.held AS SELECT {_KEPT} FROM ({held_within(logs.span)})"
+    )
     devices = summarise(logs, "device", _HELD)
     busiest = sorted(devices.groups, key=lambda group: -group.records)[:MOST_DEVICES]
     drawn = sorted(group.key[0] for group in busiest)
@@ -93,12 +95,13 @@ def _tracks(logs: Logs) -> dict[str, list[Segment]]:
     rows = logs.rows(f"""
         WITH newest AS (
             SELECT device, session, track, min(time) AS first FROM report.held
-            WHERE kind = 'emotion' AND time IS NOT NULL
+            WHERE (kind = 'emotion' OR is_carried) AND time IS NOT NULL
             GROUP BY ALL ORDER BY first DESC, track DESC LIMIT {MOST_TRACKS}
         ), marked AS (
             SELECT *, label IS DISTINCT FROM lag(label) OVER w AS begins
             FROM report.held JOIN newest USING (device, session, track)
-            WHERE kind = 'emotion' WINDOW w AS (PARTITION BY device, session, track ORDER BY seq)
+            WHERE kind = 'emotion' OR is_carried
+            WINDOW w AS (PARTITION BY device, session, track ORDER BY seq)
         ), numbered AS (
             SELECT *, count_if(begins) OVER (
                 PARTITION BY device, session, track ORDER BY seq) AS part FROM marked

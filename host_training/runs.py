@@ -67,8 +67,12 @@ def read_run(path: Path) -> RunSummary:
     """Read a run directory.
 
     Raises:
-        TrainingError: it is none, or damaged.
+        ConfigError: there is no run.
+        TrainingError: it is damaged.
     """
+    if not (path / RUN).is_file():
+        what = "no run directory" if path.exists() else "no such folder"
+        raise ConfigError(f"{path}: {what} (no {RUN}); `edgeemo runs list FOLDER` shows the runs")
     directory = RunDirectory(path)
     record = directory.record()
     history = directory.history() if record.epochs_done else ()

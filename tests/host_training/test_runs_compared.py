@@ -194,11 +194,19 @@ def test_a_list_fits_80_columns(
 
 
 def test_nothing_to_list_or_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An empty folder, no folder and a single run are bad usage of one line."""
+    """An empty folder, no folder, a single run and what is no run are bad usage of one line."""
     with pytest.raises(ConfigError, match="no such folder"):
         find_runs(tmp_path / "nowhere")
-    for command in (["runs", "list", str(tmp_path)], ["runs", "compare", "only"]):
+    absent = str(tmp_path / "nowhere")
+    commands = (
+        ["runs", "list", str(tmp_path)],
+        ["runs", "list", absent],
+        ["runs", "compare", "only"],
+        ["runs", "compare", absent, absent],
+        ["runs", "compare", str(tmp_path), str(tmp_path)],
+    )
+    for command in commands:
         with pytest.raises(SystemExit) as ended:
             main(command)
         assert ended.value.code == 2
-    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert len(capsys.readouterr().err.splitlines()) == len(commands)

@@ -112,7 +112,7 @@ class Fleet:
         inventory, config = self.folder / "inventory", self.folder / "edgeemo.toml"
         inventory.write_text("".join(f"root@127.0.0.1:{name}\n" for name in names))
         config.write_text(f'[log]\ndevice = "{device}"\n')
-        command = [sys.executable, "-m", "edge.cli", "deploy", "push", "--no-service"]
+        command = [sys.executable, "-m", "edgeemo", "deploy", "push", "--no-service"]
         command += ["--inventory", str(inventory), "--batch", str(batch), "--config", str(config)]
         command += ["--prefix", str(self.prefix), "--ssh-config", str(self.folder / "ssh_config")]
         began = time.monotonic()

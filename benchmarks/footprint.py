@@ -40,7 +40,7 @@ MESHERS = {"slimmed": "litert", "untrimmed": "mediapipe"}
 AS_IT_COMES = """
 import mediapipe
 from mediapipe.tasks.python import vision
-from edge.cli import entry
+from edgeemo.cli.main import entry
 entry()
 """
 """edgeemo, when mediapipe has been imported already, with all that it brings."""

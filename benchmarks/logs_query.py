@@ -87,7 +87,7 @@ def measure(*arguments: str) -> tuple[float, float, float]:
     """Run a command of edgeemo; return seconds, CPU seconds and its peak of memory in MB."""
     start_s = time.perf_counter()
     child = subprocess.Popen(
-        [sys.executable, "-m", "edge.cli", "logs", *arguments], stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "edgeemo", "logs", *arguments], stdout=subprocess.DEVNULL
     )
     _, status, usage = os.wait4(child.pid, 0)
     if status != 0:

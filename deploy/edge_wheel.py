@@ -1,4 +1,4 @@
-"""The device's own wheel: ``edge`` as it is here, and nothing of the workstation.
+"""The device's own wheel: ``edge``, and of ``edgeemo`` what a device can do.
 
 Made by zipping, without a build tool or the network, and the same bytes for the same files, so
 that a second push of the same thing is seen to be the same.
@@ -8,19 +8,31 @@ import base64
 import hashlib
 import io
 import zipfile
-from importlib import metadata
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Final
 
 from deploy.errors import DeployError
 from deploy.shipped import shipped
-from edge.contract import bundle
 
 _DISTRIBUTION: Final = "edgeemo"
 _TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)
 _WHEEL: Final = "Wheel-Version: 1.0\nGenerator: edgeemo\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-_ENTRY_POINTS: Final = "[console_scripts]\nedgeemo = edge.cli:entry\n"
+_ENTRY_POINTS: Final = "[console_scripts]\nedgeemo = edgeemo.cli.main:entry\n"
 _SKIPPED: Final = frozenset({"__pycache__"})
+_WORKSTATION: Final = (
+    "edgeemo/analysis/",
+    "edgeemo/cli/convert.py",
+    "edgeemo/cli/data.py",
+    "edgeemo/cli/deploy.py",
+    "edgeemo/cli/evaluate.py",
+    "edgeemo/cli/fleet.py",
+    "edgeemo/cli/log_analysis.py",
+    "edgeemo/cli/options.py",
+    "edgeemo/cli/runs.py",
+    "edgeemo/cli/train.py",
+)
+"""What needs packages of ours that a device has not got."""
 _EXAMPLE: Final = "edgeemo.example.toml"
 
 
@@ -66,15 +78,21 @@ def _metadata(about: metadata.Distribution) -> bytes:
 
 
 def _package_files() -> dict[str, bytes]:
-    top = Path(bundle.__file__).parents[1]
-    files = {
-        path.relative_to(top).as_posix(): path
-        for path in sorted(top.rglob("*"))
-        if path.is_file() and not _SKIPPED & set(path.parts)
-    }
+    files: dict[str, Path] = {}
+    for package in ("edge", "edgeemo"):
+        top = Path(str(resources.files(package)))
+        for path in top.rglob("*"):
+            name = f"{package}/{path.relative_to(top).as_posix()}"
+            if path.is_file() and not _SKIPPED & set(path.parts):
+                files[name] = path
     if units := shipped("systemd"):
-        files.setdefault(_EXAMPLE, units / _EXAMPLE)  # a checkout has it with the units only
-    return {f"edge/{name}": path.read_bytes() for name, path in sorted(files.items())}
+        # a checkout has it with the units only
+        files.setdefault(f"edge/{_EXAMPLE}", units / _EXAMPLE)
+    return {
+        name: path.read_bytes()
+        for name, path in sorted(files.items())
+        if not name.startswith(_WORKSTATION)
+    }
 
 
 def _record(files: dict[str, bytes], own: str) -> bytes:

@@ -220,7 +220,7 @@ def _update_record(site: Path, name: str, gone: frozenset[Path]) -> None:
 
 def _failures() -> set[str]:
     """Return what `edgeemo doctor` finds broken, asked in a process of its own."""
-    command = [sys.executable, "-m", "edge.cli", "doctor", "--json"]
+    command = [sys.executable, "-m", "edgeemo", "doctor", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         return {check["name"] for check in json.loads(done.stdout) if check["status"] == "failure"}

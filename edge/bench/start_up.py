@@ -42,7 +42,7 @@ def time_start_up(options: Sequence[str], runs: int) -> StartUp:
 
 def _once(options: Sequence[str], directory: Path) -> tuple[float, float] | str:
     """Return the seconds to the first result and the MB held until then, or what went wrong."""
-    command = [sys.executable, "-m", "edge.cli", "run", *options, "--log-dir", str(directory)]
+    command = [sys.executable, "-m", "edgeemo", "run", *options, "--log-dir", str(directory)]
     started_s = time.perf_counter()
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

@@ -35,7 +35,7 @@ def pictures(evaluation_rows, tmp_path_factory) -> Path:
 
 def conversion(run: Path, pictures: Path, out: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "edge.cli", "convert", str(run), "--int8", "--data", str(pictures),
+        [sys.executable, "-m", "edgeemo", "convert", str(run), "--int8", "--data", str(pictures),
          "--out", str(out), "--max-drop", "100", "--min-agreement", "0"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

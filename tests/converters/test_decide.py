@@ -19,14 +19,14 @@ from converters.request import ConvertRequest, Prior
 from converters.rows import LabelledImages
 from converters.strip_softmax import strip_softmax
 from converters.tflite import to_tflite
-from edge.cli import main
-from edge.cli_app import app
 from edge.contract.bundle import MODEL_CARD, PARITY, open_bundle
 from edge.contract.decision import Decision, leading, softmax
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError
 from edge.golden import check_golden
 from edge.interpreter import TfliteModel
+from edgeemo.cli.app import app
+from edgeemo.cli.main import main
 from host_training.architectures import ARCHITECTURES, build
 from host_training.data.samples import Samples
 from host_training.evaluate import adjusted

@@ -197,7 +197,7 @@ def test_the_device_computes_what_keras_was_trained_on(
 def test_a_run_with_such_a_model_tells_emotions(bundle_of, order, tmp_path):
     """`edgeemo run` switches the blendshapes on by itself, and every frame gives a record."""
     done = subprocess.run(
-        [sys.executable, "-m", "edge.cli", "run", "--source", "demo", "--max-frames", "25",
+        [sys.executable, "-m", "edgeemo", "run", "--source", "demo", "--max-frames", "25",
          "--model", bundle_of(order), "--emit", "frame", "--log-dir", tmp_path],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -404,7 +404,7 @@ def faces(tmp_path: Path) -> Path:
 
 def test_the_commands_from_pictures_to_a_bundle(faces, mesh_run_of, tmp_path):
     """`data prepare`, then `convert --prepared`; without it, one line names the remedy."""
-    from edge.cli import main
+    from edgeemo.cli.main import main
 
     def run(*arguments: object) -> int:
         with pytest.raises(SystemExit) as ended:
@@ -426,7 +426,7 @@ def test_the_commands_from_pictures_to_a_bundle(faces, mesh_run_of, tmp_path):
 
 def test_evaluate_by_the_device_pipeline(bundle_of, faces, tmp_path, capsys):
     """The pipeline gives the meshes that such a model takes, also of corrupted pictures."""
-    from edge.cli import main
+    from edgeemo.cli.main import main
 
     def run(*arguments: object) -> int:
         with pytest.raises(SystemExit) as ended:

@@ -9,9 +9,9 @@ from converters.errors import ConversionError
 from converters.opened import check_kind, opened
 from converters.tflite import to_tflite
 from edge.build import DEFAULT_BUNDLE
-from edge.cli_options import read_model_labels
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError
+from edgeemo.cli.options import read_model_labels
 from host_training.data.load import one_hot
 from host_training.data.samples import Samples
 from host_training.evaluation import Question, evaluate_in_full

@@ -28,7 +28,7 @@ class Box:
         """Return the command line of `edgeemo deploy` with these words."""
         options = ["--ssh-config", str(self.ssh_config)]
         options += ["--prefix", str(self.prefix)] if words[0] != "logs" else []
-        return [sys.executable, "-m", "edge.cli", "deploy", *words, *options]
+        return [sys.executable, "-m", "edgeemo", "deploy", *words, *options]
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""

@@ -19,11 +19,11 @@ from deploy.device import logs as program
 from deploy.errors import DeployError
 from deploy.stream import Output
 from deploy.targets import Target, parse_target
-from edge.cli_fleet import run_on
 from edge.contract import logfiles
 from edge.contract.logfiles import FILE_NAME, closed_files, closed_name, log_files
 from edge.sinks.jsonl import FilePolicy
 from edge.sinks.jsonl.tidy import tidy
+from edgeemo.cli.fleet import run_on
 
 BOX = Target("box")
 NOON_S = 20_000.5 * 86_400

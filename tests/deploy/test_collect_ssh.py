@@ -30,7 +30,7 @@ class Devices:
     def command(self, log_dir: Path, out: Path, *words: str) -> list[str]:
         """Return the command line."""
         options = ["--ssh-config", self._ssh_config, "--log-dir", log_dir, "--out", out]
-        return [sys.executable, "-m", "edge.cli", "logs", "collect", *words, *map(str, options)]
+        return [sys.executable, "-m", "edgeemo", "logs", "collect", *words, *map(str, options)]
 
     def collect(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""
@@ -90,7 +90,7 @@ def test_a_fleet_is_collected_and_summed_up(devices, tmp_path):
         assert theirs == ours
     if importlib.util.find_spec("duckdb") is None:
         return
-    summary = [sys.executable, "-m", "edge.cli", "logs", "summary", str(out), "--by", "device"]
+    summary = [sys.executable, "-m", "edgeemo", "logs", "summary", str(out), "--by", "device"]
     said = subprocess.run(summary, capture_output=True, text=True, check=True).stdout
     assert "3,000 records are there more than once" in said  # both devices are this machine
 

@@ -28,7 +28,7 @@ from deploy.release import Item, Release, agent_program
 from deploy.stream import Output, local_stream
 from deploy.targets import Target
 from deploy.wheelhouse import kind_of
-from edge.cli_fleet import run_on, show_line
+from edgeemo.cli.fleet import run_on, show_line
 
 BELL = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m\x7f\rinvisible\ud800"
 A, B = "a" * 16, "b" * 16
@@ -310,7 +310,7 @@ class Liars:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of `edgeemo deploy`."""
         options = ["--ssh-config", str(self.config), "--prefix", str(self.config.parent / "opt")]
-        command = [sys.executable, "-m", "edge.cli", "deploy", *words, *options]
+        command = [sys.executable, "-m", "edgeemo", "deploy", *words, *options]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deploy.shipped import shipped
-from edge.cli_deploy import _contents
+from edgeemo.cli.deploy import _contents
 
 CHECKOUT = Path(__file__).parents[2]
 

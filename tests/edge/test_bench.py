@@ -15,7 +15,7 @@ from edge.bench.start_up import time_start_up
 
 
 def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edge.cli", "bench", *map(str, arguments)]
+    command = [sys.executable, "-m", "edgeemo", "bench", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -13,13 +13,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge.cli import main
-from edge.cli_app import app
 from edge.config import Config, load_config
 from edge.errors import ConfigError
-from edge.extras import EXTRAS
 from edge.first_load import PACKAGED, bundle_path
-from edge.logs.export import Format, format_of
+from edgeemo.analysis.export import Format, format_of
+from edgeemo.cli.app import app
+from edgeemo.cli.extras import EXTRAS
+from edgeemo.cli.main import main
 
 GROUPS = ("", "logs", "data", "runs", "deploy", "config")
 
@@ -71,7 +71,7 @@ def test_the_shell_completes() -> None:
         line = f"edgeemo {typed}"
         done = subprocess.run(
             [sys.executable, "-c", "import sys; sys.argv[0] = 'edgeemo'; "
-             "from edge.cli import entry; entry()"],
+             "from edgeemo.cli.main import entry; entry()"],
             env={**os.environ, "_EDGEEMO_COMPLETE": "complete_bash", "COMP_WORDS": line,
                  "COMP_CWORD": str(len(line.split()) - 1)},
             capture_output=True, text=True, check=True,
@@ -255,7 +255,7 @@ WITHOUT = """
 import sys
 for name in {missing!r}:
     sys.modules[name] = None  # as if it were not installed
-from edge.cli import main
+from edgeemo.cli.main import main
 main({words!r})
 """
 

@@ -19,7 +19,7 @@ EXAMPLE = Path("systemd/edgeemo.example.toml")
 
 def help_of(*command: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "edge.cli", *command, "--help"],
+        [sys.executable, "-m", "edgeemo", *command, "--help"],
         capture_output=True,
         text=True,
         check=True,

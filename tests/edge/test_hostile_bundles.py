@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge import first_load
-from edge.cli import main
 from edge.config import Config, ModelConfig
 from edge.contract.bundle import GOLDEN, METADATA, MODEL, PARITY, SUMS, open_bundle
 from edge.contract.decision import Decision
@@ -37,6 +36,7 @@ from edge.golden import (
     encode_golden,
 )
 from edge.interpreter import TfliteModel
+from edgeemo.cli.main import main
 
 DATA = Path(__file__).parent / "data"
 COMPUTED_SIZE = DATA / "computed_size.tflite"

@@ -13,7 +13,7 @@ HOST_ONLY = ("host_training", "converters", "deploy")
 PROBE = """
 import sys
 sys.argv = ["edgeemo", *{arguments!r}]
-from edge.cli import main
+from edgeemo.cli.main import main
 code = 0
 try:
     main()
@@ -66,7 +66,7 @@ def test_a_plain_run_loads_no_more_than_it_needs(tmp_path):
 
 LEAVING = """
 import atexit, sys
-from edge.cli import entry
+from edgeemo.cli.main import entry
 atexit.register(print, "torn down")
 sys.argv = ["edgeemo", *{arguments!r}]
 entry()
@@ -94,7 +94,7 @@ def test_a_run_collects_garbage_again(tmp_path):
     """Start-up goes without the collector; the frames do not, or months would fill the memory."""
     code = f"""
 import gc
-from edge.cli import main
+from edgeemo.cli.main import main
 from edge.service.daemon import Service
 inner = Service.run
 def run(self, *arguments):
@@ -113,7 +113,7 @@ def test_a_page_without_its_extra_is_one_clear_line(package, tmp_path):
     code = f"""
 import sys
 sys.modules[{package!r}] = None  # as if it were not installed
-from edge.cli import main
+from edgeemo.cli.main import main
 main(["view", "--source", "demo", "--log-dir", {str(tmp_path / "logs")!r}])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

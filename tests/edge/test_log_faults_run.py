@@ -26,7 +26,7 @@ class Run:
         config.write_text('[log]\nemit = "frame"\nhealth_interval_s = 0.5\nmin_free_mb = 0\n')
         with self._said.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "edge.cli", "run", "--source", "demo:live",
+                [sys.executable, "-m", "edgeemo", "run", "--source", "demo:live",
                  "--config", str(config), "--log-dir", str(log_dir)],
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,

@@ -228,7 +228,7 @@ def test_nothing_a_log_holds_moves_the_cursor(text):
 
 
 def edgeemo(*arguments: object, block: str = "") -> subprocess.CompletedProcess[str]:
-    code = f"import sys; sys.modules.update({{{block}}}); from edge.cli import main; main()"
+    code = f"import sys; sys.modules.update({{{block}}}); from edgeemo.cli.main import main; main()"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -268,7 +268,7 @@ def test_no_log_is_one_line(tmp_path):
 def test_following_shows_what_comes_until_it_is_stopped(tmp_path):
     """`tail -f` prints new lines at once; Ctrl-C ends it without a complaint."""
     write_files(tmp_path, range(2))
-    code = "from edge.cli import main; main()"
+    code = "from edgeemo.cli.main import main; main()"
     # A test run in the background ignores Ctrl-C, and so would its children.
     command = ["env", "--default-signal=INT", sys.executable, "-c", code]
     child = subprocess.Popen(

@@ -166,7 +166,7 @@ def test_a_slow_pipeline_works_on_fresh_frames() -> None:
 def emotion_lines(source: Path, directory: Path) -> Iterator[str]:
     """Run a file and yield its emotion records as written, but for session and clock fields."""
     command = [
-        sys.executable, "-m", "edge.cli", "run", "--source", str(source), "--emit", "frame",
+        sys.executable, "-m", "edgeemo", "run", "--source", str(source), "--emit", "frame",
         "--log-dir", str(directory),
     ]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)

@@ -25,7 +25,6 @@ from benchmarks.reach import (
     portraits,
 )
 from edge.assets import FACE_LANDMARKER, asset_path
-from edge.cli import main
 from edge.config import MesherConfig, QualityConfig, load_config
 from edge.errors import ConfigError
 from edge.sources.demo import DemoSource
@@ -35,6 +34,7 @@ from edge.stages.mesh.litert.roi import Roi
 from edge.stages.mesh.litert.tiles import is_known, tiles
 from edge.stages.track import FaceTracker
 from edge.testing import make_frame
+from edgeemo.cli.main import main
 
 SCENES = int(os.environ.get("EDGEEMO_SCENES", "30"))
 HOLDS = 0.95

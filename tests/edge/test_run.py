@@ -23,7 +23,7 @@ from edge.assets import ASTRONAUT, asset_path
 from edge.build import DEFAULT_BUNDLE
 from edge.sources.demo import DemoSource
 
-EDGEEMO = (sys.executable, "-m", "edge.cli")
+EDGEEMO = (sys.executable, "-m", "edgeemo")
 
 
 def edgeemo(*arguments: object, **options) -> subprocess.CompletedProcess[str]:

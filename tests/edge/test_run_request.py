@@ -8,8 +8,9 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.cli_app import app
-from edge.run_request import FLAGS, READERS, RunRequest, read_plain
+from edge.run_request import RunRequest
+from edgeemo.cli.app import app
+from edgeemo.cli.plain_run import FLAGS, READERS, read_plain
 
 RUN = typer.main.get_command(app).commands["run"]
 

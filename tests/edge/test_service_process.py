@@ -42,7 +42,7 @@ class Managed:
         """Start the service with this configuration."""
         self.config.write_text(toml)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "edge.cli", "run", "--config", self.config],
+            [sys.executable, "-m", "edgeemo", "run", "--config", self.config],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

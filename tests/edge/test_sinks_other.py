@@ -364,7 +364,7 @@ def test_the_log_comes_first(tmp_path, caplog):
 
 
 def edgeemo(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edge.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "edgeemo", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

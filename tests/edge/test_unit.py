@@ -8,9 +8,10 @@ import pytest
 
 from edge import first_load
 from edge.assets import SYSTEM_DIRECTORY
-from edge.run_request import RunRequest, read_plain
+from edge.run_request import RunRequest
 from edge.service import attend, notify
 from edge.sources import latest
+from edgeemo.cli.plain_run import read_plain
 
 SYSTEMD = Path("systemd")
 UNIT = (SYSTEMD / "edgeemo.service").read_text("utf-8")

@@ -12,10 +12,10 @@ import pytest
 
 from converters.predict import tflite_probabilities
 from edge.build import DEFAULT_BUNDLE
-from edge.cli import main
 from edge.contract.bundle import open_bundle
 from edge.contract.decision import temper
 from edge.contract.labels import FER2013_EMOTIONS
+from edgeemo.cli.main import main
 
 Write = Callable[..., Path]
 PRIOR = (0.33, 0.27, 0.12, 0.14, 0.09, 0.01, 0.03, 0.01)

@@ -13,16 +13,16 @@ import msgspec
 import pytest
 
 import edge
-from edge.cli import main
 from edge.contract.bundle import FILES, METADATA, open_bundle, write_bundle
 from edge.contract.metadata import encode_metadata
+from edgeemo.cli.main import main
 
 CLASSES = ("happy", "sad", "surprised")
 Write = Callable[..., Path]
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "edge.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "edgeemo", *map(str, arguments)]
 
 
 def run(*arguments: object) -> int:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edge.build import DEFAULT_BUNDLE
-from edge.cli import main
 from edge.contract.metadata import Dataset
+from edgeemo.cli.main import main
 from host_training.cross_set import Relation, relation
 from host_training.data.samples import Samples
 from host_training.origin import Origin, origin_of_run

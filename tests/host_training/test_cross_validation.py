@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from edge.cli import main
 from edge.errors import ConfigError
+from edgeemo.cli.main import main
 from host_training.architectures import ARCHITECTURES, Architecture
 from host_training.config import TrainConfig
 from host_training.cross_validation import CrossValidation, FoldPlan, ancestors_of, cross_validate

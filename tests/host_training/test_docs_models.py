@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import typer
 
-from edge.cli_train import train
+from edgeemo.cli.train import train
 from host_training.config import TrainConfig, parse_settings, recipe, with_changes
 from host_training.metrics import Metrics
 from host_training.run_directory import RunDirectory

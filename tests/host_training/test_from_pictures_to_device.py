@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.assets import ASTRONAUT, asset_path
-from edge.cli import main
+from edgeemo.cli.main import main
 
 Light = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -41,7 +41,7 @@ def run(*arguments: object) -> int:
 def seen_by_the_device(pictures: Path, bundle: Path, log: Path) -> Counter[str]:
     """Run the device's command on a folder of pictures; count what it names, a picture each."""
     options = ("--source", pictures, "--model", bundle, "--log-dir", log, "--emit", "frame")
-    command = [sys.executable, "-m", "edge.cli", "run", *map(str, options)]
+    command = [sys.executable, "-m", "edgeemo", "run", *map(str, options)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     records = map(json.loads, (log / "edgeemo.jsonl").read_text().splitlines())

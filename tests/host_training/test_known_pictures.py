@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge.cli import main
+from edgeemo.cli.main import main
 from host_training.data.load import one_hot
 from host_training.data.samples import Samples
 from host_training.errors import TrainingError

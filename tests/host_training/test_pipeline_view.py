@@ -15,7 +15,6 @@ from rich.console import Console
 
 from edge.assets import ASTRONAUT, asset_path
 from edge.build import DEFAULT_BUNDLE, compose_pipeline, open_pipeline
-from edge.cli import main
 from edge.config import Config
 from edge.contract.bundle import open_bundle
 from edge.pictures import open_picture
@@ -25,6 +24,7 @@ from edge.records import Face, Frame
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.track import FaceTracker
 from edge.testing import FakeMesher, make_face
+from edgeemo.cli.main import main
 from host_training.corruptions import corrupted
 from host_training.data.load import load_samples, one_hot
 from host_training.data.picture_progress import ConsolePictureProgress

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
-from edge.cli import main
 from edge.config import MesherConfig
 from edge.contract.align import aligned_crop
 from edge.contract.mesh_features import FEATURE_COUNT, mesh_features
 from edge.records import Face, Frame
 from edge.stages.mesh.litert import LitertMesher
 from edge.testing import FakeMesher, make_face
+from edgeemo.cli.main import main
 from host_training.data.load import load_samples, one_hot
 from host_training.data.meshing import BATCH, mesh_in_batches, mesh_pictures
 from host_training.data.picture_progress import ConsolePictureProgress
@@ -367,7 +367,7 @@ def test_killed_and_resumed(
     data, out = write_pictures(tmp_path / "data", 5 * BATCH), tmp_path / "out"
     arguments = ["data", "prepare", str(data), "--out", str(out), "--workers", str(workers)]
     with subprocess.Popen(
-        [sys.executable, "-m", "edge.cli", *arguments],
+        [sys.executable, "-m", "edgeemo", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     ) as process:

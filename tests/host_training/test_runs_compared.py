@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from edge.cli import main
 from edge.contract.metadata import Dataset
 from edge.errors import ConfigError
+from edgeemo.cli.main import main
 from host_training.checkpoint import EpochRow
 from host_training.config import TrainConfig
 from host_training.run_directory import RunDirectory, RunRecord, create_run

@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge.cli import main
 from edge.contract.errors import EdgeEmoError
 from edge.errors import ConfigError
+from edgeemo.cli.main import main
 from host_training.checkpoint import EpochRow
 from host_training.config import (
     TrainConfig,

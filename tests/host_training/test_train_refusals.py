@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.cli import main
+from edgeemo.cli.main import main
 
 Write = Callable[..., Path]
 Break = Callable[[Path, Write, Write, Write], list[Path]]

@@ -135,7 +135,7 @@ def scene_local(stage: Stage) -> None:
     pip = "python3 $(echo /srv/payload/wheels/pip-*.whl)/pip"
     run(f"cd /srv && {environment} {pip} install -q --target /srv/tool 'edgeemo[deploy]' pip")
     command = f"{environment} EDGEEMO_ASSETS=/srv/payload/assets HOME=/srv PYTHONPATH=/srv/tool"
-    command += " python3 -m edge.cli deploy"
+    command += " python3 -m edgeemo deploy"
     said = run(f"cd /srv && {command} push @local --window 6")
     stage.station.said.append(said)
     print(said)

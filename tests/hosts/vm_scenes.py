@@ -135,7 +135,7 @@ class Pusher:
     def start(self, *options: str) -> subprocess.Popen[str]:
         """Begin a push as pi, who must use sudo."""
         return subprocess.Popen(
-            [sys.executable, "-m", "edge.cli", "deploy", "push", f"pi@{NAME}", "--ssh-config",
+            [sys.executable, "-m", "edgeemo", "deploy", "push", f"pi@{NAME}", "--ssh-config",
              str(self.pc.ssh_config), "--accept-new", "--config", str(self._config),
              "--window", str(WINDOW_S), *options],
             cwd=self._top, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

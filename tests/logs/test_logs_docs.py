@@ -21,7 +21,7 @@ def shown(document: str) -> list[str]:
 
 
 def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edge.cli", *words]
+    command = [sys.executable, "-m", "edgeemo", *words]
     here = {"PYTHONPATH": str(Path.cwd()), "PATH": "/usr/bin:/bin", "HOME": str(Path.home())}
     return subprocess.run(
         command, cwd=folder, env=here, capture_output=True, text=True, check=False

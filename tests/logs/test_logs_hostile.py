@@ -13,12 +13,12 @@ import pytest
 from edge.contract.logfiles import FILE_NAME, LONGEST_LINE, closed_name, log_directories
 from edge.contract.logrecord import decode_record
 from edge.errors import LogError
-from edge.logs.export import export
 from edge.logs.lines import lines_of
-from edge.logs.report import write_report
-from edge.logs.source import Logs
-from edge.logs.summary import summarise
 from edge.logs.table import line_for_people
+from edgeemo.analysis.database import Logs
+from edgeemo.analysis.export import export
+from edgeemo.analysis.report import write_report
+from edgeemo.analysis.summary import summarise
 
 GOOD = {
     "kind": "emotion", "schema": 1, "time": "2026-01-01T10:00:00.000Z", "monotonic_s": 1.0,

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from edge.contract.logfiles import FILE_NAME, closed_name
 from edge.contract.logrecord import CameraLost, encode_record
-from edge.logs.export import export
-from edge.logs.losses import Run, lost_records
-from edge.logs.moments import Span
-from edge.logs.source import Logs
-from edge.logs.summary import Summaries, summarise
+from edgeemo.analysis.database import Logs
+from edgeemo.analysis.export import export
+from edgeemo.analysis.losses import Run, lost_records
+from edgeemo.analysis.summary import Summaries, summarise
+from edgeemo.analysis.time_range import Span
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -23,13 +23,13 @@ from edge.contract.logfiles import FILE_NAME, closed_name
 from edge.contract.logrecord import LogRecord, encode_record
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.errors import ConfigError, LogError
-from edge.logs.export import export
-from edge.logs.moments import Span, parse_span
-from edge.logs.report import write_report
-from edge.logs.report.markup import Markup, joined, tag
-from edge.logs.report.scales import Scale, marks, time_marks
-from edge.logs.source import COLUMNS, Logs
-from edge.logs.summary import summarise
+from edgeemo.analysis.database import COLUMNS, Logs
+from edgeemo.analysis.export import export
+from edgeemo.analysis.report import write_report
+from edgeemo.analysis.report.markup import Markup, joined, tag
+from edgeemo.analysis.report.scales import Scale, marks, time_marks
+from edgeemo.analysis.summary import summarise
+from edgeemo.analysis.time_range import Span, parse_span
 
 START = datetime(2026, 1, 1, 10, 0, tzinfo=UTC)
 HOSTILE = "a\n\"'><script>alert(1)</script>&amp;'); DROP TABLE records;-- \x1b[31m\x00[bold]\u202e"
@@ -469,7 +469,7 @@ def test_what_is_no_moment_is_usage(since, until, part):
 
 
 def edgeemo(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edge.cli", "logs", *map(str, arguments)]
+    command = [sys.executable, "-m", "edgeemo", "logs", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

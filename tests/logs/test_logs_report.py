@@ -10,11 +10,11 @@ from edge import palette
 from edge.contract.labels import EMOTIONS
 from edge.contract.logfiles import FILE_NAME
 from edge.contract.logrecord import CameraLost, Health, LogRecord, encode_record
-from edge.logs.report import write_report
-from edge.logs.report.figures import collect
-from edge.logs.source import Logs
-from edge.logs.summary import summarise
-from edge.logs.summary_table import summary_table, total_lines
+from edgeemo.analysis.database import Logs
+from edgeemo.analysis.report import write_report
+from edgeemo.analysis.report.figures import collect
+from edgeemo.analysis.summary import summarise
+from edgeemo.analysis.summary_table import summary_table, total_lines
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 VIEW_CSS = Path("edge/view/static/view.css")

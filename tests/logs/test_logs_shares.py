@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from edge.contract.labels import EMOTIONS
 from edge.contract.logfiles import FILE_NAME
 from edge.contract.logrecord import LogRecord, TrackEnded, TrackStarted, encode_record
-from edge.logs.export import export
-from edge.logs.moments import Span
-from edge.logs.report import write_report
-from edge.logs.source import Logs
-from edge.logs.summary import Summaries, summarise
 from edge.records import EmotionState, EndedTrack, FaceResult, FaceTrack, Frame, FrameResult
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.testing import make_face
+from edgeemo.analysis.database import Logs
+from edgeemo.analysis.export import export
+from edgeemo.analysis.report import write_report
+from edgeemo.analysis.summary import Summaries, summarise
+from edgeemo.analysis.time_range import Span
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 IMAGE = np.zeros((8, 8, 3), np.uint8)

@@ -94,7 +94,7 @@ def test_a_whole_run_with_the_reference(tmp_path):
     """`--mesher mediapipe` works from end to end, quietly, and is named in the log."""
     done = subprocess.run(
         [
-            sys.executable, "-m", "edge.cli", "run", "--source", "demo", "--mesher", "mediapipe",
+            sys.executable, "-m", "edgeemo", "run", "--source", "demo", "--mesher", "mediapipe",
             "--max-frames", "50", "--emit", "frame", "--log-dir", str(tmp_path),
         ],
         capture_output=True, text=True, check=False,

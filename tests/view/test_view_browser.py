@@ -162,7 +162,7 @@ def browser(tmp_path):
 def viewing(port: int, *arguments: str, source: str = "demo"):
     """Run `edgeemo view`."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "edge.cli", "view", "--source", source, "--port", str(port),
+        [sys.executable, "-m", "edgeemo", "view", "--source", source, "--port", str(port),
          *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

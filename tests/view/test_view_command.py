@@ -19,7 +19,7 @@ from edge.contract.logrecord import Emotion, ServiceStopped, decode_record
 def view(*arguments: str, cwd, descriptors: int | None = None) -> subprocess.Popen:
     few = [] if descriptors is None else ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"]
     return subprocess.Popen(
-        [*few, sys.executable, "-m", "edge.cli", "view", "--source", "demo", *arguments],
+        [*few, sys.executable, "-m", "edgeemo", "view", "--source", "demo", *arguments],
         cwd=cwd,
         env={
             **os.environ,

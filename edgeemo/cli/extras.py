@@ -1,9 +1,13 @@
 """What a command may lack: packages of an extra, or the workstation's half of edgeemo."""
 
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
-from edge.errors import MissingExtraError
+from edge.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    import typer
 
 EXTRAS: Final = {
     "host": ("tensorflow", "keras", "sklearn", "matplotlib", "tensorboard", "scipy", "h5py"),
@@ -23,6 +27,10 @@ WORKSTATION: Final = {
     "convert": ("host_training", "converters"),
     "inspect": ("converters",),
     "deploy": ("deploy",),
+    "logs summary": ("edgeemo.analysis",),
+    "logs export": ("edgeemo.analysis",),
+    "logs report": ("edgeemo.analysis",),
+    "logs collect": ("deploy",),
 }
 """The commands that a device's wheel is without, and the packages of ours that they need."""
 
@@ -63,3 +71,20 @@ def only_on_workstation(command: str) -> str:
         f"`edgeemo {command}` is a workstation's command, and this is a device's edgeemo; "
         "run it where the whole of edgeemo is installed"
     )
+
+
+def add_refusals(app: "typer.Typer", group: str = "") -> None:
+    """Let the commands of a group that this installation lacks say why, unlisted."""
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+    for command in WORKSTATION:
+        parent, _, name = command.rpartition(" ")
+        if parent == group and not is_here(command):
+            add = app.command(name, hidden=True, add_help_option=False, context_settings=anything)
+            add(_refusal(command))
+
+
+def _refusal(command: str) -> Callable[[], NoReturn]:
+    def refuse() -> NoReturn:
+        raise ConfigError(only_on_workstation(command))
+
+    return refuse

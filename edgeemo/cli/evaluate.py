@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 import typer
 
-from edge.cli_options import (
+from edge.config import Config
+from edge.errors import ConfigError
+from edgeemo.cli.extras import require
+from edgeemo.cli.options import (
     JsonFile,
     Labels,
     ModelLabels,
@@ -20,9 +23,6 @@ from edge.cli_options import (
     read_model_labels,
     write_json,
 )
-from edge.config import Config
-from edge.errors import ConfigError
-from edge.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

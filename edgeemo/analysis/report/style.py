@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from edge.logs.report.markup import Markup
 from edge.palette import DARK, LIGHT
+from edgeemo.analysis.report.markup import Markup
 
 _SERIES: Final = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#a3910a", "#777777",

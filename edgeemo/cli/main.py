@@ -72,10 +72,10 @@ def _dispatch(words: list[str]) -> None:
         gc.disable()
     # msgspec prefers it to typing's own, for Pythons older than ours.
     with hidden("typing_extensions"):
-        from edge.run_request import read_plain
+        from edgeemo.cli.plain_run import read_plain
     request = read_plain(words)
     if request is None:
-        from edge.cli_app import app
+        from edgeemo.cli.app import app
 
         app(words)
         return
@@ -92,7 +92,7 @@ def _fail_unforeseen(error: Exception, words: list[str]) -> NoReturn:
         remedy = "check that it is there, that this account may use it, and the disk"
         _fail(f"{place}: {error.strerror}; {remedy}", code=1)
     if isinstance(error, ModuleNotFoundError):
-        from edge.extras import needed
+        from edgeemo.cli.extras import needed
 
         if told := needed(_command(words), error.name or ""):
             _fail(told, code=2)
@@ -102,7 +102,7 @@ def _fail_unforeseen(error: Exception, words: list[str]) -> NoReturn:
 
 def _command(words: list[str]) -> str:
     """Return the command's name, of one word, or of two as in `logs summary`."""
-    from edge.cli_app import app
+    from edgeemo.cli.app import app
 
     groups = {group.name for group in app.registered_groups}
     typed = list(takewhile(str.isalpha, words))
@@ -113,7 +113,3 @@ def _fail(*problems: str, code: int) -> NoReturn:
     for problem in problems:  # a file's own words may be in it
         print(f"edgeemo: error: {one_line(problem, _LONGEST_MESSAGE)}", file=sys.stderr)
     sys.exit(code)
-
-
-if __name__ == "__main__":
-    entry()

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 import typer
 
-from edge.cli_options import (
+from edge.errors import BundleError, ConfigError
+from edgeemo.cli.extras import require
+from edgeemo.cli.options import (
     Data,
     JsonFile,
     Labels,
@@ -20,8 +22,6 @@ from edge.cli_options import (
     read_model_labels,
     write_json,
 )
-from edge.errors import BundleError, ConfigError
-from edge.extras import require
 
 if TYPE_CHECKING:
     from converters.request import ConvertRequest, Prior

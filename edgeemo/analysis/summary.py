@@ -8,9 +8,9 @@ from typing import Any, Final, Literal
 import msgspec
 
 from edge.contract.labels import UNCERTAIN
-from edge.logs.held import held, held_within
-from edge.logs.losses import Run, lost_records
-from edge.logs.source import Logs
+from edgeemo.analysis.database import Logs
+from edgeemo.analysis.held import held, held_within
+from edgeemo.analysis.losses import Run, lost_records
 
 By = Literal["total", "hour", "track", "device"]
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edge.logs.plain import plain
-from edge.logs.summary import By, Summaries, Summary
+from edgeemo.analysis.summary import By, Summaries, Summary
 
 _HEADINGS: Final[dict[By, tuple[str, ...]]] = {
     "total": (),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli_options import (
+from edgeemo.cli.options import (
     JsonFile,
     Labels,
     Protocol,

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.cli_options import Data, Labels, Prepared, Protocol, console, load_data
-from edge.extras import require
+from edgeemo.cli.extras import require
+from edgeemo.cli.options import Data, Labels, Prepared, Protocol, console, load_data
 
 if TYPE_CHECKING:
     from host_training.config import TrainConfig

@@ -1,29 +1,17 @@
 """Every command by way of Typer: parse, build a configuration, call one function, print."""
 
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edge import (
-    cli_bench,
-    cli_config,
-    cli_convert,
-    cli_data,
-    cli_deploy,
-    cli_evaluate,
-    cli_logs,
-    cli_runs,
-    cli_train,
-    cli_view,
-)
 from edge._version import __version__
 from edge.config import Emit, MesherKind, Reach
 from edge.diagnostics import set_up_logging
-from edge.errors import ConfigError
-from edge.extras import WORKSTATION, is_here, only_on_workstation
 from edge.run_request import RunRequest
+from edgeemo.cli.extras import add_refusals, is_here
 
 app = typer.Typer(
     name="edgeemo",
@@ -141,26 +129,19 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _refuse(context: typer.Context) -> None:
-    """Say why this installation has no such command."""
-    raise ConfigError(only_on_workstation(context.info_name or ""))
-
-
-for name, commands in {
-    "view": cli_view,
-    "bench": cli_bench,
-    "train": cli_train,
-    "evaluate": cli_evaluate,
-    "convert": cli_convert,
-    "logs": cli_logs,
-    "data": cli_data,
-    "runs": cli_runs,
-    "deploy": cli_deploy,
-    "config": cli_config,
-}.items():
-    if is_here(name):
-        commands.register(app)
-for name in WORKSTATION:
-    if not is_here(name):
-        anything = {"ignore_unknown_options": True, "allow_extra_args": True}
-        app.command(name, hidden=True, add_help_option=False, context_settings=anything)(_refuse)
+# Each by its module's name, in the order of the help; what an installation lacks is not looked for.
+for command in (
+    "view",
+    "bench",
+    "train",
+    "evaluate",
+    "convert",
+    "logs",
+    "data",
+    "runs",
+    "deploy",
+    "config",
+):
+    if is_here(command):
+        import_module(f"edgeemo.cli.{command}").register(app)
+add_refusals(app)

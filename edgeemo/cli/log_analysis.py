@@ -1,14 +1,14 @@
-"""`edgeemo logs ...`. What it needs is imported inside: `edgeemo --help` stays light."""
+"""`edgeemo logs ...` on a workstation: query, export, report and collect many devices' logs."""
 
 import sys
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from edge.cli_fleet import (
+from edge.errors import ConfigError
+from edgeemo.cli.fleet import (
     AcceptNew,
     Batch,
     Inventory,
@@ -17,23 +17,14 @@ from edge.cli_fleet import (
     run_on,
     targets_of,
 )
-from edge.cli_options import JsonFile
-from edge.errors import ConfigError
-from edge.extras import is_here
+from edgeemo.cli.logs import DEFAULT_ROOT, Root
+from edgeemo.cli.options import JsonFile
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edge.logs.source import Logs
+    from edgeemo.analysis.database import Logs
 
-logs_app = typer.Typer(
-    help="Read what `edgeemo run` wrote, on one device or many.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-Root = Annotated[Path, typer.Argument(help="A --log-dir, or a folder that holds several.")]
 Since = Annotated[
     str | None,
     typer.Option(
@@ -41,44 +32,15 @@ Since = Annotated[
     ),
 ]
 Until = Annotated[str | None, typer.Option(help="Before then; the same forms.")]
-DEFAULT_ROOT = Path("edgeemo-logs")
 _FILE_COLUMNS = 200
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the application; a device has nothing to collect with."""
-    logs_app.command(hidden=not is_here("deploy"))(collect)
-    app.add_typer(logs_app, name="logs")
+def register(logs: typer.Typer) -> None:
+    """Add the commands to the group."""
+    for command in (summary, export, report, collect):
+        logs.command()(command)
 
 
-@logs_app.command()
-def tail(
-    root: Root = DEFAULT_ROOT,
-    lines: Annotated[
-        int, typer.Option("--lines", "-n", min=0, help="How many to begin with.")
-    ] = 20,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with what comes, over rotations.")
-    ] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="Print the JSON as it is.")] = False,
-) -> None:
-    """Show the last records, one a line. Works on a device without more packages."""
-    from edge.logs.table import HEADING, line_for_people
-    from edge.logs.tail import directories_in, last_lines
-
-    found = directories_in(root)
-    if not raw:
-        print(HEADING)
-    with suppress(KeyboardInterrupt):
-        for line in last_lines(found, lines, follow=follow):
-            if raw:
-                sys.stdout.buffer.write(line + b"\n")
-                sys.stdout.buffer.flush()
-            else:
-                print(line_for_people(line), flush=follow)
-
-
-@logs_app.command()
 def summary(
     root: Root = DEFAULT_ROOT,
     since: Since = None,
@@ -91,8 +53,8 @@ def summary(
     json_file: JsonFile = None,
 ) -> None:
     """Show times, tracks, emotions, speed and losses."""
-    from edge.logs.summary import summarise
-    from edge.logs.summary_table import remarks, summary_table, total_lines
+    from edgeemo.analysis.summary import summarise
+    from edgeemo.analysis.summary_table import remarks, summary_table, total_lines
 
     with _logs(root, since, until) as logs:
         summaries = summarise(logs, by)
@@ -106,7 +68,6 @@ def summary(
         _write(json_file, summaries)
 
 
-@logs_app.command()
 def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
     root: Root = DEFAULT_ROOT,
@@ -122,8 +83,8 @@ def export(
     until: Until = None,
 ) -> None:
     """Write records of one kind as a table: CSV, Parquet or JSON."""
-    from edge.logs.export import export as write
-    from edge.logs.export import format_of
+    from edgeemo.analysis.export import export as write
+    from edgeemo.analysis.export import format_of
 
     form = format_of(out, form)
     with _logs(root, since, until) as logs:
@@ -131,7 +92,6 @@ def export(
     print(f"{out}: {count:,} records")
 
 
-@logs_app.command()
 def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")],
     root: Root = DEFAULT_ROOT,
@@ -141,7 +101,7 @@ def report(
     """Write one HTML file with plots that needs no other file."""
     if out.suffix.lower() not in {".html", ".htm"}:
         raise ConfigError(f"--out {out}: the report is HTML; expected a name that ends in .html")
-    from edge.logs.report import write_report
+    from edgeemo.analysis.report import write_report
 
     with _logs(root, since, until) as logs:
         write_report(logs, out, str(root))
@@ -179,8 +139,8 @@ def collect(
 
 
 def _logs(root: Path, since: str | None, until: str | None) -> "Logs":
-    from edge.logs.moments import parse_span
-    from edge.logs.source import Logs
+    from edgeemo.analysis.database import Logs
+    from edgeemo.analysis.time_range import parse_span
 
     return Logs(root, parse_span(since, until, datetime.now(UTC)))
 

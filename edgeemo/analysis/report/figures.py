@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from edge.contract.labels import UNCERTAIN
-from edge.logs.held import held_within
-from edge.logs.report.plots import Line, Segment
-from edge.logs.source import Logs, text_literal
-from edge.logs.summary import Summaries, summarise
+from edgeemo.analysis.database import Logs, text_literal
+from edgeemo.analysis.held import held_within
+from edgeemo.analysis.report.plots import Line, Segment
+from edgeemo.analysis.summary import Summaries, summarise
 
 MOST_TRACKS: Final = 40
 MOST_DEVICES: Final = 8

@@ -11,9 +11,9 @@ from edge.contract.logfiles import LONGEST_LINE, log_files
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.errors import LogError, MissingExtraError
 from edge.logs.lines import cut
-from edge.logs.moments import Span
-from edge.logs.plausible import condition
 from edge.logs.tail import directories_in
+from edgeemo.analysis.plausible import condition
+from edgeemo.analysis.time_range import Span
 
 _MEMORY: Final = "512MB"
 _ATTEMPTS: Final = 3

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli_fleet import (
+from edge.errors import ConfigError
+from edgeemo.cli.fleet import (
     AcceptNew,
     Batch,
     Inventory,
@@ -15,7 +16,6 @@ from edge.cli_fleet import (
     show_line,
     targets_of,
 )
-from edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from deploy.push import Options, Outcome

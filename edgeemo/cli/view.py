@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from edge.config import MesherKind
-from edge.extras import require
 from edge.run_request import RunRequest
+from edgeemo.cli.extras import require
 
 
 def register(app: typer.Typer) -> None:

@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 
 from edge.contract.labels import EMOTIONS
-from edge.logs.report.markup import Content, Markup, tag
-from edge.logs.report.scales import Scale, marks, time_marks
+from edgeemo.analysis.report.markup import Content, Markup, tag
+from edgeemo.analysis.report.scales import Scale, marks, time_marks
 
 _WIDTH: Final = 1000.0
 """Of a picture in its own units; the page gives it another one."""

@@ -6,8 +6,8 @@ from typing import Final, Literal
 
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError, LogError
-from edge.logs.held import held, held_within
-from edge.logs.source import Logs, text_literal
+from edgeemo.analysis.database import Logs, text_literal
+from edgeemo.analysis.held import held, held_within
 
 Format = Literal["csv", "parquet", "json"]
 Kind = Literal["emotion", "track_ended", "health", "service_started", "service_stopped"]

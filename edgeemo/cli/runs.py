@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from edge.cli_options import JsonFile, console, write_json
 from edge.errors import ConfigError
+from edgeemo.cli.options import JsonFile, console, write_json
 
 runs_app = typer.Typer(
     help="List and compare training runs.",

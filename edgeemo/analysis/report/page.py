@@ -9,13 +9,13 @@ from typing import Final
 from edge._version import __version__
 from edge.contract.labels import EMOTIONS
 from edge.errors import LogError
-from edge.logs.report import plots
-from edge.logs.report.figures import MOST_DEVICES, MOST_TRACKS, SERIES, Figures, collect
-from edge.logs.report.markup import Content, Markup, joined, tag
-from edge.logs.report.style import STYLE
-from edge.logs.source import Logs
-from edge.logs.summary import Summary
-from edge.logs.summary_table import (
+from edgeemo.analysis.database import Logs
+from edgeemo.analysis.report import plots
+from edgeemo.analysis.report.figures import MOST_DEVICES, MOST_TRACKS, SERIES, Figures, collect
+from edgeemo.analysis.report.markup import Content, Markup, joined, tag
+from edgeemo.analysis.report.style import STYLE
+from edgeemo.analysis.summary import Summary
+from edgeemo.analysis.summary_table import (
     duration,
     figure,
     latency,

@@ -1,0 +1,1 @@
+"""What a workstation makes of devices' logs: DuckDB reads them where they lie."""

@@ -1,0 +1,1 @@
+"""The command line: a module a command, each with what it needs imported inside."""

@@ -1,5 +1,6 @@
 """The same things give the same release, and a device gets nothing of the workstation."""
 
+import ast
 import io
 import re
 import subprocess
@@ -9,13 +10,44 @@ import zipfile
 from deploy.edge_wheel import build_edge_wheel, requirements
 from deploy.release import agent_program
 
+HOST = ("host_training", "converters", "deploy", "edgeemo.analysis")
+"""What a device has not got."""
 
-def test_the_wheel_is_the_same_twice_and_holds_edge_only():
+
+def imported(code: bytes) -> set[str]:
+    """Return every module that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {str(node.module), *(f"{node.module}.{name.name}" for name in node.names)}
+    return found
+
+
+def test_every_module_of_a_device_finds_what_it_imports():
+    """Of edgeemo a device gets what works there: no module needs one that stayed at home."""
+    archive = zipfile.ZipFile(io.BytesIO(build_edge_wheel()[1]))
+    code = {name: archive.read(name) for name in archive.namelist() if name.endswith(".py")}
+    there = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in code}
+    assert {"edgeemo.__main__", "edgeemo.cli.main", "edgeemo.cli.logs", "edgeemo.cli.view"} <= there
+    assert not [name for name in there if name.startswith(HOST)]
+    for name, text in code.items():
+        names = imported(text)
+        assert not [one for one in names if one.startswith(HOST)], name
+        ours = [one for one in names if one.startswith(("edge.", "edgeemo."))]
+        assert not [one for one in ours if not {one, one.rpartition(".")[0]} & there], name
+
+
+def test_the_wheel_is_the_same_twice_and_holds_no_package_of_the_workstation():
     """No date, no order, no cache file gets in; host packages stay at home."""
     name, content = build_edge_wheel()
     assert (name, content) == build_edge_wheel()
     names = zipfile.ZipFile(io.BytesIO(content)).namelist()
-    assert {entry.split("/")[0] for entry in names if ".dist-info" not in entry} == {"edge"}
+    assert {entry.split("/")[0] for entry in names if ".dist-info" not in entry} == {
+        "edge",
+        "edgeemo",
+    }
     assert not [entry for entry in names if entry.endswith(".pyc")]
     assert "edge/models/default/model.tflite" in names
 

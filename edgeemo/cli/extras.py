@@ -20,24 +20,27 @@ EXTRAS: Final = {
 }
 """The modules that each extra of pyproject.toml brings."""
 WORKSTATION: Final = {
-    "data": ("host_training",),
-    "train": ("host_training",),
-    "runs": ("host_training",),
-    "evaluate": ("host_training", "converters"),
-    "convert": ("host_training", "converters"),
-    "inspect": ("converters",),
-    "deploy": ("deploy",),
-    "logs summary": ("edgeemo.analysis",),
-    "logs export": ("edgeemo.analysis",),
-    "logs report": ("edgeemo.analysis",),
-    "logs collect": ("deploy",),
+    "data": "data",
+    "train": "train",
+    "runs": "runs",
+    "evaluate": "evaluate",
+    "convert": "convert",
+    "inspect": "convert",
+    "deploy": "deploy",
+    "logs summary": "log_analysis",
+    "logs export": "log_analysis",
+    "logs report": "log_analysis",
+    "logs collect": "log_analysis",
 }
-"""The commands that a device's wheel is without, and the packages of ours that they need."""
+"""The commands that a device's wheel is without, and the modules of ``edgeemo.cli`` with them."""
+_HALF: Final = frozenset({"host_training", "converters", "deploy"})
+"""The packages of ours that a device's wheel is without."""
 
 
 def is_here(command: str) -> bool:
-    """Tell whether this installation has what a command is made of."""
-    return all(find_spec(name) is not None for name in WORKSTATION.get(command, ()))
+    """Tell whether this installation has a command."""
+    module = WORKSTATION.get(command)
+    return module is None or find_spec(f"edgeemo.cli.{module}") is not None
 
 
 def require(command: str, *modules: str) -> None:
@@ -54,7 +57,7 @@ def require(command: str, *modules: str) -> None:
 def needed(command: str, name: str) -> str | None:
     """Say in one line what to install for a command that lacks a module; None: nobody knows it."""
     module = name.partition(".")[0]
-    if any(module in packages for packages in WORKSTATION.values()):
+    if module in _HALF:
         return only_on_workstation(command)
     extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
     if extra is None:

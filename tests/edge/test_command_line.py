@@ -1,11 +1,13 @@
 """The command line as one meets it first: help, completion, names, refusals in whole lines."""
 
 import importlib.util
+import io
 import os
 import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from deploy.edge_wheel import build_edge_wheel
 from edge.config import Config, load_config
 from edge.errors import ConfigError
 from edge.first_load import PACKAGED, bundle_path
@@ -268,30 +271,56 @@ def run_without(missing: tuple[str, ...], *words: str) -> subprocess.CompletedPr
     )
 
 
-OURS = ("host_training", "converters", "deploy")
-
-
 def test_extras_are_those_of_the_project() -> None:
     """What a message tells to install can be installed."""
     project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
     assert set(EXTRAS) <= set(project["optional-dependencies"])
 
 
-def test_a_device_lists_what_it_can_do() -> None:
-    """Where the workstation's packages are not, their commands are neither; the others stay."""
-    listed = run_without(OURS, "--help").stdout.partition("Commands:\n")[2]
-    names = {line.split()[0] for line in listed.splitlines()}
-    assert names == {"run", "doctor", "view", "bench", "logs", "config"}
-    assert "collect" not in run_without(OURS, "logs", "--help").stdout
+ON_A_DEVICE = """
+import os, sys
+sys.path = [path for path in sys.path if not os.path.isdir(f"{{path}}/host_training")]
+sys.path.insert(0, {wheel!r})
+from edgeemo.cli.main import main
+main({words!r})
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with what a device gets, unpacked."""
+    folder = tmp_path_factory.mktemp("device")
+    zipfile.ZipFile(io.BytesIO(build_edge_wheel()[1])).extractall(folder)
+    return folder
+
+
+def run_on_a_device(wheel: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    code = ON_A_DEVICE.format(wheel=str(wheel), words=list(words))
+    return subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_device_lists_what_it_can_do(wheel: Path) -> None:
+    """A device's wheel has no command of the workstation, and lists none; the others stay."""
+    assert listed(run_on_a_device(wheel, "--help")) == {
+        "run", "doctor", "view", "bench", "logs", "config",
+    }  # fmt: skip
+    assert listed(run_on_a_device(wheel, "logs", "--help")) == {"tail"}
+
+
+def listed(done: subprocess.CompletedProcess[str]) -> set[str]:
+    lines = done.stdout.partition("Commands:\n")[2].splitlines()
+    return {line.split()[0] for line in lines}
 
 
 @pytest.mark.parametrize(
     "line", ["train --data x --out y", "inspect default", "deploy push a@b --dry-run", "data -h",
-             "logs collect a@b --out c"],
+             "logs collect a@b --out c", "logs summary", "logs export x -o y.csv"],
 )  # fmt: skip
-def test_a_device_says_where_a_command_runs(line: str) -> None:
+def test_a_device_says_where_a_command_runs(line: str, wheel: Path) -> None:
     """Who types a workstation's command on a device is told so, in one line."""
-    done = run_without(OURS, *line.split())
+    done = run_on_a_device(wheel, *line.split())
     assert done.returncode == 2
     [told] = done.stderr.splitlines()
     assert "is a workstation's command" in told

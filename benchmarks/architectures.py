@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from converters.tflite import to_tflite
+from converters.tflite.conversion import to_tflite
 from edge.contract.mesh_features import FEATURE_COUNT, FEATURE_MAX, FEATURE_MIN
 from edge.interpreter import TfliteModel
 from host_training.architectures import ARCHITECTURES, architecture, build

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.predict import tflite_probabilities
+from converters.convert.int8_predict import tflite_probabilities
 from edge.build import DEFAULT_BUNDLE
 from host_training.data.load import load_samples
 from host_training.data.near import near_pairs

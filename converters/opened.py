@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.convert.int8_predict import tflite_probabilities
 from converters.errors import ConversionError
-from converters.model_file import RUN_FILE
-from converters.predict import tflite_probabilities
-from converters.saved_model import is_saved_model
-from converters.tflite_metadata import metadata_if_ours
+from converters.model.model_file import RUN_FILE
+from converters.model.saved_model import is_saved_model
+from converters.tflite.metadata import metadata_if_ours
 from edge.contract.bundle import open_bundle
 from edge.contract.errors import LabelError
 from edge.contract.labels import EMOTIONS, canonical

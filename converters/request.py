@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from converters.calibrate import DEFAULT_ROWS
-from converters.gate import Gate
-from converters.quantizer import FULL_INT8
-from converters.rows import LabelledImages
+from converters.convert.calibrate import DEFAULT_ROWS
+from converters.convert.mixed.quantizer import FULL_INT8
+from converters.labelled_images import LabelledImages
+from converters.parity.gate import Gate
 from edge.contract.metadata import Form
 
 
@@ -40,7 +40,7 @@ class ConvertRequest:
         labels: of the model's outputs, where no ``run.json`` tells.
         name: of the model; that of ``out`` when None.
         tau: of the decision, see ``edge.contract.decision.Decision``; ``auto`` chooses it, see
-            ``converters.decide``.
+            ``converters.convert.decide``.
         prior: of the decision; needed for any tau but 0.
         temperature: of the decision; fitted when None.
         corrupted: the pictures of ``evaluation``, each made worse, to fit it on as well; for models

@@ -24,8 +24,8 @@ from edgeemo.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from converters.labelled_images import LabelledImages
     from converters.request import ConvertRequest, Prior
-    from converters.rows import LabelledImages
     from edge.contract.metadata import Crops, Form
 
 TemperatureOn = Literal["clean", "robust"]
@@ -137,7 +137,7 @@ def convert(
     if out is None and not debug_layers:
         raise ConfigError("no bundle directory to write was given; give --out DIR")
     _check_model(model)
-    from converters.gate import Gate
+    from converters.parity.gate import Gate
     from converters.request import ConvertRequest
 
     screen = console()
@@ -185,15 +185,15 @@ def _check_model(model: Path) -> None:
 
 
 def _show_layers(request: "ConvertRequest", screen: Any) -> None:
-    from converters.debug_layers import rank_layers, render
+    from converters.convert.mixed.debug_layers import rank_layers, render
 
     total, errors = rank_layers(request, lambda step: screen.print(step, highlight=False))
     screen.print(render(total, errors))
 
 
 def _write(request: "ConvertRequest", screen: Any) -> None:
-    from converters.convert import convert as run_conversion
-    from converters.parity_view import render
+    from converters.convert.convert import convert as run_conversion
+    from converters.parity.view import render
 
     report = run_conversion(request, lambda step: screen.print(step, highlight=False))
     screen.print(render(report))
@@ -213,7 +213,7 @@ def inspect(
 
     That is: its hashes hold, and the model gives its golden outputs.
     """
-    from converters.inspect import describe, render
+    from converters.bundle.inspect import describe, render
     from edge.contract.bundle import open_bundle
     from edge.first_load import bundle_path
 
@@ -243,7 +243,7 @@ def _tau(text: str) -> "float | Literal['auto']":
 
 def _takes_mesh(model: Path) -> bool:
     """Tell whether a run's record says that its network takes meshes; a foreign model has none."""
-    from converters.model_file import RUN_FILE, RunInfo
+    from converters.model.model_file import RUN_FILE, RunInfo
 
     file = (model if model.is_dir() else model.resolve().parent) / RUN_FILE
     try:
@@ -283,7 +283,7 @@ def _form(forms: "dict[Form, bool]") -> "Form":
 
 def _crops(model: Path) -> "Crops":
     """Return which crops the run learnt from: it is proven on the same, with both on raw ones."""
-    from converters.saved_model import is_saved_model
+    from converters.model.saved_model import is_saved_model
     from host_training.run_directory import CONFIG, RunDirectory
 
     in_folder = model.is_dir() and not is_saved_model(model)

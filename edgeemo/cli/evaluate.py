@@ -630,7 +630,7 @@ def _cross_validated(
 
 def _int8_of_fold(run: Path, learnt: Any, held: Any) -> Any:
     """Answer as the device would, with a fold's run quantised on what it learnt from."""
-    from converters.predict import int8_probabilities
+    from converters.convert.int8_predict import int8_probabilities
 
     calibration = labelled(learnt.where(learnt.measurable), learnt.crops)
     return int8_probabilities(run, calibration, held.images, held.mesh)

@@ -8,7 +8,7 @@ import typer
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from converters.rows import LabelledImages
+    from converters.labelled_images import LabelledImages
     from edge.contract.metadata import Crops
 
 Data = Annotated[
@@ -97,7 +97,7 @@ def labelled(samples: Any, learnt: "Crops") -> "LabelledImages":
         samples: ``host_training``'s.
         learnt: which crops the model learnt from.
     """
-    from converters.rows import LabelledImages
+    from converters.labelled_images import LabelledImages
 
     return LabelledImages(
         images=samples.images,

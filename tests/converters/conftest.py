@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from converters.frameworks import import_keras, quiet
-from converters.rows import LabelledImages
+from converters.labelled_images import LabelledImages
 from edge.contract.labels import EMOTIONS
 from edge.contract.mesh_features import (
     FEATURE_COUNT,
@@ -216,8 +216,8 @@ def elu_run(
 
 @pytest.fixture(scope="session")
 def int8_content(model: Any, training_rows: LabelledImages) -> bytes:
-    from converters.calibrate import choose_calibration
-    from converters.tflite import to_tflite
+    from converters.convert.calibrate import choose_calibration
+    from converters.tflite.conversion import to_tflite
 
     pictures = choose_calibration(training_rows, 64).images
     return to_tflite(model, "int8", [pictures[..., None].astype(np.float32)])

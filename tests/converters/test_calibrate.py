@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.calibrate import balanced_choice, choose_calibration
+from converters.bundle.golden import probes
+from converters.convert.calibrate import balanced_choice, choose_calibration
 from converters.errors import ConversionError
-from converters.golden import probes
-from converters.rows import LabelledImages
+from converters.labelled_images import LabelledImages
 from edge.contract.align import FER48
 from edge.contract.labels import EMOTIONS
 from edge.contract.metadata import Dataset

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from converters.convert import convert
+from converters.bundle.inspect import describe, render
+from converters.bundle.model_card import model_card
+from converters.convert.convert import convert
+from converters.convert.int8_predict import tflite_probabilities
 from converters.errors import ConversionError
-from converters.flatbuffer import check_full_int8, check_int8_float_io, read_graph
-from converters.gate import Gate
-from converters.inspect import describe, render
-from converters.model_card import model_card
-from converters.parity import decode_report
-from converters.parity_plot import parity_png
-from converters.predict import tflite_probabilities
+from converters.parity.check import decode_report
+from converters.parity.gate import Gate
+from converters.parity.plot import parity_png
 from converters.request import ConvertRequest
+from converters.tflite.flatbuffer import check_full_int8, check_int8_float_io, read_graph
 from edge.config import load_config
 from edge.contract.align import FER48
 from edge.contract.bundle import MODEL, MODEL_CARD, PARITY, open_bundle

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from converters.convert import convert
-from converters.decide import TAUS, largest_tau
+from converters.bundle.inspect import describe
+from converters.convert.convert import convert
+from converters.convert.decide import TAUS, largest_tau
+from converters.convert.int8_predict import tflite_probabilities
+from converters.convert.strip_softmax import strip_softmax
 from converters.errors import ConversionError
-from converters.flatbuffer import read_graph
-from converters.inspect import describe
-from converters.parity import decode_report
-from converters.predict import tflite_probabilities
+from converters.labelled_images import LabelledImages
+from converters.parity.check import decode_report
 from converters.request import ConvertRequest, Prior
-from converters.rows import LabelledImages
-from converters.strip_softmax import strip_softmax
-from converters.tflite import to_tflite
+from converters.tflite.conversion import to_tflite
+from converters.tflite.flatbuffer import read_graph
 from edge.contract.bundle import MODEL_CARD, PARITY, open_bundle
 from edge.contract.decision import Decision, leading, softmax
 from edge.contract.labels import EMOTIONS

@@ -3,13 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from converters.calibrate import choose_calibration
-from converters.convert import convert
+from converters.convert.calibrate import choose_calibration
+from converters.convert.convert import convert
+from converters.convert.fold_elu import fold_elu
 from converters.errors import ConversionError
-from converters.flatbuffer import check_full_int8, read_graph
-from converters.fold_elu import fold_elu
 from converters.request import ConvertRequest
-from converters.tflite import to_tflite
+from converters.tflite.conversion import to_tflite
+from converters.tflite.flatbuffer import check_full_int8, read_graph
 from edge.contract.bundle import open_bundle
 from edge.golden import check_golden
 from edge.interpreter import TfliteModel

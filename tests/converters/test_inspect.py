@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 import edge
-from converters.inspect import describe, render
+from converters.bundle.inspect import describe, render
 from edge.contract.bundle import FILES, open_bundle
 
 

@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from converters.calibrate import calibration_inputs, choose_calibration
-from converters.convert import convert
+from converters.bundle.inspect import describe
+from converters.bundle.inspect import render as render_description
+from converters.convert.calibrate import calibration_inputs, choose_calibration
+from converters.convert.convert import convert
+from converters.convert.int8_predict import tflite_probabilities
 from converters.errors import ConversionError
-from converters.flatbuffer import check_full_int8, read_graph
-from converters.inspect import describe
-from converters.inspect import render as render_description
-from converters.model_file import load_model
-from converters.parity import decode_report, keras_probabilities
-from converters.predict import tflite_probabilities
+from converters.labelled_images import LabelledImages
+from converters.model.model_file import load_model
+from converters.parity.check import decode_report, keras_probabilities
 from converters.request import ConvertRequest
-from converters.rows import LabelledImages
-from converters.tflite import to_tflite
+from converters.tflite.conversion import to_tflite
+from converters.tflite.flatbuffer import check_full_int8, read_graph
 from edge.assets import ASTRONAUT, asset_path
 from edge.build import open_mesher
 from edge.config import MesherConfig

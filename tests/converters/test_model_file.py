@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from converters.errors import ConversionError
-from converters.model_file import UNKNOWN, load_model
+from converters.model.model_file import UNKNOWN, load_model
 from edge import trial
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError, EdgeEmoError

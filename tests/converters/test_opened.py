@@ -7,7 +7,7 @@ import pytest
 
 from converters.errors import ConversionError
 from converters.opened import check_kind, opened
-from converters.tflite import to_tflite
+from converters.tflite.conversion import to_tflite
 from edge.build import DEFAULT_BUNDLE
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError

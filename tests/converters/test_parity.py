@@ -11,22 +11,22 @@ from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from converters.errors import ConversionError
-from converters.gate import Changes, Gate, judge
-from converters.latency import Latency
-from converters.parity import (
+from converters.parity.check import (
     ParityReport,
     compare,
     decode_report,
     encode_report,
     keras_probabilities,
 )
-from converters.parity_plot import parity_png
-from converters.parity_view import render
-from converters.statistics import (
+from converters.parity.gate import Changes, Gate, judge
+from converters.parity.latency import Latency
+from converters.parity.paired_tests import (
     expected_calibration_error,
     figures,
     paired_intervals,
 )
+from converters.parity.plot import parity_png
+from converters.parity.view import render
 from edge.contract.metadata import Dataset
 from edge.errors import BundleError
 from host_training.mcnemar import mcnemar_exact

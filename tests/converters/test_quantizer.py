@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from converters.convert import convert
-from converters.debug_layers import rank_layers, render
+from converters.convert.convert import convert
+from converters.convert.mixed.debug_layers import rank_layers, render
+from converters.convert.mixed.layers import layer_operations, operations_of
+from converters.convert.mixed.quantizer import FULL_INT8, only, read_recipe
 from converters.errors import ConversionError
-from converters.flatbuffer import read_graph
-from converters.layers import layer_operations, operations_of
-from converters.parity_view import render as render_report
-from converters.quantizer import FULL_INT8, only, read_recipe
+from converters.parity.view import render as render_report
 from converters.request import ConvertRequest
-from converters.tflite import to_tflite
+from converters.tflite.conversion import to_tflite
+from converters.tflite.flatbuffer import read_graph
 from edge.contract.bundle import open_bundle
 from edge.contract.quantize import PIXELS
 from edge.golden import check_golden

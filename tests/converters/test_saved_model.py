@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from converters.convert import convert
+from converters.convert.convert import convert
 from converters.errors import ConversionError
-from converters.flatbuffer import read_graph
 from converters.frameworks import import_tensorflow, quiet
-from converters.graph_operations import COMPUTING, SAVING
-from converters.model_file import load_model
+from converters.model.graph_operations import COMPUTING, SAVING
+from converters.model.model_file import load_model
 from converters.request import ConvertRequest
+from converters.tflite.flatbuffer import read_graph
 from edge.contract.bundle import open_bundle
 from edge.contract.labels import EMOTIONS
 from edge.trial import KERAS_MEMORY

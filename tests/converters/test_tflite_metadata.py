@@ -4,10 +4,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from converters import tflite_metadata
 from converters.errors import ConversionError
-from converters.flatbuffer import check_full_int8, read_graph, tflite_schema
-from converters.tflite_metadata import FileMetadata, describe_file, read_file_metadata
+from converters.tflite import metadata as tflite_metadata
+from converters.tflite.flatbuffer import check_full_int8, read_graph, tflite_schema
+from converters.tflite.metadata import FileMetadata, describe_file, read_file_metadata
 from edge.contract.labels import EMOTIONS
 from edge.interpreter import TfliteModel
 

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from converters.flatbuffer import tflite_schema
-from converters.tflite import to_tflite
+from converters.tflite.conversion import to_tflite
+from converters.tflite.flatbuffer import tflite_schema
 from edge.contract.tflite_file import SCHEMA, check_tflite
 from edge.contract.tflite_operators import OPERATORS
 

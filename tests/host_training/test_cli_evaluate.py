@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters.predict import tflite_probabilities
+from converters.convert.int8_predict import tflite_probabilities
 from edge.build import DEFAULT_BUNDLE
 from edge.contract.bundle import open_bundle
 from edge.contract.decision import temper

@@ -3,15 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from converters import parity
-from converters.flatbuffer import read_graph
-from converters.gate import judge
-from converters.latency import Latency, compare_latency
-from converters.model_file import TrainedModel
-from converters.parity import ParityReport
+from converters.convert.strip_softmax import strip_softmax
+from converters.model.model_file import TrainedModel
+from converters.parity import check as parity
+from converters.parity.check import ParityReport
+from converters.parity.gate import judge
+from converters.parity.latency import Latency, compare_latency
 from converters.request import ConvertRequest
-from converters.strip_softmax import strip_softmax
-from converters.tflite import to_tflite
+from converters.tflite.conversion import to_tflite
+from converters.tflite.flatbuffer import read_graph
 from edge.contract.decision import Decision, leading
 from edge.emotion_model import EmotionModel
 from edge.interpreter import TfliteModel, runtime_name

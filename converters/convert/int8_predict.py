@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.calibrate import calibration_inputs, choose_calibration
-from converters.flatbuffer import check_full_int8, read_graph
-from converters.fold_elu import fold_elu
-from converters.model_file import load_model
-from converters.parity import tflite_probabilities as run_over
-from converters.rows import LabelledImages
-from converters.strip_softmax import strip_softmax
-from converters.tflite import to_tflite
-from converters.tflite_metadata import metadata_if_ours
+from converters.convert.calibrate import calibration_inputs, choose_calibration
+from converters.convert.fold_elu import fold_elu
+from converters.convert.strip_softmax import strip_softmax
+from converters.labelled_images import LabelledImages
+from converters.model.model_file import load_model
+from converters.parity.check import tflite_probabilities as run_over
+from converters.tflite.conversion import to_tflite
+from converters.tflite.flatbuffer import check_full_int8, read_graph
+from converters.tflite.metadata import metadata_if_ours
 from edge.contract.bundle import MODEL, open_bundle
 from edge.contract.decision import temper
 from edge.emotion_model import EmotionModel, open_emotion_model

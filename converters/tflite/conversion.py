@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from converters.errors import ConversionError
 from converters.frameworks import as_structured, import_tensorflow, quiet
-from converters.model_file import InputKind, input_kinds
+from converters.model.model_file import InputKind, input_kinds
 from edge.contract.metadata import Form
 
 INTEGER_FORMS: Final = ("int8", "int8-float-io")

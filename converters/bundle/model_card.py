@@ -6,9 +6,9 @@ from the metadata and the parity report of the same bundle.
 
 from typing import Final
 
-from converters.decision_view import decision_lines
-from converters.parity import ParityReport
-from converters.parity_view import NOT_APPLICABLE, gate_words
+from converters.bundle.decision_view import decision_lines
+from converters.parity.check import ParityReport
+from converters.parity.view import NOT_APPLICABLE, gate_words
 from edge.contract.metadata import Dataset, Metadata
 from host_training.metrics import wilson_interval
 

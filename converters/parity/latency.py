@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.rows import LabelledImages
-from converters.statistics import Interval
+from converters.labelled_images import LabelledImages
+from converters.parity.paired_tests import Interval
 from edge.emotion_model import EmotionModel
 
 PAIRS: Final = 300

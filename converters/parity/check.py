@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from converters.errors import ConversionError
 from converters.frameworks import as_structured, quiet
-from converters.gate import Changes, Gate, Verdict
-from converters.latency import Latency
-from converters.model_file import no_mesh
-from converters.statistics import (
+from converters.model.model_file import no_mesh
+from converters.parity.gate import Changes, Gate, Verdict
+from converters.parity.latency import Latency
+from converters.parity.paired_tests import (
     Figures,
     Intervals,
     expected_calibration_error,

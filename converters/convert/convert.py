@@ -10,30 +10,30 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from converters import parity
-from converters.calibrate import calibration_inputs, choose_calibration
-from converters.decide import decide
+from converters.bundle.golden import golden_vectors, kernel_difference
+from converters.bundle.model_card import model_card
+from converters.convert.calibrate import calibration_inputs, choose_calibration
+from converters.convert.decide import decide
+from converters.convert.fold_elu import fold_elu
+from converters.convert.measure import measure
+from converters.convert.mixed.layers import layer_operations, operations_of
+from converters.convert.mixed.quantizer import FULL_INT8, Quantizer, keeping, read_recipe
+from converters.convert.strip_softmax import strip_softmax
 from converters.errors import ConversionError
-from converters.flatbuffer import (
+from converters.labelled_images import LabelledImages
+from converters.model.model_file import UNKNOWN, TrainedModel, load_model, no_mesh
+from converters.parity import check as parity
+from converters.parity.check import ParityReport, tflite_probabilities
+from converters.parity.plot import parity_png
+from converters.request import ConvertRequest
+from converters.tflite.conversion import INTEGER_FORMS, to_tflite
+from converters.tflite.flatbuffer import (
     check_builtin_only,
     check_full_int8,
     check_int8_float_io,
     read_graph,
 )
-from converters.fold_elu import fold_elu
-from converters.golden import golden_vectors, kernel_difference
-from converters.layers import layer_operations, operations_of
-from converters.measure import measure
-from converters.model_card import model_card
-from converters.model_file import UNKNOWN, TrainedModel, load_model, no_mesh
-from converters.parity import ParityReport, tflite_probabilities
-from converters.parity_plot import parity_png
-from converters.quantizer import FULL_INT8, Quantizer, keeping, read_recipe
-from converters.request import ConvertRequest
-from converters.rows import LabelledImages
-from converters.strip_softmax import strip_softmax
-from converters.tflite import INTEGER_FORMS, to_tflite
-from converters.tflite_metadata import describe_file
+from converters.tflite.metadata import describe_file
 from edge._version import __version__
 from edge.contract.bundle import (
     GOLDEN,

@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.convert.mixed.layers import LayerOperation
 from converters.errors import ConversionError
-from converters.layers import LayerOperation
-from converters.model_file import InputKind
+from converters.model.model_file import InputKind
 from edge.errors import EdgeEmoError, MissingExtraError
 from edge.native_stderr import silenced
 

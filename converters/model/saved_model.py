@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from converters.errors import ConversionError
 from converters.frameworks import import_keras, import_tensorflow, quiet
-from converters.graph_operations import COMPUTING, SAVING
+from converters.model.graph_operations import COMPUTING, SAVING
 from edge.contract.files import read_bounded
 from edge.trial import OPEN_SAVED_MODEL, problem_of_opening
 

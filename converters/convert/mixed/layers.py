@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from converters.errors import ConversionError
-from converters.flatbuffer import Graph
+from converters.tflite.flatbuffer import Graph
 
 
 class LayerOperation(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from converters.flatbuffer import Graph, Tensor
+from converters.tflite.flatbuffer import Graph, Tensor
 
 
 class OperationEntry(msgspec.Struct, frozen=True, kw_only=True):

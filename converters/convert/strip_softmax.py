@@ -6,8 +6,8 @@ the same integers, with the scale that was calibrated for them.
 
 from typing import Any
 
-from converters.flatbuffer import tflite_schema
-from converters.fold_elu import builtin_of, drop_unused_tensors, packed
+from converters.convert.fold_elu import builtin_of, drop_unused_tensors, packed
+from converters.tflite.flatbuffer import tflite_schema
 from edge.contract.metadata import OutputKind
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from converters.errors import ConversionError
 from converters.frameworks import import_keras, quiet
-from converters.rows import LabelledImages
-from converters.saved_model import is_saved_model, load_saved_model
+from converters.labelled_images import LabelledImages
+from converters.model.saved_model import is_saved_model, load_saved_model
 from edge.contract.align import FER48, TEMPLATES, Template
 from edge.contract.labels import EMOTIONS
 from edge.contract.mesh_features import FEATURE_COUNT, FeatureNorm, standardized

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.errors import ConversionError
-from converters.model_file import TrainedModel
-from converters.rows import LabelledImages
+from converters.labelled_images import LabelledImages
+from converters.model.model_file import TrainedModel
 from edge.contract.mesh_features import FEATURE_MAX, FEATURE_MIN
 from edge.contract.metadata import Dataset
 

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
-from converters.calibrate import balanced_choice, calibration_inputs, choose_calibration
+from converters.convert.calibrate import balanced_choice, calibration_inputs, choose_calibration
+from converters.convert.mixed.layers import LayerOperation, layer_operations
+from converters.convert.mixed.quantizer import FULL_INT8, Quantizer, only, read_recipe
 from converters.errors import ConversionError
-from converters.flatbuffer import read_graph
-from converters.layers import LayerOperation, layer_operations
-from converters.model_file import load_model
-from converters.parity import tflite_probabilities
-from converters.quantizer import FULL_INT8, Quantizer, only, read_recipe
+from converters.labelled_images import LabelledImages
+from converters.model.model_file import load_model
+from converters.parity.check import tflite_probabilities
 from converters.request import ConvertRequest
-from converters.rows import LabelledImages
-from converters.tflite import to_tflite
+from converters.tflite.conversion import to_tflite
+from converters.tflite.flatbuffer import read_graph
 from edge.contract.decision import leading
 from edge.contract.mesh_features import FeatureNorm
 from edge.emotion_model import EmotionModel

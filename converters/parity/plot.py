@@ -4,8 +4,8 @@ import io
 from typing import Any, Final
 
 from converters.errors import ConversionError
-from converters.parity import ParityReport
-from converters.parity_view import NOT_APPLICABLE, gate_state, overall_changes, recall_changes
+from converters.parity.check import ParityReport
+from converters.parity.view import NOT_APPLICABLE, gate_state, overall_changes, recall_changes
 from edge.errors import MissingExtraError
 from host_training.plots import wrapped
 

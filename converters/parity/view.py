@@ -7,9 +7,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from converters.gate import told_of
-from converters.parity import ParityReport
-from converters.statistics import Interval
+from converters.parity.check import ParityReport
+from converters.parity.gate import told_of
+from converters.parity.paired_tests import Interval
 
 NOT_APPLICABLE: Final = "n/a"
 _OVERALL: Final = {

@@ -7,7 +7,7 @@ floats (``tensorflow/lite/kernels/elu.cc``). The scales stay those that were cal
 
 from typing import Any, Final
 
-from converters.flatbuffer import tflite_schema
+from converters.tflite.flatbuffer import tflite_schema
 
 _IDENTIFIER: Final = b"TFL3"
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.parity import KernelDifference
+from converters.parity.check import KernelDifference
 from edge.contract.align import Template
 from edge.contract.decision import Decision
 from edge.contract.mesh_features import FEATURE_COUNT, FeatureNorm

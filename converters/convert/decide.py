@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.errors import ConversionError
-from converters.model_file import TrainedModel
-from converters.parity import tflite_probabilities
+from converters.model.model_file import TrainedModel
+from converters.parity.check import tflite_probabilities
 from converters.request import ConvertRequest, Prior
 from edge.contract.decision import Decision, leading
 from edge.contract.metadata import Dataset

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from converters.errors import ConversionError
-from converters.flatbuffer import Graph, tflite_schema
+from converters.tflite.flatbuffer import Graph, tflite_schema
 from edge.contract.flatbuffer import read
 from edge.contract.metadata import OutputKind
 

@@ -8,13 +8,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from converters.decision_view import decision_lines
-from converters.flatbuffer import read_graph
-from converters.inspect_graph import OperationEntry, operation_entries, operations_table
-from converters.parity import ParityReport, decode_report
-from converters.parity_view import gate_words
-from converters.parity_view import render as render_parity
-from converters.tflite_metadata import FileMetadata, read_file_metadata
+from converters.bundle.decision_view import decision_lines
+from converters.bundle.inspect_graph import OperationEntry, operation_entries, operations_table
+from converters.parity.check import ParityReport, decode_report
+from converters.parity.view import gate_words
+from converters.parity.view import render as render_parity
+from converters.tflite.flatbuffer import read_graph
+from converters.tflite.metadata import FileMetadata, read_file_metadata
 from edge.contract.bundle import FILES, MODEL, PARITY, Bundle
 from edge.contract.errors import BundleError
 from edge.contract.metadata import Dataset, Metadata, TensorSpec

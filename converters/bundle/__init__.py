@@ -1,0 +1,1 @@
+"""What a bundle consists of, and a look into one."""

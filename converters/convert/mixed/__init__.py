@@ -1,0 +1,1 @@
+"""Models of mixed precision: which layers stay in float, and why."""

@@ -1,0 +1,1 @@
+"""A model's file, of any kind, opened and checked."""

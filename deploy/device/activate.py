@@ -201,7 +201,7 @@ def open_service(layout: Layout) -> NoService | Systemd:
 def _differ_in_model_only(layout: Layout, one: str, other: str) -> bool:
     """Tell whether two releases are the same but for the model, and a configuration left as it is.
 
-    ``deploy/plan.py`` foretells it by the same rule.
+    ``deploy/release/plan.py`` foretells it by the same rule.
     """
     parts = [
         {

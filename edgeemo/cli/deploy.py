@@ -18,9 +18,9 @@ from edgeemo.cli.fleet import (
 )
 
 if TYPE_CHECKING:
-    from deploy.push import Options, Outcome
-    from deploy.release import Contents
-    from deploy.targets import Target
+    from deploy.operations.push import Options, Outcome
+    from deploy.release.archive import Contents
+    from deploy.ssh.targets import Target
 
 deploy = typer.Typer(
     help="Bring edgeemo to devices over ssh.",
@@ -72,8 +72,8 @@ def push(
     options = _options(prefix, ssh_config, accept_new=accept_new, window=window)
     from dataclasses import replace
 
-    from deploy.push import push as push_one
-    from deploy.shipped import shipped
+    from deploy.operations.push import push as push_one
+    from deploy.release.systemd_files import shipped
 
     options = replace(
         options, with_service=service, dry_run=dry_run, constraints=shipped("constraints.txt")
@@ -100,8 +100,8 @@ def status(
     options = _options(prefix, ssh_config, accept_new=accept_new)
     import json
 
-    from deploy.manage import status as ask
-    from deploy.push import Outcome
+    from deploy.operations.manage import status as ask
+    from deploy.operations.push import Outcome
 
     def work(target: "Target") -> "Outcome":
         answer = ask(target, options)
@@ -132,7 +132,7 @@ def rollback(
 ) -> None:
     """Go back to the good release before the current one."""
     options = _options(prefix, ssh_config, accept_new=accept_new, window=window)
-    from deploy.manage import rollback as go_back
+    from deploy.operations.manage import rollback as go_back
 
     run_on(targets_of(targets, inventory), lambda target: go_back(target, options), batch, max_fail)
 
@@ -148,7 +148,7 @@ def remove(
 ) -> None:
     """Take edgeemo off devices; their logs stay unless --purge."""
     options = _options(prefix, ssh_config, accept_new=accept_new)
-    from deploy.manage import remove as take_off
+    from deploy.operations.manage import remove as take_off
 
     run_on(
         targets_of(targets, inventory),
@@ -166,9 +166,9 @@ def logs(
     ssh_config: SshConfig = None,
 ) -> None:
     """Show the service's diagnostics from a device's journal."""
-    from deploy.manage import follow_logs
-    from deploy.push import Options
-    from deploy.targets import parse_target
+    from deploy.operations.manage import follow_logs
+    from deploy.operations.push import Options
+    from deploy.ssh.targets import parse_target
 
     options = Options(ssh_config=ssh_config)
     code = follow_logs(parse_target(target), options, show_line, follow=follow, lines=lines)
@@ -178,11 +178,11 @@ def logs(
 def _options(
     prefix: str, ssh_config: Path | None, *, accept_new: bool, window: float = 60.0
 ) -> "Options":
-    from deploy.transport import prepare
+    from deploy.ssh.transport import prepare
 
     prepare()
-    from deploy.push import Options
-    from deploy.targets import check_prefix
+    from deploy.operations.push import Options
+    from deploy.ssh.targets import check_prefix
 
     return Options(
         prefix=check_prefix(prefix), window_s=window, ssh_config=ssh_config, accept_new=accept_new
@@ -193,8 +193,8 @@ def _contents(
     model: Path | None, config: Path | None, units: Path | None, *, with_service: bool
 ) -> "Contents":
     """Gather what every release holds: checked here, before any device is asked."""
-    from deploy.release import Contents
-    from deploy.shipped import shipped
+    from deploy.release.archive import Contents
+    from deploy.release.systemd_files import shipped
     from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
     from edge.config import load_config
     from edge.first_load import bundle_path

@@ -9,8 +9,8 @@ import typer
 from edge.contract.text import one_line
 
 if TYPE_CHECKING:
-    from deploy.push import Outcome
-    from deploy.targets import Target
+    from deploy.operations.push import Outcome
+    from deploy.ssh.targets import Target
 
 Targets = Annotated[
     list[str] | None, typer.Argument(help="user@host[:port], or @local for this machine.")
@@ -31,7 +31,7 @@ def show_line(text: str) -> None:
 
 def targets_of(words: list[str] | None, inventory: Path | None) -> "list[Target]":
     """Return the devices that a command line and an inventory name."""
-    from deploy.targets import read_targets
+    from deploy.ssh.targets import read_targets
 
     return read_targets(words or [], inventory)
 
@@ -48,7 +48,7 @@ def run_on(
     Raises:
         typer.Exit: with 1, when not all is well.
     """
-    from deploy.fleet import batch_size, run_fleet
+    from deploy.operations.fleet import batch_size, run_fleet
 
     size = batch_size(batch, len(targets))
     shown = report or (lambda one: show_line(f"{one.target}: {one.status}: {one.detail}"))

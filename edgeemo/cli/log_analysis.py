@@ -125,12 +125,12 @@ def collect(
 
     The same call goes on where an earlier one ended.
     """
-    from deploy.transport import prepare
+    from deploy.ssh.transport import prepare
 
     prepare()
-    from deploy.collect import check_log_dir, collecting
-    from deploy.collect import collect as collect_one
-    from deploy.push import Options
+    from deploy.logs.collect import check_log_dir, collecting
+    from deploy.logs.collect import collect as collect_one
+    from deploy.operations.push import Options
 
     options = Options(ssh_config=ssh_config, accept_new=accept_new)
     chosen, place = targets_of(targets, inventory), check_log_dir(log_dir)

@@ -14,11 +14,11 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.collect import check_log_dir, collect, collecting, folder_of
 from deploy.device import logs as program
 from deploy.errors import DeployError
-from deploy.stream import Output
-from deploy.targets import Target, parse_target
+from deploy.logs.collect import check_log_dir, collect, collecting, folder_of
+from deploy.ssh.stream import Output
+from deploy.ssh.targets import Target, parse_target
 from edge.contract import logfiles
 from edge.contract.logfiles import FILE_NAME, closed_files, closed_name, log_files
 from edge.sinks.jsonl import FilePolicy

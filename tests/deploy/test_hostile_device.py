@@ -16,18 +16,19 @@ from types import SimpleNamespace
 import pytest
 import typer
 
-from deploy import push, stream
-from deploy.agent import agent_command
-from deploy.collect import collect
 from deploy.errors import DeployError
 from deploy.facts import LONGEST_WINDOW_S, decode, probe
-from deploy.manage import follow_logs
-from deploy.plan import make_plan, render
-from deploy.push import Options, Outcome
-from deploy.release import Item, Release, agent_program
-from deploy.stream import Output, local_stream
-from deploy.targets import Target
-from deploy.wheelhouse import kind_of
+from deploy.logs.collect import collect
+from deploy.operations import push
+from deploy.operations.manage import follow_logs
+from deploy.operations.push import Options, Outcome
+from deploy.release.archive import Item, Release, agent_program
+from deploy.release.plan import make_plan, render
+from deploy.release.wheelhouse import kind_of
+from deploy.ssh import stream
+from deploy.ssh.agent import agent_command
+from deploy.ssh.stream import Output, local_stream
+from deploy.ssh.targets import Target
 from edgeemo.cli.fleet import run_on, show_line
 
 BELL = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m\x7f\rinvisible\ud800"
@@ -368,10 +369,10 @@ _ASK = """
 import sys
 from pathlib import Path
 from deploy import stream
-from deploy.transport import Device, prepare
+from deploy.ssh.transport import Device, prepare
 prepare()
 from deploy.errors import DeployError
-from deploy.targets import Target
+from deploy.ssh.targets import Target
 stream.TIMEOUT_S = 1.0
 for name in sys.argv[2:]:
     try:

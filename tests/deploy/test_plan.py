@@ -9,10 +9,10 @@ import pytest
 
 from deploy.errors import DeployError
 from deploy.facts import Facts, decode, probe
-from deploy.fleet import batch_size
-from deploy.plan import make_plan, render
-from deploy.release import Item, Release
-from deploy.wheelhouse import Kind, kind_of
+from deploy.operations.fleet import batch_size
+from deploy.release.archive import Item, Release
+from deploy.release.plan import make_plan, render
+from deploy.release.wheelhouse import Kind, kind_of
 
 WHEEL = Item("wheels/numpy-2-x.whl", "a" * 64, 16_000_000, b"")
 AGENT = Item("agent.pyz", "b" * 64, 40_000, b"")

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import zipfile
 
-from deploy.edge_wheel import build_edge_wheel, requirements
-from deploy.release import agent_program
+from deploy.release.archive import agent_program
+from deploy.release.device_wheel import build_edge_wheel, requirements
 
 HOST = ("host_training", "converters", "deploy", "edgeemo.analysis")
 """What a device has not got."""

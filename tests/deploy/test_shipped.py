@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.shipped import shipped
+from deploy.release.systemd_files import shipped
 from edgeemo.cli.deploy import _contents
 
 CHECKOUT = Path(__file__).parents[2]

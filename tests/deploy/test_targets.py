@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.errors import DeployError
-from deploy.targets import Target, check_prefix, parse_target, read_targets
+from deploy.ssh.targets import Target, check_prefix, parse_target, read_targets
 
 HOSTILE = (
     "-oProxyCommand=touch /tmp/x",

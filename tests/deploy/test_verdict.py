@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from deploy import push
 from deploy.errors import DeployError
+from deploy.operations import push
 
 
 def asked(monkeypatch: pytest.MonkeyPatch, answers: list[Any]) -> list[Any]:

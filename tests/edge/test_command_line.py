@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from deploy.edge_wheel import build_edge_wheel
+from deploy.release.device_wheel import build_edge_wheel
 from edge.config import Config, load_config
 from edge.errors import ConfigError
 from edge.first_load import PACKAGED, bundle_path

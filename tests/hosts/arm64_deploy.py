@@ -14,10 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from deploy.edge_wheel import requirements
 from deploy.facts import decode, probe
-from deploy.release import Contents, Release, build_release
-from deploy.wheelhouse import kind_of, wheelhouse
+from deploy.release.archive import Contents, Release, build_release
+from deploy.release.device_wheel import requirements
+from deploy.release.wheelhouse import kind_of, wheelhouse
 from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.build import DEFAULT_BUNDLE
 

@@ -53,9 +53,9 @@ fi
 # wheels of the workstation's own tool, for a device that is its own workstation.
 (cd / && "$tool/bin/python" - "$payload" <<'PYTHON'
 import pathlib, shutil, sys
-from deploy.edge_wheel import requirements
-from deploy.shipped import shipped
-from deploy.wheelhouse import Kind, wheelhouse
+from deploy.release.device_wheel import requirements
+from deploy.release.systemd_files import shipped
+from deploy.release.wheelhouse import Kind, wheelhouse
 from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
 
 payload = pathlib.Path(sys.argv[1])

@@ -37,7 +37,7 @@ for label in ("happy", "sad"):
 """A small data set, and a run whose network is none: a missing extra is told before that."""
 DEVICE_WHEEL = """
 import sys
-from deploy.edge_wheel import build_edge_wheel
+from deploy.release.device_wheel import build_edge_wheel
 name, content = build_edge_wheel()
 open(f"{sys.argv[1]}/{name}", "wb").write(content)
 """

@@ -6,8 +6,8 @@ from typing import Final
 
 from deploy.errors import DeployError
 from deploy.facts import Facts
-from deploy.release import agent_program
-from deploy.transport import Device
+from deploy.release.archive import agent_program
+from deploy.ssh.transport import Device
 
 _TIMEOUT_S: Final = 300
 _CHECKED: Final = """\

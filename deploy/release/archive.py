@@ -11,8 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from deploy.edge_wheel import build_edge_wheel
 from deploy.facts import Facts
+from deploy.release.device_wheel import build_edge_wheel
 from edge.contract.bundle import FILES, SUMS, open_bundle
 
 _TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)

@@ -4,10 +4,10 @@ import shlex
 import subprocess
 from typing import Any, BinaryIO, Final, cast
 
-from deploy.agent import run_agent
 from deploy.errors import DeployError
-from deploy.push import Options, Outcome, Say, read_facts, wait_for_verdict
-from deploy.targets import Target
+from deploy.operations.push import Options, Outcome, Say, read_facts, wait_for_verdict
+from deploy.ssh.agent import run_agent
+from deploy.ssh.targets import Target
 
 _LONGEST_LINE: Final = 1 << 16
 # The system's journal is not for every user; without the right to sudo, what there is to be seen.

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from math import ceil
 
 from deploy.errors import DeployError
-from deploy.push import Outcome
-from deploy.targets import Target
+from deploy.operations.push import Outcome
+from deploy.ssh.targets import Target
 from edge.contract.errors import EdgeEmoError
 
 Work = Callable[[Target], Outcome]

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from deploy.agent import agent_command, clear_staging, run_agent, send_files
-from deploy.edge_wheel import requirements
 from deploy.errors import DeployError
 from deploy.facts import LONGEST_WINDOW_S, Facts, decode, probe
-from deploy.plan import Plan, make_plan, render
-from deploy.release import Contents, Release, build_release
-from deploy.targets import Target
-from deploy.transport import Device
-from deploy.wheelhouse import kind_of, wheelhouse
+from deploy.release.archive import Contents, Release, build_release
+from deploy.release.device_wheel import requirements
+from deploy.release.plan import Plan, make_plan, render
+from deploy.release.wheelhouse import kind_of, wheelhouse
+from deploy.ssh.agent import agent_command, clear_staging, run_agent, send_files
+from deploy.ssh.targets import Target
+from deploy.ssh.transport import Device
 
 Status = Literal["done", "unchanged", "planned", "rolled back", "failed", "not tried"]
 Say = Callable[[str], object]

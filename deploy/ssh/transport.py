@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from deploy.errors import DeployError
-from deploy.stream import TIMEOUT_S, Output, local_stream, ssh_stream, within
-from deploy.targets import Target
+from deploy.ssh.stream import TIMEOUT_S, Output, local_stream, ssh_stream, within
+from deploy.ssh.targets import Target
 from edge.contract.errors import MissingExtraError
 from edge.contract.text import one_line
 

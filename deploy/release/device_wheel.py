@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.errors import DeployError
-from deploy.shipped import shipped
+from deploy.release.systemd_files import shipped
 
 _DISTRIBUTION: Final = "edgeemo"
 _TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)

@@ -13,11 +13,11 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 
 from deploy.errors import DeployError
-from deploy.log_copy import Hash, LogCopy, RemoteFile, Wanted
-from deploy.push import Options, Outcome
-from deploy.stream import Output
-from deploy.targets import LOCAL, Target
-from deploy.transport import Device
+from deploy.logs.log_copy import Hash, LogCopy, RemoteFile, Wanted
+from deploy.operations.push import Options, Outcome
+from deploy.ssh.stream import Output
+from deploy.ssh.targets import LOCAL, Target
+from deploy.ssh.transport import Device
 from edge.contract.files import open_regular
 from edge.contract.logfiles import FILE_NAME, parse_closed
 
@@ -51,7 +51,7 @@ class _Sum(msgspec.Struct):
 
 
 def folder_of(target: Target) -> str:
-    """Return the name of a device's folder; none leads elsewhere, see ``deploy.targets``."""
+    """Return the name of a device's folder; none leads elsewhere, see ``deploy.ssh.targets``."""
     if target.is_local:
         return LOCAL
     port = "" if target.port is None else f"-{target.port}"

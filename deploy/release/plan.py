@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from deploy.facts import Facts, refusal
-from deploy.release import Item, Release
+from deploy.release.archive import Item, Release
 
 _UNPACKED = 4
 """How much larger wheels are when installed."""

@@ -1,0 +1,1 @@
+"""Devices' logs, brought to a workstation and verified."""

@@ -1,0 +1,1 @@
+"""What is done to devices: push, status, rollback, remove, one or a fleet of them."""

@@ -1,0 +1,1 @@
+"""What goes to a device: wheels, units, a plan, one archive."""

@@ -4,7 +4,7 @@
         [--level 0.6] [--prepared DIR] [--other CK+48 --other-prepared DIR] [--film face.mp4]
 
 PublicTest samples of the FER+ majority protocol, clean and at five severities of each kind of
-``host_training.corruptions``. The threshold of a measure is the value below which accuracy, as a
+``host_training.data.corruptions``. The threshold of a measure is the value below which accuracy, as a
 rising function of the measure (isotonic regression), is less than ``--level``: 60 % is half-way
 between what these samples give when clean (87 %) and the share of the commonest emotion among them
 (35 %), below which an answer says nothing. Sharpness is fitted on clean and defocused samples,
@@ -37,7 +37,7 @@ from edge.emotion_model import open_emotion_model
 from edge.records import Frame
 from edge.stages.fitness import contrast_to_noise, sharpness
 from edge.stages.mesh.litert import LitertMesher
-from host_training.corruptions import KINDS, SEVERITIES, corrupted
+from host_training.data.corruptions import KINDS, SEVERITIES, corrupted
 from host_training.data.load import load_samples
 from host_training.data.prepared import with_prepared
 from host_training.data.samples import Samples

@@ -17,10 +17,10 @@ from edge.contract.errors import LabelError
 from edge.contract.labels import EMOTIONS, canonical
 from edge.interpreter import read_model_file
 from host_training.data.samples import Samples
-from host_training.evaluate import Predict, keras_probabilities
 from host_training.keras_file import KERAS, refusal
-from host_training.origin import Origin, origin_of_bundle, origin_of_file, origin_of_run
-from host_training.run_directory import RunDirectory
+from host_training.metrics.predict import Predict, keras_probabilities
+from host_training.runs.directory import RunDirectory
+from host_training.runs.provenance import Origin, origin_of_bundle, origin_of_file, origin_of_run
 
 TFLITE: Final = ".tflite"
 

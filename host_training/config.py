@@ -11,8 +11,8 @@ import msgspec
 from edge.contract.metadata import Crops
 from edge.errors import ConfigError
 from host_training.architectures import architecture
-from host_training.augment import Augmentation
 from host_training.errors import TrainingError
+from host_training.training.augment import Augmentation
 
 Targets = Literal["votes", "hard", "privileged"]
 Optimizer = Literal["adamw", "nadam"]
@@ -68,18 +68,18 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         ema: decay of an exponential moving average of the weights, which is what is validated and
             kept; 0 for none.
         anchor: share of the weights that the run started from in those that are validated and
-            kept (``host_training.weight_average``); 0 for none.
+            kept (``host_training.training.weight_average``); 0 for none.
         seed: of weights, order, views and dropout.
         targets: ``votes``, people's distribution where the data has one; ``hard``, the one right
             answer of the protocol (rows without one are left out); or ``privileged``, that answer
-            and which answers people's votes make likely (``host_training.targets``).
+            and which answers people's votes make likely (``host_training.training.targets``).
         votes_weight: the latter's share of a ``privileged`` target.
         label_smoothing: this share of each target is spread over all emotions.
         class_weights: weigh rows inversely to how common their label is.
         logit_adjustment: tau of the logit-adjusted loss; 0 for plain cross-entropy
-            (``host_training.learner``).
+            (``host_training.training.learner``).
         mixup: alpha of the Beta distribution that pairs of rows are mixed by; 0 for none.
-        augmentation: see ``host_training.augment``.
+        augmentation: see ``host_training.training.augment``.
         crops: pictures as they are, aligned ones from prepared data, or both: each row is shown
             in every other epoch, on average, as the one and as the other.
         teachers: SHA-256 of the models that answer beside the labels, in order.
@@ -87,7 +87,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         teacher_views: the teachers are asked about the views of so many epochs, which then recur.
         initial: SHA-256 of the model whose weights the run starts from.
         engine: what takes the steps: ``keras``, or ``torch``, which trains the same network with
-            the same batches (``host_training.torch_learner``).
+            the same batches (``host_training.training.torch_learner``).
         precision: ``float32``; ``bfloat16`` lets a CPU multiply in bfloat16; ``mixed`` is Keras'
             policy for a GPU.
         deterministic: ask TensorFlow for operations that give the same bits each time.

@@ -10,7 +10,7 @@ from converters.bundle.decision_view import decision_lines
 from converters.parity.check import ParityReport
 from converters.parity.view import NOT_APPLICABLE, gate_words
 from edge.contract.metadata import Dataset, Metadata
-from host_training.metrics import wilson_interval
+from host_training.metrics.scores import wilson_interval
 
 _LIMITS = """\
 ## What it cannot do

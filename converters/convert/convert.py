@@ -59,8 +59,8 @@ from edge.emotion_model import EmotionModel
 from edge.first_load import ensure_loadable
 from edge.golden import encode_golden
 from edge.interpreter import TfliteModel
-from host_training.metrics import SATURATED, saturated
-from host_training.origin import beside
+from host_training.metrics.scores import SATURATED, saturated
+from host_training.runs.provenance import beside
 
 logger = logging.getLogger(__name__)
 

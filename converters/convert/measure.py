@@ -15,7 +15,7 @@ from converters.tflite.flatbuffer import read_graph
 from edge.contract.decision import Decision, leading
 from edge.emotion_model import EmotionModel
 from edge.interpreter import TfliteModel, runtime_name
-from host_training.known_pictures import UNSEEN, seen_counts
+from host_training.runs.known_pictures import UNSEEN, seen_counts
 
 
 def measure(

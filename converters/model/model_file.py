@@ -18,7 +18,7 @@ from edge.contract.mesh_features import FEATURE_COUNT, FeatureNorm, standardized
 from edge.contract.metadata import Dataset
 from edge.trial import OPEN_KERAS, problem_of_opening
 from host_training.keras_file import KERAS, refusal, written_by
-from host_training.known_pictures import PICTURES, KnownPictures, read_known_pictures
+from host_training.runs.known_pictures import PICTURES, KnownPictures, read_known_pictures
 
 MODEL_FILE: Final = "model.keras"
 RUN_FILE: Final = "run.json"

@@ -27,8 +27,8 @@ from edge.contract.decision import Decision, leading, temper
 from edge.contract.errors import BundleError
 from edge.contract.metadata import Dataset, Form
 from edge.emotion_model import EmotionModel
-from host_training.known_pictures import Seen
-from host_training.mcnemar import mcnemar_exact
+from host_training.metrics.mcnemar import mcnemar_exact
+from host_training.runs.known_pictures import Seen
 
 _BATCH: Final = 256
 _QUANTILES: Final = (0.5, 0.9, 0.99, 0.999)

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from host_training.mcnemar import binomial_p, mcnemar_exact, samples_to_decide
+from host_training.metrics.mcnemar import binomial_p, mcnemar_exact, samples_to_decide
 
 DRAWS: Final = 20_000
 _ROUNDING: Final = 1e-9

@@ -7,7 +7,7 @@ from converters.errors import ConversionError
 from converters.parity.check import ParityReport
 from converters.parity.view import NOT_APPLICABLE, gate_state, overall_changes, recall_changes
 from edge.errors import MissingExtraError
-from host_training.plots import wrapped
+from host_training.metrics.plots import wrapped
 
 _DPI: Final = 160
 _TITLE_SIZE: Final = 11

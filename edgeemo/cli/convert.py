@@ -255,7 +255,7 @@ def _takes_mesh(model: Path) -> bool:
 def _corrupted(rows: "LabelledImages") -> "LabelledImages":
     from dataclasses import replace
 
-    from host_training.corruptions import one_each
+    from host_training.data.corruptions import one_each
 
     return replace(rows, images=one_each(rows.images))
 
@@ -264,7 +264,7 @@ def _prior(samples: Any) -> "Prior":
     """Return how frequent each emotion is in the samples to learn from, or else in all."""
     from converters.request import Prior
     from host_training.data.samples import TRAINING
-    from host_training.evaluate import prior_of
+    from host_training.metrics.predict import prior_of
 
     learned = samples.split_rows(TRAINING) if TRAINING in samples.splits else samples
     shares = dict(zip(samples.labels, prior_of(learned, samples.labels), strict=True))
@@ -284,7 +284,7 @@ def _form(forms: "dict[Form, bool]") -> "Form":
 def _crops(model: Path) -> "Crops":
     """Return which crops the run learnt from: it is proven on the same, with both on raw ones."""
     from converters.model.saved_model import is_saved_model
-    from host_training.run_directory import CONFIG, RunDirectory
+    from host_training.runs.directory import CONFIG, RunDirectory
 
     in_folder = model.is_dir() and not is_saved_model(model)
     run = RunDirectory(model if in_folder else model.resolve().parent)
@@ -296,7 +296,7 @@ def _rows(
 ) -> "tuple[LabelledImages, LabelledImages]":
     """Return the rows to measure on, and those to calibrate on (Training, where there is one)."""
     from host_training.data.samples import TRAINING
-    from host_training.evaluate import rows_to_measure
+    from host_training.metrics.predict import rows_to_measure
 
     measured, _ = rows_to_measure(samples, split)
     learned = samples.split_rows(TRAINING) if TRAINING in samples.splits else samples

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import Console
 
-    from host_training.data.meshing import MakeMesher
+    from host_training.data.find_faces import MakeMesher
     from host_training.data.prepared import Recipe
     from host_training.data.samples import Samples
 
@@ -62,9 +62,9 @@ def audit(
 ) -> None:
     """Count samples, duplicates and subjects; say what leaks."""
     from host_training.data.audit import audit as examine
-    from host_training.data.near import near_pairs
-    from host_training.data.sheets import write_sheets
-    from host_training.data_tables import audit_view
+    from host_training.data.contact_sheets import write_sheets
+    from host_training.data.near_duplicates import near_pairs
+    from host_training.data.tables import audit_view
 
     screen = console()
     samples = load_data(data, labels, protocol, screen)
@@ -93,7 +93,7 @@ def _faces(
         return faces_found(samples, prepared)
     if not look:
         return None
-    from host_training.data.meshing import find_faces
+    from host_training.data.find_faces import find_faces
     from host_training.data.picture_progress import ConsolePictureProgress
 
     _, make = _device_mesher()
@@ -115,7 +115,7 @@ def prepare(
     """
     from host_training.data.picture_progress import ConsolePictureProgress
     from host_training.data.prepare import prepare as mesh_all
-    from host_training.data_tables import prepared_view
+    from host_training.data.tables import prepared_view
 
     screen = console()
     samples = load_data(data, labels, protocol, screen)

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     from edge.contract.decision import Decision
     from edge.contract.metadata import Crops
-    from host_training.cross_validation import FoldPlan
-    from host_training.evaluate import Predict
-    from host_training.evaluation import Measured, Question
-    from host_training.origin import Origin
-    from host_training.views import View
+    from host_training.evaluation.cross_validation import FoldPlan
+    from host_training.evaluation.evaluate import Measured, Question
+    from host_training.evaluation.views import View
+    from host_training.metrics.predict import Predict
+    from host_training.runs.provenance import Origin
 
 By = Literal["subject", "picture", "random"]
 Crop = Literal["raw", "aligned"]
@@ -216,7 +216,7 @@ def _measure(request: EvaluateRequest) -> None:
     elif len(request.data) > 1:
         return _across(request, screen)
     else:
-        from host_training.evaluation_tables import evaluation_view
+        from host_training.evaluation.tables import evaluation_view
 
         with _view(request, screen) as seen:
             _, measured, _ = _one(request, request.data[0], request.labels, seen, screen)
@@ -226,7 +226,7 @@ def _measure(request: EvaluateRequest) -> None:
     screen.print(view)
     write_json(request.json_file, measured.figures)
     if request.report is not None:
-        from host_training.evaluation_report import write_report
+        from host_training.evaluation.report import write_report
 
         write_report(request.report, measured, request.figures)
         _say(screen, f"report: {request.report}")
@@ -257,7 +257,7 @@ def _one(
     known: "Decision | None" = None,
 ) -> "tuple[Any, Measured, Origin]":
     """Measure the model on one data set; returns the set, all figures and where it comes from."""
-    from host_training.evaluation import evaluate_in_full
+    from host_training.evaluation.evaluate import evaluate_in_full
 
     # The pipeline cuts its own crops; what --prepared holds for it is in its view.
     prepared = None if request.pipeline else request.prepared
@@ -271,7 +271,7 @@ def _one(
 
 
 def _question(request: EvaluateRequest, view: "View") -> "Question":
-    from host_training.evaluation import Question
+    from host_training.evaluation.evaluate import Question
 
     return Question(
         split=request.split,
@@ -286,9 +286,9 @@ def _question(request: EvaluateRequest, view: "View") -> "Question":
 
 def _across(request: EvaluateRequest, screen: Any) -> None:
     """Measure the model on several data sets, and print them in one table."""
-    from host_training.cross_set import CrossSet, SetFigures, relation
-    from host_training.evaluation_report import write_cross_set, write_report
-    from host_training.evaluation_tables import cross_set_view
+    from host_training.evaluation.cross_set import CrossSet, SetFigures, relation
+    from host_training.evaluation.report import write_cross_set, write_report
+    from host_training.evaluation.tables import cross_set_view
 
     sets: list[SetFigures] = []
     decision = None
@@ -330,7 +330,7 @@ def _takes_votes(data: Path) -> bool:
 def _view(request: EvaluateRequest, screen: Any) -> "Iterator[View]":
     """Yield what the model gets to see of samples, with a progress bar for what takes long."""
     from host_training.data.picture_progress import ConsolePictureProgress
-    from host_training.views import PipelineView, RawView
+    from host_training.evaluation.views import PipelineView, RawView
 
     if not request.pipeline:
         with ConsolePictureProgress(screen, doing="measuring", done="measured") as progress:
@@ -358,7 +358,7 @@ def _store(folder: Path | None, config: Config, *, with_mesh: bool) -> Any:
     from edge.assets import FACE_LANDMARKER
     from edge.contract.align import FER48
     from host_training.data.prepared import FORMAT
-    from host_training.seen import SeenStore
+    from host_training.evaluation.seen import SeenStore
 
     decides = (
         FORMAT,
@@ -375,7 +375,7 @@ def _by_folds(
     request: EvaluateRequest, folds: int, out: Path, screen: Any
 ) -> "tuple[Measured, Any]":
     """Train the settings anew on each fold; returns what was measured, and its view."""
-    from host_training.evaluation_tables import fold_report_view
+    from host_training.evaluation.tables import fold_report_view
 
     crops = request.crops or _learnt(request.model)
     samples = load_data(
@@ -504,7 +504,7 @@ def _crops(model: Path) -> Crop:
 def _learnt(model: Path) -> "Crops":
     """Return which crops a model learnt from."""
     from edge.contract.bundle import SUMS, open_bundle
-    from host_training.run_directory import CONFIG, RunDirectory
+    from host_training.runs.directory import CONFIG, RunDirectory
 
     if (model / SUMS).is_file():
         return open_bundle(model).metadata.crops
@@ -519,7 +519,7 @@ def _learnt(model: Path) -> "Crops":
 def _takes_mesh(model: Path) -> bool:
     """Tell whether a model takes mesh features."""
     from edge.contract.bundle import SUMS, open_bundle
-    from host_training.run_directory import RUN, RunDirectory
+    from host_training.runs.directory import RUN, RunDirectory
 
     if (model / SUMS).is_file():
         return open_bundle(model).metadata.mesh_input is not None
@@ -541,7 +541,7 @@ def _opened(
 
     from converters.opened import opened
     from edge.contract.decision import Decision
-    from host_training.evaluate import adjusted
+    from host_training.metrics.predict import adjusted
 
     told = read_model_labels(request.model_labels)
     predict, labels, origin = opened(request.model, told)
@@ -559,7 +559,7 @@ def _with_prior(
 ) -> "Decision":
     """Count the prior in the data that a model has learnt from, where it carries none."""
     from host_training.data.samples import TRAINING
-    from host_training.evaluate import prior_of
+    from host_training.metrics.predict import prior_of
 
     if TRAINING not in samples.splits or samples.name not in origin.data_names[:1]:
         raise ConfigError(
@@ -575,8 +575,8 @@ def _held_against(request: EvaluateRequest, other: Path, measured: "Measured") -
     """Hold what was measured against another model, under its own decision, on the same samples."""
     from converters.opened import opened
     from edge.contract.decision import Decision
-    from host_training.evaluate import adjusted
-    from host_training.evaluation import held_against
+    from host_training.evaluation.evaluate import held_against
+    from host_training.metrics.predict import adjusted
 
     shown = request.crops or _crops(request.model)
     if request.crops is None and _crops(other) != shown:
@@ -591,7 +591,7 @@ def _held_against(request: EvaluateRequest, other: Path, measured: "Measured") -
 def _with_held_out(samples: Any, split: str | None, model: Path, origin: "Origin") -> Any:
     """Name the samples that the model's run held out, where they are asked for."""
     from host_training.data.samples import HELD_OUT
-    from host_training.held_out import with_held_out
+    from host_training.evaluation.held_out import with_held_out
 
     if split != HELD_OUT or HELD_OUT in samples.splits:
         return samples
@@ -599,8 +599,8 @@ def _with_held_out(samples: Any, split: str | None, model: Path, origin: "Origin
 
 
 def _plan(samples: Any, folds: int, by: By | None, seed: int, split: str | None) -> "FoldPlan":
-    from host_training.cross_validation import FoldPlan
-    from host_training.folds import best_by
+    from host_training.data.folds import best_by
+    from host_training.evaluation.cross_validation import FoldPlan
 
     return FoldPlan(folds=folds, by=by or best_by(samples), seed=seed, split=split)
 
@@ -610,15 +610,15 @@ def _cross_validated(
 ) -> Any:
     """Train the settings of a run, or of a config.json, on each fold."""
     from host_training.config import recipe
-    from host_training.cross_validation import (
+    from host_training.evaluation.cross_validation import (
         AS_TRAINED,
         FoldForm,
         ancestors_of,
         cross_validate,
     )
-    from host_training.progress import ConsoleProgress
-    from host_training.run_directory import RunDirectory
-    from host_training.train import Ancestors
+    from host_training.runs.directory import RunDirectory
+    from host_training.training.progress import ConsoleProgress
+    from host_training.training.run import Ancestors
 
     if model.suffix == ".json":
         config, ancestors = recipe(str(model)), Ancestors()

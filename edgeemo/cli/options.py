@@ -121,6 +121,6 @@ def write_json(path: Path | None, value: object) -> None:
     """Write a result to the file that ``--json`` names, if it was given."""
     if path is None:
         return
-    from host_training.run_directory import write_json as write
+    from host_training.runs.directory import write_json as write
 
     write(path, value)

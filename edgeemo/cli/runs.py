@@ -27,8 +27,8 @@ def list_runs(
     json_file: JsonFile = None,
 ) -> None:
     """List runs: network, progress, best validation figures."""
-    from host_training.run_tables import runs_view
-    from host_training.runs import find_runs
+    from host_training.runs.registry import find_runs
+    from host_training.runs.tables import runs_view
 
     screen = console()
     runs, remarks = find_runs(folder)
@@ -50,15 +50,15 @@ def compare(
     json_file: JsonFile = None,
 ) -> None:
     """Show runs side by side: figures, settings, McNemar's test."""
-    from host_training.run_tables import comparison_view
-    from host_training.runs import held_against_first, read_run
+    from host_training.runs.registry import held_against_first, read_run
+    from host_training.runs.tables import comparison_view
 
     if len(runs) < 2:
         raise ConfigError(f"one run ({runs[0]}) cannot be compared; name two or more")
     read = held_against_first([read_run(path) for path in runs])
     console().print(comparison_view(read))
     if png is not None:
-        from host_training.plots import FORMATS, draw_compared_curves
+        from host_training.metrics.plots import FORMATS, draw_compared_curves
 
         if png.suffix[1:] not in FORMATS:
             raise ConfigError(f"--png {png}: expected a name that ends in .{', .'.join(FORMATS)}")

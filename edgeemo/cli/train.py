@@ -10,7 +10,7 @@ from edgeemo.cli.options import Data, Labels, Prepared, Protocol, console, load_
 
 if TYPE_CHECKING:
     from host_training.config import TrainConfig
-    from host_training.train import Ancestors
+    from host_training.training.run import Ancestors
 
 
 def register(app: typer.Typer) -> None:
@@ -84,9 +84,9 @@ def train(
     screen = console()
     samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=config.crops)
 
-    from host_training.progress import ConsoleProgress
-    from host_training.tensorboard import TensorBoardProgress
-    from host_training.train import train as run_training
+    from host_training.training.progress import ConsoleProgress
+    from host_training.training.run import train as run_training
+    from host_training.training.tensorboard import TensorBoardProgress
 
     progress = (
         TensorBoardProgress(screen, out / "tensorboard") if tensorboard else ConsoleProgress(screen)
@@ -104,7 +104,7 @@ def _config(
 ) -> "TrainConfig":
     """Return the settings: a recipe's or the resumed run's own, changed by single options."""
     from host_training import config as settings
-    from host_training.train import config_to_resume
+    from host_training.training.run import config_to_resume
 
     own = None if resumed is None else config_to_resume(resumed)
     base = own if own is not None and recipe is None else settings.recipe(recipe or "default")
@@ -121,9 +121,9 @@ def _config(
 
 def _ancestors(teachers: list[Path], initial: Path | None, resumed: Path | None) -> "Ancestors":
     """Find the models to learn from; a resumed run remembers where its own are."""
-    from host_training.run_directory import RunDirectory
-    from host_training.teachers import model_file
-    from host_training.train import Ancestors
+    from host_training.runs.directory import RunDirectory
+    from host_training.training.distillation import model_file
+    from host_training.training.run import Ancestors
 
     if resumed is not None and (resumed / "run.json").is_file():
         record = RunDirectory(resumed).record()

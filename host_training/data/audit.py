@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from host_training.data.near import MAX_SHIFT, THRESHOLD, NearPairs, groups_of
+from host_training.data.near_duplicates import MAX_SHIFT, THRESHOLD, NearPairs, groups_of
 from host_training.data.prepared import without_face
 from host_training.data.samples import Samples, first_rows, picture_keys
 
@@ -39,7 +39,7 @@ class DuplicateAudit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NearDuplicateAudit(msgspec.Struct, frozen=True, kw_only=True):
-    """Pictures that differ and yet are the same shot; see ``host_training.data.near``.
+    """Pictures that differ and yet are the same shot; see ``host_training.data.near_duplicates``.
 
     Attributes:
         threshold: pairs that correlate so much count.

@@ -6,7 +6,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from host_training.data.near import groups_of, near_pairs, near_to
+from host_training.data.near_duplicates import groups_of, near_pairs, near_to
 from host_training.data.samples import (
     HELD_OUT,
     TRAINING,
@@ -62,7 +62,7 @@ def partition(
         keep_duplicates: keep training rows whose very picture is among the validation rows, and
             near duplicates with them.
         keep_near_duplicates: keep training rows that are near duplicates of validation rows, see
-            ``host_training.data.near``. They are kept, too, where a label would lose more than
+            ``host_training.data.near_duplicates``. They are kept, too, where a label would lose more than
             half of its rows; the remarks say so.
         groups: ``none`` holds rows out at random, stratified by label only; the remark says that
             this leaks.

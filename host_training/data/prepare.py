@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from host_training.data.meshing import MakeMesher, mesh_in_batches
+from host_training.data.find_faces import MakeMesher, mesh_in_batches
 from host_training.data.picture_progress import PictureProgress
 from host_training.data.prepared import (
     RECORD,
@@ -21,7 +21,7 @@ from host_training.data.prepared import (
 )
 from host_training.data.samples import Samples, picture_keys
 from host_training.errors import DataError
-from host_training.run_directory import write_json
+from host_training.runs.directory import write_json
 
 
 def prepare(

@@ -26,7 +26,7 @@ from edge.contract.align import FER48
 from edge.contract.mesh_features import FEATURE_COUNT, mesh_features
 from edge.contract.metadata import Crops, Dataset
 from host_training.atomic import write_atomically
-from host_training.data.meshing import Meshed
+from host_training.data.find_faces import Meshed
 from host_training.data.samples import Samples, picture_keys
 from host_training.errors import DataError
 

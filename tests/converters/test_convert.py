@@ -32,8 +32,8 @@ from edge.golden import check_golden
 from edge.interpreter import TfliteModel
 from edge.stages.classify import TfliteClassifier
 from edge.testing import make_face
-from host_training.known_pictures import PICTURES, KnownPictures, picture_numbers
-from host_training.origin import origin_of_bundle
+from host_training.runs.known_pictures import PICTURES, KnownPictures, picture_numbers
+from host_training.runs.provenance import origin_of_bundle
 
 
 @pytest.fixture

@@ -29,9 +29,9 @@ from edgeemo.cli.app import app
 from edgeemo.cli.main import main
 from host_training.architectures import ARCHITECTURES, build
 from host_training.data.samples import Samples
-from host_training.evaluate import adjusted
-from host_training.evaluation import Question, evaluate_in_full
-from host_training.origin import origin_of_bundle
+from host_training.evaluation.evaluate import Question, evaluate_in_full
+from host_training.metrics.predict import adjusted
+from host_training.runs.provenance import origin_of_bundle
 
 PRIOR = Prior(
     shares=dict(zip(EMOTIONS, (0.33, 0.27, 0.12, 0.14, 0.09, 0.01, 0.03, 0.01), strict=True)),

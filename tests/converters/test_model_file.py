@@ -12,7 +12,7 @@ from edge import trial
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError, EdgeEmoError
 from edge.trial import KERAS_MEMORY
-from host_training.evaluate import load_keras_model
+from host_training.metrics.predict import load_keras_model
 
 
 @pytest.fixture

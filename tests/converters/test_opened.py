@@ -14,8 +14,8 @@ from edge.errors import ConfigError
 from edgeemo.cli.options import read_model_labels
 from host_training.data.load import one_hot
 from host_training.data.samples import Samples
-from host_training.evaluation import Question, evaluate_in_full
-from host_training.metrics import SATURATED
+from host_training.evaluation.evaluate import Question, evaluate_in_full
+from host_training.metrics.scores import SATURATED
 
 GIVEN = tuple(reversed(EMOTIONS))
 

@@ -29,8 +29,8 @@ from converters.parity.plot import parity_png
 from converters.parity.view import render
 from edge.contract.metadata import Dataset
 from edge.errors import BundleError
-from host_training.mcnemar import mcnemar_exact
-from host_training.metrics import expected_calibration_error as evaluation_ece
+from host_training.metrics.mcnemar import mcnemar_exact
+from host_training.metrics.scores import expected_calibration_error as evaluation_ece
 
 LABELS = ("neutral", "happiness", "surprise", "sadness")
 ANSWERS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)

@@ -7,8 +7,8 @@ from edge.contract.mesh_features import FEATURE_COUNT
 from edge.errors import ConfigError
 from host_training.architectures import ARCHITECTURES, architecture, build
 from host_training.architectures.cost import cost
-from host_training.evaluate import batched_probabilities
 from host_training.frameworks import import_keras
+from host_training.metrics.predict import batched_probabilities
 
 CONVERTIBLE = {
     "InputLayer",

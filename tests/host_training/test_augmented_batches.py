@@ -14,12 +14,12 @@ from edge.contract.mesh_features import (
     mirrored_features,
     standardized,
 )
-from host_training.augment import DRAWS, Augmentation, view
-from host_training.batches import Batch, TrainingBatches, balanced_class_weights, mixed
 from host_training.config import TrainConfig
 from host_training.data.load import one_hot
 from host_training.data.samples import Samples
-from host_training.inputs import MeshRows
+from host_training.metrics.inputs import MeshRows
+from host_training.training.augment import DRAWS, Augmentation, view
+from host_training.training.batches import Batch, TrainingBatches, balanced_class_weights, mixed
 
 STILL = Augmentation(
     flip=False, rotation_deg=0, zoom=0, shift=0, contrast=0, brightness=0, cutout=0

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from host_training.atomic import RESUME, write_atomically
-from host_training.checkpoint import (
+from host_training.errors import TrainingError
+from host_training.training.checkpoint import (
     Checkpoint,
     EpochRow,
     best_row,
     load_newest,
     save_checkpoint,
 )
-from host_training.errors import TrainingError
 
 BITS = min(int(os.environ.get("EDGEEMO_FUZZ", "1")), 8)
 

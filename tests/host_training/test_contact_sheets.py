@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from host_training.data.contact_sheets import contact_sheet, write_sheets
 from host_training.data.load import one_hot
-from host_training.data.near import near_pairs
+from host_training.data.near_duplicates import near_pairs
 from host_training.data.samples import Samples
-from host_training.data.sheets import contact_sheet, write_sheets
 from host_training.errors import DataError
 
 

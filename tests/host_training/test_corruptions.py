@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 import host_training
-from host_training import corruptions
-from host_training.corruptions import HELD_OUT, KINDS, SEVERITIES, corrupted, one_each
+from host_training.data import corruptions
+from host_training.data.corruptions import HELD_OUT, KINDS, SEVERITIES, corrupted, one_each
 
 RANDOM = ("motion", "noise", "low_light", "occlusion")
 
@@ -142,7 +142,7 @@ def test_training_does_not_know_the_benchmark() -> None:
     for name in ("augment", "batches", "train", "epochs", "config"):
         tree = ast.parse((Path(host_training.__path__[0]) / f"{name}.py").read_text())
         modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        assert "host_training.corruptions" not in modules, name
+        assert "host_training.data.corruptions" not in modules, name
 
 
 def test_each_picture_is_corrupted_once_by_every_kind_alike() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host_training.coverage import COVERAGES, coverage_curve, risk_coverage
+from host_training.metrics.coverage import COVERAGES, coverage_curve, risk_coverage
 
 
 def test_by_hand() -> None:

@@ -11,10 +11,10 @@ import pytest
 from edge.build import DEFAULT_BUNDLE
 from edge.contract.metadata import Dataset
 from edgeemo.cli.main import main
-from host_training.cross_set import Relation, relation
 from host_training.data.samples import Samples
-from host_training.origin import Origin, origin_of_run
-from host_training.run_directory import RunDirectory, RunRecord
+from host_training.evaluation.cross_set import Relation, relation
+from host_training.runs.directory import RunDirectory, RunRecord
+from host_training.runs.provenance import Origin, origin_of_run
 
 Write = Callable[..., Path]
 

@@ -15,16 +15,21 @@ from edge.errors import ConfigError
 from edgeemo.cli.main import main
 from host_training.architectures import ARCHITECTURES, Architecture
 from host_training.config import TrainConfig
-from host_training.cross_validation import CrossValidation, FoldPlan, ancestors_of, cross_validate
+from host_training.data.folds import assign_folds
 from host_training.data.partition import partition
 from host_training.data.samples import EXCLUDED, Samples, picture_keys
 from host_training.errors import DataError, TrainingError
-from host_training.evaluate import keras_probabilities
-from host_training.folds import assign_folds
+from host_training.evaluation.cross_validation import (
+    CrossValidation,
+    FoldPlan,
+    ancestors_of,
+    cross_validate,
+)
 from host_training.frameworks import import_keras
-from host_training.progress import ConsoleProgress
-from host_training.run_directory import RunDirectory
-from host_training.train import train
+from host_training.metrics.predict import keras_probabilities
+from host_training.runs.directory import RunDirectory
+from host_training.training.progress import ConsoleProgress
+from host_training.training.run import train
 
 keras = import_keras()
 PLAN = FoldPlan(folds=3, by="subject", seed=2)
@@ -376,8 +381,8 @@ def test_ancestors_are_found_again(
     people: Samples, settings: TrainConfig, trained: Path, tmp_path: Path
 ) -> None:
     """A run's first weights and teachers serve its folds; a lost one is an error."""
-    from host_training.teachers import model_file
-    from host_training.train import Ancestors
+    from host_training.training.distillation import model_file
+    from host_training.training.run import Ancestors
 
     first = model_file(trained)
     config = msgspec.structs.replace(settings, initial=first.sha256, epochs=1)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from host_training.data.audit import audit
 from host_training.data.load import one_hot
 from host_training.data.samples import EXCLUDED, Samples, picture_keys
-from host_training.data_tables import audit_lines
+from host_training.data.tables import audit_lines
 
 LABELS = ("neutral", "happiness", "surprise")
 

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from host_training.augment import Augmentation
-from host_training.batches import TrainingBatches
 from host_training.config import RECIPES, TrainConfig
 from host_training.data.samples import Samples
-from host_training.degrade import active_kinds, degraded
+from host_training.training.augment import Augmentation
+from host_training.training.batches import TrainingBatches
+from host_training.training.degrade import active_kinds, degraded
 
 STRENGTHS = {
     "blur": 2.8,

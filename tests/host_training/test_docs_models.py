@@ -12,8 +12,8 @@ import typer
 
 from edgeemo.cli.train import train
 from host_training.config import TrainConfig, parse_settings, recipe, with_changes
-from host_training.metrics import Metrics
-from host_training.run_directory import RunDirectory
+from host_training.metrics.scores import Metrics
+from host_training.runs.directory import RunDirectory
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/models-history.md"

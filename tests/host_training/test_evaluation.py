@@ -13,26 +13,26 @@ from sklearn import metrics as sklearn_metrics
 
 from edge.contract.decision import Decision, temper
 from edge.errors import ConfigError
-from host_training.coverage import CoveragePoint
-from host_training.cross_set import SetFigures
-from host_training.cross_validation import FoldReport
 from host_training.data.load import one_hot
 from host_training.data.samples import EXCLUDED, Samples
 from host_training.errors import DataError, TrainingError
-from host_training.evaluate import Answers, Predict
-from host_training.evaluation import Evaluation, Question, evaluate_in_full
-from host_training.evaluation_report import write_report
-from host_training.metrics import (
+from host_training.evaluation.cross_set import SetFigures
+from host_training.evaluation.cross_validation import FoldReport
+from host_training.evaluation.evaluate import Evaluation, Question, evaluate_in_full
+from host_training.evaluation.pipeline_figures import PipelineFigures
+from host_training.evaluation.report import write_report
+from host_training.evaluation.robustness import CorruptionFigures, KindFigures
+from host_training.metrics.coverage import CoveragePoint
+from host_training.metrics.plots import MISTAKES, draw_worst_mistakes, worst_mistakes
+from host_training.metrics.predict import Answers, Predict
+from host_training.metrics.scores import (
     brier_score,
     expected_calibration_error,
     interval_by_group,
     reliability,
     wilson_interval,
 )
-from host_training.origin import Origin
-from host_training.pipeline_figures import PipelineFigures
-from host_training.plots import MISTAKES, draw_worst_mistakes, worst_mistakes
-from host_training.robustness import CorruptionFigures, KindFigures
+from host_training.runs.provenance import Origin
 
 ORIGIN = Origin("runs/made", "0" * 64)
 FER2013 = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear")

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.errors import ConfigError
+from host_training.data.folds import alike_in_labels, assign_folds, best_by, leak
 from host_training.data.samples import EXCLUDED, Samples, picture_keys
 from host_training.errors import DataError
-from host_training.folds import alike_in_labels, assign_folds, best_by, leak
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 14), st.integers(0, 40)), min_size=30, max_size=80

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support
 
-from host_training.metrics import (
+from host_training.metrics.scores import (
     ClassMetrics,
     expected_calibration_error,
     metrics,

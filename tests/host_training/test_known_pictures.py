@@ -16,17 +16,17 @@ from edgeemo.cli.main import main
 from host_training.data.load import one_hot
 from host_training.data.samples import Samples
 from host_training.errors import TrainingError
-from host_training.evaluation import Evaluation, Question, evaluate_in_full
-from host_training.known_pictures import (
+from host_training.evaluation.evaluate import Evaluation, Question, evaluate_in_full
+from host_training.metrics.scores import metrics
+from host_training.runs.directory import RunDirectory
+from host_training.runs.known_pictures import (
     PICTURES,
     WHERES,
     KnownPictures,
     known_pictures,
     read_known_pictures,
 )
-from host_training.metrics import metrics
-from host_training.origin import Origin
-from host_training.run_directory import RunDirectory
+from host_training.runs.provenance import Origin
 
 LABELS = ("neutral", "happiness", "surprise")
 

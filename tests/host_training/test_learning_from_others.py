@@ -11,21 +11,21 @@ from rich.console import Console
 
 from edge.contract.mesh_features import FEATURE_COUNT, mirrored_features, standardized
 from edge.errors import ConfigError
-from host_training.batches import TrainingBatches
 from host_training.config import TrainConfig
 from host_training.data.partition import partition
 from host_training.data.samples import Samples
 from host_training.errors import DataError
-from host_training.evaluate import batched_probabilities, load_keras_model
 from host_training.frameworks import import_keras
-from host_training.learner import KerasLearner
 from host_training.lock import locked
-from host_training.progress import ConsoleProgress
-from host_training.run_directory import RunDirectory
-from host_training.teachers import Teachers, model_file
-from host_training.tensorboard import TensorBoardProgress
-from host_training.train import Ancestors, config_to_resume, train
-from host_training.weight_average import WeightAverage
+from host_training.metrics.predict import batched_probabilities, load_keras_model
+from host_training.runs.directory import RunDirectory
+from host_training.training.batches import TrainingBatches
+from host_training.training.distillation import Teachers, model_file
+from host_training.training.learner import KerasLearner
+from host_training.training.progress import ConsoleProgress
+from host_training.training.run import Ancestors, config_to_resume, train
+from host_training.training.tensorboard import TensorBoardProgress
+from host_training.training.weight_average import WeightAverage
 
 keras = import_keras()
 SETTINGS = TrainConfig(architecture="micro", epochs=1, batch_size=16, seed=1)

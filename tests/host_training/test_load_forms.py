@@ -14,7 +14,7 @@ from host_training.data.audit import audit
 from host_training.data.load import load_samples
 from host_training.data.partition import partition
 from host_training.errors import DataError
-from host_training.evaluate import rows_to_measure
+from host_training.metrics.predict import rows_to_measure
 
 Write = Callable[..., Path]
 HAPPY = [0, 10, 0, 0, 0, 0, 0, 0, 0, 0]

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from host_training.data.audit import audit
 from host_training.data.load import one_hot
-from host_training.data.near import MAX_SHIFT, THRESHOLD, groups_of, near_pairs, near_to
+from host_training.data.near_duplicates import MAX_SHIFT, THRESHOLD, groups_of, near_pairs, near_to
 from host_training.data.samples import EXCLUDED, Samples
-from host_training.data_tables import audit_lines
+from host_training.data.tables import audit_lines
 
 Picture = NDArray[np.uint8]
 MARGIN = 8

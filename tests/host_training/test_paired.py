@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_training.data.samples import Samples
-from host_training.evaluate import Predict
-from host_training.evaluation import Question, evaluate_in_full, held_against
-from host_training.evaluation_tables import figure_lines
-from host_training.known_pictures import known_pictures
-from host_training.latex import _escaped, _table
-from host_training.origin import Origin
-from host_training.paired import paired
+from host_training.evaluation.evaluate import Question, evaluate_in_full, held_against
+from host_training.evaluation.latex import _escaped, _table
+from host_training.evaluation.tables import figure_lines
+from host_training.metrics.paired import paired
+from host_training.metrics.predict import Predict
+from host_training.runs.known_pictures import known_pictures
+from host_training.runs.provenance import Origin
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=50))

@@ -6,11 +6,11 @@ from numpy.typing import NDArray
 
 from host_training.config import TrainConfig, decode_config
 from host_training.data.load import one_hot
-from host_training.data.near import near_to
+from host_training.data.near_duplicates import near_to
 from host_training.data.partition import partition
 from host_training.data.samples import Samples, picture_keys
 from host_training.errors import DataError
-from host_training.train import divided
+from host_training.training.run import divided
 
 
 def samples(

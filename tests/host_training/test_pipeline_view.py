@@ -25,13 +25,13 @@ from edge.stages.smooth import EmotionSmoother
 from edge.stages.track import FaceTracker
 from edge.testing import FakeMesher, make_face
 from edgeemo.cli.main import main
-from host_training.corruptions import corrupted
+from host_training.data.corruptions import corrupted
 from host_training.data.load import load_samples, one_hot
 from host_training.data.picture_progress import ConsolePictureProgress
 from host_training.data.samples import Samples
 from host_training.errors import DataError
-from host_training.seen import NOT_FOUND, OK, SeenStore
-from host_training.views import Corruption, PipelineView, RawView, answers_to
+from host_training.evaluation.seen import NOT_FOUND, OK, SeenStore
+from host_training.evaluation.views import Corruption, PipelineView, RawView, answers_to
 
 BUNDLE = open_bundle(DEFAULT_BUNDLE)
 

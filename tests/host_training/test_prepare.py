@@ -26,8 +26,8 @@ from edge.records import Face, Frame
 from edge.stages.mesh.litert import LitertMesher
 from edge.testing import FakeMesher, make_face
 from edgeemo.cli.main import main
+from host_training.data.find_faces import BATCH, mesh_in_batches, mesh_pictures
 from host_training.data.load import load_samples, one_hot
-from host_training.data.meshing import BATCH, mesh_in_batches, mesh_pictures
 from host_training.data.picture_progress import ConsolePictureProgress
 from host_training.data.prepare import prepare
 from host_training.data.prepared import (

@@ -8,15 +8,15 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.contract.decision import Decision
-from host_training.corruptions import HELD_OUT, KINDS, SEVERITIES, corrupted
+from host_training.data.corruptions import HELD_OUT, KINDS, SEVERITIES, corrupted
 from host_training.data.samples import Samples
-from host_training.evaluation import Question, evaluate_in_full
-from host_training.evaluation_tables import corruptions_key
-from host_training.metrics import expected_calibration_error
-from host_training.origin import Origin
-from host_training.robustness import corruption_figures
-from host_training.seen import NOT_FOUND, Seen
-from host_training.views import Corruption, RawView, answers_to
+from host_training.evaluation.evaluate import Question, evaluate_in_full
+from host_training.evaluation.robustness import corruption_figures
+from host_training.evaluation.seen import NOT_FOUND, Seen
+from host_training.evaluation.tables import corruptions_key
+from host_training.evaluation.views import Corruption, RawView, answers_to
+from host_training.metrics.scores import expected_calibration_error
+from host_training.runs.provenance import Origin
 
 ORIGIN = Origin("made", "0" * 64, Decision(temperature=0.5))
 

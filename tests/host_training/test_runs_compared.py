@@ -9,16 +9,16 @@ import pytest
 from edge.contract.metadata import Dataset
 from edge.errors import ConfigError
 from edgeemo.cli.main import main
-from host_training.checkpoint import EpochRow
 from host_training.config import TrainConfig
-from host_training.run_directory import RunDirectory, RunRecord, create_run
-from host_training.runs import (
+from host_training.runs.directory import RunDirectory, RunRecord, create_run
+from host_training.runs.registry import (
     comparable,
     differing_settings,
     find_runs,
     read_run,
     validation_differences,
 )
+from host_training.training.checkpoint import EpochRow
 
 
 def make(

@@ -9,10 +9,10 @@ from edge.emotion_model import open_emotion_model
 from edge.errors import ConfigError
 from edge.first_load import PACKAGED
 from host_training.architectures import build
-from host_training.bundle_weights import folded_weights
 from host_training.data.samples import Samples
-from host_training.initial import take_over
-from host_training.teachers import Teachers, model_file
+from host_training.training.bundle_weights import folded_weights
+from host_training.training.distillation import Teachers, model_file
+from host_training.training.pretrained import take_over
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from edge.errors import ConfigError
 from host_training.config import TrainConfig
 from host_training.data.samples import Samples
-from host_training.targets import likely_labels, with_targets
+from host_training.training.targets import likely_labels, with_targets
 
 HAPPY = [0, 10, 0, 0, 0, 0, 0, 0, 0, 0]
 TORN = [5, 0, 0, 5, 0, 0, 0, 0, 0, 0]

@@ -11,11 +11,11 @@ from edge.errors import MissingExtraError
 from host_training.architectures import architecture, build
 from host_training.config import TrainConfig
 from host_training.errors import TrainingError
-from host_training.inputs import Batch, input_names
-from host_training.learner import Learner, log_prior
-from host_training.optimizer import learner_of, untrained_model
-from host_training.torch_learner import TorchPredictor
-from host_training.weight_average import WeightAverage
+from host_training.metrics.inputs import Batch, input_names
+from host_training.training.learner import Learner, log_prior
+from host_training.training.optimizer import learner_of, untrained_model
+from host_training.training.torch_learner import TorchPredictor
+from host_training.training.weight_average import WeightAverage
 
 pytest.importorskip("torch")
 # PyTorch's own compiler uses what PyTorch itself calls deprecated.

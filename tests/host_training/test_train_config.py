@@ -10,7 +10,6 @@ import pytest
 from edge.contract.errors import EdgeEmoError
 from edge.errors import ConfigError
 from edgeemo.cli.main import main
-from host_training.checkpoint import EpochRow
 from host_training.config import (
     TrainConfig,
     check_same_config,
@@ -20,7 +19,8 @@ from host_training.config import (
     with_changes,
 )
 from host_training.errors import TrainingError
-from host_training.optimizer import has_run_out_of_patience, plateau_rate
+from host_training.training.checkpoint import EpochRow
+from host_training.training.optimizer import has_run_out_of_patience, plateau_rate
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
-from host_training.checkpoint import EpochRow
-from host_training.progress import ConsoleProgress
+from host_training.training.checkpoint import EpochRow
+from host_training.training.progress import ConsoleProgress
 
 ROW = EpochRow(
     epoch=2,

@@ -18,18 +18,18 @@ import pytest
 
 from edge.errors import ConfigError
 from host_training.architectures import ARCHITECTURES, Architecture, build
-from host_training.batches import TrainingBatches
-from host_training.checkpoint import EpochRow, load_newest
 from host_training.config import TrainConfig
 from host_training.data.partition import partition
 from host_training.data.samples import Samples
-from host_training.epochs import Run, run_epochs
 from host_training.errors import TrainingError
 from host_training.frameworks import import_keras
-from host_training.optimizer import learner_of, untrained_model
-from host_training.run_directory import RunDirectory
-from host_training.train import Ancestors, config_to_resume, run_record, train
-from host_training.weight_average import WeightAverage
+from host_training.runs.directory import RunDirectory
+from host_training.training.batches import TrainingBatches
+from host_training.training.checkpoint import EpochRow, load_newest
+from host_training.training.epochs import Run, run_epochs
+from host_training.training.optimizer import learner_of, untrained_model
+from host_training.training.run import Ancestors, config_to_resume, run_record, train
+from host_training.training.weight_average import WeightAverage
 
 keras = import_keras()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from host_training.architectures import ARCHITECTURES, Architecture, build, residual
-from host_training.widen import widened
+from host_training.training.widen import widened
 
 WIDE = tuple(2 * width for width in residual.MICRO_CHANNELS)
 

@@ -1,0 +1,1 @@
+"""How good a model is: on which samples, with which protocol, how surely."""

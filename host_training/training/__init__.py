@@ -1,0 +1,1 @@
+"""One training run, from the first weights to the last report."""

@@ -1,0 +1,146 @@
+"""Training batches: own shuffling, views and mixing, a pure function of (seed, epoch)."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from host_training.config import TrainConfig
+from host_training.data.samples import Samples
+from host_training.metrics.inputs import Batch, Inputs, MeshRows
+from host_training.training.augment import DRAWS, epoch_generator, is_mirrored, view
+from host_training.training.degrade import active_kinds, degraded
+from host_training.training.distillation import Teachers
+
+_ORDER: Final = 0
+_VIEWS: Final = 1
+_MIXES: Final = 2
+_CROPS: Final = 3
+_DEGRADATIONS: Final = 4
+_ALIGNED_SHARE: Final = 0.5
+"""How often a row that has an aligned crop is shown as that one."""
+
+
+class TrainingBatches:
+    """The batches of any epoch, without a memory of the one before.
+
+    A last batch that is not full is left out (batch normalisation dislikes small ones), other rows
+    each epoch, unless there is no full one at all.
+
+    Args:
+        samples: rows to learn from.
+        config: the run's settings.
+        mesh: the rows' mesh features, where the network or a teacher takes them.
+        weights: float32 ``(k,)``, one a class, or None.
+        teachers: whose answers are mixed into the targets, or None.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        config: TrainConfig,
+        *,
+        mesh: MeshRows | None = None,
+        weights: NDArray[np.float32] | None = None,
+        teachers: Teachers | None = None,
+    ) -> None:
+        self._samples = samples
+        self._config = config
+        self._size = min(config.batch_size, len(samples))
+        self._mesh = mesh
+        self._row_weights = None if weights is None else samples.targets @ weights
+        self._teachers = teachers
+
+    def __len__(self) -> int:
+        return len(self._samples) // self._size
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch, counted from 0."""
+        config, rows = self._config, len(self._samples)
+        order = epoch_generator(config.seed, epoch, _ORDER).permutation(rows)
+        # Teachers are asked once about each view, so their views recur; without them none does.
+        table = epoch % config.teacher_views if self._teachers else epoch
+        draws = epoch_generator(config.seed, table, _VIEWS).random((rows, DRAWS))
+        is_aligned = epoch_generator(config.seed, table, _CROPS).random(rows) < _ALIGNED_SHARE
+        mixes = epoch_generator(config.seed, epoch, _MIXES)
+        for start in range(0, len(self) * self._size, self._size):
+            chosen = order[start : start + self._size]
+            batch = self._batch(chosen, draws[chosen], is_aligned[chosen], table)
+            if active_kinds(config.augmentation):
+                self._degrade(batch, chosen, epoch)
+            yield mixed(batch, config.mixup, mixes) if config.mixup else batch
+        if self._teachers:
+            self._teachers.keep(table)
+
+    def _batch(
+        self,
+        chosen: NDArray[np.int64],
+        draws: NDArray[np.float64],
+        is_aligned: NDArray[np.bool_],
+        table: int,
+    ) -> Batch:
+        how = self._config.augmentation
+        images = self._samples.images[chosen]
+        if self._samples.aligned is not None:
+            images[is_aligned] = self._samples.aligned[chosen[is_aligned]]
+        views = [view(image, own, how) for image, own in zip(images, draws, strict=True)]
+        mirrored = is_mirrored(draws, how)
+        inputs: Inputs = {"pixels": np.stack(views)[..., None]}
+        if self._mesh is not None:
+            inputs["mesh"] = self._mesh.rows(chosen, mirrored)
+        targets = self._samples.targets[chosen]
+        if self._teachers:
+            share = np.float32(self._config.teacher_weight)
+            answers = self._teachers.answers(table, chosen, inputs["pixels"], mirrored)
+            targets = (1 - share) * targets + share * answers
+        weights = None if self._row_weights is None else self._row_weights[chosen]
+        return Batch(inputs, targets, weights)
+
+    def _degrade(self, batch: Batch, chosen: NDArray[np.int64], epoch: int) -> None:
+        """Degrade a batch's views in place, after the teachers have seen them as they were.
+
+        They teach what is in the picture, not what a bad picture of it shows. Their views recur;
+        degradations do not.
+        """
+        config, pixels = self._config, batch.inputs["pixels"]
+        for place, row in enumerate(chosen):
+            own = np.random.default_rng((config.seed, epoch, _DEGRADATIONS, row))
+            pixels[place, ..., 0] = degraded(pixels[place, ..., 0], own, config.augmentation)
+
+
+def mixed(batch: Batch, alpha: float, generator: np.random.Generator) -> Batch:
+    """Mix every row of a batch with another one.
+
+    Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
+
+    Args:
+        batch: as it is without.
+        alpha: of the Beta distribution that each row's share is drawn from.
+        generator: of shares and partners.
+    """
+    rows = len(batch.targets)
+    shares = np.asarray(generator.beta(alpha, alpha, rows), np.float32)
+    partners = generator.permutation(rows)
+
+    def mix(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        own = shares.reshape(-1, *(1,) * (values.ndim - 1))
+        return own * values + (1 - own) * values[partners]
+
+    return Batch(
+        {name: mix(values) for name, values in batch.inputs.items()},
+        mix(batch.targets),
+        None if batch.weights is None else mix(batch.weights),
+    )
+
+
+def balanced_class_weights(samples: Samples) -> NDArray[np.float32]:
+    """Return float32 ``(k,)``: weights inverse to how often each label is meant.
+
+    Counted in target mass; scaled so that the mean over the rows is 1. A label without a row
+    weighs 0.
+    """
+    mass = samples.targets.sum(axis=0, dtype=np.float64)
+    inverse = np.divide(1, mass, out=np.zeros_like(mass), where=mass > 0)
+    scale = mass.sum() / max(1, int((mass > 0).sum()))
+    return np.asarray(inverse * scale, np.float32)

@@ -1,0 +1,183 @@
+"""The epochs of a run: train, validate, make it safe on the disk, go on."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from edge.contract.mesh_features import FeatureNorm
+from host_training.atomic import RESUME
+from host_training.config import TrainConfig
+from host_training.data.samples import Samples
+from host_training.errors import TrainingError
+from host_training.metrics.inputs import input_names, model_inputs
+from host_training.metrics.predict import batched_probabilities
+from host_training.metrics.scores import metrics
+from host_training.runs.directory import RunDirectory
+from host_training.training.batches import TrainingBatches
+from host_training.training.checkpoint import (
+    EpochRow,
+    best_row,
+    capture,
+    load_newest,
+    restore,
+    save_checkpoint,
+)
+from host_training.training.learner import Learner
+from host_training.training.optimizer import has_run_out_of_patience, plateau_rate
+from host_training.training.progress import TrainingProgress
+from host_training.training.weight_average import WeightAverage
+
+if TYPE_CHECKING:
+    import keras
+
+History = tuple[EpochRow, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """What every epoch of a run needs.
+
+    Attributes:
+        learner: at its first weights: what has been learnt so far is taken from the checkpoints.
+        average: of the weights.
+        inference: the form that is validated and kept, with the averaged weights.
+        norm: of the mesh features, where the network takes them.
+        validation: measurable rows only.
+    """
+
+    directory: RunDirectory
+    config: TrainConfig
+    learner: Learner
+    average: WeightAverage
+    inference: "keras.Model"
+    batches: TrainingBatches
+    norm: FeatureNorm | None
+    validation: Samples
+    progress: TrainingProgress
+
+
+def run_epochs(run: Run) -> History:
+    """Do the epochs that are missing; each is safe on the disk before the next begins.
+
+    Raises:
+        TrainingError: interrupted by the user, the loss is not a number, or the disk refuses.
+    """
+    history = _restored(run)
+    try:
+        while len(history) < run.config.epochs and not _stopped(run, history):
+            history = _kept(run, (*history, _epoch(run, history)))
+    except KeyboardInterrupt as interrupt:
+        raise TrainingError(
+            f"interrupted in epoch {len(history) + 1}/{run.config.epochs}, {len(history)} are safe "
+            f"in {run.directory.path}; continue with the same command and --resume"
+        ) from interrupt
+    return history
+
+
+def _stopped(run: Run, history: History) -> bool:
+    if not has_run_out_of_patience(run.config, history):
+        return False
+    run.progress.say(f"stopping early: {run.config.patience} epochs without a better one")
+    return True
+
+
+def _restored(run: Run) -> History:
+    """Take up the newest whole checkpoint, if there is one, and say so."""
+    checkpoint = load_newest(run.directory.checkpoints)
+    done = 0 if checkpoint is None else len(checkpoint.history)
+    if checkpoint is None:
+        if run.directory.record().epochs_done:
+            raise TrainingError(
+                f"{run.directory.checkpoints}: no whole checkpoint is left to resume from; start a "
+                "new run with another --out"
+            )
+        return ()
+    restore(run.learner, run.average, checkpoint)
+    epochs = run.config.epochs
+    where = f"at epoch {done + 1}/{epochs}" if done < epochs else f"after its last epoch, {epochs}"
+    run.progress.say(f"resuming {run.directory.path} {where}")
+    return checkpoint.history
+
+
+def _epoch(run: Run, history: History) -> EpochRow:
+    """Train one more epoch and validate."""
+    started, index = time.monotonic(), len(history)
+    if run.config.schedule == "plateau":
+        run.learner.learning_rate = plateau_rate(run.config, history)
+    run.progress.begin_epoch(index + 1, run.config.epochs, len(run.batches))
+    loss, accuracy = _learn(run, index)
+    rows = run.validation
+    run.inference.set_weights(run.average.weights())
+    inputs = model_inputs(rows, input_names(run.inference), run.norm)
+    probabilities = batched_probabilities(run.inference, inputs)
+    if not np.isfinite(probabilities).all():
+        # The loss of each batch is taken before its step: the last step shows only here.
+        raise _diverged(run, index, "an answer to the validation samples is not a number")
+    figures = metrics(probabilities, rows.hard, rows.labels, protocol=rows.protocol, split="")
+    right = probabilities[np.arange(len(rows)), rows.hard].astype(np.float64)
+    return EpochRow(
+        epoch=index + 1,
+        learning_rate=run.learner.learning_rate,
+        loss=loss,
+        accuracy=accuracy,
+        val_loss=float(-np.log(np.maximum(right, 1e-7)).mean()),
+        val_accuracy=figures.accuracy,
+        val_balanced_accuracy=figures.balanced_accuracy,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _learn(run: Run, index: int) -> tuple[float, float]:
+    """Take the steps of one epoch; return its mean loss and accuracy over the batches.
+
+    The means are our own: ``train_on_batch`` forgets the batches before.
+    """
+    sums = np.zeros(2)
+    run.learner.begin_epoch(index)
+    for number, batch in enumerate(run.batches.epoch(index), 1):
+        loss, accuracy = run.learner.step(batch)
+        run.average.update()
+        sums += loss, accuracy
+        if not np.isfinite(loss):
+            raise _diverged(run, index, f"the loss is {loss}")
+        run.progress.batch(float(sums[0]) / number)
+    loss, accuracy = (sums / len(run.batches)).tolist()
+    return loss, accuracy
+
+
+def _diverged(run: Run, index: int, what: str) -> TrainingError:
+    return TrainingError(
+        f"{what} in epoch {index + 1}: training has diverged; start a new run with a lower "
+        f"--learning-rate than {run.config.learning_rate:g}"
+    )
+
+
+def _kept(run: Run, history: History) -> History:
+    """Write down the state after the newest epoch."""
+    best = best_row(history) is history[-1]
+    if best:
+        # Before the checkpoint: killed in between, the epoch is done again, to the same result.
+        _save_model(run)
+    save_checkpoint(run.directory.checkpoints, capture(run.learner, run.average, history))
+    run.directory.write_history(history)
+    record = run.directory.record()
+    run.directory.write_record(msgspec.structs.replace(record, epochs_done=len(history)))
+    run.progress.end_epoch(history[-1], best=best)
+    return history
+
+
+def _save_model(run: Run) -> None:
+    """Write the network that was just validated."""
+    target = run.directory.model
+    temporary = target.with_name(f".partial-{target.name}")
+    try:
+        run.inference.save(temporary)
+        temporary.replace(target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise TrainingError(
+            f"{target}: cannot be written ({error.strerror or error}); {RESUME}"
+        ) from error

@@ -1,0 +1,273 @@
+"""A training run from the first epoch, or from where it was stopped."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge._version import __version__
+from edge.contract.align import FER48
+from edge.contract.mesh_features import FeatureNorm
+from edge.errors import ConfigError
+from edge.trial import remember
+from host_training.architectures import architecture, build
+from host_training.architectures.cost import cost
+from host_training.atomic import RESUME, write_atomically
+from host_training.config import TrainConfig
+from host_training.data.partition import Partition, partition
+from host_training.data.samples import Samples
+from host_training.frameworks import prepare
+from host_training.lock import locked
+from host_training.metrics.inputs import MeshRows, norm_of
+from host_training.runs.directory import (
+    RunDirectory,
+    RunRecord,
+    check_free,
+    create_run,
+    new_run_id,
+    versions,
+)
+from host_training.runs.known_pictures import PICTURES, known_pictures
+from host_training.training.batches import TrainingBatches, balanced_class_weights
+from host_training.training.distillation import ModelFile, Teachers
+from host_training.training.epochs import Run, run_epochs
+from host_training.training.optimizer import learner_of, untrained_model
+from host_training.training.pretrained import take_over
+from host_training.training.progress import TrainingProgress
+from host_training.training.report import write_reports
+from host_training.training.targets import with_targets
+from host_training.training.weight_average import WeightAverage
+
+if TYPE_CHECKING:
+    import keras
+
+TEACHER_CACHE = "teacher"
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestors:
+    """Trained models that a run learns from; their hashes stand in its settings.
+
+    Attributes:
+        teachers: that answer beside the labels.
+        initial: whose weights it starts from.
+    """
+
+    teachers: tuple[ModelFile, ...] = ()
+    initial: ModelFile | None = None
+
+
+def train(
+    samples: Samples,
+    config: TrainConfig,
+    out: Path,
+    progress: TrainingProgress,
+    *,
+    resume: bool,
+    ancestors: Ancestors = Ancestors(),
+) -> RunDirectory:
+    """Train a network and write its run directory.
+
+    Args:
+        samples: the whole data set; see ``host_training.data.partition`` for what is done with it.
+        config: the settings; with ``resume`` the run's own (``config_to_resume``).
+        out: the run directory.
+        progress: told of every batch and epoch.
+        resume: continue the run that ``out`` holds. A complete one only gets its reports anew.
+        ancestors: the models that ``config`` names by their hashes.
+
+    Raises:
+        ConfigError: ``out`` is taken, or holds no run to resume, or one on other data, or another
+            process trains in it; an ancestor is missing or does not fit.
+        DataError: the data cannot be trained on.
+        TrainingError: interrupted, the loss is not a number, or the disk refuses.
+    """
+    if not resume:
+        check_free(out)
+    _check_ancestors(config, ancestors)
+    parts = _partition(samples, config, progress)
+    if resume:
+        directory = _same_data(RunDirectory(out), parts)
+    else:
+        directory = create_run(out, config, run_record(config, parts, ancestors))
+    with locked(out):
+        _keep_pictures(directory, parts)
+        if directory.record().state == "complete":
+            progress.say(f"{out} is complete: only its reports are made")
+            write_reports(directory, parts.validation, directory.history())
+            return directory
+        directory.remove_leftovers()
+        run = _prepared(directory, parts, progress, ancestors)
+        with progress:
+            history = run_epochs(run)
+        remember(directory.model)
+        write_reports(directory, parts.validation, history)
+        record = msgspec.structs.replace(directory.record(), state="complete")
+        directory.write_record(record)
+    return directory
+
+
+def _keep_pictures(directory: RunDirectory, parts: Partition) -> None:
+    """Write down which pictures the run knows, for whoever measures it later."""
+    path = directory.path / PICTURES
+    if not path.is_file():
+        content = known_pictures(parts.training, parts.validation).encode()
+        write_atomically(path, lambda file: file.write(content), remedy=RESUME)
+
+
+def config_to_resume(out: Path) -> TrainConfig:
+    """Return the settings of the run in ``out``.
+
+    Raises:
+        ConfigError: there is no run.
+        TrainingError: its ``config.json`` is missing or damaged.
+    """
+    if not out.is_dir():
+        raise ConfigError(f"--resume: {out}: no such run; leave --resume out to start it")
+    return RunDirectory(out).config()
+
+
+def _check_ancestors(config: TrainConfig, ancestors: Ancestors) -> None:
+    """Refuse models that are not those that the settings name."""
+    given = tuple(file.sha256 for file in ancestors.teachers)
+    if given != config.teachers:
+        raise ConfigError(
+            f"--teacher: this run learns from {len(config.teachers)} models, "
+            f"{len(given)} were found, or others; give the very --teacher models it began with"
+        )
+    if config.initial is not None and (
+        ancestors.initial is None or ancestors.initial.sha256 != config.initial
+    ):
+        raise ConfigError("--init: the model that this run starts from is gone or has changed")
+
+
+def divided(samples: Samples, config: TrainConfig) -> Partition:
+    """Divide a data set into what a run with these settings learns from and is validated on.
+
+    Raises:
+        DataError: the data cannot be trained on.
+    """
+    return partition(
+        samples,
+        share=config.validation_share,
+        seed=config.seed if config.validation_seed is None else config.validation_seed,
+        keep_duplicates=config.keep_duplicates,
+        keep_near_duplicates=config.keep_near_duplicates,
+        groups=config.validation_groups,
+    )
+
+
+def _partition(samples: Samples, config: TrainConfig, progress: TrainingProgress) -> Partition:
+    parts = divided(samples, config)
+    parts = replace(parts, training=with_targets(parts.training, config))
+    for remark in parts.remarks:
+        progress.say(remark)
+    progress.say(
+        f"training on {len(parts.training)} samples, validating on {len(parts.validation)}"
+    )
+    return parts
+
+
+def _prepared(
+    directory: RunDirectory, parts: Partition, progress: TrainingProgress, ancestors: Ancestors
+) -> Run:
+    """Build all that the epochs need; ``directory`` holds the settings."""
+    config, rows = directory.config(), parts.training
+    device = prepare(config.precision, deterministic=config.deterministic)
+    progress.say(f"device: {device}")
+    norm = norm_of(rows) if architecture(config.architecture).takes_mesh else None
+    teachers = None
+    if ancestors.teachers:
+        cache = directory.path / TEACHER_CACHE
+        teachers = Teachers(
+            ancestors.teachers,
+            rows,
+            config.teacher_views,
+            cache,
+            engine=config.engine,
+            precision=config.precision,
+        )
+    batches = TrainingBatches(
+        rows,
+        config,
+        mesh=None if norm is None else MeshRows(rows, norm),
+        weights=balanced_class_weights(rows) if config.class_weights else None,
+        teachers=teachers,
+    )
+    model = untrained_model(config, len(rows.labels))
+    if ancestors.initial is not None:
+        progress.say(take_over(model, rows.labels, ancestors.initial, rows.images))
+    learner = learner_of(model, config, len(batches), rows.targets)
+    # Built apart, without optimiser and mixed precision, as the converters want it.
+    inference = build(config.architecture, len(rows.labels), dropout=config.dropout, inference=True)
+    _record_network(directory, inference, device, norm)
+    return Run(
+        directory=directory,
+        config=config,
+        learner=learner,
+        average=WeightAverage(learner, config.ema, config.anchor),
+        inference=inference,
+        batches=batches,
+        norm=norm,
+        validation=parts.validation,
+        progress=progress,
+    )
+
+
+def _record_network(
+    directory: RunDirectory, model: "keras.Model", device: str, norm: FeatureNorm | None
+) -> None:
+    """Add to ``run.json`` what is only known once the network is built."""
+    costs = cost(model)
+    record = msgspec.structs.replace(
+        directory.record(),
+        parameters=costs.parameters,
+        macs=costs.macs,
+        device=device,
+        mesh_norm=norm,
+        versions=versions(),
+    )
+    directory.write_record(record)
+
+
+def run_record(config: TrainConfig, parts: Partition, ancestors: Ancestors) -> RunRecord:
+    """Describe a run that begins now: what ``run.json`` tells of it."""
+    rows = parts.training
+    initial = ancestors.initial
+    return RunRecord(
+        run_id=new_run_id(config.architecture),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        edgeemo_version=__version__,
+        architecture=config.architecture,
+        labels=rows.labels,
+        template_id=FER48.template_id,
+        protocol=rows.protocol,
+        seed=config.seed,
+        data_form=rows.form,
+        training_data=rows.fingerprint(),
+        validation_data=parts.validation.fingerprint(),
+        teachers=tuple(str(file.path) for file in ancestors.teachers),
+        initial=None if initial is None else str(initial.path),
+        epochs=config.epochs,
+    )
+
+
+def _same_data(directory: RunDirectory, parts: Partition) -> RunDirectory:
+    """Refuse to resume a run on other data than it was started on."""
+    before = directory.record()
+    now = {
+        "labels": parts.training.labels,
+        "protocol": parts.training.protocol,
+        "training_data": parts.training.fingerprint(),
+        "validation_data": parts.validation.fingerprint(),
+    }
+    for name, value in now.items():
+        if getattr(before, name) != value:
+            raise ConfigError(
+                f"--resume: the {name} of {directory.path} is not that of the data given now; give "
+                "the run's own --data, --labels and --protocol, or start a new run with another "
+                "--out"
+            )
+    return directory

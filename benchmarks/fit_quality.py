@@ -4,8 +4,8 @@
         [--level 0.6] [--prepared DIR] [--other CK+48 --other-prepared DIR] [--film face.mp4]
 
 PublicTest samples of the FER+ majority protocol, clean and at five severities of each kind of
-``host_training.data.corruptions``. The threshold of a measure is the value below which accuracy, as a
-rising function of the measure (isotonic regression), is less than ``--level``: 60 % is half-way
+``host_training.data.corruptions``. The threshold of a measure is the value below which accuracy, as
+a rising function of the measure (isotonic regression), is less than ``--level``: 60 % is half-way
 between what these samples give when clean (87 %) and the share of the commonest emotion among them
 (35 %), below which an answer says nothing. Sharpness is fitted on clean and defocused samples,
 contrast to noise on clean and dark ones; the other kinds are only reported. So are other data and a

@@ -22,8 +22,12 @@ from converters.convert.strip_softmax import strip_softmax
 from converters.errors import ConversionError
 from converters.labelled_images import LabelledImages
 from converters.model.model_file import UNKNOWN, TrainedModel, load_model, no_mesh
-from converters.parity import check as parity
-from converters.parity.check import ParityReport, tflite_probabilities
+from converters.parity.check import (
+    ParityReport,
+    encode_report,
+    keras_probabilities,
+    tflite_probabilities,
+)
 from converters.parity.plot import parity_png
 from converters.request import ConvertRequest
 from converters.tflite.conversion import INTEGER_FORMS, to_tflite
@@ -114,7 +118,7 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
         {
             MODEL: content,
             METADATA: encoded,
-            PARITY: parity.encode_report(report),
+            PARITY: encode_report(report),
             GOLDEN: encode_golden(golden),
             MODEL_CARD: model_card(metadata, report, trained.run.validation_data).encode(),
         },
@@ -157,7 +161,7 @@ def _is_saturated(request: ConvertRequest, trained: TrainedModel) -> bool:
     few = request.evaluation[
         np.arange(0, len(request.evaluation), 1 + len(request.evaluation) // 512)
     ]
-    scores = parity.keras_probabilities(trained.keras, trained.inputs(few))
+    scores = keras_probabilities(trained.keras, trained.inputs(few))
     return saturated(scores, few.labels_for(trained.run.labels))
 
 
@@ -234,7 +238,7 @@ def _refuse_or_warn(request: ConvertRequest, report: ParityReport, progress: Pro
         progress(f"FORCED: {cost}")
         return
     path = _beside(request.out, PARITY)
-    _write_whole(path, parity.encode_report(report))
+    _write_whole(path, encode_report(report))
     raise ConversionError(
         f"{cost}. No bundle was written, {path} says more: see --debug-layers and --keep-float for "
         "where it is lost, calibrate on more samples, try --fp16, or write it all the same with "

@@ -5,8 +5,7 @@ from numpy.typing import NDArray
 
 from converters.convert.strip_softmax import strip_softmax
 from converters.model.model_file import TrainedModel
-from converters.parity import check as parity
-from converters.parity.check import ParityReport
+from converters.parity.check import ParityReport, compare, keras_probabilities
 from converters.parity.gate import judge
 from converters.parity.latency import Latency, compare_latency
 from converters.request import ConvertRequest
@@ -41,9 +40,9 @@ def measure(
         InferenceError: the device's runtime cannot run the model.
     """
     rows, labels = request.evaluation, trained.run.labels
-    keras = parity.keras_probabilities(trained.keras, trained.inputs(rows))
+    keras = keras_probabilities(trained.keras, trained.inputs(rows))
     answers = rows.labels_for(labels)
-    comparison = parity.compare(keras, probabilities, answers, labels, decision)
+    comparison = compare(keras, probabilities, answers, labels, decision)
     known = trained.known
     places = None if known is None else known.places(rows.images)
     verdicts = judge(comparison.changes, request.gate)

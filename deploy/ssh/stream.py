@@ -153,7 +153,7 @@ def within(seconds: float) -> Iterator[None]:
 def ssh_stream(
     client: Any, words: Sequence[str], stdin: bytes, timeout_s: float = TIMEOUT_S
 ) -> Iterator[Output]:
-    """Run a command through a connected paramiko client; see ``deploy.ssh.transport.Device.stream``."""
+    """Run a command through a connected paramiko client; see ``transport.Device.stream``."""
     try:
         with within(TIMEOUT_S):
             into, text, _ = client.exec_command(shlex.join(words), timeout=timeout_s)
@@ -178,7 +178,7 @@ def ssh_stream(
 def local_stream(
     words: Sequence[str], stdin: bytes, timeout_s: float = TIMEOUT_S
 ) -> Iterator[Output]:
-    """Run a command on this machine; see ``deploy.ssh.transport.Device.stream``."""
+    """Run a command on this machine; see ``transport.Device.stream``."""
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(

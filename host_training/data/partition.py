@@ -62,8 +62,8 @@ def partition(
         keep_duplicates: keep training rows whose very picture is among the validation rows, and
             near duplicates with them.
         keep_near_duplicates: keep training rows that are near duplicates of validation rows, see
-            ``host_training.data.near_duplicates``. They are kept, too, where a label would lose more than
-            half of its rows; the remarks say so.
+            ``host_training.data.near_duplicates``. They are kept, too, where a label would lose
+            more than half of its rows; the remarks say so.
         groups: ``none`` holds rows out at random, stratified by label only; the remark says that
             this leaks.
 

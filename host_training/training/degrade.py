@@ -1,8 +1,8 @@
 """Degradations of training views: what cameras, light and distance do to a face.
 
-They are random in strength and apart from ``host_training.data.corruptions``, which measures: a model
-that has seen these views has not seen that module's levels, and by the recipe ``robust`` neither
-occlusion nor JPEG at all.
+They are random in strength and apart from ``host_training.data.corruptions``, which measures: a
+model that has seen these views has not seen that module's levels, and by the recipe ``robust``
+neither occlusion nor JPEG at all.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from converters.errors import ConversionError
-from converters.tflite import metadata as tflite_metadata
+from converters.tflite import metadata
 from converters.tflite.flatbuffer import check_full_int8, read_graph, tflite_schema
 from converters.tflite.metadata import FileMetadata, describe_file, read_file_metadata
 from edge.contract.labels import EMOTIONS
@@ -52,7 +52,7 @@ def test_mediapipe_reads_it(described):
     with zipfile.ZipFile(io.BytesIO(described)) as archive:
         assert archive.namelist() == ["labels.txt"]
         assert tuple(archive.read("labels.txt").decode().split()) == EMOTIONS
-    data = tflite_metadata._find(tflite_schema().Model.GetRootAs(described, 0))
+    data = metadata._find(tflite_schema().Model.GetRootAs(described, 0))
     assert schema.ModelMetadata.ModelMetadataBufferHasIdentifier(data, 0)
     model = schema.ModelMetadataT.InitFromPackedBuf(data, 0)
     assert (model.name, model.minParserVersion) == (b"tiny", b"1.0.0")

@@ -96,7 +96,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     systemd: bool
     venv: bool
     cameras: _Words
-    picamera2: bool
     staging: _Path
     staged: Annotated[dict[_Hash, _Bytes], msgspec.Meta(max_length=10_000)]
     present: bool

@@ -181,6 +181,10 @@ def _open_source(config: SourceConfig, *, is_managed: bool) -> FrameSource:
         realtime=config.realtime,
         reconnect=is_reconnecting(config, is_managed=is_managed),
         limits=WatchLimits(config.frozen_s, config.black_s),
+        rotation=config.rotation,
+        flip=config.flip,
+        field_of_view=config.field_of_view,
+        focus_m=config.focus_m,
     )
     return open_source(config.spec, options)
 

@@ -48,6 +48,8 @@ Fsync = Literal["always", "interval", "never"]
 Detail = Literal["eyes", "blendshapes", "mesh"]
 Reconnect = Literal["auto", "always", "never"]
 Compress = Literal["gzip", "none"]
+Flip = Literal["none", "horizontal", "vertical"]
+FieldOfView = Literal["full", "fast"]
 OtherSink = Annotated[
     str,
     msgspec.Meta(
@@ -84,6 +86,13 @@ class SourceConfig(_Section, frozen=True):
             ``auto`` does so when a service manager started edgeemo.
         frozen_s: a camera that gives one and the same picture for so long has failed; 0: never.
         black_s: and one that gives nothing but black.
+        rotation: degrees clockwise by which the pictures of a camera or stream are turned. One that
+            libcamera knows to be mounted upside down needs none.
+        flip: how they are mirrored then: ``horizontal``, as a mirror does, or ``vertical``.
+        field_of_view: of a ribbon camera: ``full`` sees all that the sensor sees, at the rates that
+            this allows; ``fast`` mostly a part of the middle, at higher rates.
+        focus_m: distance in metres that a ribbon camera's lens is set to; unset, it follows the
+            scene. Of cameras with a lens that can be moved.
     """
 
     spec: Text = "0"
@@ -96,6 +105,10 @@ class SourceConfig(_Section, frozen=True):
     reconnect: Reconnect = "auto"
     frozen_s: Seconds = 30.0
     black_s: Seconds = 30.0
+    rotation: Literal[0, 90, 180, 270] = 0
+    flip: Flip = "none"
+    field_of_view: FieldOfView = "full"
+    focus_m: Annotated[float, msgspec.Meta(ge=0.03, le=1_000)] | None = None
 
 
 class MesherConfig(_Section, frozen=True):
@@ -397,7 +410,7 @@ def _words(annotation: Any) -> str:
 
 
 def _choices(annotation: Any) -> str:
-    *most, last = [f'"{choice}"' for choice in get_args(annotation)]
+    *most, last = [f'"{c}"' if isinstance(c, str) else str(c) for c in get_args(annotation)]
     return f"{', '.join(most)} or {last}"
 
 

@@ -11,7 +11,7 @@
     +-- DeployError         a device cannot be reached, or did not take a release (deploy)
     +-- AssetError          a downloaded file could not be had, or its hash is wrong
     +-- CameraError         a frame source cannot be opened or has failed
-    |   +-- CameraStuckError  and only a new process can have it again
+    |   +-- CameraStuckError  and its native code did not come back
     +-- PictureError        a file is no picture that can be read
     +-- InferenceError      a runtime, mesher or model failed
     |   +-- ImplausibleError  for one face only, which is passed over
@@ -54,7 +54,17 @@ class CameraError(EdgeEmoError):
 
 
 class CameraStuckError(CameraError):
-    """A camera's native code does not come back: trying again in this process is in vain."""
+    """A camera's native code did not come back in time.
+
+    Args:
+        message: what was waited for, and how long.
+        is_ended: it ran in a process of its own, which was ended: the camera can be opened again.
+            Otherwise trying again in this process is in vain.
+    """
+
+    def __init__(self, message: str, *, is_ended: bool = False) -> None:
+        super().__init__(message)
+        self.is_ended = is_ended
 
 
 class PictureError(EdgeEmoError):

@@ -135,7 +135,6 @@ def gather(prefix: Path) -> dict[str, Any]:
         "systemd": has_systemd,
         "venv": importlib.util.find_spec("venv") is not None,
         "cameras": _names(Path("/dev"), "video*"),
-        "picamera2": importlib.util.find_spec("picamera2") is not None,
         "staging": str(staging),
         "staged": _staged(staging),
         "present": prefix.is_dir(),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .child import run_child
-from .layout import DeviceError, Layout, switch, sync_folder, write_json
+from .layout import CONFIG, DeviceError, Layout, switch, sync_folder, write_json
 from .preflight import preflight
 
 _PIP_TIMEOUT_S = 1800
@@ -55,8 +55,9 @@ def install(layout: Layout, digest: str, staging: Path) -> str:
     # The one program of it only: a Python reached through this folder would not find its packages.
     (release / "bin").mkdir()
     switch(release / "bin" / "edgeemo", "../env/bin/edgeemo")
+    config = release / "config" / "edgeemo.toml"
     try:
-        preflight(release)
+        preflight(release, config if config.is_file() else CONFIG)
     except DeviceError as error:
         shutil.rmtree(release)
         raise UnfitError(str(error)) from error
@@ -68,7 +69,7 @@ def install(layout: Layout, digest: str, staging: Path) -> str:
 def environment_key(manifest: dict[str, Any]) -> str:
     """Name the environment that a release needs: the same wheels on the same Python."""
     wheels = [entry["sha256"] for entry in _wheels(manifest)]
-    parts = [manifest["python"], manifest["system_site"], wheels]
+    parts = [manifest["python"], wheels]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -98,15 +99,13 @@ def _environment(layout: Layout, manifest: dict[str, Any]) -> Path:
         raise DeviceError("the release has no pip wheel; push with this version's `edgeemo deploy`")
     # Debian keeps ensurepip in python3-venv, which a bare device lacks: pip runs from its wheel.
     make = [sys.executable, "-m", "venv", "--without-pip"]
-    make += ["--system-site-packages"] if manifest["system_site"] else []
     _run([*make, str(environment)], "the virtual environment could not be made")
     python = str(environment / "bin" / "python")
     options = ["--no-index", "--no-deps", "--no-input", "--no-cache-dir", "--quiet"]
     options += ["--disable-pip-version-check", "--no-warn-script-location"]
     wheels = [str(path) for path in paths if path is not pip]
     _run([python, f"{pip}/pip", "install", *options, *wheels], "a wheel could not be installed")
-    if not manifest["system_site"]:  # else what the system's packages lack would be held against us
-        _run([python, f"{pip}/pip", "check"], "the wheels do not fit together")
+    _run([python, f"{pip}/pip", "check"], "the wheels do not fit together")
     os.sync()
     (environment / _DONE).touch()
     sync_folder(environment)

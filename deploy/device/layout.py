@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+CONFIG = Path("/etc/edgeemo/edgeemo.toml")
 _LOCK_POLL_S = 0.2
 
 

@@ -6,6 +6,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import tomllib
 from pathlib import Path
 
 from .child import run_child
@@ -20,10 +21,27 @@ from edge.contract.bundle import open_bundle
 from edge.golden import check_golden
 print(check_golden(open_bundle(pathlib.Path(sys.argv[1]))))
 """
+_RIBBON = """
+import sys
+from edge.errors import CameraError
+from edge.sources.cameras.ribbon import NoRibbonCameraError
+from edge.sources.picamera import probe_ribbon
+try:
+    probe_ribbon()
+except NoRibbonCameraError as error:
+    sys.exit(0 if error.why == "absent" else str(error))
+except CameraError:
+    pass
+"""
+"""A camera that is away, or that the release before holds, is nothing that a release can mend."""
 
 
-def preflight(release: Path) -> None:
+def preflight(release: Path, config: Path) -> None:
     """Check hashes, imports, golden outputs, and the whole pipeline on the demo's face.
+
+    Args:
+        release: its folder.
+        config: the configuration that it is to run with, if there is one.
 
     Raises:
         DeviceError: the release does not work here, and why.
@@ -35,6 +53,17 @@ def preflight(release: Path) -> None:
             shutil.chown(folder, user)
         _golden(release, Path(folder), user)
         run_demo(release, Path(folder), user)
+        if _source(config) == "picamera":
+            command = [str(release / "env" / "bin" / "python"), "-I", "-c", _RIBBON]
+            _child(command, release, Path(folder), user, "the ribbon camera")
+
+
+def _source(config: Path) -> str:
+    """Return the source that a configuration names; what is wrong with the file is told later."""
+    try:
+        return str(tomllib.loads(config.read_text("utf-8"))["source"]["spec"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ""
 
 
 def check_hashes(model: Path) -> None:

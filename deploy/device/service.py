@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .health import Trial
-from .layout import DeviceError, Layout, sync_folder
+from .layout import CONFIG, DeviceError, Layout, sync_folder
 from .preflight import run_demo
 
 SERVICE = "edgeemo.service"
@@ -17,7 +17,6 @@ WATCHER = "edgeemo-deploy.service"
 _PREFIX = "/opt/edgeemo"
 """Where the shipped files take edgeemo to be."""
 _UNITS = Path("/etc/systemd/system")
-_CONFIG = Path("/etc/edgeemo/edgeemo.toml")
 _SYSUSERS = Path("/etc/sysusers.d/edgeemo.conf")
 _TMPFILES = Path("/etc/tmpfiles.d/edgeemo.conf")
 _SHIPPED = {
@@ -133,8 +132,8 @@ class Systemd:
 
     def keep_config(self, path: Path) -> None:
         """Copy the configuration aside, for the way back."""
-        if _CONFIG.is_file():
-            _write(path, _CONFIG.read_text("utf-8"), 0o600)
+        if CONFIG.is_file():
+            _write(path, CONFIG.read_text("utf-8"), 0o600)
 
     def stop(self) -> None:
         """Stop the service, and let no boot start it."""
@@ -149,7 +148,7 @@ class Systemd:
             path.unlink()
         with suppress(OSError):
             _SYSUSERS.parent.rmdir()  # a bare Debian has none
-        for folder in (_UNITS / f"{SERVICE}.d", _CONFIG.parent):
+        for folder in (_UNITS / f"{SERVICE}.d", CONFIG.parent):
             if folder.is_dir():
                 shutil.rmtree(folder)
                 removed.append(folder)
@@ -169,10 +168,10 @@ class Systemd:
                 text = (units / name).read_text("utf-8")
                 wanted[target] = text.replace(_PREFIX, "{prefix}")
         changed = [
-            _write(path, text.replace("{prefix}", str(prefix)).replace("{config}", str(_CONFIG)))
+            _write(path, text.replace("{prefix}", str(prefix)).replace("{config}", str(CONFIG)))
             for path, text in wanted.items()
         ]
-        if any(changed) or config is not None or not _CONFIG.exists():
+        if any(changed) or config is not None or not CONFIG.exists():
             _run("systemd-sysusers", str(_SYSUSERS))
             _run("systemd-tmpfiles", "--create", str(_TMPFILES))
             self._configure(config or units / "edgeemo.example.toml", replace=config is not None)
@@ -180,8 +179,8 @@ class Systemd:
 
     def _configure(self, source: Path, *, replace: bool) -> None:
         """Write the configuration, which may hold a stream's password: for the service only."""
-        if source.is_file() and (replace or not _CONFIG.exists()):
-            _write(_CONFIG, source.read_text("utf-8"), 0o640, group="edgeemo")
+        if source.is_file() and (replace or not CONFIG.exists()):
+            _write(CONFIG, source.read_text("utf-8"), 0o640, group="edgeemo")
 
 
 def install_watcher(prefix: Path) -> None:

@@ -100,7 +100,6 @@ def build_release(contents: Contents, wheels: list[Path], facts: Facts) -> Relea
         "version": name.split("-")[1],
         "model": bundle.metadata.name,
         "python": facts.python_version,
-        "system_site": facts.picamera2,
         "files": [{"path": item.path, "sha256": item.sha256, "size": item.size} for item in items],
     }
     text = json.dumps(manifest, indent=1, sort_keys=True).encode()

@@ -48,7 +48,7 @@ def _absent(config: Config, asked: Path | None) -> Check:
     if asked is not None:
         return Check("cameras", "failure", f"no {asked}", remedy)
     if config.source.spec == "auto":
-        return Check("cameras", "warning", "no V4L2 camera", f"{remedy}; see libcamera")
+        return Check("cameras", "warning", "no V4L2 camera", f"{remedy}; see the ribbon camera")
     return Check("cameras", "ok", f"none found; {config.source.spec} is no V4L2 camera")
 
 

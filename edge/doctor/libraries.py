@@ -1,16 +1,11 @@
-"""Libraries that come from elsewhere: OpenCV's wheels, graphics, libcamera."""
+"""Libraries that come from elsewhere: OpenCV's wheels, graphics."""
 
 import ctypes
-import importlib.util
-import subprocess
-import sys
 from importlib import metadata
-from pathlib import Path
 from typing import Final
 
-from edge import machine
 from edge.config import Config
-from edge.doctor.report import Check, Status
+from edge.doctor.report import Check
 
 _OPENCV_WHEELS: Final = (
     "opencv-python",
@@ -20,9 +15,6 @@ _OPENCV_WHEELS: Final = (
 )
 _GRAPHICS: Final = {"libEGL.so.1": "libegl1", "libGLESv2.so.2": "libgles2"}
 """What mediapipe's library is linked with, and Debian's package of it."""
-_APT_PACKAGES: Final = Path("/usr/lib/python3/dist-packages")
-_CHILD_TIMEOUT_S: Final = 30
-_CSI_PROBE: Final = "from edge.sources.picamera import has_csi_camera as f; print(int(f()))"
 
 
 def opencv() -> Check:
@@ -52,56 +44,6 @@ def graphics(config: Config) -> Check:
         return Check("graphics libraries", "ok", f"{detail}; only --mesher mediapipe needs it")
     packages = " ".join(_GRAPHICS[name] for name in missing)
     return Check("graphics libraries", "failure", detail, f"`sudo apt-get install {packages}`")
-
-
-def libcamera(config: Config) -> Check:
-    """Tell whether this environment sees picamera2 and libcamera, and these a ribbon camera."""
-    spec = config.source.spec
-    bad: Status = "failure" if spec == "picamera" else "warning"
-    unseen = [name for name in ("picamera2", "libcamera") if not _is_importable(name)]
-    if unseen:
-        if spec != "picamera" and not machine.is_raspberry_pi():
-            return Check(
-                "libcamera", "ok", "not here; only a Raspberry Pi's ribbon camera needs it"
-            )
-        return Check("libcamera", bad, f"no {', '.join(unseen)} in {sys.prefix}", _remedy(unseen))
-    child = subprocess.run(  # libcamera can hang, and end the process that asks it
-        [sys.executable, "-c", _CSI_PROBE],
-        capture_output=True,
-        text=True,
-        timeout=_CHILD_TIMEOUT_S,
-        check=False,
-    )
-    if child.stdout.strip() == "1":
-        return Check("libcamera", "ok", "picamera2 sees a ribbon camera")
-    detail = "picamera2 sees no ribbon camera"
-    if child.returncode != 0:
-        last = (child.stderr.strip().splitlines() or ["no message"])[-1]
-        detail = f"picamera2 ended with status {child.returncode}: {last}"
-    if spec == "picamera":
-        remedy = "check the ribbon cable, and `rpicam-hello --list-cameras`"
-        return Check("libcamera", "failure", detail, remedy)
-    return Check("libcamera", "ok", detail)
-
-
-def _remedy(unseen: list[str]) -> str:
-    """Say how to have them: they come from apt, and an environment must be let see them."""
-    if all((_APT_PACKAGES / name).is_dir() for name in unseen):
-        return (
-            "apt's packages are there, but not seen: make the environment anew with "
-            "`python3 -m venv --system-site-packages`"
-        )
-    return (
-        "`sudo apt install python3-picamera2`, and an environment made by "
-        "`python3 -m venv --system-site-packages`"
-    )
-
-
-def _is_importable(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def _is_headless(build_information: str) -> bool:

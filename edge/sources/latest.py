@@ -135,6 +135,8 @@ class LatestFrame:
             error = caught
         try:
             self._source.close()
+        except CameraError as told:
+            _log.warning("%s", told)
         except Exception:
             _log.exception("closing the camera failed")
         with self._changed:

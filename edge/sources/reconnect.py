@@ -203,7 +203,9 @@ class ReconnectingSource:
         self._dropped += source.dropped
         try:
             source.close()
-        except CameraStuckError:
-            raise
+        except CameraStuckError as error:
+            if not error.is_ended:
+                raise
+            _log.warning("%s", error)
         except Exception:  # it is broken anyway
             _log.exception("closing the lost camera failed")

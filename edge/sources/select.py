@@ -4,6 +4,7 @@ Each adapter is imported where it is opened: a run has one source, and a Pi star
 the others.
 """
 
+import logging
 import re
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -15,6 +16,8 @@ import msgspec
 from edge.errors import CameraError, ConfigError
 from edge.protocols import FrameSource
 from edge.sources.limits import WatchLimits
+
+_log = logging.getLogger(__name__)
 
 Kind = Literal["auto", "camera", "picamera", "stream", "file", "pictures", "demo"]
 
@@ -49,6 +52,10 @@ class SourceOptions(msgspec.Struct, frozen=True):
         realtime: a recording's frames come when a camera's would.
         reconnect: a live source that is absent or fails is opened again, for ever.
         limits: how long a live source's pictures may be frozen or black.
+        rotation: degrees clockwise by which a live source's pictures are turned.
+        flip: how they are mirrored then: ``none``, ``horizontal``, ``vertical``.
+        field_of_view: ``full`` or ``fast``, of a ribbon camera.
+        focus_m: distance in metres that a ribbon camera's lens is set to; None follows the scene.
     """
 
     size_hw: tuple[int, int] = (480, 640)
@@ -58,6 +65,10 @@ class SourceOptions(msgspec.Struct, frozen=True):
     realtime: bool = False
     reconnect: bool = False
     limits: WatchLimits = msgspec.field(default_factory=WatchLimits)
+    rotation: int = 0
+    flip: str = "none"
+    field_of_view: Literal["full", "fast"] = "full"
+    focus_m: float | None = None
 
 
 def source_kind(spec: str) -> Kind:
@@ -165,15 +176,31 @@ def _opener(kind: Kind, spec: str, options: SourceOptions) -> Callable[[], Frame
     if kind == "auto":
         return _FirstCamera(options)
     if kind == "picamera":
-        from edge.sources.picamera import PiCamera
-
-        return lambda: PiCamera(options.size_hw, options.fps)
+        return _ribbon_camera(options)
     if kind == "stream":
-        return lambda: _open_stream(spec)
+        return lambda: _turned(_open_stream(spec), options)
     from edge.sources.cards import FollowedCamera
 
     node = Path(f"/dev/video{spec}") if spec.isdecimal() else _path(spec)
-    return FollowedCamera(node, lambda at: _open_node(at, options))
+    return FollowedCamera(node, lambda at: _turned(_open_node(at, options), options))
+
+
+def _ribbon_camera(options: SourceOptions) -> Callable[[], FrameSource]:
+    from edge.sources.picamera import PiCameraView, RibbonCameraOpener
+    from edge.sources.upright import Turn
+
+    turn = Turn.of_camera(options.rotation, options.flip)
+    view = PiCameraView(options.field_of_view, turn, options.focus_m)
+    return RibbonCameraOpener(options.size_hw, options.fps, view)
+
+
+def _turned(source: FrameSource, options: SourceOptions) -> FrameSource:
+    if options.rotation == 0 and options.flip == "none":
+        return source
+    from edge.sources.upright import Turn
+    from edge.sources.wrappers.turned import Turned
+
+    return Turned(source, Turn.of_camera(options.rotation, options.flip))
 
 
 def _open_stream(url: str) -> FrameSource:
@@ -200,7 +227,8 @@ def has_av() -> bool:
 def _open_node(node: Path, options: SourceOptions) -> FrameSource:
     from edge.sources.opencv import OpenCvCamera
 
-    return OpenCvCamera(str(node), options.size_hw, options.fps)
+    size_hw = options.size_hw[::-1] if options.rotation % 180 else options.size_hw
+    return OpenCvCamera(str(node), size_hw, options.fps)
 
 
 class _FirstCamera:
@@ -213,24 +241,29 @@ class _FirstCamera:
     def __call__(self) -> FrameSource:
         if self._chosen is not None:
             return self._chosen()
-        opener = _opener(*self._choose(), self._options)
-        source = opener()
+        opener, source = self._first()
         self._chosen = opener
         return source
 
-    def _choose(self) -> tuple[Kind, str]:
+    def _first(self) -> tuple[Callable[[], FrameSource], FrameSource]:
+        from edge.sources.cameras.ribbon import NoRibbonCameraError
         from edge.sources.cards import first_camera
-        from edge.sources.picamera import has_csi_camera
 
-        if has_csi_camera():
-            return "picamera", "picamera"
-        node = first_camera()
-        if node is None:
-            raise CameraError(
-                "auto: no camera found, neither CSI (picamera2) nor V4L2 (/dev/video*); plug one "
-                "in, or try `--source demo`"
-            )
-        return "camera", str(node)
+        ribbon, node = _opener("picamera", "picamera", self._options), first_camera()
+        try:
+            return ribbon, ribbon()
+        except NoRibbonCameraError as error:
+            if node is None:
+                raise CameraError(
+                    f"auto: no camera found, neither CSI ({error}) nor V4L2 (/dev/video*); plug "
+                    "one in, or try `--source demo`"
+                ) from error
+            if error.why == "broken":
+                _log.warning(
+                    "auto: using %s, for the ribbon camera is out of reach: %s", node, error
+                )
+        opener = _opener("camera", str(node), self._options)
+        return opener, opener()
 
 
 def _stream_kind(spec: str) -> Kind:

@@ -46,6 +46,16 @@ class Turn(msgspec.Struct, frozen=True):
             quarters
         ]
 
+    @classmethod
+    def of_camera(cls, clockwise: int, flip: str) -> "Turn":
+        """Return the turn by a multiple of 90 degrees, then ``horizontal`` or ``vertical``."""
+        turn = cls.of_degrees(clockwise)
+        return cls(
+            turn.is_transposed,
+            turn.is_mirrored_x != (flip == "horizontal"),
+            turn.is_mirrored_y != (flip == "vertical"),
+        )
+
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the picture as it is to be shown; as it is where nothing is to be done."""
         if self.is_transposed:

@@ -179,9 +179,7 @@ def stage(folder: Path, files: dict[str, bytes], manifest: dict[str, object]) ->
 
 def test_an_altered_file_is_not_installed(layout, tmp_path):
     """Whatever is not what the manifest says is deleted, and nothing is built of it."""
-    digest = stage(
-        tmp_path / "in", {"wheels/x.whl": b"x"}, {"python": "3.11", "system_site": False}
-    )
+    digest = stage(tmp_path / "in", {"wheels/x.whl": b"x"}, {"python": "3.11"})
     for path in (tmp_path / "in").iterdir():
         if path.name != digest:
             path.write_bytes(b"y")
@@ -193,7 +191,7 @@ def test_an_altered_file_is_not_installed(layout, tmp_path):
 
 def test_an_altered_manifest_is_not_followed(layout, tmp_path):
     """The identity of a release is the hash of its list of files."""
-    digest = stage(tmp_path / "in", {}, {"python": "3.11", "system_site": False})
+    digest = stage(tmp_path / "in", {}, {"python": "3.11"})
     (tmp_path / "in" / digest).write_text('{"files": []}')
     with pytest.raises(DeviceError, match="altered"):
         install(layout, digest, tmp_path / "in")

@@ -43,7 +43,7 @@ def facts(**changed: object) -> str:
             "machine": "aarch64", "bits": 64, "os": "Debian", "python": [3, 11, 2],
             "libc": ["glibc", "2.36"], "free_bytes": 10**10, "writable": False, "user": "pi",
             "root": False, "groups": ["video"], "sudo": True, "systemd": True, "venv": True,
-            "cameras": ["video0"], "picamera2": False, "staging": "/home/pi/.cache/edgeemo-deploy",
+            "cameras": ["video0"], "staging": "/home/pi/.cache/edgeemo-deploy",
             "staged": {}, "present": True, "wheels": [], "releases": [], "current": None,
             "release": {}, "state": {}, "pending": None, "service": {}, **changed,
         }

@@ -42,7 +42,6 @@ PI = Facts(
     systemd=True,
     venv=True,
     cameras=["video0"],
-    picamera2=False,
     staging="/home/pi/.cache/edgeemo-deploy",
     staged={},
     present=False,

@@ -10,10 +10,13 @@ import pytest
 
 from edge import machine
 from edge.config import Config, LogConfig, MesherConfig, SourceConfig
-from edge.doctor import cameras, examine, hardware, libraries, software
+from edge.doctor import cameras, examine, hardware, libraries, ribbon, software
 from edge.doctor.report import Check, show
+from edge.errors import CameraError
 from edge.sources import v4l2
+from edge.sources.cameras.ribbon import NoRibbonCameraError, RibbonBusyError
 from edge.sources.cards import Places
+from edge.sources.picamera import PiCameraView
 
 
 def config_for(spec: str) -> Config:
@@ -129,39 +132,56 @@ def test_a_camera_that_is_asked_for_is_missed_though_others_are_there(pc):
     assert (found["video0"].status, found["cameras"].status) == ("ok", "failure")
 
 
-def test_a_ribbon_camera_needs_what_comes_from_apt(monkeypatch, tmp_path):
-    """Where apt's packages are there but unseen, the environment is to be made anew."""
-    monkeypatch.setattr(libraries, "_is_importable", lambda _: False)
-    assert libraries.libcamera(Config()).status == "ok"  # no Raspberry Pi
-    check = libraries.libcamera(config_for("picamera"))
-    assert check.status == "failure"
-    assert "apt install python3-picamera2" in check.remedy
-    for name in ("picamera2", "libcamera"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setattr(libraries, "_APT_PACKAGES", tmp_path)
-    monkeypatch.setattr(machine, "is_raspberry_pi", lambda: True)
-    check = libraries.libcamera(config_for("auto"))
-    assert check.status == "warning"
-    assert check.remedy.startswith("apt's packages are there")
-    assert "--system-site-packages" in check.remedy
+_CSI_ERRORS = {
+    "missing": NoRibbonCameraError("picamera: picamera2 is missing; install it", "missing"),
+    "broken": NoRibbonCameraError("picamera: cannot be loaded; reinstall it", "broken"),
+    "absent": NoRibbonCameraError("picamera: no CSI camera found; check its cable", "absent"),
+    "busy": RibbonBusyError("picamera: another program is using the camera; end it"),
+    "refuses": CameraError("picamera: the camera cannot be opened (EIO); check"),
+}
 
 
 @pytest.mark.parametrize(
-    ("probe", "spec", "status", "told"),
+    ("error", "spec", "on_a_pi", "status"),
     [
-        ("print(1)", "picamera", "ok", "sees a ribbon camera"),
-        ("print(0)", "picamera", "failure", "sees no ribbon camera"),
-        ("print(0)", "auto", "ok", "sees no ribbon camera"),
-        ("import os; os.abort()", "picamera", "failure", "status -6"),
+        ("missing", "picamera", False, "failure"),
+        ("missing", "auto", False, "ok"),
+        ("missing", "auto", True, "warning"),
+        ("broken", "picamera", True, "failure"),
+        ("broken", "auto", False, "warning"),
+        ("broken", "0", False, "warning"),
+        ("absent", "picamera", True, "failure"),
+        ("absent", "0", False, "ok"),
+        ("busy", "picamera", True, "warning"),
+        ("busy", "auto", True, "warning"),
+        ("refuses", "picamera", True, "failure"),
+        ("refuses", "auto", True, "failure"),
+        ("refuses", "0", True, "warning"),
     ],
 )
-def test_libcamera_is_asked_in_a_process_of_its_own(monkeypatch, probe, spec, status, told):
-    """Its answer counts for what was asked for, and its crash is a finding, not ours."""
-    monkeypatch.setattr(libraries, "_is_importable", lambda _: True)
-    monkeypatch.setattr(libraries, "_CSI_PROBE", probe)
-    check = libraries.libcamera(config_for(spec))
+def test_a_ribbon_camera_is_as_bad_as_it_was_needed(monkeypatch, error, spec, on_a_pi, status):
+    """What keeps it from being had is told as it is, with its remedy, where it matters."""
+
+    def probe(*_):
+        raise _CSI_ERRORS[error]
+
+    monkeypatch.setattr(ribbon, "probe_ribbon", probe)
+    monkeypatch.setattr(machine, "is_raspberry_pi", lambda: on_a_pi)
+    check = ribbon.ribbon_camera(config_for(spec))
     assert check.status == status
-    assert told in check.detail
+    if status != "ok":
+        told = str(_CSI_ERRORS[error]).removeprefix("picamera: ")
+        assert f"{check.detail}; {check.remedy}" == told
+
+
+def test_a_ribbon_camera_is_asked_what_a_run_would_ask(monkeypatch):
+    """Size, rate and view of the configuration; what it gives is shown."""
+    asked = []
+    monkeypatch.setattr(ribbon, "probe_ribbon", lambda *wanted: asked.append(wanted) or "imx708")
+    source = SourceConfig(spec="picamera", width=1280, height=720, fps=15.0, focus_m=0.5)
+    check = ribbon.ribbon_camera(Config(source=source))
+    assert (check.status, check.detail) == ("ok", "imx708")
+    assert asked == [((720, 1280), 15.0, PiCameraView(focus_m=0.5))]
 
 
 def test_graphics_libraries_matter_to_mediapipe_alone(monkeypatch):

@@ -1,280 +1,85 @@
-"""The CSI camera, against a picamera2 that behaves as the real one does, its traps included.
+"""The ribbon camera, in its own process: on a picamera2 that is played, or on the real one.
 
-The fake follows picamera2 0.3.31: ``picamera2.py`` (``dispatch_functions``, ``process_requests``,
-``stop``, ``close``), ``job.py`` and ``request.py``.
+Without $PLAY_CSI the played one of ``fake_picamera2`` is used; with it, what picamera2 there is, on
+a libcamera with the camera of ``tests/hosts/play_csi.cpp`` (`make test-camera`). What only the
+played one can be told to do is marked ``played``.
 """
 
+import json
 import logging
+import os
+import signal
+import struct
+import subprocess
 import sys
 import threading
-from concurrent.futures import CancelledError, Future
-from types import SimpleNamespace
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge.errors import CameraError, CameraStuckError
 from edge.sources import picamera
+from edge.sources.cameras import ribbon
+from edge.sources.cameras.ribbon import NoRibbonCameraError
 from edge.sources.latest import LatestFrame
-from edge.sources.picamera import BUFFERS, PiCamera, has_csi_camera
+from edge.sources.picamera import PiCamera, PiCameraView, RibbonCameraOpener, probe_ribbon
 from edge.sources.reconnect import BackOff, ReconnectingSource
 from edge.sources.select import SourceOptions, open_source
+from edge.sources.upright import Turn
 
-PATIENCE_S = 30
-CSI = {"Model": "imx708", "Location": 2, "Rotation": 180, "Id": "/base/soc/i2c0mux/i2c@1/imx708@1a", "Num": 1}  # fmt: skip # noqa: E501
-USB = {"Model": "HD Webcam", "Id": "/base/scb/pcie@7d500000/usb@0,0-1.3:1.0-046d:0825", "Num": 0}
-RED_RGB = (250, 20, 10)
-_DEFAULT: dict = {}
-"""As in picamera2, where None is no such stream and this one of picamera2's choice."""
+FAKE = Path(__file__).parent / "fake_picamera2"
+REAL = os.environ.get("PLAY_CSI")
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60
+FAULTS = ("frames", "loose", "error", "stuck", "absent")
+RED_BGR = (10, 20, 250)
 
-
-class _Job:
-    """picamera2's Job: functions that are tried until they say done."""
-
-    def __init__(self, functions, signal_function) -> None:
-        self._functions, self._signal_function = list(functions), signal_function
-        self._future: Future = Future()
-        self._future.set_running_or_notify_cancel()
-        self._result = None
-
-    def execute(self) -> bool:
-        try:
-            while self._functions:
-                done, self._result = self._functions[0]()
-                if not done:
-                    break
-                self._functions.pop(0)
-        except Exception as error:
-            self._future.set_exception(error)
-            self._functions = []
-        return not self._functions
-
-    def signal(self) -> None:
-        if not self._future.done():
-            self._future.set_result(self._result)
-        if self._signal_function:
-            self._signal_function(self)
-
-    def get_result(self, timeout=None):
-        return self._future.result(timeout=timeout)
-
-    def cancel(self) -> None:
-        self._future.set_exception(CancelledError())
+played = pytest.mark.skipif(REAL is not None, reason="a real libcamera cannot be told to do that")
 
 
-class _Request:
-    """picamera2's CompletedRequest: a buffer on loan, in rows that are padded."""
+class Play:
+    """The remote control of the camera behind a test."""
 
-    def __init__(self, camera: "_Camera", number: int) -> None:
-        self._camera, self._number = camera, number
-        self.ref_count = 1
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
-    def release(self) -> None:
-        self.ref_count -= 1
-        if self.ref_count < 0:
-            raise RuntimeError("CompletedRequest: lock now has negative ref_count")
-        if self.ref_count == 0:
-            self._camera.give_back()
+    def begin(self, name: str, text: str = "") -> None:
+        """Let a fault begin."""
+        (self._folder / name).write_text(text, "ascii")
 
-    def make_array(self, name: str) -> np.ndarray:
-        if self.ref_count <= 0:
-            raise RuntimeError("the buffer is the camera's again")
-        world = self._camera.world
-        if world.make_array_fails:
-            raise RuntimeError("dma-buf sync failed")
-        stream = self._camera.camera_configuration()[name]
-        width, height = stream["size"]
-        rows = np.full((height, stream["stride"]), 0xEE, np.uint8)  # padding holds rubbish
-        pixels = np.empty((height, width, 3), np.uint8)
-        pixels[:] = RED_RGB[::-1]  # DRM's RGB888 is little-endian: blue comes first
-        pixels[0, 0] = self._number % 256
-        rows[:, : width * 3] = pixels.reshape(height, -1)
-        if world.crops_padding:
-            return np.asarray(rows[:, : width * 3], order="C").reshape(height, width, 3)
-        return rows[:, : stream["stride"] // 3 * 3].reshape(height, -1, 3)
+    def end(self, name: str) -> None:
+        """Let a fault end."""
+        (self._folder / name).unlink()
 
-
-class _World:
-    """The hardware behind all Picamera2 objects of a test."""
-
-    def __init__(self) -> None:
-        self.cameras = [CSI]
-        self.holder: _Camera | None = None
-        self.made: list[_Camera] = []
-        self.frames = threading.Event()  # light on the sensor, cable in
-        self.frames.set()
-        self.crops_padding = True
-        self.make_array_fails = False
-        self.adjusted_format: str | None = None
-        self.stop_hangs = threading.Event()
-        self.has_cancel = True
-        self.given_up = threading.Event()
-
-
-class _Camera:
-    """picamera2.Picamera2: what the adapter touches of it."""
-
-    world: _World
-
-    @staticmethod
-    def global_camera_info() -> list:
-        return sorted(_Camera.world.cameras, key=lambda c: ("/usb" not in c["Id"], c["Id"]), reverse=True)  # fmt: skip # noqa: E501
-
-    def __init__(self, camera_num: int = 0) -> None:
-        self.asked_for = self.global_camera_info()[camera_num]
-        if self.world.holder is not None:
-            raise RuntimeError("Camera __init__ sequence did not complete.")
-        self.world.holder = self
-        self.world.made.append(self)
-        self.started = False
-        self.closed = False
-        self._config: dict | None = None
-        self._lock = threading.Lock()
-        self._jobs: list[_Job] = []
-        self._completed: list[_Request] = []
-        self._nudge = threading.Event()
-        self._running = False
-        self._on_loan = 0
-        self._shown = 0
-        self.most_on_loan = 0
-        if not self.world.has_cancel:
-            self.cancel_all_and_flush = None
-
-    def create_video_configuration(
-        self, main=_DEFAULT, lores=None, raw=_DEFAULT, buffer_count=6, controls=_DEFAULT,
-        display="main", encode="main", queue=True,
-    ) -> dict:  # fmt: skip
-        for key in main:
-            if key not in {"format", "size", "stride", "preserve_ar"}:
-                raise ValueError(f"Bad key {key!r}")
-        main = {"format": "XBGR8888", "size": (1280, 720), "preserve_ar": True, **main}
-        width, height = main["size"]
-        main["size"] = (width - width % 2, height - height % 2)  # align_stream
-        return {
-            "main": main, "lores": lores, "raw": raw, "buffer_count": buffer_count, "queue": queue,
-            "controls": {"FrameDurationLimits": (33333, 33333)} | controls,
-            "display": display, "encode": encode,
-        }  # fmt: skip
-
-    def configure(self, config: dict) -> None:
-        config = {**config, "main": dict(config["main"])}
-        main = config["main"]
-        main["format"] = self.world.adjusted_format or main["format"]
-        main["stride"] = -(-main["size"][0] * 3 // 64) * 64  # the ISP wants rows of 64 bytes
-        self._config = config
-
-    def camera_configuration(self) -> dict:
-        return self._config
-
-    def start(self) -> None:
-        self._running = True
-        self._thread = threading.Thread(target=self._loop, daemon=True)
-        self.started = True
-        self._thread.start()
-
-    def capture_request(self, wait=None, signal_function=None):
-        return self.dispatch_functions([self._capture_request], wait, signal_function)
-
-    def dispatch_functions(self, functions, wait, signal_function=None, immediate=False):
-        if wait is None:
-            wait = signal_function is None
-        with self._lock:
-            job = _Job(functions, signal_function)
-            self._jobs.append(job)
-            if immediate:
-                self._nudge.set()
-        return job.get_result(timeout=None if wait is True else wait) if wait else job
-
-    def cancel_all_and_flush(self) -> None:
-        with self._lock:
-            for job in self._jobs:
-                job.cancel()
-            self._jobs = []
-
-    def stop_(self):
-        if self.world.stop_hangs.is_set():
-            self.world.given_up.wait(PATIENCE_S)
-        self.started = False
-        return (True, None)
-
-    def stop(self) -> None:
-        if self.started:
-            self.dispatch_functions([self.stop_], wait=True, immediate=True)
-
-    def close(self) -> None:
-        if self._running:
-            self._running = False
-            self._thread.join()
-        self.started = False
-        self.world.holder = None
-        self.closed = True
-
-    def give_back(self) -> None:
-        with self._lock:
-            self._on_loan -= 1
+    def show(self, picture: np.ndarray) -> None:
+        """Let the camera see a picture, uint8 ``(height, width, 3)``, from its next start on."""
+        head = struct.pack("<III", picture.shape[1], picture.shape[0], 1)
+        (self._folder / "frames").write_bytes(head + picture.tobytes())
 
     @property
-    def on_loan(self) -> int:
-        return self._on_loan
-
-    def _capture_request(self):
-        if not self._completed:
-            return (False, None)
-        return (True, self._completed.pop(0))
-
-    def _loop(self) -> None:
-        while self._running:
-            there = self._expose()
-            if not there and not self._nudge.wait(0.002):
-                continue
-            self._nudge.clear()
-            self._process()
-
-    def _expose(self) -> bool:
-        """Fill a buffer, if there is light and a free one."""
-        with self._lock:
-            if not (self.started and self.world.frames.is_set()):
-                return False
-            if self._on_loan >= self._config["buffer_count"]:
-                return False
-            self._on_loan += 1
-            self.most_on_loan = max(self.most_on_loan, self._on_loan)
-            self._completed.append(_Request(self, self._shown))
-            self._shown += 1
-        threading.Event().wait(0.002)
-        return True
-
-    def _process(self) -> None:
-        finished = []
-        with self._lock:
-            while self._jobs and self._jobs[0].execute():  # one that waits is in the others' way
-                finished.append(self._jobs.pop(0))
-            keep = 1 if self._config["queue"] else 0
-            old = self._completed[: len(self._completed) - keep] if keep else self._completed
-            self._completed = self._completed[len(old) :]
-        for request in old:
-            request.release()
-        for job in finished:
-            job.signal()
+    def asked(self) -> dict:
+        """What was configured."""
+        return json.loads((self._folder / "asked").read_text("ascii"))
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch):
-    world = _World()
-    _Camera.world = world
-    monkeypatch.setitem(sys.modules, "picamera2", SimpleNamespace(Picamera2=_Camera))
-    yield world
-    world.given_up.set()
-    for camera in world.made:
-        camera._running = False
-
-
-def wait_until(condition) -> None:
-    for _ in range(PATIENCE_S * 200):
-        if condition():
-            return
-        threading.Event().wait(0.005)
-    raise AssertionError("it never came true")
+def play(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    if REAL is None:
+        monkeypatch.setenv("PLAY_CSI", str(tmp_path))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAKE), str(ROOT)]))
+        monkeypatch.syspath_prepend(FAKE)  # to be found; only the child imports it
+        folder = tmp_path
+    else:
+        folder = Path(REAL)
+    for name in FAULTS:
+        (folder / name).unlink(missing_ok=True)
+    yield Play(folder)
+    for name in FAULTS:
+        (folder / name).unlink(missing_ok=True)
+    assert "picamera2" not in sys.modules
+    assert "libcamera" not in sys.modules
 
 
 def read_on(latest: LatestFrame) -> None:
@@ -282,215 +87,521 @@ def read_on(latest: LatestFrame) -> None:
         latest.read()
 
 
-@pytest.mark.parametrize("crops_padding", [True, False], ids=["cropped", "padded"])
+def children() -> set[int]:
+    """Return this process's children, those that have ended but were not waited for included."""
+    return {
+        int(pid)
+        for task in Path("/proc/self/task").iterdir()
+        for pid in (task / "children").read_text("ascii").split()
+    }
+
+
+def wait_until(condition) -> None:
+    for _ in range(PATIENCE_S * 100):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came true")
+
+
 @pytest.mark.parametrize("size_hw", [(48, 64), (50, 70), (480, 640)])
-def test_pictures_are_bgr_without_padding(world: _World, size_hw, crops_padding) -> None:
+def test_pictures_are_bgr_without_padding(play: Play, size_hw) -> None:
     """A red scene is red in BGR, in exactly the size asked for, whatever is at the rows' ends."""
-    world.crops_padding = crops_padding
     camera = PiCamera(size_hw)
     frame = camera.read()
+    camera.close()
     assert frame.size_hw == size_hw
-    assert (frame.image[1:] == RED_RGB[::-1]).all()
+    assert (frame.image >= RED_BGR).all()
+    assert (frame.image <= np.add(RED_BGR, (0, 8, 0))).all()
     assert frame.image.flags.c_contiguous
-    camera.close()
 
 
-def test_frames_are_numbered_in_rising_time_and_given_back(world: _World) -> None:
-    """A hundred frames need no more than three buffers, and none is kept."""
+def test_frames_are_numbered_and_stamped_by_the_sensor(play: Play) -> None:
+    """Times rise, lie before the reading, and agree on both clocks; nothing is given twice."""
     camera = PiCamera((48, 64))
-    frames = [camera.read() for _ in range(100)]
-    assert [frame.index for frame in frames] == list(range(100))
-    assert (np.diff([frame.t_s for frame in frames]) > 0).all()
-    [made] = world.made
-    assert made.camera_configuration()["buffer_count"] == BUFFERS == 3
-    assert made.most_on_loan <= 3
+    frames = [camera.read() for _ in range(20)]
+    now_s, now = time.monotonic(), time.time()
     camera.close()
-    wait_until(lambda: made.on_loan <= 1)
-    assert made.closed
+    times = np.array([frame.t_s for frame in frames])
+    assert [frame.index for frame in frames] == list(range(20))
+    assert (np.diff(times) > 0.02).all()  # the sensor's period is 0.033 s
+    assert times[-1] < now_s
+    taken = np.array([frame.captured_at.timestamp() for frame in frames])
+    assert np.abs((now - taken) - (now_s - times)).max() < 0.05
+    assert len({frame.image.tobytes() for frame in frames}) == 20
     assert camera.read() is None
     camera.close()
 
 
-def test_what_is_asked_of_picamera2(world: _World) -> None:
+@pytest.mark.parametrize(
+    ("exposed_ago_s", "age_s"), [(0.1, 0.1), (-5.0, 0.0), (3600.0, 0.0)], ids=str
+)
+def test_a_stamp_that_cannot_be_is_not_believed(exposed_ago_s: float, age_s: float) -> None:
+    """A picture from the future, or from an hour ago, was taken when it came."""
+    exposed_ns = time.monotonic_ns() - round(exposed_ago_s * 1e9)
+    assert picamera._age_ns(exposed_ns) / 1e9 == pytest.approx(age_s, abs=0.05)
+
+
+@played
+def test_what_is_asked_of_picamera2(play: Play) -> None:
     """RGB888, the frame rate, no raw stream and no request held back: small, and always new."""
-    PiCamera((480, 640), fps=20).close()
-    config = world.made[0].camera_configuration()
-    assert config["main"]["format"] == "RGB888"
-    assert config["main"]["size"] == (640, 480)
-    assert config["controls"]["FrameDurationLimits"] == (50_000, 50_000)
-    assert (config["raw"], config["queue"], config["display"], config["encode"]) == (
-        None, False, None, None,
-    )  # fmt: skip
-
-
-def test_a_loose_cable_is_a_lost_camera_not_a_hang(world: _World) -> None:
-    """No frame in time is a CameraError; the camera closes all the same and can be had again."""
-    camera = PiCamera((48, 64), frame_timeout_s=0.05)
-    assert camera.read() is not None
-    world.frames.clear()
-    wait_until(lambda: world.made[0].on_loan == 0)
-    with pytest.raises(CameraError, match=r"no frame for 0\.05 s; is its ribbon cable loose"):
-        camera.read()
+    camera = PiCamera((480, 640), fps=20)
+    camera.read()
     camera.close()
-    assert world.holder is None
-    world.frames.set()
+    asked = play.asked
+    assert asked["main"]["format"] == "RGB888"
+    assert asked["main"]["size"] == [640, 480]
+    assert asked["controls"] == {"FrameDurationLimits": [50_000, 50_000]}
+    assert (asked["raw"], asked["queue"], asked["buffer_count"]) == (None, False, 3)
+
+
+@pytest.mark.parametrize(
+    ("field_of_view", "fps", "told"),
+    [
+        ("full", 30, "mode 1640x1232 (up to 41.9 fps), sees 100% of the sensor's width and 100%"),
+        ("full", 60, "mode 1640x1232 (up to 41.9 fps), sees 100% of the sensor's width and 100%"),
+        ("fast", 30, "mode 640x480 (up to 207 fps), sees 39% of the sensor's width and 39%"),
+    ],
+)
+def test_all_that_the_sensor_sees_is_shown(play: Play, field_of_view, fps, told) -> None:
+    """The smallest mode that sees all is used, at its own rate where it is slower than asked."""
+    said = probe_ribbon((480, 640), fps, PiCameraView(field_of_view))
+    assert told in said
+    assert said.startswith(
+        f"imx219, 640x480 at {min(fps, 41.9) if field_of_view == 'full' else 30}"
+    )
+
+
+def test_a_size_beyond_all_modes_takes_the_largest(play: Play) -> None:
+    """A picture of more pixels than the sensor has is enlarged from all of them."""
+    assert "sensor mode 3280x2464" in probe_ribbon((2600, 3400), 5.0)
+
+
+TURNS = [(r, f) for r in (0, 90, 180, 270) for f in ("none", "horizontal", "vertical")]
+
+
+@pytest.mark.parametrize(("rotation", "flip"), TURNS)
+def test_pictures_are_turned_and_flipped(play: Play, rotation: int, flip: str) -> None:
+    """As asked, by the sensor where it can and by us where it cannot; the size stays as asked."""
+    scene = np.zeros((48, 64, 3), np.uint8)
+    scene[:24, :32] = 200  # the corner that tells where up and left are
+    scene[:24, 32:, 1] = 120
+    play.show(scene if rotation % 180 == 0 else np.ascontiguousarray(scene[:, 8:56]))
+    turn = Turn.of_camera(rotation, flip)
+    size_hw = (48, 64) if rotation % 180 == 0 else (64, 48)
+    camera = PiCamera(size_hw, view=PiCameraView(turn=turn))
+    frame = camera.read()
+    camera.close()
+    assert frame.size_hw == size_hw
+    small = scene[12::24, 16::32].copy()
+    assert np.array_equal(
+        frame.image[size_hw[0] // 4 :: size_hw[0] // 2, size_hw[1] // 4 :: size_hw[1] // 2],
+        turn.apply(small),
+    )
+
+
+@played
+@pytest.mark.parametrize("mounted", [0, 90, 180, 270])
+@pytest.mark.parametrize("turn", [Turn(), Turn.of_camera(180, "none"), Turn.of_camera(90, "none")])
+def test_a_camera_that_is_mounted_askew_is_upright(play: Play, mounted: int, turn: Turn) -> None:
+    """A quarter turn is beyond libcamera: what is left of a mounting is turned here."""
+    scene = np.zeros((48, 48, 3), np.uint8)
+    scene[:24, :24] = 200
+    play.show(scene)
+    play.begin("mounted", str(mounted))
+    camera = PiCamera((48, 48), view=PiCameraView(turn=turn))
+    frame = camera.read()
+    camera.close()
+    assert np.array_equal(frame.image[12::24, 12::24], turn.apply(scene[12::24, 12::24].copy()))
+
+
+@played
+@pytest.mark.parametrize(
+    ("focus_m", "controls"),
+    [(None, {"AfMode": 2}), (0.5, {"AfMode": 0, "LensPosition": 2.0})],
+)
+def test_a_lens_that_moves_follows_or_is_set(play: Play, focus_m, controls) -> None:
+    """Continuous autofocus by default; a distance in metres is set in dioptres."""
+    play.begin("focus")
+    camera = PiCamera((48, 64), view=PiCameraView(focus_m=focus_m))
+    camera.read()
+    camera.close()
+    asked = play.asked["controls"]
+    asked.pop("FrameDurationLimits")
+    assert asked == controls
+
+
+def test_a_loose_cable_is_a_lost_camera_not_a_hang(play: Play) -> None:
+    """No frame in time is a CameraError; the camera closes all the same and can be had again."""
+    camera = PiCamera((48, 64), frame_timeout_s=2.0)
+    assert camera.read() is not None
+    play.begin("loose")
+    with pytest.raises(CameraError, match=r"no frame for 2 s; is its ribbon cable loose"):
+        read_on(camera)
+    camera.close()
+    play.end("loose")
     again = PiCamera((48, 64))
     assert again.read() is not None
     again.close()
 
 
-def test_a_frame_that_comes_too_late_is_given_back(world: _World) -> None:
-    """A request that nobody waits for any more does not stay on loan."""
-    world.frames.clear()
-    camera = PiCamera((48, 64), frame_timeout_s=0.02)
-    for _ in range(5):
+def test_a_frame_that_comes_too_late_is_the_next_one(play: Play) -> None:
+    """A frame that nobody waits for any more is given whole when frames are asked for again."""
+    play.begin("loose")
+    camera = PiCamera((48, 64), frame_timeout_s=1.0)
+    for _ in range(2):
         with pytest.raises(CameraError):
             camera.read()
-    world.frames.set()  # the five late requests arrive
-    wait_until(lambda: world.made[0]._shown > 20)
-    assert camera.read() is not None
-    assert world.made[0].on_loan <= 2
+    play.end("loose")
+    time.sleep(0.2)
+    frames = [camera.read() for _ in range(5)]
+    assert [frame.index for frame in frames] == list(range(5))
     camera.close()
 
 
-def test_a_picture_that_fails_is_given_back(world: _World) -> None:
-    """Whatever goes wrong with a request, it is released, and the error is ours."""
-    camera = PiCamera((48, 64))
-    world.make_array_fails = True
-    for _ in range(10):
-        with pytest.raises(CameraError, match="dma-buf sync failed"):
-            camera.read()
-    world.make_array_fails = False
-    assert camera.read() is not None
+def test_faulty_frames_are_dropped_and_counted(play: Play) -> None:
+    """A frame with an error status is never given, and no secret."""
+    camera = PiCamera((48, 64), frame_timeout_s=PATIENCE_S)
+    frames = [camera.read()]
+    before = camera.dropped
+    play.begin("error")
+    threading.Timer(0.5, play.end, ["error"]).start()
+    frames += [camera.read() for _ in range(5)]
+    assert camera.dropped - before >= 5  # 15 at 30 a second
+    assert max(np.diff([frame.t_s for frame in frames])) > 0.2
     camera.close()
 
 
-@pytest.mark.parametrize("has_cancel", [True, False], ids=["picamera2 now", "before 2024-07"])
-def test_a_stop_that_hangs_is_not_waited_for(world: _World, has_cancel: bool) -> None:
-    """A camera that does not stop is reported as lost to this process, within the time-out."""
-    world.has_cancel = has_cancel
-    camera = PiCamera((48, 64), frame_timeout_s=0.05, stop_timeout_s=0.1)
-    world.frames.clear()
-    world.stop_hangs.set()
-    wait_until(lambda: world.made[0].on_loan == 0)
-    with pytest.raises(CameraError):
-        camera.read()
-    with pytest.raises(CameraStuckError, match=r"does not stop within 0\.1 s"):
+def test_a_slow_rate_is_not_a_lost_camera(play: Play) -> None:
+    """A camera is asked for one frame a second at least, and waited for accordingly."""
+    camera = PiCamera((48, 64), fps=0.05, frame_timeout_s=0.1)
+    assert camera.fps == 1.0
+    assert [camera.read().index for _ in range(3)] == [0, 1, 2]
+    camera.close()
+
+
+def test_a_stop_that_hangs_is_killed_and_replaced(play: Play) -> None:
+    """The process that hangs is gone in time, other threads go on, and the camera is free."""
+    camera = PiCamera((48, 64), stop_timeout_s=1.0)
+    camera.read()
+    play.begin("stuck")
+    beats, done = [], threading.Event()
+
+    def beat() -> None:
+        while not done.wait(0.05):
+            beats.append(time.monotonic())
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    began_s = time.monotonic()
+    with pytest.raises(CameraStuckError, match=r"does not stop within 1 s") as caught:
         camera.close()
+    ended_s = time.monotonic()
+    done.set()
+    thread.join()
+    assert caught.value.is_ended
+    assert ended_s - began_s < 1 + ribbon._KILL_TIMEOUT_S + 1
+    assert len(beats) >= 5  # of 20
+    assert not children()
     camera.close()
+    again = PiCamera((48, 64))
+    assert again.read() is not None
+    play.end("stuck")
+    again.close()
 
 
-def test_the_service_ends_when_the_camera_can_not_be_had_again(world: _World) -> None:
-    """A stuck camera ends a reconnecting source, for a new process to begin afresh."""
-    world.stop_hangs.set()
+def test_a_run_goes_on_after_a_stop_that_hung(play: Play) -> None:
+    """A reconnecting source gets frames again, from another process."""
     latest = LatestFrame(
         ReconnectingSource(
-            lambda: PiCamera((48, 64), frame_timeout_s=0.05, stop_timeout_s=0.1),
+            lambda: PiCamera((48, 64), frame_timeout_s=2.0, stop_timeout_s=1.0),
             back_off=BackOff(0.01, 0.01),
         )
     )
     assert latest.read() is not None
-    world.frames.clear()
-    with pytest.raises(CameraStuckError):
+    play.begin("stuck")
+    play.begin("loose")
+    with pytest.raises(CameraError, match="no frame"):
         read_on(latest)
+    play.end("loose")
+    assert latest.wait(PATIENCE_S)
+    assert latest.read() is not None
+    play.end("stuck")
     latest.close()
+    assert not children()
 
 
-def test_it_comes_back(world: _World) -> None:
+def test_a_process_that_cannot_be_killed_ends_the_run(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where even the kernel's driver hangs, only a restart helps, and the error says so."""
+    camera = PiCamera((48, 64), stop_timeout_s=0.1)
+    child = camera._process._child
+    play.begin("stuck")
+    with monkeypatch.context() as patched:
+        patched.setattr(child, "kill", lambda: None)
+        patched.setattr(ribbon, "_KILL_TIMEOUT_S", 0.1)
+        with pytest.raises(CameraStuckError, match="cannot be killed") as caught:
+            camera.close()
+    assert not caught.value.is_ended
+    child.wait(PATIENCE_S)  # for its lifeline was closed
+
+
+_HOLDER = """
+import sys, time
+from pathlib import Path
+from edge.sources.picamera import PiCamera
+camera = PiCamera((48, 64))
+camera.read()
+print(camera._process._child.pid, flush=True)
+sys.stdin.read(1)
+camera.close()
+"""
+
+
+def test_it_ends_with_its_parent_even_while_it_hangs(play: Play) -> None:
+    """A parent that is killed leaves no process behind, not even one that holds its lock."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _HOLDER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"},
+    )
+    pid = int(parent.stdout.readline())
+    assert Path(f"/proc/{pid}").exists()
+    play.begin("stuck")
+    parent.stdin.write(b"\n")
+    parent.stdin.flush()  # it stops the camera now, which hangs
+    time.sleep(0.5)
+    parent.kill()
+    parent.wait()
+    parent.stdin.close()
+    parent.stdout.close()
+    wait_until(lambda: not _is_running(pid))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def test_it_comes_back(play: Play) -> None:
     """A cable that is put in again gives frames again, through the whole chain."""
     latest = LatestFrame(
         ReconnectingSource(
-            lambda: PiCamera((48, 64), frame_timeout_s=0.05), back_off=BackOff(0.01, 0.01)
+            lambda: PiCamera((48, 64), frame_timeout_s=2.0), back_off=BackOff(0.01, 0.01)
         )
     )
     assert latest.read() is not None
-    world.frames.clear()
+    play.begin("loose")
     with pytest.raises(CameraError):
         read_on(latest)
-    wait_until(lambda: len(world.made) >= 3)  # opened in vain, at least once
-    world.frames.set()
+    play.end("loose")
     assert latest.wait(PATIENCE_S)
     assert latest.read() is not None
     latest.close()
-    assert world.holder is None
+    assert not children()
 
 
-@pytest.mark.parametrize(
-    ("cameras", "message"),
-    [([], "no CSI camera found"), ([USB], "no CSI camera found")],
-    ids=["none", "a webcam only"],
-)
-def test_no_csi_camera_is_one_line(world: _World, cameras, message) -> None:
-    """Without a ribbon camera the error says how to look for one; a webcam is not taken for it."""
-    world.cameras = cameras
-    with pytest.raises(CameraError, match=message) as caught:
+def test_eleven_openings_leave_nothing(play: Play) -> None:
+    """Neither descriptors nor processes nor threads are kept."""
+    PiCamera((48, 64)).close()
+    before = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+    for _ in range(11):
+        camera = PiCamera((48, 64))
+        camera.read()
+        camera.close()
+    assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) == before
+    assert not children()
+
+
+def test_no_csi_camera_is_one_line(play: Play) -> None:
+    """Without a ribbon camera the error says how to look for one."""
+    play.begin("absent")
+    with pytest.raises(NoRibbonCameraError, match="no CSI camera found") as caught:
         PiCamera()
     assert "\n" not in str(caught.value)
-    assert not has_csi_camera()
+    assert caught.value.why == "absent"
 
 
-def test_the_csi_camera_is_chosen_among_others(world: _World) -> None:
+@played
+@pytest.mark.parametrize("absent", [True, False])
+def test_a_webcam_is_not_taken_for_a_ribbon_camera(play: Play, absent: bool) -> None:
     """Its place in picamera2's list is used, which is not libcamera's number."""
-    world.cameras = [USB, CSI]
-    PiCamera((48, 64)).close()
-    assert world.made[0].asked_for is CSI
+    play.begin("usb")
+    if absent:
+        play.begin("absent")
+        with pytest.raises(NoRibbonCameraError):
+            PiCamera((48, 64))
+    else:
+        assert probe_ribbon().startswith("imx219")
 
 
-def test_a_busy_camera_is_one_line(world: _World) -> None:
-    """A camera that another process holds is told with the likely cause."""
+def test_a_busy_camera_is_one_line(play: Play, capfd: pytest.CaptureFixture[str]) -> None:
+    """A camera that another process holds is told with its true cause, and nothing but that."""
     first = PiCamera((48, 64))
-    with pytest.raises(CameraError, match="another program"):
-        PiCamera((48, 64))
+    with pytest.raises(CameraError, match=r"another program is using .*busy") as caught:
+        probe_ribbon()
     first.close()
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
 
 
-def test_another_format_is_refused_and_released(world: _World) -> None:
+@played
+def test_another_format_is_refused_and_released(play: Play) -> None:
     """Pixels in an unexpected order would be wrong colours: refused, and the camera is free."""
-    world.adjusted_format = "XBGR8888"
+    play.begin("format", "XBGR8888")
     with pytest.raises(CameraError, match="gives XBGR8888, expected RGB888"):
         PiCamera((48, 64))
-    assert world.holder is None
+    play.end("format")
+    PiCamera((48, 64)).close()
+
+
+@played
+def test_an_opening_that_hangs_has_a_remedy(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up in time; the line says what to try, and no process stays."""
+    monkeypatch.setattr(picamera, "_OPEN_TIMEOUT_S", 1.0)
+    play.begin("hangs")
+    with pytest.raises(CameraError, match=r"within 1 s; `rpicam-hello --list-cameras`"):
+        probe_ribbon()
+    assert not children()
+
+
+@played
+def test_a_crash_of_native_code_is_a_lost_camera(play: Play) -> None:
+    """What crashes is the child; the error names the signal, and the camera can be had again."""
+    camera = PiCamera((48, 64))
+    camera.read()
+    play.begin("crash")
+    with pytest.raises(CameraError, match=r"crashed \(SIGSEGV\)"):
+        read_on(camera)
+    camera.close()
+    play.end("crash")
+    again = PiCamera((48, 64))
+    assert again.read() is not None
+    again.close()
 
 
 def test_missing_picamera2_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without picamera2 the one line says what to install, and how the environment must be made."""
-    monkeypatch.setitem(sys.modules, "picamera2", None)
+    """Without picamera2 the one line says what to install."""
+    monkeypatch.setattr(ribbon, "_pythons", lambda: iter(()))
     with pytest.raises(CameraError) as caught:
         open_source("picamera")
     assert "sudo apt install python3-picamera2" in str(caught.value)
-    assert "--system-site-packages" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_broken_picamera2_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An import that fails otherwise, as with wheels of another numpy, is one line, too."""
-
-    def broken(_: str):
-        raise ValueError("numpy.dtype size changed")
-
-    monkeypatch.setattr(picamera.importlib, "import_module", broken)
-    with pytest.raises(CameraError, match=r"cannot be loaded \(numpy\.dtype size changed\)"):
+def test_a_python_without_picamera2_is_told(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the import fails, the reason and the Python that was asked stand in the line."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setattr(ribbon, "_pythons", lambda: iter([sys.executable]))
+    with pytest.raises(NoRibbonCameraError, match="No module named 'libcamera'") as caught:
         PiCamera()
+    assert sys.executable in str(caught.value)
 
 
-def test_auto_prefers_csi(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+@played
+def test_broken_picamera2_is_told(play: Play) -> None:
+    """An import that fails otherwise, as with packages of another NumPy, is one line, too."""
+    play.begin("raises", "numpy.dtype size changed")
+    with pytest.raises(NoRibbonCameraError, match=r"\(numpy\.dtype size changed\)") as caught:
+        PiCamera()
+    assert caught.value.why == "broken"
+    assert "python3-simplejpeg" in str(caught.value)
+
+
+@played
+def test_another_python_may_have_what_one_lacks(
+    play: Play, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The system's Python goes first; where its picamera2 is broken, our own is tried."""
+    lacking = tmp_path / "python3"
+    lacking.write_text(f'#!/bin/sh\nPYTHONPATH= exec {sys.executable} "$@"\n', "ascii")
+    lacking.chmod(0o755)
+    monkeypatch.setattr(ribbon, "_pythons", lambda: iter([str(lacking), sys.executable]))
+    PiCamera((48, 64)).close()
+
+
+def test_auto_prefers_csi(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     """``auto`` opens the CSI camera where there is one, and says what it looked for otherwise."""
     source = open_source("auto", SourceOptions(size_hw=(48, 64)))
     assert source.read().size_hw == (48, 64)
     source.close()
-    world.cameras = []
+    play.begin("absent")
     monkeypatch.setattr("edge.sources.cards.first_camera", lambda: None)
-    with pytest.raises(CameraError, match="neither CSI"):
+    with pytest.raises(CameraError, match=r"neither CSI \(picamera: no CSI camera found"):
         open_source("auto")
 
 
-def test_picamera2_keeps_its_chatter(world: _World) -> None:
-    """Its steps are not told at INFO; a level that somebody set is left alone."""
-    logger = logging.getLogger("picamera2")
-    logger.setLevel(logging.NOTSET)
-    PiCamera((48, 64)).close()
-    assert logger.level == logging.WARNING
-    logger.setLevel(logging.DEBUG)
-    PiCamera((48, 64)).close()
-    assert logger.level == logging.DEBUG
-    logger.setLevel(logging.NOTSET)
+@played
+def test_auto_tells_why_the_ribbon_camera_is_out_of_reach(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken picamera2 is no missing camera."""
+    play.begin("raises", "numpy.dtype size changed")
+    monkeypatch.setattr("edge.sources.cards.first_camera", lambda: None)
+    with pytest.raises(CameraError, match=r"numpy\.dtype size changed"):
+        open_source("auto")
+
+
+def test_what_the_camera_gives_is_logged_when_it_is_news(play: Play, caplog) -> None:
+    """Once, not at each opening."""
+    caplog.set_level(logging.INFO, "edge")
+    opener = RibbonCameraOpener((48, 64), 30.0, PiCameraView())
+    for _ in range(3):
+        opener().close()
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1
+    assert "sensor mode 640x480" in told[0] or "sensor mode 1640x1232" in told[0]
+    assert "asked for 64x48 at 30 fps" in told[0]
+
+
+def test_the_program_needs_the_system_python_only() -> None:
+    """It is one file that imports the standard library and NumPy, and picamera2 where it must."""
+    found = subprocess.run(
+        [sys.executable, "-s", "-P", "-c", _IMPORTS, str(ribbon._PROGRAM)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    foreign = set(found.stdout.split()) - set(sys.stdlib_module_names)
+    assert foreign == {"libcamera", "numpy", "picamera2"}
+
+
+_IMPORTS = """
+import ast, sys
+for node in ast.walk(ast.parse(open(sys.argv[1]).read())):
+    if isinstance(node, ast.Import):
+        print(*(alias.name.partition(".")[0] for alias in node.names))
+    if isinstance(node, ast.ImportFrom):
+        print(node.module.partition(".")[0])
+"""
+
+
+def test_sigterm_ends_a_run_whose_camera_hangs(play: Play, tmp_path: Path) -> None:
+    """A hanging stop keeps nobody: the run ends by the signal, with its records whole."""
+    run = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "edgeemo",
+            "run",
+            "--source",
+            "picamera",
+            "--log-dir",
+            tmp_path / "log",
+        ],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    log = tmp_path / "log" / "edgeemo.jsonl"
+    wait_until(lambda: log.exists() and b"service_started" in log.read_bytes())
+    play.begin("stuck")
+    run.send_signal(signal.SIGTERM)
+    output, _ = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 0, output
+    assert json.loads(log.read_bytes().splitlines()[-1])["reason"] == "signal"

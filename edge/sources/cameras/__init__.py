@@ -1,0 +1,1 @@
+"""Cameras: one adapter for each way in which a system offers them."""

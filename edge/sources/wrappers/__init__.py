@@ -1,0 +1,1 @@
+"""Sources around sources."""

@@ -59,7 +59,12 @@ class Parts(msgspec.Struct, frozen=True):
 
 
 def open_parts(
-    config: Config, stack: ExitStack, *, is_managed: bool = False, keep_records: bool = True
+    config: Config,
+    stack: ExitStack,
+    *,
+    is_managed: bool = False,
+    keep_records: bool = True,
+    classifier: Classifier | None = None,
 ) -> Parts:
     """Open everything a run needs; ``stack`` closes it, also when this fails half-way.
 
@@ -71,13 +76,17 @@ def open_parts(
         stack: closes it.
         is_managed: a service manager started us.
         keep_records: without, nothing is written.
+        classifier: takes the place of a bundle's model; the pipeline closes it.
 
     Raises:
         EdgeEmoError: one of the parts cannot be had; its own message tells.
     """
     source_kind(config.source.spec)  # a slip of the pen is told before any model is loaded
-    bundle = open_model(config.model)
-    pipeline = open_pipeline(config, bundle)
+    if classifier is None:
+        bundle = open_model(config.model)
+        pipeline, model = open_pipeline(config, bundle), _model_facts(bundle)
+    else:
+        pipeline, model = compose_pipeline(config, classifier), _own_facts(classifier)
     held = stack.enter_context(ExitStack())
     held.callback(pipeline.close)
     source = _open_source(config.source, is_managed=is_managed)
@@ -93,10 +102,10 @@ def open_parts(
         pipeline=pipeline,
         sink=sink,
         log=log,
-        facts=_facts(config, bundle, log.recovered_bytes if log is not None else 0),
+        facts=_facts(config, model, log.recovered_bytes if log is not None else 0),
         session=_new_session(),
         device=_device(config),
-        labels=bundle.metadata.labels,
+        labels=model["labels"],
         held=held,
     )
 
@@ -117,7 +126,7 @@ def renewed(parts: Parts, config: Config) -> Parts:
         parts,
         config=effective,
         pipeline=pipeline,
-        facts=_facts(effective, bundle),
+        facts=_facts(effective, _model_facts(bundle)),
         session=_new_session(),
         device=_device(effective),
         labels=bundle.metadata.labels,
@@ -146,17 +155,30 @@ def _differ(one: object, other: object, key: str) -> bool:
     return bool(getattr(one, key) != getattr(other, key))
 
 
-def _facts(config: Config, bundle: Bundle, recovered_bytes: int = 0) -> dict[str, Any]:
+def _facts(config: Config, model: dict[str, Any], recovered_bytes: int = 0) -> dict[str, Any]:
     return {
         "version": __version__,
         "source": _shown(config.source.spec),
-        "model": bundle.metadata.name,
-        "model_sha256": bundle.sha256["model.tflite"],
         "mesher": resolve_mesher(config.mesher.kind),
         "runtime": runtime_name(),
-        "labels": bundle.metadata.labels,
         "recovered_bytes": recovered_bytes,
+        **model,
     }
+
+
+def _model_facts(bundle: Bundle) -> dict[str, Any]:
+    return {
+        "model": bundle.metadata.name,
+        "model_sha256": bundle.sha256["model.tflite"],
+        "labels": bundle.metadata.labels,
+    }
+
+
+def _own_facts(classifier: Classifier) -> dict[str, Any]:
+    """Say what can be said of a classifier that is no bundle's."""
+    name = getattr(classifier, "name", type(classifier).__name__)
+    labels = tuple(getattr(classifier, "labels", ()))
+    return {"model": name, "model_sha256": "", "labels": labels}
 
 
 def _new_session() -> str:

@@ -77,7 +77,12 @@ class PictureError(EdgeEmoError):
 
     def __init__(self, path: object, reason: str) -> None:
         super().__init__(f"{path}: not a readable picture ({reason})")
+        self.path = path
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type["PictureError"], tuple[object, str]]:
+        """Say how to make it again: it may cross processes."""
+        return type(self), (self.path, self.reason)
 
 
 class InferenceError(EdgeEmoError):

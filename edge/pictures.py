@@ -138,14 +138,28 @@ def open_picture(path: Path) -> Picture:
         data = _read(path, round(8 * _most_pixels()) + _LONGEST_LOOK)
     except OSError as error:
         raise PictureError(path, str(error.strerror)) from error
+    return decode_picture(data, path)
+
+
+def decode_picture(data: bytes, name: object) -> Picture:
+    """Decode the bytes of a picture's file.
+
+    Args:
+        data: all of the file.
+        name: what messages call it.
+
+    Raises:
+        PictureError: as ``open_picture``.
+        ConfigError: as ``open_picture``.
+    """
     form = _form(data)
     if form not in FORMS:
-        raise PictureError(path, _instead(data, form))
+        raise PictureError(name, _instead(data, form))
     header = read_header(data)
-    _check(path, header)
+    _check(name, header)
     image = _decode(data, form)
     if image is None or header is None:
-        raise PictureError(path, f"a {form} that is damaged, or of a kind that OpenCV lacks")
+        raise PictureError(name, f"a {form} that is damaged, or of a kind that OpenCV lacks")
     return Picture(_upright(image, header.orientation), form, header.moves)
 
 
@@ -191,7 +205,7 @@ def _most_pixels() -> float:
     return most * 1e6
 
 
-def _check(path: Path, header: Header | None) -> None:
+def _check(path: object, header: Header | None) -> None:
     """Refuse, before anything is decoded, what is damaged or would take too much memory."""
     if header is None:
         raise PictureError(path, "its header is damaged")

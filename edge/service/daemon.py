@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -67,7 +67,7 @@ class RunSummary(msgspec.Struct, frozen=True):
     """What a run did.
 
     Attributes:
-        reason: why it ended: ``end of source``, ``frame limit``, ``signal`` or ``viewer``.
+        reason: why it ended: ``end of source``, ``frame limit``, ``signal``, ``viewer`` or ``closed``.
         seconds: time by label, over all tracks; unrelated pictures take none.
         faces: faces that took no time, as in pictures, by label.
         dropped_faces: faces that were found but made no sense.
@@ -104,7 +104,12 @@ class Service:
         reporter: makes the records.
         listeners: see every result.
         supervision: hears of the progress, as long as the capture is alive.
+
+    Attributes:
+        summary: what the run did; there when it has ended without an error.
     """
+
+    summary: RunSummary
 
     def __init__(
         self,
@@ -145,21 +150,39 @@ class Service:
         self._reload_asked = True
 
     def run(self, facts: Mapping[str, Any], max_frames: int | None = None) -> RunSummary:
-        """Process frames until the end.
-
-        Args:
-            facts: the fields of ``service_started`` that only the composition root knows.
-            max_frames: stop after so many; None means no limit.
+        """Process frames until the end; see ``results``.
 
         Raises:
             CameraError: the source failed; ``camera_lost`` and ``service_stopped`` are written.
             BaseException: whatever else ended the loop, foreseen or not, an interrupt included;
                 ``service_stopped`` is written with it.
         """
+        # No result is kept, or two pictures would be in memory while the next one is made.
+        deque(self.results(facts, max_frames), maxlen=0)
+        return self.summary
+
+    def results(
+        self, facts: Mapping[str, Any], max_frames: int | None = None
+    ) -> Generator[FrameResult, None, None]:
+        """Process frames until the end; yield each result when its records are written.
+
+        Closing the generator ends the run: its log says so. ``summary`` is there at its end.
+
+        Args:
+            facts: the fields of ``service_started`` that only the composition root knows.
+            max_frames: stop after so many; None means no limit.
+
+        Raises:
+            CameraError: as ``run``.
+            BaseException: as ``run``.
+        """
         try:
             self._write([self._reporter.started(_now(), self._t_s, facts)])
             self._notifier.ready("waiting for the first frame")
-            reason = self._loop(max_frames)
+            yield from self._loop(max_frames)
+        except GeneratorExit:
+            self.summary = self._end("closed")
+            raise
         except BaseException as error:  # whatever it is, the log says why it ends here
             if isinstance(error, CameraError):
                 self._write([self._reporter.camera_lost(_now(), self._t_s, _told(error))])
@@ -168,9 +191,9 @@ class Service:
             except Exception as later:  # the first one is what must be known
                 _log.error("and while it ended: %s", _told(later))
             raise
-        return self._end(reason)
+        self.summary = self._end(self._stop_reason or "end of source")
 
-    def _loop(self, max_frames: int | None) -> str:
+    def _loop(self, max_frames: int | None) -> Iterator[FrameResult]:
         for frame in self._frames():
             if self._first_frame_s is None:
                 self._first_frame_s = time.perf_counter()
@@ -185,12 +208,12 @@ class Service:
                 if not listener(result):
                     self.stop("viewer")
             self._faces_now = len(result.faces)
+            yield result
             if max_frames is not None and self._frames_seen >= max_frames:
-                return "frame limit"
+                self.stop("frame limit")
             if self._stop_reason:
-                break
+                return
             del frame, result  # or two pictures would be in memory while the next one is made
-        return self._stop_reason or "end of source"
 
     def _warn_once(self, reasons: Iterable[str]) -> None:
         for reason in set(reasons) - self._warned:

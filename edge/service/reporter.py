@@ -14,12 +14,11 @@ from edge import machine
 from edge.config import Detail
 from edge.contract import logrecord
 from edge.contract.logrecord import LogRecord, Quality
-from edge.contract.mesh_features import BLENDSHAPES
 from edge.contract.names import escaped
 from edge.logs.held import Stay
-from edge.records import EndedTrack, Face, FaceResult, Frame, FrameResult, HeadPose
+from edge.records import EndedTrack, FaceResult, Frame, FrameResult
 from edge.service.clock import utc_text
-from edge.stages.eyes import eye_openness
+from edge.service.emotion_fields import box_of, emotion_fields
 
 _log = logging.getLogger(__name__)
 
@@ -161,29 +160,16 @@ class Reporter:
         return logrecord.TrackStarted(
             **self._header(frame.captured_at, frame.t_s),
             track=face.track.track_id,
-            box=_box(face),
+            box=box_of(face),
             frame=frame.index,
             file=escaped(frame.name) if frame.name is not None else None,
         )
 
     def _emotion(self, result: FrameResult, face: FaceResult) -> LogRecord:
-        frame, state, pose = result.frame, face.state, face.track.face.head_pose
+        frame, details = result.frame, self._config.details
         return logrecord.Emotion(
             **self._header(frame.captured_at, frame.t_s),
-            track=face.track.track_id,
-            label=state.label,
-            confidence=round(state.confidence, 4),
-            scores={
-                label: round(float(score), 4)
-                for label, score in zip(state.labels, state.scores, strict=True)
-            },
-            box=_box(face),
-            head_pose=_pose(pose) if pose else None,
-            frame=frame.index,
-            latency_ms=round(result.latency_ms, 2),
-            file=escaped(frame.name) if frame.name is not None else None,
-            quality=face.quality,
-            **_details(face.track.face, self._config.details),
+            **emotion_fields(frame, result.latency_ms, face, details),
         )
 
     def _ended(self, track: EndedTrack) -> LogRecord:
@@ -244,29 +230,3 @@ class Reporter:
         }
         self.records += 1
         return header
-
-
-def _pose(pose: HeadPose) -> logrecord.HeadPose:
-    return logrecord.HeadPose(
-        yaw=round(pose.yaw_deg, 1), pitch=round(pose.pitch_deg, 1), roll=round(pose.roll_deg, 1)
-    )
-
-
-def _details(face: Face, details: tuple[Detail, ...]) -> dict[str, Any]:
-    """Return the fields of an emotion that only some ask for."""
-    told: dict[str, Any] = {}
-    if "eyes" in details:
-        right, left = eye_openness(face.points)
-        told["eyes"] = logrecord.EyeOpenness(right=round(right, 3), left=round(left, 3))
-    if "blendshapes" in details and face.blendshapes is not None:
-        values = np.round(np.clip(face.blendshapes.astype(float), 0, 1), 4).tolist()
-        told["blendshapes"] = dict(zip(BLENDSHAPES, values, strict=True))
-    if "mesh" in details:
-        points = np.round(face.points.astype(float), 2).tolist()
-        told["mesh"] = tuple(map(tuple, points))
-    return told
-
-
-def _box(face: FaceResult) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (round(float(value), 1) for value in face.track.face.box_xyxy)
-    return x1, y1, x2, y2

@@ -11,7 +11,7 @@ PIP_FLAGS := --disable-pip-version-check --quiet
 # installed by itself, after what it truly imports.
 MEDIAPIPE := mediapipe==1.2.2
 MEDIAPIPE_NEEDS := absl-py certifi flatbuffers
-CODE := edgeemo edge host_training converters deploy tests benchmarks
+CODE := edgeemo edge host_training converters deploy tests benchmarks examples
 
 # Training and conversion measure no time and share nothing: their files run two at a time.
 APART := tests/host_training tests/converters

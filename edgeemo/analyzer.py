@@ -234,9 +234,7 @@ class Analyzer:
     def _still(self, loaded: Loaded, index: int) -> Frame:
         self._check_open()
         moment = loaded.captured_at
-        frame = records.Frame(
-            loaded.image, index, float(index), moment, cut=True, name=loaded.name
-        )
+        frame = records.Frame(loaded.image, index, float(index), moment, cut=True, name=loaded.name)
         with self._lock:
             pipeline = self._pipeline = self._pipeline or self._open_pipeline()
             result = pipeline.process(frame)
@@ -300,9 +298,7 @@ def _settings(
     return msgspec.structs.replace(base, **given)
 
 
-def _frames(
-    results: Generator[FrameResult, None, None], spec: str
-) -> Generator[Frame, None, None]:
+def _frames(results: Generator[FrameResult, None, None], spec: str) -> Generator[Frame, None, None]:
     try:
         for result in results:
             name = result.frame.name

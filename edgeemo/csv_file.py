@@ -32,7 +32,9 @@ class CsvFile:
 
     def __enter__(self) -> Self:
         try:
-            self._file = self._part.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+            self._file = self._part.open(
+                "w", newline="", encoding="utf-8", errors="backslashreplace"
+            )
         except OSError as error:
             raise self._refused(error) from error
         self._writer = csv.writer(self._file, lineterminator="\n")

@@ -10,10 +10,10 @@ from typing import Any, Generic, Self, TypeVar
 from edgeemo.results import Failure, Frame
 from edgeemo.table import Table
 
-Item = TypeVar("Item", bound=Frame | Failure, covariant=True)
+Item_co = TypeVar("Item_co", bound=Frame | Failure, covariant=True)
 
 
-class Frames(Generic[Item]):
+class Frames(Generic[Item_co]):
     """The analyzed frames of a film, a camera, a stream or a list of pictures, one after another.
 
     An iterator: each frame is analyzed when it is asked for. The source is closed at its end, when
@@ -22,7 +22,7 @@ class Frames(Generic[Item]):
     """
 
     def __init__(
-        self, items: Generator[Item, None, None], opened: ExitStack, labels: Sequence[str]
+        self, items: Generator[Item_co, None, None], opened: ExitStack, labels: Sequence[str]
     ) -> None:
         """Take what gives the frames.
 
@@ -38,7 +38,7 @@ class Frames(Generic[Item]):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Item:
+    def __next__(self) -> Item_co:
         try:
             return next(self._items)
         except BaseException:  # its end, too
@@ -95,6 +95,6 @@ class Frames(Generic[Item]):
         return file.rows
 
 
-def _close(items: Generator[Item, None, None], opened: ExitStack) -> None:
+def _close(items: Generator[Item_co, None, None], opened: ExitStack) -> None:
     with opened:
         items.close()

@@ -60,7 +60,7 @@ class Face(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def label(self) -> str:
-        """The emotion, or ``uncertain``; smoothed over time in a film, of this picture in a still."""
+        """The emotion, or ``uncertain``; in a film smoothed over time."""
         return self.result.state.label
 
     @property

@@ -67,7 +67,8 @@ class RunSummary(msgspec.Struct, frozen=True):
     """What a run did.
 
     Attributes:
-        reason: why it ended: ``end of source``, ``frame limit``, ``signal``, ``viewer`` or ``closed``.
+        reason: why it ended: ``end of source``, ``frame limit``, ``signal``, ``viewer``, or
+            ``closed`` for one whose results nobody wants any more.
         seconds: time by label, over all tracks; unrelated pictures take none.
         faces: faces that took no time, as in pictures, by label.
         dropped_faces: faces that were found but made no sense.

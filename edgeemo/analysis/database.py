@@ -1,6 +1,7 @@
 """DuckDB over the files of one or many log directories, in place, plain and compressed."""
 
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -88,11 +89,12 @@ class Logs:
             LogError: no log is there.
             MissingExtraError: DuckDB is not installed.
         """
-        self._duckdb = _import_duckdb()
+        self._duckdb = import_duckdb()
         self._directories = directories_in(root)
         self.span = span
         self.has_span = span != _ALWAYS
         self._stack = ExitStack()
+        self._tables = 0
 
     def __enter__(self) -> Self:
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeemo-logs-"))
@@ -142,6 +144,37 @@ class Logs:
                 if not may_pass and not self._cut_long_lines(str(error)):
                     raise LogError(f"the logs cannot be queried: {self._told(error)}") from error
             attempt += 1
+
+    def table(self, sql: str) -> Any:
+        """Run a query once, into a table of its own; return it as a DuckDB relation.
+
+        What it holds stays as it was, whatever becomes of the files; until the logs are closed.
+
+        Raises:
+            LogError: the files cannot be read.
+        """
+        name = self._new_table()
+        self.rows(f"CREATE TEMP TABLE {name} AS {sql}")
+        return self._connection.table(name)
+
+    def table_of(self, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> Any:
+        """Return values as a DuckDB relation.
+
+        Args:
+            columns: the type of each in SQL, by name.
+            rows: a value for each column.
+        """
+        name = self._new_table()
+        typed = ", ".join(f'"{column}" {kind}' for column, kind in columns.items())
+        self._connection.execute(f"CREATE TEMP TABLE {name} ({typed})")
+        places = ", ".join("?" for _ in columns)
+        for row in rows:
+            self._connection.execute(f"INSERT INTO {name} VALUES ({places})", list(row))
+        return self._connection.table(name)
+
+    def _new_table(self) -> str:
+        self._tables += 1
+        return f"edgeemo_{self._tables}"
 
     def _cut_long_lines(self, error: str) -> bool:
         """Put copies in the place of files whose lines DuckDB finds too long; False: none has any.
@@ -215,7 +248,12 @@ def text_literal(text: str) -> str:
     return f"'{doubled}'"
 
 
-def _import_duckdb() -> Any:
+def import_duckdb() -> Any:
+    """Import DuckDB.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         import duckdb
     except ImportError as error:

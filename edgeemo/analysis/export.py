@@ -85,16 +85,11 @@ def export(logs: Logs, kind: Kind, form: Format, target: Path) -> int:
     """
     part = target.with_name(f".{target.name}.part")
     time, options = _WRITERS[form]
-    nested = () if form == "csv" else _NESTED.get(kind, ())
-    columns = ", ".join((time, *_HEAD, *_COLUMNS[kind], *nested))
-    # An emotion lasts until another kind of record; the others need no neighbours of another kind.
-    others = held(f"(FROM records WHERE kind = {text_literal(kind)})")
-    chosen = held_within(logs.span) if kind == "emotion" else others
-    query = f"SELECT {columns} FROM ({chosen}) WHERE kind = {text_literal(kind)}"
+    query = selected(logs, kind, time, nested=form != "csv")
     try:
         # The file keeps the order of the query, whose memory is bounded by spilling.
         ((count,),) = logs.rows(
-            f"COPY ({query} ORDER BY device, session, seq) TO {text_literal(str(part))} ({options})"
+            f"COPY ({query}) TO {text_literal(str(part))} ({options})"
         )
         os.replace(part, target)  # noqa: PTH105 - over an earlier export
     except OSError as error:
@@ -102,3 +97,21 @@ def export(logs: Logs, kind: Kind, form: Format, target: Path) -> int:
     finally:
         part.unlink(missing_ok=True)
     return int(count)
+
+
+def selected(logs: Logs, kind: Kind, time: str = "time", *, nested: bool = True) -> str:
+    """Return a query for the records of ``kind``, ordered within each session.
+
+    Args:
+        logs: where they are; its span is what is asked for.
+        kind: which.
+        time: the column of the time, as SQL.
+        nested: also what has no place in a flat table.
+    """
+    more = _NESTED.get(kind, ()) if nested else ()
+    columns = ", ".join((time, *_HEAD, *_COLUMNS[kind], *more))
+    # An emotion lasts until another kind of record; the others need no neighbours of another kind.
+    others = held(f"(FROM records WHERE kind = {text_literal(kind)})")
+    chosen = held_within(logs.span) if kind == "emotion" else others
+    only = f"WHERE kind = {text_literal(kind)}"
+    return f"SELECT {columns} FROM ({chosen}) {only} ORDER BY device, session, seq"

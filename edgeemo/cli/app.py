@@ -131,6 +131,7 @@ def doctor(
 
 # Each by its module's name, in the order of the help; what an installation lacks is not looked for.
 for command in (
+    "analyze",
     "view",
     "bench",
     "train",

@@ -18,9 +18,7 @@ PROBE = "import sys, json; import edgeemo; print(json.dumps(sorted(sys.modules))
 
 def test_import_loads_nothing_heavy():
     """Neither OpenCV, NumPy, a runtime nor msgspec: a program starts at once."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
     assert "edgeemo" in loaded
     heavy = {"cv2", "numpy", "msgspec", "ai_edge_litert", "tflite_runtime", "tensorflow", "duckdb",

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -61,10 +60,14 @@ def leave_by_break(frames):
         break
 
 
+def fail_in_a_loop(frames):
+    for frame in frames:
+        raise ZeroDivisionError(frame.index)
+
+
 def leave_by_error(frames):
     with pytest.raises(ZeroDivisionError):
-        for _ in frames:
-            1 / 0  # noqa: B018
+        fail_in_a_loop(frames)
 
 
 def leave_by_close(frames):
@@ -78,9 +81,7 @@ def leave_by_with(frames):
         next(frames)
 
 
-@pytest.mark.parametrize(
-    "leave", [leave_by_break, leave_by_error, leave_by_close, leave_by_with]
-)
+@pytest.mark.parametrize("leave", [leave_by_break, leave_by_error, leave_by_close, leave_by_with])
 def test_however_a_loop_is_left_the_source_and_the_log_are_closed(analyzer, film, tmp_path, leave):
     """After break, an error, ``close()`` and a with block the log has its end."""
     leave(analyzer.video(film, log_dir=tmp_path))
@@ -166,7 +167,9 @@ def test_a_table_has_a_row_for_each_face(analyzer, film, tmp_path):
     assert table.columns["label"] == [face.label for face in faces]
     assert table.columns["track"] == [face.track_id for face in faces]
     assert table.columns["x1"] == [face.to_dict()["box"][0] for face in faces]
-    assert table.columns["score_happiness"] == [face.to_dict()["scores"]["happiness"] for face in faces]
+    assert table.columns["score_happiness"] == [
+        face.to_dict()["scores"]["happiness"] for face in faces
+    ]
     count = analyzer.video(film).to_csv(tmp_path / "film.csv")
     with (tmp_path / "film.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -1,0 +1,152 @@
+"""Logs of one device or many, for questions in Python: every answer is a DuckDB relation."""
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from edge.contract.labels import EMOTIONS, UNCERTAIN
+from edgeemo.analysis.export import selected
+from edgeemo.analysis.time_range import parse_span
+from edgeemo.analysis.database import Logs
+from edgeemo.analysis.summary import By, Summary, summarise
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyRelation
+
+_LABELS: Final = (*EMOTIONS, UNCERTAIN)
+_KEYS: Final[dict[By, tuple[str, ...]]] = {
+    "total": (),
+    "hour": ("hour",),
+    "track": ("device", "session", "track"),
+    "device": ("device",),
+}
+_TYPES: Final = {"hour": "TIMESTAMP", "track": "BIGINT"}
+_FIGURES: Final = {
+    "records": "BIGINT",
+    "first": "TIMESTAMP",
+    "last": "TIMESTAMP",
+    "tracks": "BIGINT",
+    **{f"seconds_{label}": "DOUBLE" for label in _LABELS},
+    **{f"faces_{label}": "BIGINT" for label in _LABELS},
+    "confidence": "DOUBLE",
+    "latency_p50_ms": "DOUBLE",
+    "latency_p95_ms": "DOUBLE",
+    "fps": "DOUBLE",
+    "lost": "BIGINT",
+}
+
+
+class Log:
+    """The records of one log directory, or of all below a folder.
+
+    Every method returns a DuckDB relation: ``.df()`` makes a pandas DataFrame of it, ``.pl()`` one
+    of Polars, ``.arrow()`` an Arrow table, ``.fetchall()`` tuples, and ``.filter("track = 1")`` or
+    ``.aggregate("label, avg(confidence)")`` ask on. Relations live as long as the log is open: it
+    is a context manager, and closed when it is no longer used. Times are UTC.
+    """
+
+    def __init__(self, logs: Logs) -> None:
+        self._stack = ExitStack()
+        self._logs = self._stack.enter_context(logs)
+
+    def emotions(self) -> "DuckDBPyRelation":
+        """Return the ``emotion`` records, with ``held_s``, the seconds that each one lasted.
+
+        Raises:
+            LogError: the files cannot be read.
+        """
+        return self._table(selected(self._logs, "emotion"))
+
+    def tracks(self) -> "DuckDBPyRelation":
+        """Return the ``track_ended`` records: how long each face stayed, and its shares."""
+        return self._table(selected(self._logs, "track_ended"))
+
+    def health(self) -> "DuckDBPyRelation":
+        """Return the ``health`` records: frames per second, memory, heat, losses."""
+        return self._table(selected(self._logs, "health"))
+
+    def starts(self) -> "DuckDBPyRelation":
+        """Return the ``service_started`` records: versions, sources and models."""
+        return self._table(selected(self._logs, "service_started"))
+
+    def stops(self) -> "DuckDBPyRelation":
+        """Return the ``service_stopped`` records: why, and what was done."""
+        return self._table(selected(self._logs, "service_stopped"))
+
+    def summary(self, by: By = "total") -> "DuckDBPyRelation":
+        """Return a row for each hour, track or device, or one for all, as `edgeemo logs summary`.
+
+        ``seconds_...`` is how long faces showed each label, ``faces_...`` counts those that were
+        seen in one frame only, as in pictures; ``lost`` counts the records that are missing.
+
+        Raises:
+            LogError: the files cannot be read.
+        """
+        keys = {key: _TYPES.get(key, "VARCHAR") for key in _KEYS[by]}
+        groups = summarise(self._logs, by).groups
+        rows = [[*(group.key if keys else ()), *_figures(group)] for group in groups]
+        found: DuckDBPyRelation = self._logs.table_of({**keys, **_FIGURES}, rows)
+        return found
+
+    def sql(self, query: str) -> "DuckDBPyRelation":
+        """Return the answer to a query of your own over the view ``records``.
+
+        Raises:
+            LogError: the query is wrong, or the files cannot be read.
+        """
+        return self._table(query)
+
+    def close(self) -> None:
+        """Close the database and remove its temporary files; harmless when repeated."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _table(self, query: str) -> "DuckDBPyRelation":
+        found: DuckDBPyRelation = self._logs.table(query)
+        return found
+
+
+def open_log(
+    path: str | os.PathLike[str] = "edgeemo-logs",
+    *,
+    since: str | None = None,
+    until: str | None = None,
+) -> Log:
+    """Open the log directory at ``path``, or all below it, as those of a fleet.
+
+    Args:
+        path: a ``--log-dir`` of `edgeemo run`, or a folder that holds several.
+        since: from then on: ``2026-01-31``, ``2026-01-31T12:00`` (UTC), or ``24h`` ago.
+        until: before then; the same forms.
+
+    Raises:
+        LogError: no log is there.
+        ConfigError: no point in time.
+        MissingExtraError: DuckDB is not installed.
+    """
+    span = parse_span(since, until, datetime.now(UTC))
+    return Log(Logs(Path(os.fsdecode(path)), span))
+
+
+def _figures(group: Summary) -> Sequence[Any]:
+    p50, p95 = group.latency_ms or (None, None)
+    return (
+        group.records, group.first, group.last, group.tracks,
+        *(group.seconds.get(label, 0.0) for label in _LABELS),
+        *(group.faces.get(label, 0) for label in _LABELS),
+        group.confidence, p50, p95, group.fps, group.lost,
+    )  # fmt: skip

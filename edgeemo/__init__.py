@@ -36,11 +36,11 @@ if TYPE_CHECKING:
         SinkError,
     )
     from edge.records import EmotionEstimate, EmotionState, HeadPose
+    from edgeemo.analysis.log import Log, open_log
     from edgeemo.analyzer import Analyzer
     from edgeemo.batch import AnalyzeReport, analyze
-    from edgeemo.frames import Frames, Pictures
+    from edgeemo.frames import Frames
     from edgeemo.open_bundle import Model, open_bundle
-    from edgeemo.open_log import Log, open_log
     from edgeemo.results import Drawing, Face, Failure, Frame
     from edgeemo.table import Table
 
@@ -64,17 +64,16 @@ _HOME: Final = {
     "ImplausibleError": "edge.errors",
     "InferenceError": "edge.errors",
     "LabelError": "edge.errors",
-    "Log": "edgeemo.open_log",
+    "Log": "edgeemo.analysis.log",
     "LogError": "edge.errors",
     "MissingExtraError": "edge.errors",
     "Model": "edgeemo.open_bundle",
     "PictureError": "edge.errors",
-    "Pictures": "edgeemo.frames",
     "SinkError": "edge.errors",
     "Table": "edgeemo.table",
     "analyze": "edgeemo.batch",
     "open_bundle": "edgeemo.open_bundle",
-    "open_log": "edgeemo.open_log",
+    "open_log": "edgeemo.analysis.log",
 }
 """Where each public name is defined; it is imported when it is first used."""
 
@@ -103,7 +102,6 @@ __all__ = [
     "MissingExtraError",
     "Model",
     "PictureError",
-    "Pictures",
     "SinkError",
     "Table",
     "__version__",
@@ -118,7 +116,15 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
         home = _HOME.get(name)
         if home is None:
             raise AttributeError(f"module 'edgeemo' has no attribute {name!r}")
-        found = globals()[name] = getattr(import_module(home), name)
+        try:
+            found = globals()[name] = getattr(import_module(home), name)
+        except ModuleNotFoundError as error:
+            if error.name != home:
+                raise
+            raise AttributeError(
+                f"edgeemo.{name} is a workstation's, and this is a device's edgeemo; use it where "
+                "the whole of edgeemo is installed"
+            ) from error
         return found
 
 

@@ -81,15 +81,14 @@ class Analyzer:
             ConfigError: a setting is wrong.
             BundleError: ``model`` is no bundle, or a damaged one.
         """
-        own = model is not None and not isinstance(model, str | os.PathLike)
-        bundle = None if model is None or own else os.fsdecode(model)
+        bundle = os.fspath(model) if isinstance(model, str | os.PathLike) else None
+        self._own = None if isinstance(model, str | os.PathLike) else model
+        self._classifier = None if self._own is None else _Lent(self._own)
         self.config = _settings(config, bundle, max_faces, tau, reach, mesher, blendshapes)
-        self._classifier = _Lent(model) if own else None
-        self._own = model if own else None
         self.labels: tuple[str, ...] = (
-            tuple(getattr(model, "labels", ()))
-            if own
-            else open_model(self.config.model).metadata.labels
+            open_model(self.config.model).metadata.labels
+            if self._classifier is None
+            else self._classifier.labels
         )
         self._lock = threading.Lock()
         self._pipeline: Pipeline | None = None
@@ -178,13 +177,13 @@ class Analyzer:
             AssetError: the face model is not there yet and could not be fetched.
         """
         self._check_open()
-        spec = os.fsdecode(source) if isinstance(source, str | os.PathLike) else str(source)
+        spec = os.fspath(source) if isinstance(source, str | os.PathLike) else str(source)
         config = override(
             self.config,
             source=override(
                 self.config.source, spec=spec, every_n=every_n, realtime=realtime or None
             ),
-            log=override(self.config.log, dir=None if log_dir is None else os.fsdecode(log_dir)),
+            log=override(self.config.log, dir=None if log_dir is None else os.fspath(log_dir)),
         )
         with ExitStack() as stack:
             parts = open_parts(
@@ -226,8 +225,7 @@ class Analyzer:
             try:
                 loaded = load(picture, rgb=rgb and isinstance(picture, np.ndarray))
             except EdgeEmoError as error:
-                named = isinstance(picture, str | os.PathLike)
-                yield Failure(os.fsdecode(picture) if named else f"picture {index}", index, error)
+                yield Failure(_name(picture) or f"picture {index}", index, error)
                 continue
             yield self._still(loaded, index)
 
@@ -249,6 +247,10 @@ class Analyzer:
     def _check_open(self) -> None:
         if self._is_closed:
             raise ConfigError("the analyzer is closed; make a new one")
+
+
+def _name(picture: Source) -> str | None:
+    return os.fspath(picture) if isinstance(picture, str | os.PathLike) else None
 
 
 class _Lent:

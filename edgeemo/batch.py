@@ -136,8 +136,8 @@ def analyze(
             if watch is not None:
                 watch(sum(len(job.files) for job in jobs), reused + files_done, frames)
     done |= crew.done
-    found = [done[part] for _, part in tasks]
-    failures = tuple(failure for one in found for failure in one.failures)
+    ended = [done[part] for _, part in tasks]
+    failures = tuple(failure for one in ended for failure in one.failures)
     _write(target, form, [part for _, part in tasks if part.is_file()], labels)
     if not failures:
         parts.remove()
@@ -145,8 +145,8 @@ def analyze(
         out=target,
         files=sum(len(job.files) for job in jobs) - len(failures),
         reused=reused,
-        frames=sum(one.frames for one in found),
-        rows=sum(one.rows for one in found),
+        frames=sum(one.frames for one in ended),
+        rows=sum(one.rows for one in ended),
         failures=failures,
         elapsed_s=time.monotonic() - began_s,
     )
@@ -335,7 +335,9 @@ class _Crew:
 
     def _one_by_one(self, job: Job, part: Path) -> Done:
         """Find out which picture of a group it was that killed the process."""
-        worker, found, rows = self._started(), [], []
+        worker = self._started()
+        found: list[Done] = []
+        rows: list[bytes] = []
         for number, file in enumerate(job.files):
             worker = worker if worker.is_alive else self._started()
             single = part.with_name(f"{part.stem}-{number}.csv")

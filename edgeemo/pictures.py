@@ -49,19 +49,18 @@ def load(picture: Source, *, rgb: bool = False) -> Loaded:
         return Loaded(as_bgr(picture, rgb=rgb), _ARRAY, None, _now())
     if rgb:
         raise ConfigError("rgb=True is for arrays; files say themselves how they are stored")
-    if isinstance(picture, bytes | bytearray | memoryview):
-        return Loaded(decode_picture(bytes(picture), "bytes").image, "bytes", None, _now())
-    if not isinstance(picture, str | os.PathLike):
-        kind = type(picture).__name__
-        raise ConfigError(
-            f"a picture must be a path, bytes or a numpy array, got {kind}; "
-            "numpy.asarray(picture) with rgb=True takes a Pillow image"
-        )
-    file = os.fsdecode(picture)
-    path = Path(file).expanduser()
-    opened = open_picture(path)
-    moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return Loaded(opened.image, file, path.name, moment)
+    if isinstance(picture, bytes):
+        return Loaded(decode_picture(picture, "bytes").image, "bytes", None, _now())
+    if isinstance(picture, str | os.PathLike):
+        file = os.fspath(picture)
+        path = Path(file).expanduser()
+        image = open_picture(path).image
+        moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        return Loaded(image, file, path.name, moment)
+    raise ConfigError(
+        f"a picture must be a path, bytes or a numpy array, got {type(picture).__name__}; "
+        "numpy.asarray(picture) with rgb=True takes a Pillow image"
+    )
 
 
 def as_bgr(pixels: NDArray[np.generic], *, rgb: bool = False) -> NDArray[np.uint8]:

@@ -316,8 +316,8 @@ def detections(faces: Sequence[Face]) -> "supervision.Detections":
     """
     sv = need("supervision", "pip install supervision", "Detections")
     names = [face.label for face in faces]
-    known = (*EMOTIONS, UNCERTAIN)
-    known += tuple(sorted(set(names).difference(known)))
+    known = [*EMOTIONS, UNCERTAIN]
+    known += sorted(set(names).difference(known))
     boxes = [face.box_xyxy for face in faces]
     found: supervision.Detections = sv.Detections(
         xyxy=np.asarray(boxes, np.float32).reshape(-1, 4),

@@ -22,6 +22,9 @@ _ENTRY_POINTS: Final = "[console_scripts]\nedgeemo = edgeemo.cli.main:entry\n"
 _SKIPPED: Final = frozenset({"__pycache__"})
 _WORKSTATION: Final = (
     "edgeemo/analysis/",
+    "edgeemo/batch.py",
+    "edgeemo/batch_worker.py",
+    "edgeemo/cli/analyze.py",
     "edgeemo/cli/convert.py",
     "edgeemo/cli/data.py",
     "edgeemo/cli/deploy.py",

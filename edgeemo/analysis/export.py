@@ -88,9 +88,7 @@ def export(logs: Logs, kind: Kind, form: Format, target: Path) -> int:
     query = selected(logs, kind, time, nested=form != "csv")
     try:
         # The file keeps the order of the query, whose memory is bounded by spilling.
-        ((count,),) = logs.rows(
-            f"COPY ({query}) TO {text_literal(str(part))} ({options})"
-        )
+        ((count,),) = logs.rows(f"COPY ({query}) TO {text_literal(str(part))} ({options})")
         os.replace(part, target)  # noqa: PTH105 - over an earlier export
     except OSError as error:
         raise LogError(f"{target}: cannot be written ({error.strerror})") from error

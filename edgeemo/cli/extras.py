@@ -20,6 +20,7 @@ EXTRAS: Final = {
 }
 """The modules that each extra of pyproject.toml brings."""
 WORKSTATION: Final = {
+    "analyze": "analyze",
     "data": "data",
     "train": "train",
     "runs": "runs",

@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from edge.contract.labels import EMOTIONS, UNCERTAIN
-from edgeemo.analysis.export import selected
-from edgeemo.analysis.time_range import parse_span
 from edgeemo.analysis.database import Logs
+from edgeemo.analysis.export import selected
 from edgeemo.analysis.summary import By, Summary, summarise
+from edgeemo.analysis.time_range import parse_span
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from edgeemo.analysis.log import Log, open_log
     from edgeemo.analyzer import Analyzer
     from edgeemo.batch import AnalyzeReport, analyze
+    from edgeemo.bundles import Model, open_bundle
     from edgeemo.frames import Frames
-    from edgeemo.open_bundle import Model, open_bundle
     from edgeemo.results import Drawing, Face, Failure, Frame
     from edgeemo.table import Table
 
@@ -67,12 +67,12 @@ _HOME: Final = {
     "Log": "edgeemo.analysis.log",
     "LogError": "edge.errors",
     "MissingExtraError": "edge.errors",
-    "Model": "edgeemo.open_bundle",
+    "Model": "edgeemo.bundles",
     "PictureError": "edge.errors",
     "SinkError": "edge.errors",
     "Table": "edgeemo.table",
     "analyze": "edgeemo.batch",
-    "open_bundle": "edgeemo.open_bundle",
+    "open_bundle": "edgeemo.bundles",
     "open_log": "edgeemo.analysis.log",
 }
 """Where each public name is defined; it is imported when it is first used."""

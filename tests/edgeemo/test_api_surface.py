@@ -33,6 +33,12 @@ def test_every_public_name_is_there_and_documented(name):
     assert isinstance(found, str) or inspect.getdoc(found)
 
 
+def test_no_public_name_is_a_module_s():
+    """Importing a module would put itself in the name's place."""
+    modules = {path.stem for path in Path(edgeemo.__file__).parent.iterdir()}
+    assert not modules & set(edgeemo.__all__)
+
+
 def test_type_checkers_see_the_same_names():
     """What is imported for type checkers is what is found at run time."""
     tree = ast.parse(Path(edgeemo.__file__).read_text())

@@ -1,7 +1,7 @@
 """A network stream that OpenCV decodes in a process of its own.
 
-Without PyAV nothing tells that a stream changes the form of its pictures, and OpenCV's conversion
-then reads foreign memory. What crashes is the child: to the run it is a camera that was lost.
+What its packets do not tell of a change, OpenCV's conversion would read foreign memory for. What
+crashes is the child: to the run it is a camera that was lost.
 """
 
 import contextlib
@@ -53,6 +53,7 @@ class ContainedStream:
         )
         self._index = 0
         self._t_s = -math.inf
+        self._size_hw: tuple[int, int] | None = None
         self.fps: float | None = None
         try:
             # Not among the arguments, which everybody can read: there may be a password in it.
@@ -69,7 +70,9 @@ class ContainedStream:
         if image is None:
             image = self._next()
         self._t_s = max(time.monotonic(), math.nextafter(self._t_s, math.inf))
-        frame = Frame(image, self._index, self._t_s, datetime.now(UTC))
+        is_cut = self._size_hw not in {None, image.shape[:2]}
+        frame = Frame(image, self._index, self._t_s, datetime.now(UTC), cut=is_cut)
+        self._size_hw = frame.size_hw
         self._index += 1
         return frame
 
@@ -107,7 +110,7 @@ class ContainedStream:
         else:
             code = self._child.wait()
             name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            why = f"OpenCV crashed ({name}); a stream that changes its size or format needs PyAV"
+            why = f"OpenCV crashed ({name})"
         return CameraError(
             f"{self._name}: gives no more frames (after {self._index}: {why}); "
             "install the extra edgeemo[video]"
@@ -116,7 +119,7 @@ class ContainedStream:
 
 def _main() -> None:
     """Decode the stream whose address comes on the standard input; pictures go to the output."""
-    from edge.sources.opencv import OpenCvStream
+    from edge.sources.opencv_stream import OpenCvStream
 
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent ends it
     url = os.fsdecode(sys.stdin.buffer.read())

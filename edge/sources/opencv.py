@@ -1,4 +1,4 @@
-"""Webcams and streams through OpenCV (V4L2 and FFmpeg)."""
+"""Webcams through OpenCV (V4L2)."""
 
 import logging
 import math
@@ -23,12 +23,11 @@ from edge.sources.v4l2 import holders
 
 _log = logging.getLogger(__name__)
 
-_STREAM_TIMEOUT_MS: Final = 10_000
 _VIDEO4LINUX_MAJOR: Final = 81
 
 
 class _Live:
-    """What camera and stream share: frames stamped on arrival, and an error when they stop."""
+    """Frames stamped on arrival, and an error when they stop."""
 
     def __init__(self, name: str, capture: cv2.VideoCapture) -> None:
         self.fps = plausible_fps(capture.get(cv2.CAP_PROP_FPS))
@@ -44,7 +43,7 @@ class _Live:
 
     def read(self) -> Frame | None:
         """Wait for the next frame; see ``edge.protocols.FrameSource``."""
-        image = _read(self._capture)
+        image = picture_of(self._capture)
         if image is None:
             raise CameraError(
                 f"{self._name}: gives no more frames (after {self._index}); "
@@ -94,7 +93,7 @@ class OpenCvCamera(_Live):
         path = Path(f"/dev/video{device}") if isinstance(device, int) else Path(device)
         _check_device(path)
         # By the real path: OpenCV takes only names that look like a device.
-        capture = _open(os.path.realpath(path), cv2.CAP_V4L2)
+        capture = open_capture(os.path.realpath(path), cv2.CAP_V4L2)
         if not capture.isOpened():
             held = " and ".join(map(str, holders(path))) or "another program"
             raise CameraError(
@@ -107,27 +106,12 @@ class OpenCvCamera(_Live):
         super().__init__(str(path), capture)
 
 
-class OpenCvStream(_Live):
-    """A network stream, for instance RTSP, through FFmpeg, with timeouts on every wait.
+def open_capture(target: str, backend: int, params: Sequence[int] = ()) -> cv2.VideoCapture:
+    """Open what OpenCV captures from, quietly; whether it is open, it tells itself.
 
     Raises:
-        CameraError: it cannot be opened; the message never holds the address's password.
+        CameraError: OpenCV failed.
     """
-
-    def __init__(self, url: str) -> None:
-        name = without_secrets(url)
-        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC]
-        params = [value for key in timeouts for value in (key, _STREAM_TIMEOUT_MS)]
-        capture = _open(url, cv2.CAP_FFMPEG, params)
-        if not capture.isOpened():
-            raise CameraError(
-                f"{name}: no video stream (waited up to {_STREAM_TIMEOUT_MS // 1000} s); "
-                "check the address, user and password, and that the camera is on"
-            )
-        super().__init__(name, capture)
-
-
-def _open(target: str, backend: int, params: Sequence[int] = ()) -> cv2.VideoCapture:
     quieten()
     try:
         return cv2.VideoCapture(target, backend, list(params))
@@ -135,7 +119,7 @@ def _open(target: str, backend: int, params: Sequence[int] = ()) -> cv2.VideoCap
         raise CameraError(f"{without_secrets(target)}: OpenCV failed ({error.err})") from error
 
 
-def _read(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
+def picture_of(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
     """Return the next picture, or None when there is none; damaged packets are skipped by FFmpeg.
 
     ``CAP_PROP_CONVERT_RGB`` stays at its default, so cameras give BGR whatever they deliver.

@@ -87,9 +87,8 @@ def survey(name: str) -> Survey | None:
     try:
         if not capture.isOpened():
             return None
-        code = int(capture.get(cv2.CAP_PROP_FOURCC))
-        codec = code.to_bytes(4, "little", signed=code < 0).decode("ascii", "replace")
-        packets, changes_at = _look_through(capture, _PARAMETERS.get(codec))
+        codec = codec_of(capture)
+        packets, changes_at = _look_through(capture, codec)
         matrix = display_matrix(Path(name))
         degrees = capture.get(cv2.CAP_PROP_ORIENTATION_META) or matroska_roll(Path(name))
         return Survey(
@@ -98,36 +97,45 @@ def survey(name: str) -> Survey | None:
             announced=int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if _counts(Path(name)) else 0,
             changes_at=changes_at,
             turn=Turn.of_matrix(matrix) if matrix else Turn.of_degrees(degrees),
-            aspect=_ratio(*(int(capture.get(key)) for key in _ASPECT)),
+            aspect=pixel_aspect(capture),
         )
     finally:
         capture.release()
 
 
-_ASPECT: Final = (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN)
+def codec_of(capture: cv2.VideoCapture) -> str:
+    """Return the four letters that OpenCV has for a film's codec."""
+    code = int(capture.get(cv2.CAP_PROP_FOURCC))
+    return code.to_bytes(4, "little", signed=code < 0).decode("ascii", "replace")
 
 
-def _look_through(
-    capture: cv2.VideoCapture, parameters: Callable[[bytes], bytes] | None
-) -> tuple[int, int | None]:
+def pixel_aspect(capture: cv2.VideoCapture) -> Fraction | None:
+    """Return width by height of a pixel; None where nobody tells."""
+    across, down = (int(capture.get(key)) for key in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
+    return Fraction(across, down) if across > 0 and down > 0 else None
+
+
+def parameters_in(codec: str, packet: bytes) -> bytes:
+    """Return what a packet says of how its pictures are made; most say nothing: empty."""
+    parameters = _PARAMETERS.get(codec)
+    return parameters(packet[:_HEAD]) if parameters is not None else b""
+
+
+def _look_through(capture: cv2.VideoCapture, codec: str) -> tuple[int, int | None]:
     count, failures, first, changes_at = 0, 0, b"", None
     while failures < MOST_FAILURES:
         if not capture.grab():
             failures += 1
             continue
         count, failures = count + failures, 0
-        if parameters is not None and changes_at is None:
+        if codec in _PARAMETERS and changes_at is None:
             _, packet = capture.retrieve()
-            told = b"" if packet is None else parameters(packet.ravel()[:_HEAD].tobytes())
+            told = b"" if packet is None else parameters_in(codec, packet.ravel()[:_HEAD].tobytes())
             if first and told and told != first:
                 changes_at = count
             first = first or told
         count += 1
     return count, changes_at
-
-
-def _ratio(numerator: int, denominator: int) -> Fraction | None:
-    return Fraction(numerator, denominator) if numerator > 0 and denominator > 0 else None
 
 
 def _counts(path: Path) -> bool:

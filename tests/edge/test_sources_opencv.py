@@ -22,8 +22,9 @@ from edge.sources import opencv
 from edge.sources.addresses import without_secrets
 from edge.sources.contained import ContainedStream
 from edge.sources.native import to_bgr
-from edge.sources.opencv import OpenCvCamera, OpenCvStream
+from edge.sources.opencv import OpenCvCamera
 from edge.sources.opencv_film import OpenCvFilm
+from edge.sources.opencv_stream import OpenCvStream
 
 FRAMES = 30
 FPS = 25.0
@@ -264,7 +265,7 @@ def test_a_picture_of_no_known_form_is_a_camera_error() -> None:
             return True, np.zeros((4, 5, 2), np.uint8)
 
     with pytest.raises(CameraError, match="a picture that is none"):
-        opencv._read(Garbage())
+        opencv.picture_of(Garbage())
 
 
 def test_stream_gives_frames_then_fails(server: str) -> None:
@@ -345,16 +346,16 @@ def test_native_code_is_quiet(folder: Path, tmp_path: Path) -> None:
         import sys
         from pathlib import Path
         from edge.errors import CameraError
-        from edge.sources import opencv, opencv_film, recording, replay
+        from edge.sources import opencv, opencv_film, opencv_stream, recording, replay
 
         folder = Path(sys.argv[1])
         attempts = [
             *(lambda f=f: opencv_film.OpenCvFilm(f) for f in sorted(folder.glob("*.mp4"))),
             lambda: replay.ReplaySource(folder),
             lambda: opencv.OpenCvCamera(97),
-            lambda: opencv._open("/dev/video97", opencv.cv2.CAP_V4L2),
-            lambda: opencv.OpenCvStream("rtsp://127.0.0.1:9/x"),
-            lambda: opencv.OpenCvStream("http://127.0.0.1:9/x"),
+            lambda: opencv.open_capture("/dev/video97", opencv.cv2.CAP_V4L2),
+            lambda: opencv_stream.OpenCvStream("rtsp://127.0.0.1:9/x"),
+            lambda: opencv_stream.OpenCvStream("http://127.0.0.1:9/x"),
         ]
         errors = 0
         for attempt in attempts:

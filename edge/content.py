@@ -5,7 +5,6 @@ taken for a picture, a film or a table is known here; what is read has readers o
 """
 
 import re
-from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
@@ -77,6 +76,7 @@ _KNOWN: Final = tuple(
     (re.compile(magic, re.DOTALL | re.IGNORECASE), Content(name, kind))
     for magic, name, kind in _TABLE
 )
+TEXT: Final = Content("a text file", "text")
 _REMEDIES: Final[dict[Kind, str]] = {
     "archive": "unpack it",
     "page": "a download without its login gives one: download the file itself",
@@ -100,16 +100,6 @@ def is_text(head: bytes) -> bool:
     except UnicodeDecodeError as error:
         return error.end >= len(head) - 3 and len(head) >= HEAD  # a letter cut in two at the end
     return True
-
-
-def content_in(path: Path) -> Content | None:
-    """Return what a file holds, plain text included; None for what is not known, or not there."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-    except OSError:
-        return None
-    return content_of(head) or (Content("a text file", "text") if is_text(head) else None)
 
 
 def remedy_for(content: Content) -> str:

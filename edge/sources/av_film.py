@@ -16,6 +16,7 @@ from edge.sources.recording import (
     FilmClock,
     FilmEnd,
     check_content,
+    head_of,
     recorded_at,
     unplayable,
 )
@@ -25,32 +26,46 @@ STREAM_TIMEOUT_S: Final = 10.0
 
 
 class AvFilm:
-    """A film in a file, as fast as it is read; ``FilmClock`` says how it is timed.
+    """A film in a file or behind an address, as fast as it is read; ``FilmClock`` times it.
 
     Frames are upright, with square pixels. What cannot be decoded is passed over and counted; a
     frame of another size than the one before carries ``cut``.
+
+    Args:
+        source: the file, or the http address of one.
+        shown: what it is called in messages; by default as ``source``.
+        recorded: when it was; by default when the file was last changed.
 
     Raises:
         CameraError: no such file, no film, or not one frame of it can be decoded.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._clock_from = recorded_at(path)
-        check_content(path)
-        self._path = path
-        self._name = NativePath(path)
+    def __init__(
+        self, source: Path | str, shown: str = "", recorded: datetime | None = None
+    ) -> None:
+        name = shown or source
+        size: int | None = None
+        self._name: NativePath | None = None
+        if isinstance(source, Path):
+            self._clock_from = recorded or recorded_at(source)
+            check_content(name, head_of(source))
+            self._name, size = NativePath(source), source.stat().st_size
+        else:
+            self._clock_from = recorded or datetime.now(UTC)
+        timeout_s = None if self._name else STREAM_TIMEOUT_S
         try:
-            self._decoder = AvDecoder(str(self._name))
+            self._decoder = AvDecoder(str(self._name or source), timeout_s=timeout_s)
         except NoFilmError as error:
-            self._name.close()
-            raise unplayable(path, str(error)) from error
+            if self._name:
+                self._name.close()
+            raise unplayable(name, size, str(error)) from error
         self.fps: float = self._decoder.fps or FALLBACK_FPS
         self._clock = FilmClock(self._clock_from, self.fps)
-        self._end = FilmEnd(path)
+        self._end = FilmEnd(name)
         self._pending = self._decode()
         if self._pending is None:
             self.close()
-            raise unplayable(path)
+            raise unplayable(name, size)
 
     @property
     def dropped(self) -> int:
@@ -66,7 +81,8 @@ class AvFilm:
         """Release the file."""
         self._pending = None
         self._decoder.close()
-        self._name.close()
+        if self._name:
+            self._name.close()
 
     def _decode(self) -> Frame | None:
         shown = self._decoder.next()

@@ -1,6 +1,7 @@
 """Films through OpenCV: the lean way, where PyAV is not installed."""
 
 import math
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from edge.sources.recording import (
     FilmClock,
     FilmEnd,
     check_content,
+    head_of,
     plausible_fps,
     recorded_at,
     unplayable,
@@ -36,18 +38,24 @@ class OpenCvFilm:
     film whose pictures become others midway is refused, for OpenCV would mix them up; a motion
     JPEG is not: its pictures are decoded one by one.
 
+    Args:
+        path: the file.
+        shown: what it is called in messages; by default as its path.
+        recorded: when it was; by default when the file was last changed.
+
     Raises:
         CameraError: no such file, no film, one that changes, or not one frame of it is decoded.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shown: str = "", recorded: datetime | None = None) -> None:
         quieten()
-        self._end = FilmEnd(path)
-        self._clock_from = recorded_at(path)
-        check_content(path)
+        name = shown or path
+        self._end = FilmEnd(name)
+        self._clock_from = recorded or recorded_at(path)
+        check_content(name, head_of(path))
         self._name = NativePath(path)
         try:
-            self._survey = self._surveyed(path)
+            self._survey = self._surveyed(name)
         except CameraError:
             self._name.close()
             raise
@@ -65,7 +73,8 @@ class OpenCvFilm:
             self.close()
             codec = _UNKNOWN.get(self._survey.codec)
             raise unplayable(
-                path,
+                name,
+                path.stat().st_size,
                 f"its codec is {codec}, which this OpenCV does not decode: {EXTRA}, or convert it "
                 "with ffmpeg"
                 if codec
@@ -88,13 +97,13 @@ class OpenCvFilm:
         self._capture.release()
         self._name.close()
 
-    def _surveyed(self, path: Path) -> Survey:
+    def _surveyed(self, name: object) -> Survey:
         found = survey(str(self._name))
         if found is None:
-            raise unplayable(path)
+            raise unplayable(name, Path(str(self._name)).stat().st_size)
         if found.changes_at is not None:
             raise CameraError(
-                f"{path}: its pictures become others at frame {found.changes_at} (their size or "
+                f"{name}: its pictures become others at frame {found.changes_at} (their size or "
                 f"their format), which OpenCV cannot follow; {EXTRA}, or convert it with ffmpeg"
             )
         return found

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.content import content_in, remedy_for
+from edge.content import HEAD, TEXT, content_of, is_text, remedy_for
 from edge.errors import CameraError
 from edge.records import Frame
 
@@ -60,8 +60,8 @@ class FilmClock:
 class FilmEnd:
     """Tells, once, how a film ended: what was passed over, and whether it broke off."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, name: object) -> None:
+        self._name = name
         self._is_told = False
 
     def tell(self, frames: int, damaged: int, announced: tuple[float, float], unit: str) -> None:
@@ -79,7 +79,7 @@ class FilmEnd:
         if damaged:
             _log.warning(
                 "%s: %d frames could be decoded, %d damaged ones were passed over",
-                self._path,
+                self._name,
                 frames,
                 damaged,
             )
@@ -87,7 +87,7 @@ class FilmEnd:
         if reached < whole * _COMPLETE:
             _log.warning(
                 "%s: ends after %.4g %s, its header announces %.4g: the file is cut off or damaged",
-                self._path,
+                self._name,
                 reached,
                 unit,
                 whole,
@@ -114,33 +114,46 @@ def plausible_fps(fps: float | None) -> float | None:
     return fps if fps is not None and math.isfinite(fps) and 0 < fps <= 1000 else None
 
 
-def unplayable(path: Path, why: str = "") -> CameraError:
-    """Return the error of a film of which not one frame can be decoded."""
-    size = path.stat().st_size
+def unplayable(name: object, size: int | None, why: str = "") -> CameraError:
+    """Return the error of a film of which not one frame can be decoded; its size, if known."""
     reason = why or (
         "expected a whole video file"
-        if not size
+        if size == 0
         else "expected a whole video file (a recording that was cut off has no index: "
         "record again, or repair it with ffmpeg)"
     )
-    what = f"{size} bytes" if size else "the file is empty, 0 bytes"
-    return CameraError(f"{path}: not one frame can be decoded ({what}); {reason}")
+    what = {None: "", 0: " (the file is empty, 0 bytes)"}.get(size, f" ({size} bytes)")
+    return CameraError(f"{name}: not one frame can be decoded{what}; {reason}")
 
 
-def check_content(path: Path) -> None:
+def check_content(name: object, head: bytes) -> None:
     """Refuse what is something else, before a decoder makes pictures of it: FFmpeg draws texts.
+
+    Args:
+        name: what is named in the message.
+        head: how it begins, ``content.HEAD`` bytes of it.
 
     Raises:
         CameraError: a text, a document, an archive, sound; it is named.
     """
-    found = content_in(path)
-    if found is None or found.kind == "picture":
+    found = content_of(head) or (TEXT if is_text(head) else None)
+    if found is None or found.kind == "picture" or head.startswith(_PLAYABLE_TEXTS):
         return
-    with path.open("rb") as file:
-        if file.read(16).startswith(_PLAYABLE_TEXTS):
-            return
     what = f"only {found.name}" if found.kind == "sound" else found.name
     raise CameraError(
-        f"{path}: {what}, not a video{remedy_for(found)}; expected a video file, for instance "
+        f"{name}: {what}, not a video{remedy_for(found)}; expected a video file, for instance "
         ".mp4, .mkv or .avi"
     )
+
+
+def head_of(path: Path) -> bytes:
+    """Return how a file begins.
+
+    Raises:
+        CameraError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError as error:
+        raise CameraError(f"{path}: cannot be read ({error.strerror})") from error

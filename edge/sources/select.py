@@ -104,7 +104,11 @@ def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:
         return _open_live(kind, spec, options)
     if spec == _LIVE_DEMO:
         return _open_live_demo(options)
-    recording = _thinned(_open_recording(kind, spec, options), options)
+    return _recorded(_open_recording(kind, spec, options), options)
+
+
+def _recorded(source: FrameSource, options: SourceOptions) -> FrameSource:
+    recording = _thinned(source, options)
     if not options.realtime:
         return recording
     from edge.sources.latest import LatestFrame
@@ -147,20 +151,29 @@ def _open_film(path: Path) -> FrameSource:
 
 
 def _open_live(kind: Kind, spec: str, options: SourceOptions) -> FrameSource:
+    from edge.sources.latest import LatestFrame
+
+    if kind == "stream" and not options.reconnect:
+        stream, is_live = _open_stream(spec)
+        if not is_live:
+            return _recorded(stream, options)
+        return LatestFrame(_watched(_turned(stream, options), options))
     opener = _opener(kind, spec, options)
 
     def open_camera() -> FrameSource:
         return _thinned(opener(), options)
 
-    from edge.sources.latest import LatestFrame
-
     if options.reconnect:
         from edge.sources.reconnect import ReconnectingSource
 
         return LatestFrame(ReconnectingSource(open_camera, options.limits))
+    return LatestFrame(_watched(opener(), options))
+
+
+def _watched(source: FrameSource, options: SourceOptions) -> FrameSource:
     from edge.sources.picture_watch import WatchedSource
 
-    return LatestFrame(WatchedSource(open_camera(), options.limits))
+    return WatchedSource(_thinned(source, options), options.limits)
 
 
 def _thinned(source: FrameSource, options: SourceOptions) -> FrameSource:
@@ -178,7 +191,7 @@ def _opener(kind: Kind, spec: str, options: SourceOptions) -> Callable[[], Frame
     if kind == "picamera":
         return _ribbon_camera(options)
     if kind == "stream":
-        return lambda: _turned(_open_stream(spec), options)
+        return lambda: _turned(_open_stream(spec)[0], options)
     from edge.sources.cards import FollowedCamera
 
     node = Path(f"/dev/video{spec}") if spec.isdecimal() else _path(spec)
@@ -203,8 +216,8 @@ def _turned(source: FrameSource, options: SourceOptions) -> FrameSource:
     return Turned(source, Turn.of_camera(options.rotation, options.flip))
 
 
-def _open_stream(url: str) -> FrameSource:
-    """Open a network stream with the best decoder that there is."""
+def _open_stream(url: str) -> tuple[FrameSource, bool]:
+    """Open what is at an address with the best decoder that there is; tell whether it is live."""
     if url.lower().startswith("http"):
         from edge.sources.web import open_web
 
@@ -213,10 +226,10 @@ def _open_stream(url: str) -> FrameSource:
     if has_av():
         from edge.sources.av_film import AvStream
 
-        return AvStream(url)
+        return AvStream(url), True
     from edge.sources.contained import ContainedStream
 
-    return ContainedStream(url)
+    return ContainedStream(url), True
 
 
 def has_av() -> bool:

@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
@@ -22,8 +23,10 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.content import HEAD
 from edge.errors import CameraError, PictureError
 from edge.pictures import open_picture
+from edge.protocols import FrameSource
 from edge.records import Frame
 from edge.sources.addresses import without_secrets
 from edge.sources.native import decoded, quieten
@@ -35,6 +38,16 @@ _MOST_FAILURES: Final = 200
 """So many parts in a row without a picture: this is no camera."""
 _END: Final = b"\xff\xd9"
 _TEXTS: Final = frozenset({"text/html", "application/json", "application/xhtml+xml"})
+_PLAYLISTS: Final = frozenset(
+    {
+        "application/dash+xml",
+        "application/sdp",
+        "application/vnd.apple.mpegurl",
+        "application/x-mpegurl",
+        "audio/mpegurl",
+        "audio/x-mpegurl",
+    }
+)
 
 
 class Answer:
@@ -44,6 +57,8 @@ class Answer:
         name: the address as it may be shown.
         kind: the content's type, in small letters: ``multipart/x-mixed-replace``.
         boundary: what it announces to stand between its parts, without dashes.
+        length: how many bytes it announces; 0 where it does not, as a live stream does not.
+        modified: when what it gives was last changed; None where nobody tells.
 
     Raises:
         CameraError: the server is not there, or refuses.
@@ -68,6 +83,12 @@ class Answer:
         self.kind: str = headers.get_content_type().lower()
         boundary = str(headers.get_param("boundary") or "")
         self.boundary = boundary.encode("utf-8", "replace").strip(b"\"'- ")
+        length = str(headers.get("Content-Length") or "")
+        self.length = int(length) if length.isdecimal() else 0
+        try:
+            self.modified: datetime | None = parsedate_to_datetime(headers["Last-Modified"])
+        except (TypeError, ValueError):
+            self.modified = None
 
     def line(self) -> bytes:
         """Return the next line with its end, or a part of a long one.
@@ -85,6 +106,18 @@ class Answer:
         """Return so many bytes, or those that there are."""
         data: bytes = self._response.read(count)
         return data
+
+    def peek(self) -> bytes:
+        """Return how it begins, ``content.HEAD`` bytes of it at most; they are still to be read.
+
+        Raises:
+            CameraError: the connection failed.
+        """
+        try:
+            data: bytes = self._response.peek(HEAD)
+        except (OSError, http.client.HTTPException) as error:
+            raise CameraError(f"{self.name}: broke off ({_why(error)})") from error
+        return data[:HEAD]
 
     def close(self) -> None:
         """Hang up."""
@@ -225,8 +258,10 @@ class WebPicture:
         self._frame = None
 
 
-def open_web(url: str) -> "MotionJpeg | WebPicture | None":
-    """Open what an http address gives, as far as it is no matter for FFmpeg; else None.
+def open_web(url: str) -> tuple[FrameSource, bool] | None:
+    """Open what an http address gives, and tell whether it is live; None for FFmpeg to judge.
+
+    A film whose length is announced is finished, unless that is the length of a playlist.
 
     Raises:
         CameraError: the server is not there, or refuses, or gives nothing that can be seen.
@@ -238,9 +273,13 @@ def open_web(url: str) -> "MotionJpeg | WebPicture | None":
             return None
         raise
     if answer.kind.startswith("multipart/"):
-        return MotionJpeg(answer)
+        return MotionJpeg(answer), True
     if answer.kind.startswith("image/"):
-        return WebPicture(answer)
+        return WebPicture(answer), False
+    if answer.length and answer.kind not in _TEXTS | _PLAYLISTS:
+        from edge.sources.web_film import open_web_film
+
+        return open_web_film(url, answer), False
     answer.close()
     if answer.kind in _TEXTS:
         raise CameraError(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.content import HEAD, content_in, is_text
+from edge.content import HEAD, is_text
 from edge.errors import CameraError, PictureError
 from edge.pictures import open_picture
 from edge.sources import select
@@ -120,8 +120,3 @@ def test_a_picture_that_is_none_is_called_what_it_is(tmp_path: Path, name: str) 
 def test_texts_are_told_from_bytes(head: bytes, expected: bool) -> None:
     """UTF-8 without control characters is text, also where a letter is cut in two at the end."""
     assert is_text(head) is expected
-
-
-def test_what_is_not_there_holds_nothing(tmp_path: Path) -> None:
-    """A folder, an absent file: no content, and no error."""
-    assert content_in(tmp_path) is content_in(tmp_path / "absent") is None

@@ -120,7 +120,8 @@ PLAIN = [part(data) for data in JPEGS]
 )  # fmt: skip
 def test_a_motion_jpeg_is_read_part_by_part(serve, body, kind, greys, dropped) -> None:
     """Every whole picture comes, in order; what is empty or damaged is passed over and counted."""
-    source = open_web(serve({"/": answer(body, kind)}) + "/")
+    source, is_live = open_web(serve({"/": answer(body, kind)}) + "/")
+    assert is_live
     assert values(source) == greys
     if dropped is not None:
         assert source.dropped == dropped
@@ -138,7 +139,7 @@ def test_a_stream_that_changes_size_and_format_is_followed(serve) -> None:
     source = open_source(serve({"/": answer(body)}) + "/")
     assert isinstance(source, LatestFrame)
     source.close()
-    direct = open_web(serve({"/": answer(body)}) + "/")
+    direct, _ = open_web(serve({"/": answer(body)}) + "/")
     frames = [direct.read() for _ in body]
     assert [frame.size_hw for frame in frames] == [size for size, _ in shapes for _ in range(3)]
     assert [frame.index for frame in frames if frame.cut] == [6, 9]
@@ -157,7 +158,9 @@ def test_one_picture_is_shown_as_one(serve, form: str) -> None:
     assert abs(float(frame.image.mean()) - 99) < 2
     assert source.read() is None
     source.close()
-    assert isinstance(open_web(url), WebPicture)
+    picture, is_live = open_web(url)
+    assert isinstance(picture, WebPicture)
+    assert not is_live
 
 
 def test_redirects_and_passwords_are_heeded(serve) -> None:
@@ -175,7 +178,7 @@ def test_redirects_and_passwords_are_heeded(serve) -> None:
     url = serve({"/guarded": guarded, "/moved": moved})
     known = url.replace("http://", "http://ann:p%40ss%20word@")
     for path in ("/guarded", "/moved"):
-        assert values(open_web(known + path)) == GREYS
+        assert values(open_web(known + path)[0]) == GREYS
     with pytest.raises(CameraError, match="401") as caught:
         open_web(url.replace("http://", "http://ann:hunter2@") + "/guarded?token=s3cret")
     for secret in ("hunter2", "ann", "s3cret"):
@@ -203,7 +206,7 @@ def test_what_is_no_video_is_named(serve, page: Page, reason: str) -> None:
 def test_nothing_but_empty_parts_is_no_camera(serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts without a picture are not passed over for ever."""
     monkeypatch.setattr(web, "_MOST_FAILURES", 5)
-    source = open_web(serve({"/": answer([part(b"")] * 50)}) + "/")
+    source, _ = open_web(serve({"/": answer([part(b"")] * 50)}) + "/")
     with pytest.raises(CameraError, match="5 parts in a row"):
         source.read()
     source.close()

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from edgeemo.frames import Frames
     from edgeemo.results import Drawing, Face, Failure, Frame
     from edgeemo.table import Table
+    from edgeemo.workstation import convert, evaluate, train
 
 _HOME: Final = {
     "Analyzer": "edgeemo.analyzer",
@@ -72,8 +73,11 @@ _HOME: Final = {
     "SinkError": "edge.errors",
     "Table": "edgeemo.table",
     "analyze": "edgeemo.batch",
+    "convert": "edgeemo.workstation",
+    "evaluate": "edgeemo.workstation",
     "open_bundle": "edgeemo.bundles",
     "open_log": "edgeemo.analysis.log",
+    "train": "edgeemo.workstation",
 }
 """Where each public name is defined; it is imported when it is first used."""
 
@@ -106,8 +110,11 @@ __all__ = [
     "Table",
     "__version__",
     "analyze",
+    "convert",
+    "evaluate",
     "open_bundle",
     "open_log",
+    "train",
 ]
 
 if not TYPE_CHECKING:  # else a type checker would take any name for one of ours

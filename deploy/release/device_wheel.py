@@ -34,6 +34,7 @@ _WORKSTATION: Final = (
     "edgeemo/cli/options.py",
     "edgeemo/cli/runs.py",
     "edgeemo/cli/train.py",
+    "edgeemo/workstation.py",
 )
 """What needs packages of ours that a device has not got."""
 _EXAMPLE: Final = "edgeemo.example.toml"

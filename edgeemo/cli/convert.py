@@ -25,6 +25,7 @@ from edgeemo.cli.options import (
 
 if TYPE_CHECKING:
     from converters.labelled_images import LabelledImages
+    from converters.parity.check import ParityReport
     from converters.request import ConvertRequest, Prior
     from edge.contract.metadata import Crops, Form
 
@@ -121,7 +122,7 @@ def convert(
     force: Annotated[
         bool, typer.Option("--force", help="Write past the limits too; the bundle says so.")
     ] = False,
-) -> None:
+) -> Any:
     """Convert a model to a TFLite bundle, and prove its accuracy."""
     recipes = ("ai_edge_quantizer",) if recipe is not None or keep_float else ()
     require("convert", "tensorflow", "keras", "sklearn", "scipy", "matplotlib", *recipes)
@@ -169,7 +170,9 @@ def convert(
         prior=_prior(samples),
         corrupted=_corrupted(evaluation) if robust == "robust" else None,
     )
-    _show_layers(request, screen) if debug_layers else _write(request, screen)
+    if debug_layers:
+        return _show_layers(request, screen)
+    return _write(request, screen)
 
 
 def _check_model(model: Path) -> None:
@@ -191,13 +194,14 @@ def _show_layers(request: "ConvertRequest", screen: Any) -> None:
     screen.print(render(total, errors))
 
 
-def _write(request: "ConvertRequest", screen: Any) -> None:
+def _write(request: "ConvertRequest", screen: Any) -> "ParityReport":
     from converters.convert.convert import convert as run_conversion
     from converters.parity.view import render
 
     report = run_conversion(request, lambda step: screen.print(step, highlight=False))
     screen.print(render(report))
     screen.print(f"bundle: {request.out}", highlight=False, soft_wrap=True)
+    return report
 
 
 def inspect(

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from edge.contract.decision import Decision
     from edge.contract.metadata import Crops
     from host_training.evaluation.cross_validation import FoldPlan
-    from host_training.evaluation.evaluate import Measured, Question
+    from host_training.evaluation.cross_set import CrossSet
+    from host_training.evaluation.evaluate import Evaluation, Measured, Question
     from host_training.evaluation.views import View
     from host_training.metrics.predict import Predict
     from host_training.runs.provenance import Origin
@@ -189,12 +190,12 @@ def evaluate(
             "--int8", help="With --folds: quantise each model, measure what a device runs."
         ),
     ] = False,
-) -> None:
+) -> Any:
     """Measure a model on data, or its settings by cross-validation."""
-    _measure(EvaluateRequest(**locals()))
+    return _measure(EvaluateRequest(**locals()))
 
 
-def _measure(request: EvaluateRequest) -> None:
+def _measure(request: EvaluateRequest) -> "Evaluation | CrossSet":
     from edge.first_load import bundle_path
 
     others = {"model": bundle_path(request.model)}
@@ -230,7 +231,7 @@ def _measure(request: EvaluateRequest) -> None:
 
         write_report(request.report, measured, request.figures)
         _say(screen, f"report: {request.report}")
-    return None
+    return measured.figures
 
 
 def _check_libraries(request: EvaluateRequest) -> None:
@@ -284,7 +285,7 @@ def _question(request: EvaluateRequest, view: "View") -> "Question":
     )
 
 
-def _across(request: EvaluateRequest, screen: Any) -> None:
+def _across(request: EvaluateRequest, screen: Any) -> "CrossSet":
     """Measure the model on several data sets, and print them in one table."""
     from host_training.evaluation.cross_set import CrossSet, SetFigures, relation
     from host_training.evaluation.report import write_cross_set, write_report
@@ -308,6 +309,7 @@ def _across(request: EvaluateRequest, screen: Any) -> None:
     if request.report is not None:
         write_cross_set(request.report, result)
         _say(screen, f"report: {request.report}")
+    return result
 
 
 def _names(data: list[Path]) -> list[str]:

@@ -66,7 +66,7 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write event files below --out.")
     ] = False,
-) -> None:
+) -> Any:
     """Train a network; can be interrupted and resumed at any moment."""
     require("train", "tensorflow", "keras", "sklearn")
     options = {
@@ -93,6 +93,7 @@ def train(
     )
     run = run_training(samples, config, out, progress, resume=resume, ancestors=ancestors)
     screen.print(f"run directory: {run.path}", highlight=False, markup=False, soft_wrap=True)
+    return run
 
 
 def _config(

@@ -155,7 +155,7 @@ def test_parquet_has_the_types_of_its_columns(folder, tmp_path):
 
 def test_names_that_are_no_utf8_are_analyzed(folder, tmp_path):
     """A file's name may hold any byte."""
-    odd = os.fsdecode(os.fsencode(tmp_path) + b'/caf\xe9, "x".png')
+    odd = os.fsdecode(os.fsencode(tmp_path) + b'/\xe9t\xe9, "x".png')
     shutil.copy(folder / "photos" / "one.png", odd)
     report = edgeemo.analyze([odd], tmp_path / "all.csv", workers=1)
     assert (report.rows, report.failures) == (1, ())

@@ -4,6 +4,7 @@
 PYTHON ?= python3
 DEVICE := .venv
 FULL := build/venv-full
+DOCS := build/venv-docs
 PYTHON311 ?= python3.11
 PYTHON313 ?= python3.13
 PIP_FLAGS := --disable-pip-version-check --quiet
@@ -23,7 +24,7 @@ define pytest
 	  exit $$code; }
 endef
 
-.PHONY: help demo test test-device test-full soak test-arm64 test-bare test-runtimes test-wheels service-test vm-test fmt lint type schema framing clean
+.PHONY: help demo test test-device test-full soak test-arm64 test-bare test-runtimes test-wheels service-test vm-test docs examples dist fmt lint type schema framing clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -98,6 +99,18 @@ lint: $(FULL)/.installed ## check style, imports and spelling
 type: $(FULL)/.installed ## check types
 	$(FULL)/bin/mypy
 
+docs: $(DOCS)/.installed ## build the documentation's site into build/site, strict and offline
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build
+
+examples: $(FULL)/.installed ## run the programs of examples/
+	$(call pytest,$(FULL),tests/edgeemo/test_examples.py)
+
+dist: $(FULL)/.installed ## build sdist and wheel into build/dist, check them, and use the wheel in an empty folder
+	rm -rf build/dist
+	$(FULL)/bin/python -m build --outdir build/dist .
+	$(FULL)/bin/python -m twine check --strict build/dist/*
+	$(PYTHON) tests/hosts/dist.py build/dist
+
 schema: $(DEVICE)/.installed ## write docs/log-schema.json from the record classes
 	$(DEVICE)/bin/python -c "import json; from edge.contract.logrecord import json_schema as s; print(json.dumps(s(), indent=2))" > docs/log-schema.json
 
@@ -111,6 +124,11 @@ $(DEVICE)/.installed: pyproject.toml constraints.txt
 
 $(DEVICE)/.tested-with: $(DEVICE)/.installed
 	$(DEVICE)/bin/pip install $(PIP_FLAGS) -c constraints.txt pytest hypothesis jsonschema
+	@touch $@
+
+$(DOCS)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[docs]'
 	@touch $@
 
 $(FULL)/.installed: pyproject.toml constraints.txt

@@ -32,7 +32,12 @@ def on_files(files: Files, *, config: Any) -> Files:
 def cli_page() -> str:
     """Every command with its arguments and options, as `--help` has them."""
     root = typer.main.get_command(app)
-    lines = ["# The command", "", "Generated from the commands themselves; `-h` shows the same.", ""]
+    lines = [
+        "# The command",
+        "",
+        "Generated from the commands themselves; `-h` shows the same.",
+        "",
+    ]
     for names, command in _commands(root, ()):
         lines += _command(names, command)
     return "\n".join(lines)
@@ -56,9 +61,15 @@ def _command(names: tuple[str, ...], command: click.Command) -> list[str]:
 
 def _parameter(one: Any) -> str:
     is_option = one.param_type_name == "option"
-    name = ", ".join(f"`{flag}`" for flag in (*one.opts, *one.secondary_opts)) if is_option else f"`{one.name.upper()}`"
+    name = (
+        ", ".join(f"`{flag}`" for flag in (*one.opts, *one.secondary_opts))
+        if is_option
+        else f"`{one.name.upper()}`"
+    )
     default = one.default
-    shown = "" if default is None or callable(default) or default in (False, (), []) else f"`{default}`"
+    shown = (
+        "" if default is None or callable(default) or default in (False, (), []) else f"`{default}`"
+    )
     told = (one.help or "").replace("|", "\\|").replace("\n", " ")
     return f"| {name} | {'required' if one.required else shown} | {told} |"
 
@@ -123,7 +134,8 @@ def _kind(hint: Any) -> str:
 
 def _first(kind: Any) -> str:
     """The docstring up to its attributes."""
-    return inspect.cleandoc(kind.__doc__ or "").partition("\n\nAttributes:")[0].replace("``", "`")
+    first = inspect.cleandoc(kind.__doc__ or "").partition("\n\nAttributes:")[0].replace("``", "`")
+    return re.sub(r"^`\[\w+\]`: ", "", first)
 
 
 def _attributes(kind: Any) -> dict[str, str]:
@@ -143,5 +155,3 @@ def _toml(value: Any) -> str:
     if isinstance(value, str):
         return f'"{value}"'
     return str(list(value)) if isinstance(value, tuple) else str(value)
-
-

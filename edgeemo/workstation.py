@@ -108,7 +108,11 @@ def _called(command: Callable[..., Any], given: dict[str, Any]) -> Any:
 
 
 def _as_asked(value: Any, kind: Any) -> Any:
-    if Path not in {kind, *get_args(kind), *(inner for k in get_args(kind) for inner in get_args(k))}:
+    if Path not in {
+        kind,
+        *get_args(kind),
+        *(inner for k in get_args(kind) for inner in get_args(k)),
+    }:
         return value
     if isinstance(value, list | tuple):
         return [Path(item) for item in value]

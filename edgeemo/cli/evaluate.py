@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from edge.contract.decision import Decision
     from edge.contract.metadata import Crops
-    from host_training.evaluation.cross_validation import FoldPlan
     from host_training.evaluation.cross_set import CrossSet
+    from host_training.evaluation.cross_validation import FoldPlan
     from host_training.evaluation.evaluate import Evaluation, Measured, Question
     from host_training.evaluation.views import View
     from host_training.metrics.predict import Predict

@@ -5,6 +5,8 @@ import threading
 import time
 from typing import Final
 
+import msgspec
+
 from edge.errors import CameraError, CameraStuckError
 from edge.protocols import FrameSource, RecoveringSource
 from edge.records import Frame
@@ -28,11 +30,15 @@ class LatestFrame:
 
     Args:
         source: read and closed by the thread alone, for OpenCV's captures are not thread-safe.
-        stall_s: how long ``read`` waits for a frame before it calls the source failed.
+        stall_s: how long the source may give no frame before ``read`` calls it failed.
+        every_n: only every n-th frame is given; those between are nobody's loss, and signs of life.
     """
 
-    def __init__(self, source: FrameSource, stall_s: float = STALL_S) -> None:
+    def __init__(self, source: FrameSource, stall_s: float = STALL_S, every_n: int = 1) -> None:
         self._source = source
+        self._every_n = every_n
+        self._to_skip = 0
+        self._is_cut = False
         self._recovering = source if isinstance(source, RecoveringSource) else None
         self._stall_s = stall_s
         self._changed = threading.Condition()
@@ -49,8 +55,8 @@ class LatestFrame:
 
     @property
     def fps(self) -> float | None:
-        """The source's own rate."""
-        return self._source.fps
+        """The rate at which frames are given, nominally."""
+        return self._source.fps and self._source.fps / self._every_n
 
     @property
     def dropped(self) -> int:
@@ -88,8 +94,9 @@ class LatestFrame:
             CameraError: the source failed, or gave nothing for ``stall_s``.
         """
         with self._changed:
-            if not self._changed.wait_for(self._is_ready, self._stall_s):
-                raise self._stalled()
+            while not self._changed.wait_for(self._is_ready, self._stall_s):
+                if time.monotonic() - self._progress_s >= self._stall_s:
+                    raise self._stalled()
             if self._closing:
                 return None
             if self._error is not None and (self._newest is None or self._is_error_older):
@@ -152,8 +159,25 @@ class LatestFrame:
         except CameraError as error:
             if not self.recovers:
                 raise
+            self._to_skip = 0  # what comes back is shown at once
             return self._publish_loss(error)
-        return frame is not None and self._publish(frame)
+        if frame is None:
+            return False
+        if self._to_skip > 0:
+            return self._skip(frame)
+        if self._is_cut and not frame.cut:
+            frame = msgspec.structs.replace(frame, cut=True)
+        self._to_skip, self._is_cut = self._every_n - 1, False
+        return self._publish(frame)
+
+    def _skip(self, frame: Frame) -> bool:
+        """Leave a frame out; a cut in it is one for the frame that is given next."""
+        self._to_skip -= 1
+        self._is_cut = self._is_cut or frame.cut
+        with self._changed:
+            self._is_lost = False
+            self._progress_s = time.monotonic()
+            return not self._closing
 
     def _publish(self, frame: Frame) -> bool:
         with self._changed:

@@ -122,9 +122,8 @@ def _open_live_demo(options: SourceOptions) -> FrameSource:
     from edge.sources.demo_camera import DemoCamera
     from edge.sources.latest import LatestFrame
 
-    return LatestFrame(
-        _thinned(DemoCamera(DemoSource(size_hw=options.size_hw, moods=True)), options)
-    )
+    camera = DemoCamera(DemoSource(size_hw=options.size_hw, moods=True))
+    return LatestFrame(camera, every_n=options.every_n)
 
 
 def _open_recording(kind: Kind, spec: str, options: SourceOptions) -> FrameSource:
@@ -153,27 +152,27 @@ def _open_film(path: Path) -> FrameSource:
 def _open_live(kind: Kind, spec: str, options: SourceOptions) -> FrameSource:
     from edge.sources.latest import LatestFrame
 
+    camera: FrameSource
     if kind == "stream" and not options.reconnect:
         stream, is_live = _open_stream(spec)
         if not is_live:
             return _recorded(stream, options)
-        return LatestFrame(_watched(_turned(stream, options), options))
+        camera = _watched(_turned(stream, options), options)
+        return LatestFrame(camera, every_n=options.every_n)
     opener = _opener(kind, spec, options)
-
-    def open_camera() -> FrameSource:
-        return _thinned(opener(), options)
-
     if options.reconnect:
         from edge.sources.reconnect import ReconnectingSource
 
-        return LatestFrame(ReconnectingSource(open_camera, options.limits))
-    return LatestFrame(_watched(opener(), options))
+        camera = ReconnectingSource(opener, options.limits)
+    else:
+        camera = _watched(opener(), options)
+    return LatestFrame(camera, every_n=options.every_n)
 
 
 def _watched(source: FrameSource, options: SourceOptions) -> FrameSource:
     from edge.sources.picture_watch import WatchedSource
 
-    return WatchedSource(_thinned(source, options), options.limits)
+    return WatchedSource(source, options.limits)
 
 
 def _thinned(source: FrameSource, options: SourceOptions) -> FrameSource:

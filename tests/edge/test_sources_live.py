@@ -103,6 +103,37 @@ def test_error_reaches_the_reader_after_the_last_frame(error: Exception) -> None
     latest.close()
 
 
+def test_a_thinned_source_is_alive_though_it_gives_little() -> None:
+    """What is left out on purpose is no silence, and no loss; a cut among it is kept."""
+    gated = _Gated(frames=41)
+    latest = LatestFrame(gated, stall_s=2.0, every_n=20)
+    stopping = threading.Event()
+
+    def deliver() -> None:
+        while not stopping.wait(0.2):  # 4 s from one frame that is given to the next
+            gated.permits.release()
+
+    thread = threading.Thread(target=deliver)
+    thread.start()
+    assert [latest.read().index for _ in range(3)] == [0, 20, 40]
+    assert latest.dropped == 0
+    assert latest.fps == 25 / 20
+    stopping.set()
+    thread.join()
+    gated.permits.release(2)
+    latest.close()
+
+
+def test_a_cut_that_is_left_out_is_kept() -> None:
+    """The frame that is given after it starts afresh."""
+    frames = [make_frame(i, cut=i == 1) for i in range(3)]
+    latest = LatestFrame(FakeSource(frames), every_n=2)
+    latest._thread.join(PATIENCE_S)
+    frame = latest.read()
+    assert (frame.index, frame.cut) == (2, True)
+    latest.close()
+
+
 def test_silent_source_is_a_failed_camera() -> None:
     """A source that gives nothing for the stall time is reported instead of waited for."""
     gated = _Gated()

@@ -49,12 +49,13 @@ test-full: $(FULL)/.installed
 	$(call pytest,$(FULL),tests --ignore=tests/edge $(APART:%=--ignore=%))
 	$(call pytest,$(FULL),tests/edge/test_run.py tests/edge/test_docs.py tests/edge/test_bench.py tests/edge/test_command_line.py tests/edge/test_films.py tests/edge/test_preview.py)
 
-soak: $(DEVICE)/.tested-with $(FULL)/.installed ## kill a writer 1,000 times, a conversion 60; hostile bundles, 10,000 hostile frames each; 2,000 pictures without a face; memory over 100,000 (hours)
+soak: $(DEVICE)/.tested-with $(FULL)/.installed ## kill a writer 1,000 times, a conversion 60; hostile bundles, 10,000 hostile frames each; 2,000 pictures without a face; ten minutes of a still one; memory over 100,000 (hours)
 	EDGEEMO_KILLS=1000 $(DEVICE)/bin/python -m pytest tests/edge/test_jsonl_faults.py -k killed
 	EDGEEMO_KILLS=60 $(FULL)/bin/python -m pytest tests/converters/test_convert_killed.py
 	EDGEEMO_FUZZ=40 $(DEVICE)/bin/python -m pytest tests/edge/test_hostile_bundles.py
 	EDGEEMO_FRAMES=10000 $(DEVICE)/bin/python -m pytest tests/edge/test_must_hold.py -k hostile
 	EDGEEMO_SCENES=2000 $(DEVICE)/bin/python -m pytest tests/edge/test_reach.py -k 'found or no_face'
+	EDGEEMO_STILL_MINUTES=10 $(DEVICE)/bin/python -m pytest tests/edge/test_events.py -k noisy
 	PYTHONPATH=. $(DEVICE)/bin/python benchmarks/soak.py --frames 100000 --json build/soak.json
 
 test-arm64: $(DEVICE)/.installed ## run it in an emulated arm64 Debian, as root (needs debootstrap, qemu-user-static, binfmt-support)

@@ -162,6 +162,9 @@ def _facts(config: Config, model: dict[str, Any], recovered_bytes: int = 0) -> d
         "mesher": resolve_mesher(config.mesher.kind),
         "runtime": runtime_name(),
         "recovered_bytes": recovered_bytes,
+        "study": config.study.id or None,
+        "participant": config.study.participant or None,
+        "condition": config.study.condition or None,
         **model,
     }
 
@@ -293,7 +296,12 @@ def compose_pipeline(
         fetch: get the face model where it is not there yet.
     """
     tracker, smoothing, mesher = config.tracker, config.smoothing, config.mesher
-    if blendshapes:
+    detector = None
+    if config.events.names:
+        from edge.stages.events import EventDetector
+
+        detector = EventDetector(config.events)
+    if blendshapes or (detector is not None and detector.needs_blendshapes):
         mesher = msgspec.structs.replace(mesher, blendshapes=True)
     return Pipeline(
         open_mesher(mesher, fetch=fetch),
@@ -304,6 +312,7 @@ def compose_pipeline(
         ),
         FaceGate(config.quality),
         0.0 if config.log.emit == "frame" else config.model.interval_s,
+        detector,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 import msgspec
 
 from edge.contract.files import read_bounded
+from edge.contract.logrecord import EVENTS, EventName
 from edge.errors import ConfigError
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
@@ -16,6 +17,8 @@ Rate = Annotated[float, msgspec.Meta(ge=0.01, le=1_000)]
 RateOrNone = Annotated[float, msgspec.Meta(ge=0, le=1_000)]
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=16_384)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Share = Annotated[float, msgspec.Meta(ge=0.01, le=1)]
+Angle = Annotated[float, msgspec.Meta(ge=0.1, le=180)]
 Tau = Annotated[float, msgspec.Meta(ge=0, le=2)]
 """Bounds as in ``edge.contract.decision``, which needs NumPy."""
 Degrees = Annotated[float, msgspec.Meta(ge=0, le=180)]
@@ -46,6 +49,7 @@ MesherKind = Literal["auto", "litert", "mediapipe"]
 Reach = Literal["near", "far"]
 Fsync = Literal["always", "interval", "never"]
 Detail = Literal["eyes", "blendshapes", "mesh"]
+EventChoice = Literal["all", EventName]
 Reconnect = Literal["auto", "always", "never"]
 Compress = Literal["gzip", "none"]
 Flip = Literal["none", "horizontal", "vertical"]
@@ -220,6 +224,54 @@ class SmoothingConfig(_Section, frozen=True):
     min_confidence: Fraction = 0.4
 
 
+class EventsConfig(_Section, frozen=True):
+    """``[events]``: what faces do, as named events in the log; docs/events.md has the rules.
+
+    Attributes:
+        detect: which events; empty: none, and nothing is computed for them. ``all`` is all.
+        blink_aspect: eyes are shut below this share of the open eyes' height.
+        blink_shape: and where the mean of both blink coefficients comes to this.
+        smile, brow_raise, brow_furrow, mouth_open: the mean of the coefficients that begins one.
+        hysteresis: it ends when the value is below by this share.
+        hold_s: for so long must a change last to count. Blinks, nods and shakes need none.
+        nod_deg, shake_deg: how far the head swings.
+        away_yaw_deg, away_pitch_deg: a head that is turned further looks away.
+    """
+
+    detect: Annotated[tuple[EventChoice, ...], msgspec.Meta(max_length=16)] = ()
+    blink_aspect: Share = 0.65
+    blink_shape: Share = 0.25
+    smile: Share = 0.5
+    brow_raise: Share = 0.4
+    brow_furrow: Share = 0.4
+    mouth_open: Share = 0.35
+    hysteresis: Fraction = 0.3
+    hold_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.2
+    nod_deg: Angle = 5.0
+    shake_deg: Angle = 8.0
+    away_yaw_deg: Angle = 30.0
+    away_pitch_deg: Angle = 25.0
+
+    @property
+    def names(self) -> tuple[EventName, ...]:
+        """The events that are asked for, each once."""
+        return EVENTS if "all" in self.detect else tuple(e for e in EVENTS if e in self.detect)
+
+
+class StudyConfig(_Section, frozen=True):
+    """``[study]``: what every session's first record says about who was recorded, and why.
+
+    Attributes:
+        id: of the study.
+        participant: a code, not a name: it is personal data. `edgeemo logs forget` removes it.
+        condition: under which they were recorded.
+    """
+
+    id: Name = ""
+    participant: Name = ""
+    condition: Name = ""
+
+
 class LogConfig(_Section, frozen=True):
     """``[log]``: what is written where.
 
@@ -292,6 +344,8 @@ class Config(_Section, frozen=True):
     tracker: TrackerConfig = TrackerConfig()
     quality: QualityConfig = QualityConfig()
     smoothing: SmoothingConfig = SmoothingConfig()
+    events: EventsConfig = EventsConfig()
+    study: StudyConfig = StudyConfig()
     log: LogConfig = LogConfig()
     thermal: ThermalConfig = ThermalConfig()
 

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
@@ -18,6 +18,9 @@ from edge.records import EndedTrack, Face, FaceResult, FaceTrack, Frame, FrameRe
 from edge.stages.fitness import FaceGate
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.track import FaceTracker
+
+if TYPE_CHECKING:
+    from edge.stages.events import EventDetector
 
 _ANYTHING: Final = QualityConfig(
     min_width_px=0.0,
@@ -57,6 +60,7 @@ class Pipeline:
         smoother: EmotionSmoother,
         gate: FaceGate | None = None,
         interval_s: float = 0.0,
+        events: "EventDetector | None" = None,
     ) -> None:
         """Compose the stages.
 
@@ -67,6 +71,7 @@ class Pipeline:
             smoother: steadies what it says.
             gate: says which faces are read; without one all are.
             interval_s: seconds between two readings of a face; 0 reads it in every frame.
+            events: says what faces do, in every frame; without it nobody asks.
         """
         self._mesher = mesher
         self._tracker = tracker
@@ -74,6 +79,7 @@ class Pipeline:
         self._smoother = smoother
         self._gate = gate or FaceGate(_ANYTHING)
         self._interval_s = interval_s
+        self._events = events
         self._readings: dict[int, _Reading] = {}
 
     def process(self, frame: Frame) -> FrameResult:
@@ -91,20 +97,19 @@ class Pipeline:
         passed_over = [_NO_FACE] * (len(found) - len(faces))
         with watch("track"):
             tracks, ended = self._tracker.update(faces, frame.t_s, cut=frame.cut)
-        self._forget(ended)
+        ended = self._forget(ended)
         results = []
         for track in tracks:
             try:
                 results.append(self._face(frame, track, watch))
             except ImplausibleError as error:
                 passed_over.append(str(error))
-        return FrameResult(frame, tuple(results), tuple(ended), watch.ms, tuple(passed_over))
+        result = FrameResult(frame, tuple(results), tuple(ended), watch.ms, tuple(passed_over))
+        return self._with_events(result, watch) if self._events is not None else result
 
     def finish(self) -> tuple[EndedTrack, ...]:
         """End every open track, after the last frame."""
-        ended = self._tracker.close()
-        self._forget(ended)
-        return tuple(ended)
+        return tuple(self._forget(self._tracker.close()))
 
     def close(self) -> None:
         """Release the models."""
@@ -144,11 +149,30 @@ class Pipeline:
             state = self._smoother.update(track_id, estimate, frame.t_s)
         return FaceResult(track, estimate, state)
 
-    def _forget(self, ended: list[EndedTrack]) -> None:
+    def _with_events(self, result: FrameResult, watch: "_Stopwatch") -> FrameResult:
+        detector, found, ongoing = self._events, [], {}
+        if detector is None:
+            return result
+        with watch("events"):
+            for face in result.faces:
+                track = face.track
+                found += detector.update(track.track_id, track.face, result.frame)
+                if doing := detector.ongoing(track.track_id):
+                    ongoing[track.track_id] = doing
+        return msgspec.structs.replace(result, events=tuple(found), ongoing=ongoing)
+
+    def _forget(self, ended: list[EndedTrack]) -> list[EndedTrack]:
+        """Drop what is known of tracks that have ended; return them with what that was."""
         for track in ended:
             self._smoother.forget(track.track_id)
             self._gate.forget(track.track_id)
             self._readings.pop(track.track_id, None)
+        if self._events is None:
+            return ended
+        return [
+            msgspec.structs.replace(track, events=self._events.forget(track.track_id))
+            for track in ended
+        ]
 
 
 def _plausible(face: Face) -> Face | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge.contract.align import MESH_POINTS
 from edge.contract.labels import UNCERTAIN
-from edge.contract.logrecord import Quality
+from edge.contract.logrecord import EventName, Quality
 
 
 class Frame(msgspec.Struct, frozen=True, eq=False):
@@ -122,12 +122,40 @@ class FaceTrack(msgspec.Struct, frozen=True, eq=False):
     is_new: bool
 
 
+class FaceEvent(msgspec.Struct, frozen=True):
+    """Something that a face has done, from its beginning to its end.
+
+    Attributes:
+        start_s, end_s: on the source's monotonic clock.
+        started_at: the beginning in UTC.
+        frame: the frame that it began in.
+        intensity: its most, in [0, 1]; None for what the head does.
+        degrees: how far a nod or a shake swung.
+        complete: its end was seen; else the face was lost, hidden or cut off meanwhile.
+    """
+
+    track_id: int
+    name: EventName
+    start_s: float
+    end_s: float
+    started_at: datetime
+    frame: int
+    intensity: float | None = None
+    degrees: float | None = None
+    complete: bool = True
+
+
 class EndedTrack(msgspec.Struct, frozen=True):
-    """A track that is over: not seen for longer than the tracker bridges, or cut off."""
+    """A track that is over: not seen for longer than the tracker bridges, or cut off.
+
+    Attributes:
+        events: what its face was doing when it was last seen.
+    """
 
     track_id: int
     started_s: float
     last_seen_s: float
+    events: tuple[FaceEvent, ...] = ()
 
 
 class EmotionEstimate(msgspec.Struct, frozen=True, eq=False):
@@ -191,6 +219,8 @@ class FrameResult(msgspec.Struct, frozen=True, eq=False):
         ended: tracks that ended with this frame.
         stage_ms: wall-clock milliseconds by stage name, in order.
         passed_over: why, for each face that was found but made no sense.
+        events: what faces have done that is over with this frame, where events are asked for.
+        ongoing: what they are doing, by track id.
     """
 
     frame: Frame
@@ -198,6 +228,8 @@ class FrameResult(msgspec.Struct, frozen=True, eq=False):
     ended: tuple[EndedTrack, ...] = ()
     stage_ms: Mapping[str, float] = msgspec.field(default_factory=dict)
     passed_over: tuple[str, ...] = ()
+    events: tuple[FaceEvent, ...] = ()
+    ongoing: Mapping[int, tuple[EventName, ...]] = msgspec.field(default_factory=dict)
 
     @property
     def latency_ms(self) -> float:

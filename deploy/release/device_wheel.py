@@ -33,6 +33,7 @@ _WORKSTATION: Final = (
     "edgeemo/cli/log_analysis.py",
     "edgeemo/cli/options.py",
     "edgeemo/cli/runs.py",
+    "edgeemo/cli/study.py",
     "edgeemo/cli/train.py",
     "edgeemo/workstation.py",
 )

@@ -5,12 +5,14 @@ two together. Fields are only ever added within a schema version.
 """
 
 import inspect
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 SCHEMA_VERSION: Final = 1
+KIND: Final = "[a-z][a-z_]{0,39}"
+"""What names of kinds look like, also those of later versions, as a regular expression."""
 
 _MOST: Final = 10**12
 """No count, time or measurement of a device comes near it: what lies beyond is no record."""
@@ -22,6 +24,20 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=_MOST)]
 Box = tuple[Number, Number, Number, Number]
 Quality = Literal["ok", "too_small", "too_turned", "too_dark", "too_blurred"]
 """Whether a face could be read, and if not, what was wrong with it."""
+EventName = Literal[
+    "blink",
+    "eyes_closed",
+    "smile",
+    "brow_raise",
+    "brow_furrow",
+    "mouth_open",
+    "nod",
+    "shake",
+    "look_away",
+]
+EVENTS: Final[tuple[EventName, ...]] = get_args(EventName)
+Phase = Literal["point", "start", "end"]
+"""Whether a marker stands for a moment, or for the beginning or end of something."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -65,7 +81,12 @@ class EyeOpenness(msgspec.Struct, frozen=True):
 
 
 class ServiceStarted(Header, frozen=True, kw_only=True, tag="service_started"):
-    """edgeemo runs: with which version, source, model and settings."""
+    """edgeemo runs: with which version, source, model and settings.
+
+    Attributes:
+        study, participant, condition: as the configuration has them; ``participant`` may be
+            personal data, see `edgeemo logs forget`.
+    """
 
     version: str
     source: str
@@ -75,6 +96,9 @@ class ServiceStarted(Header, frozen=True, kw_only=True, tag="service_started"):
     runtime: str
     labels: tuple[str, ...]
     recovered_bytes: Count = 0
+    study: str | None = None
+    participant: str | None = None
+    condition: str | None = None
 
 
 class TrackStarted(Header, frozen=True, kw_only=True, tag="track_started"):
@@ -134,6 +158,41 @@ class TrackEnded(Header, frozen=True, kw_only=True, tag="track_ended"):
     shares: dict[str, Score]
 
 
+class FaceEvent(Header, frozen=True, kw_only=True, tag="event"):
+    """A face did something; docs/events.md has the rules.
+
+    Dated by its beginning; written when it is over.
+
+    Attributes:
+        event: what it did.
+        duration_s: from its beginning to its end.
+        intensity: its most, in [0, 1]; null for what the head does.
+        degrees: how far a nod or a shake swung; null for the others.
+        frame: the frame that it began in.
+        complete: its end was seen; else the face was lost, hidden or cut off meanwhile.
+    """
+
+    track: Count
+    event: EventName
+    duration_s: Seconds
+    intensity: Score | None
+    degrees: Number | None
+    frame: Count
+    complete: bool = True
+
+
+class Marker(Header, frozen=True, kw_only=True, tag="marker"):
+    """Somebody marked a moment, by ``edgeemo logs mark``, a key, or the live page.
+
+    Attributes:
+        marker: the text that was given.
+        phase: whether it is a moment, or the beginning or end of something.
+    """
+
+    marker: str
+    phase: Phase
+
+
 class Health(Header, frozen=True, kw_only=True, tag="health"):
     """How edgeemo itself is doing, since the last such record.
 
@@ -190,6 +249,8 @@ LogRecord = (
     | TrackStarted
     | Emotion
     | TrackEnded
+    | FaceEvent
+    | Marker
     | Health
     | CameraLost
     | CameraRestored

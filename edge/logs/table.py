@@ -1,12 +1,12 @@
 """One record as one line for people."""
 
-from typing import Final
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 
 from edge.contract import logrecord
 from edge.contract.labels import UNCERTAIN
-from edge.contract.logrecord import LogRecord, decode_record
+from edge.contract.logrecord import KIND, LogRecord, decode_record, decoded
 from edge.logs.plain import plain
 
 HEADING: Final = f"{'time (UTC)':23}  {'device':14}  {'what':17}  detail"
@@ -17,10 +17,39 @@ def line_for_people(line: bytes) -> str:
     try:
         record = decode_record(line)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return f"{'':23}  {'':14}  {'not a record':17}  {plain(line.decode('utf-8', 'replace'))}"
+        return _other(line)
     time = plain(record.time.replace("T", " ").removesuffix("Z"), 23)
     kind, detail = describe(record)
     return f"{time:23}  {plain(record.device, 14):14}  {kind:17}  {detail}".rstrip()
+
+
+class _Unknown(msgspec.Struct, frozen=True):
+    """What is to be read of a record of a kind that only a later version knows."""
+
+    kind: Annotated[str, msgspec.Meta(pattern=f"^{KIND}$")]
+    schema: Literal[1]
+    time: str
+    monotonic_s: float
+    seq: int
+    session: str
+    device: str
+
+
+_unknown = msgspec.json.Decoder(_Unknown)
+_KINDS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(LogRecord))
+
+
+def _other(line: bytes) -> str:
+    """Return the row of a line that is no record of this version."""
+    try:
+        record = decoded(line, _unknown)
+    except msgspec.MsgspecError:
+        record = None
+    if record is None or record.kind in _KINDS:
+        return f"{'':23}  {'':14}  {'not a record':17}  {plain(line.decode('utf-8', 'replace'))}"
+    time = plain(record.time.replace("T", " ").removesuffix("Z"), 23)
+    told = f"{time:23}  {plain(record.device, 14):14}  {plain(record.kind, 17):17}"
+    return f"{told}  of a kind that this version does not know"
 
 
 def describe(record: LogRecord) -> tuple[str, str]:
@@ -38,6 +67,8 @@ def describe(record: LogRecord) -> tuple[str, str]:
             shares = sorted(record.shares.items(), key=lambda item: -item[1])
             told = ", ".join(f"{plain(label, 12)} {share:.0%}" for label, share in shares[:3])
             return f"#{record.track}", f"left after {record.duration_s:.1f} s: {told}"
+        case logrecord.FaceEvent():
+            return f"#{record.track}", _done(record)
         case logrecord.Health():
             return "health", _health(record)
         case _:
@@ -49,6 +80,7 @@ Event = (
     | logrecord.ServiceStopped
     | logrecord.CameraLost
     | logrecord.CameraRestored
+    | logrecord.Marker
 )
 
 
@@ -66,8 +98,22 @@ def _event(record: Event) -> tuple[str, str]:
             return "stopped", f"{plain(record.reason)}; {record.frames} frames"
         case logrecord.CameraLost():
             return "camera lost", plain(record.reason)
+        case logrecord.Marker():
+            which = "" if record.phase == "point" else f" {record.phase}s"
+            return "marker", f"{plain(record.marker)}{which}"
         case logrecord.CameraRestored():
             return "camera restored", f"after {record.outage_s:.1f} s"
+
+
+def _done(record: logrecord.FaceEvent) -> str:
+    name = record.event.replace("_", " ")
+    much = ""
+    if record.intensity is not None:
+        much = f" {record.intensity:.0%}"
+    elif record.degrees is not None:
+        much = f" of {record.degrees:.0f} degrees"
+    cut = "" if record.complete else ", its end was not seen"
+    return f"{name}{much} for {record.duration_s:.2f} s{cut}"
 
 
 def _health(record: logrecord.Health) -> str:

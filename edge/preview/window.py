@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Final
 
 import cv2
@@ -11,20 +12,26 @@ from numpy.typing import NDArray
 from edge.errors import ConfigError
 
 _ESCAPE: Final = 27
+_MARKERS: Final = frozenset("123456789")
 _REMEDY: Final = "use --save-video FILE instead"
 
 
 class Window:
     """Shows pictures; ``q``, Esc or the window's own button closes it.
 
+    Args:
+        title: of the window.
+        mark: is called with the digit when 1 to 9 is pressed.
+
     Raises:
         ConfigError: this OpenCV has no windows, or there is no screen.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, mark: Callable[[str], None] = lambda _: None) -> None:
         # Asked first: without a screen, Qt ends the whole process instead of reporting it.
         require_screen()
         self._title = title
+        self._mark = mark
         try:
             cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
         except cv2.error as error:
@@ -39,6 +46,8 @@ class Window:
             return False
         cv2.imshow(self._title, picture)
         key = cv2.waitKey(1) & 0xFF
+        if chr(key) in _MARKERS:
+            self._mark(chr(key))
         gone = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1
         if gone or key in {_ESCAPE, ord("q")}:
             self.close()

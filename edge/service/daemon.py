@@ -4,7 +4,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -14,9 +14,10 @@ from edge.contract.logrecord import LogRecord
 from edge.contract.text import one_line
 from edge.errors import CameraError, EdgeEmoError, SinkError
 from edge.pipeline import Pipeline
-from edge.protocols import CountingSink, FrameSource
+from edge.protocols import CountingSink, FrameSource, LiveSource
 from edge.records import Frame, FrameResult
 from edge.service.attend import attended, is_capturing
+from edge.service.marks import MarkRequest
 from edge.service.notify import Notifier
 from edge.service.reporter import Reporter
 from edge.service.thermal import Governor
@@ -25,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 _MOST_WARNINGS: Final = 8
 """Of different reasons why faces are passed over."""
+
+_OLDEST_MARK_S: Final = 60.0
+"""A marker that says to be older is taken to be as old as that."""
 
 Listener = Callable[[FrameResult], bool]
 """Sees every result (a window, a video file); returning False asks the service to stop."""
@@ -56,11 +60,13 @@ class Supervision(msgspec.Struct, frozen=True):
         notifier: is told of the start, of progress, of reloads and of the end.
         renew: reads the configuration again; raises an ``EdgeEmoError`` to refuse.
         governor: limits the rate while the board is hot.
+        marks: returns the markers that have arrived.
     """
 
     notifier: Notifier = msgspec.field(default_factory=Notifier)
     renew: Callable[[], Renewal] = _not_renewable
     governor: Governor | None = None
+    marks: Callable[[], Iterable[MarkRequest]] = tuple
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -129,6 +135,7 @@ class Service:
         supervision = supervision or Supervision()
         self._notifier, self._renew = supervision.notifier, supervision.renew
         self._governor = supervision.governor or Governor(ThermalConfig(high_c=0))
+        self._marks = supervision.marks
         self._began_s = 0.0
         self._totals = _Totals()
         self._told_frames = 0
@@ -140,6 +147,7 @@ class Service:
         self._dropped_records = 0
         self._first_frame_s: float | None = None
         self._t_s = 0.0
+        self._captured_at: datetime | None = None
         self._lost_s: float | None = None
 
     def stop(self, reason: str) -> None:
@@ -200,7 +208,7 @@ class Service:
                 self._first_frame_s = time.perf_counter()
             self._began_s = time.monotonic()
             result = self._pipeline.process(frame)
-            self._t_s = frame.t_s
+            self._t_s, self._captured_at = frame.t_s, frame.captured_at
             dropped = self._source.dropped
             limit = self._governor.fps_limit
             self._write(self._reporter.frame(result, dropped, self._lost(), limit))
@@ -230,12 +238,22 @@ class Service:
                 self._notifier.progress(self._status)
             if self._reload_asked:
                 self._reload()
+            self._write(map(self._marked, self._marks()))
             if isinstance(event, CameraError):
                 self._lose(event)
             elif event is not None:
                 self._restore(event)
                 yield event
             del event
+
+    def _marked(self, mark: MarkRequest) -> LogRecord:
+        """Return a marker's record: of a camera at its own time, of a recording at the film's."""
+        t_s, moment = self._t_s, self._captured_at or _now()
+        if isinstance(self._source, LiveSource):
+            now_s = time.monotonic()
+            age_s = min(max(now_s - mark.monotonic_s, 0.0), _OLDEST_MARK_S)
+            t_s, moment = now_s - age_s, _now() - timedelta(seconds=age_s)
+        return self._reporter.marked(moment, t_s, mark.marker, mark.phase)
 
     def _due_s(self) -> float:
         return self._governor.due_s(self._began_s)
@@ -312,6 +330,7 @@ class Service:
 
     def _end(self, reason: str) -> RunSummary:
         self._notifier.stopping(reason)
+        self._write(map(self._marked, self._marks()))
         elapsed_s = (
             time.perf_counter() - self._first_frame_s if self._first_frame_s is not None else 0.0
         )

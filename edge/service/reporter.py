@@ -13,10 +13,10 @@ import numpy as np
 from edge import machine
 from edge.config import Detail
 from edge.contract import logrecord
-from edge.contract.logrecord import LogRecord, Quality
+from edge.contract.logrecord import LogRecord, Phase, Quality
 from edge.contract.names import escaped
 from edge.logs.held import Stay
-from edge.records import EndedTrack, FaceResult, Frame, FrameResult
+from edge.records import EndedTrack, FaceEvent, FaceResult, Frame, FrameResult
 from edge.service.clock import utc_text
 from edge.service.emotion_fields import box_of, emotion_fields
 
@@ -106,6 +106,8 @@ class Reporter:
         yield from self.finish(result.ended)
         for face in result.faces:
             yield from self._face(result, face)
+        for event in result.events:
+            yield self._event(event)
         for stage, ms in result.stage_ms.items():
             self._stage_ms[stage].append(ms)
         has_changed, self._fps_limit = fps_limit != self._fps_limit, fps_limit
@@ -125,7 +127,13 @@ class Reporter:
         """Yield the ends of tracks; of one whose faces were all passed over nothing is said."""
         for track in ended:
             if track.track_id in self._diaries:
+                for event in track.events:
+                    yield self._event(event)
                 yield self._ended(track)
+
+    def marked(self, moment: datetime, t_s: float, text: str, phase: Phase) -> LogRecord:
+        """Return the record of a marker."""
+        return logrecord.Marker(**self._header(moment, t_s), marker=text, phase=phase)
 
     def stopped(self, moment: datetime, t_s: float, reason: str) -> LogRecord:
         """Return the ``service_stopped`` record, which counts itself."""
@@ -170,6 +178,18 @@ class Reporter:
         return logrecord.Emotion(
             **self._header(frame.captured_at, frame.t_s),
             **emotion_fields(frame, result.latency_ms, face, details),
+        )
+
+    def _event(self, event: FaceEvent) -> LogRecord:
+        return logrecord.FaceEvent(
+            **self._header(event.started_at, event.start_s),
+            track=event.track_id,
+            event=event.name,
+            duration_s=round(event.end_s - event.start_s, 4),
+            intensity=None if event.intensity is None else round(event.intensity, 3),
+            degrees=None if event.degrees is None else round(event.degrees, 1),
+            frame=event.frame,
+            complete=event.complete,
         )
 
     def _ended(self, track: EndedTrack) -> LogRecord:

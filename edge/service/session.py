@@ -10,6 +10,7 @@ from edge.build import Parts, open_parts, renewed
 from edge.records import FrameResult
 from edge.run_request import RunRequest
 from edge.service.daemon import Listener, Renewal, RunSummary, Service, Supervision
+from edge.service.marks import MarkBox, Marks
 from edge.service.notify import Notifier
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.service.signals import signals_heeded
@@ -37,6 +38,7 @@ def run_parts(
     stack: ExitStack,
     notifier: Notifier,
     extra: Sequence[Listener] = (),
+    marks: Marks | None = None,
 ) -> RunSummary:
     """Run opened parts as ``run_session`` does, with ``extra`` listeners beside those asked for.
 
@@ -47,17 +49,23 @@ def run_parts(
         stack: closes what is opened here.
         notifier: for the service manager.
         extra: see every result.
+        marks: where markers come from; made here where nobody else needs them.
 
     Raises:
         EdgeEmoError: a part failed on the way, or an output cannot be opened.
     """
     parts = opened.pop()
-    listeners, video = _open_outputs(parts, request, stack)
+    marks = marks or Marks()
+    if parts.log is not None:
+        box = MarkBox(parts.log.path.parent)
+        stack.callback(box.close)
+        marks.box = box
+    listeners, video = _open_outputs(parts, request, marks, stack)
     listeners += extra
     if sys.stderr.isatty():
         listeners.append(_status(stack))
     governor = Governor(parts.config.thermal)
-    supervision = Supervision(notifier, _Reload(request, parts), governor)
+    supervision = Supervision(notifier, _Reload(request, parts), governor, marks.take)
     service = Service(
         parts.source, parts.pipeline, parts.sink, reporter_for(parts), listeners, supervision
     )
@@ -127,7 +135,7 @@ def _check_outputs(request: RunRequest) -> None:
 
 
 def _open_outputs(
-    parts: Parts, request: RunRequest, stack: ExitStack
+    parts: Parts, request: RunRequest, marks: Marks, stack: ExitStack
 ) -> tuple[list[Listener], "VideoFile | None"]:
     listeners: list[Listener] = []
     video = None
@@ -149,7 +157,7 @@ def _open_outputs(
         from edge.preview.overlay import draw
         from edge.preview.window import Window
 
-        window = Window("edgeemo")
+        window = Window("edgeemo", marks.add)
         stack.callback(window.close)
         listeners.append(lambda result: window.show(draw(result)))
     return listeners, video

@@ -16,43 +16,43 @@ from edge.sources.choreography import FACE_CENTRE, FACE_OUTLINE
 
 _Points = NDArray[np.float64]
 
-_INNER_UPPER: Final = np.array(
+INNER_UPPER: Final = np.array(
     (
         (203.9, 139.7), (206.4, 140.1), (213.1, 141.4), (223.3, 143.2), (233.7, 142.2),
         (240.4, 141.4), (242.9, 141.1),
     )
 )  # fmt: skip
-_INNER_LOWER: Final = np.array(
+INNER_LOWER: Final = np.array(
     (
         (203.9, 139.7), (206.9, 142.9), (213.2, 147.1), (223.0, 149.2), (233.0, 147.7),
         (239.5, 144.0), (242.9, 141.1),
     )
 )  # fmt: skip
-_OUTER_UPPER: Final = np.array(
+OUTER_UPPER: Final = np.array(
     (
         (202.3, 139.2), (204.7, 138.9), (211.7, 139.1), (223.4, 140.6), (235.2, 139.9),
         (242.2, 140.2), (244.5, 140.6),
     )
 )  # fmt: skip
-_OUTER_LOWER: Final = np.array(
+OUTER_LOWER: Final = np.array(
     (
         (202.3, 139.2), (204.4, 143.4), (211.2, 151.3), (222.7, 154.7), (234.4, 152.0),
         (242.0, 144.6), (244.5, 140.6),
     )
 )  # fmt: skip
-_BROWS: Final = np.array(
+BROWS: Final = np.array(
     (
         (187.9, 90.7), (191.6, 87.8), (197.5, 86.6), (205.6, 87.8), (215.1, 89.8), (263.7, 94.9),
         (260.2, 91.5), (254.2, 89.6), (245.9, 89.7), (236.0, 90.6),
     )
 )  # fmt: skip
-_UPPER_LIDS: Final = np.array(
+UPPER_LIDS: Final = np.array(
     ((206.1, 98.4), (202.6, 97.8), (199.2, 98.2), (244.3, 100.3), (248.1, 100.2), (251.4, 101.0))
 )
-_LOWER_LIDS: Final = np.array(
+LOWER_LIDS: Final = np.array(
     ((200.7, 103.7), (204.2, 104.2), (207.6, 104.0), (249.4, 106.4), (245.9, 106.5), (242.3, 106.0))
 )
-_STILL: Final = np.array(
+STILL: Final = np.array(
     (
         (223.5, 131.1), (223.7, 127.0), (224.3, 116.3), (224.9, 101.4), (211.3, 129.5),
         (236.4, 130.7), (223.5, 133.4), (225.4, 91.1), (195.3, 100.6), (213.6, 103.6),
@@ -72,7 +72,7 @@ _LOWERED_LIDS: Final = np.array((0.0, 1.0))
 _DROPPED_JAW: Final = 9.0
 _JAW_BEGINS: Final = 160.0
 """The outline below this row goes down with the jaw, the chin by all of it."""
-_REACH: Final = np.array((90.0, 110.0))
+REACH: Final = np.array((90.0, 110.0))
 """Beyond this distance from the face's centre the picture stays as it is."""
 _FADE: Final = 0.35
 """So much of the reach before it moves less and less."""
@@ -89,15 +89,8 @@ class Surprise:
 
     def __init__(self, photo: NDArray[np.uint8]) -> None:
         self._photo = photo
-        source, target = _control_points()
         size = photo.shape[1], photo.shape[0]
-        at = np.stack(np.meshgrid(*(np.arange(0, n, _STEP) + _STEP / 2 for n in size)), axis=-1)
-        distance = np.hypot(*np.moveaxis((at - FACE_CENTRE) / _REACH, 2, 0))
-        inside = distance < 1
-        fade = np.minimum((1 - distance[inside]) / _FADE, 1)[:, np.newaxis]
-        field = np.zeros_like(at)
-        field[inside] = _thin_plate(target, source - target, at[inside]) * fade
-        self._field = cv2.resize(field.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+        self._field = displacement(*_control_points(), size)
         self._identity = np.stack(np.meshgrid(*map(np.arange, size)), axis=-1).astype(np.float32)
 
     def photo(self, strength: float) -> NDArray[np.uint8]:
@@ -116,7 +109,7 @@ class Surprise:
 
     def _opening(self, strength: float) -> NDArray[np.float32]:
         """Return how much of each pixel is the open mouth, float32 ``(H, W)``."""
-        source = np.concatenate((_INNER_UPPER, _INNER_LOWER[-2:0:-1]))
+        source = np.concatenate((INNER_UPPER, INNER_LOWER[-2:0:-1]))
         target = _opened(_INNER_RADII)
         lips = source + strength * (np.concatenate((target[0], target[1][-2:0:-1])) - source)
         mask = np.zeros(self._photo.shape[:2], np.float32)
@@ -124,9 +117,30 @@ class Surprise:
         return np.asarray(cv2.GaussianBlur(mask, (0, 0), 1.5) * (0.95 * strength), np.float32)
 
 
+def displacement(source: _Points, target: _Points, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return where the pixels of a changed face come from, relative to where they are.
+
+    Args:
+        source: places of the face in the photo, ``(n, 2)``.
+        target: where they shall be.
+        size: width and height of the photo.
+
+    Returns:
+        float32 ``(H, W, 2)``.
+    """
+    at = np.stack(np.meshgrid(*(np.arange(0, n, _STEP) + _STEP / 2 for n in size)), axis=-1)
+    distance = np.hypot(*np.moveaxis((at - FACE_CENTRE) / REACH, 2, 0))
+    inside = distance < 1
+    fade = np.minimum((1 - distance[inside]) / _FADE, 1)[:, np.newaxis]
+    field = np.zeros_like(at)
+    field[inside] = _thin_plate(target, source - target, at[inside]) * fade
+    moved = cv2.resize(field.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(moved, np.float32)
+
+
 def _opened(radii: _Points) -> tuple[_Points, _Points]:
     """Return the upper and the lower lip of an open mouth, ``(7, 2)`` each, from the left."""
-    angles = np.linspace(np.pi, 0, len(_INNER_UPPER))
+    angles = np.linspace(np.pi, 0, len(INNER_UPPER))
     across, down = np.cos(angles) * radii[0], np.sin(angles) * radii[1]
     return (
         _MOUTH + np.stack((across, -down), axis=1),
@@ -137,7 +151,7 @@ def _opened(radii: _Points) -> tuple[_Points, _Points]:
 def _control_points() -> tuple[_Points, _Points]:
     """Return where places of the face are in the photo, and where surprise takes them."""
     angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    frame = FACE_CENTRE + _REACH * np.stack((np.cos(angles), np.sin(angles)), axis=1)
+    frame = FACE_CENTRE + REACH * np.stack((np.cos(angles), np.sin(angles)), axis=1)
     drop = np.clip(
         (FACE_OUTLINE[:, 1] - _JAW_BEGINS) / (FACE_OUTLINE[:, 1].max() - _JAW_BEGINS), 0, 1
     )
@@ -145,15 +159,15 @@ def _control_points() -> tuple[_Points, _Points]:
     inner, outer = _opened(_INNER_RADII), _opened(_OUTER_RADII)
     pairs = (
         (frame, frame),
-        (_STILL, _STILL),
+        (STILL, STILL),
         (FACE_OUTLINE, jaw),
-        (_BROWS, _BROWS + _RAISED_BROWS),
-        (_UPPER_LIDS, _UPPER_LIDS + _RAISED_LIDS),
-        (_LOWER_LIDS, _LOWER_LIDS + _LOWERED_LIDS),
-        (_INNER_UPPER, inner[0]),
-        (_INNER_LOWER[1:-1], inner[1][1:-1]),
-        (_OUTER_UPPER, outer[0]),
-        (_OUTER_LOWER[1:-1], outer[1][1:-1]),
+        (BROWS, BROWS + _RAISED_BROWS),
+        (UPPER_LIDS, UPPER_LIDS + _RAISED_LIDS),
+        (LOWER_LIDS, LOWER_LIDS + _LOWERED_LIDS),
+        (INNER_UPPER, inner[0]),
+        (INNER_LOWER[1:-1], inner[1][1:-1]),
+        (OUTER_UPPER, outer[0]),
+        (OUTER_LOWER[1:-1], outer[1][1:-1]),
     )
     source, target = (np.concatenate(points) for points in zip(*pairs, strict=True))
     return source, target

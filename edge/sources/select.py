@@ -26,9 +26,11 @@ LIVE: Final = frozenset[Kind]({"auto", "camera", "picamera", "stream"})
 
 _LIVE_DEMO: Final = "demo:live"
 _MOODS_DEMO: Final = "demo:moods"
+_EVENTS_DEMO: Final = "demo:events"
 _WORDS: Final[dict[str, Kind]] = {
     "demo": "demo",
     _MOODS_DEMO: "demo",
+    _EVENTS_DEMO: "demo",
     _LIVE_DEMO: "demo",
     "picamera": "picamera",
     "auto": "auto",
@@ -37,7 +39,8 @@ _SCHEMES: Final = ("rtsp", "rtsps", "http", "https")
 _EXPECTED: Final = (
     "a camera's index (0) or path (/dev/v4l/by-id/...), picamera, auto, a video file, a picture or "
     "a folder of pictures, an rtsp:// or http:// address, demo, demo:moods (the face changes its "
-    "expression), or demo:live (that, endless and in real time)"
+    "expression), demo:events (it blinks, smiles and nods), or demo:live (moods, endless and in "
+    "real time)"
 )
 
 
@@ -127,6 +130,10 @@ def _open_live_demo(options: SourceOptions) -> FrameSource:
 
 
 def _open_recording(kind: Kind, spec: str, options: SourceOptions) -> FrameSource:
+    if spec == _EVENTS_DEMO:
+        from edge.sources.demo_events import EventsDemo
+
+        return EventsDemo(size_hw=options.size_hw)
     if kind == "demo":
         from edge.sources.demo import DemoSource
 

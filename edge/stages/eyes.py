@@ -5,9 +5,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-_RIGHT: Final = ((33, 133), ((160, 144), (158, 153)))
-"""Corners of the subject's right eye, and two pairs of points on its upper and lower lid."""
-_LEFT: Final = ((362, 263), ((385, 380), (387, 373)))
+_ENDS: Final = np.array((((33, 133), (160, 144), (158, 153)), ((362, 263), (385, 380), (387, 373))))
+"""Of the subject's right and left eye: the corners, and two pairs of points on the lids."""
 
 
 def eye_openness(points: NDArray[np.floating]) -> tuple[float, float]:
@@ -20,17 +19,11 @@ def eye_openness(points: NDArray[np.floating]) -> tuple[float, float]:
     Args:
         points: the mesh, ``(478, 3)``, x, y and z in one unit.
     """
-    return _ratio(points, _RIGHT), _ratio(points, _LEFT)
+    ends = points[_ENDS].astype(np.float64)
+    apart = ends[:, :, 0] - ends[:, :, 1]
+    right, left = np.sqrt((apart * apart).sum(axis=2)).tolist()
+    return _ratio(*right), _ratio(*left)
 
 
-def _ratio(
-    points: NDArray[np.floating], eye: tuple[tuple[int, int], tuple[tuple[int, int], ...]]
-) -> float:
-    corners, lids = eye
-    width = _distance(points, corners)
-    gap = sum(_distance(points, pair) for pair in lids) / len(lids)
-    return gap / width if width > 0 else 0.0
-
-
-def _distance(points: NDArray[np.floating], pair: tuple[int, int]) -> float:
-    return float(np.linalg.norm(points[pair[0]].astype(float) - points[pair[1]].astype(float)))
+def _ratio(width: float, one: float, other: float) -> float:
+    return (one + other) / 2 / width if width > 0 else 0.0

@@ -13,7 +13,7 @@ from edge.contract.mesh_features import BLENDSHAPES
 from edge.errors import LogError, MissingExtraError
 from edge.logs.lines import cut
 from edge.logs.tail import directories_in
-from edgeemo.analysis.plausible import condition
+from edgeemo.analysis.plausible import condition, is_of_unknown_kind
 from edgeemo.analysis.time_range import Span
 
 _MEMORY: Final = "512MB"
@@ -41,6 +41,15 @@ COLUMNS: Final = {
     "blendshapes": f"STRUCT({', '.join(f'{name} DOUBLE' for name in BLENDSHAPES)})",
     "mesh": "DOUBLE[][]",
     "duration_s": "DOUBLE",
+    "event": "VARCHAR",
+    "intensity": "DOUBLE",
+    "degrees": "DOUBLE",
+    "complete": "BOOLEAN",
+    "marker": "VARCHAR",
+    "phase": "VARCHAR",
+    "study": "VARCHAR",
+    "participant": "VARCHAR",
+    "condition": "VARCHAR",
     "shares": f"STRUCT({', '.join(f'{name} DOUBLE' for name in (*EMOTIONS, 'uncertain'))})",
     "fps": "DOUBLE",
     "dropped_frames": "BIGINT",
@@ -64,8 +73,12 @@ COLUMNS: Final = {
 }
 """Every field of every kind of record, as SQL has it; tests hold it to the record classes."""
 
-_CONDITION: Final = condition(
-    frozenset(name for name, kind in COLUMNS.items() if "[" not in kind and "(" not in kind)
+_SCALARS: Final = frozenset(
+    name for name, kind in COLUMNS.items() if "[" not in kind and "(" not in kind
+)
+_KIND: Final = (
+    f"CASE WHEN {condition(_SCALARS)} THEN kind "
+    f"WHEN {is_of_unknown_kind(_SCALARS)} THEN 'unknown' END"
 )
 
 
@@ -74,8 +87,9 @@ class Logs:
 
     ``records`` has those of the span that is asked for; ``all_records`` has all, and ``in_span``
     says which these are. ``folder`` numbers the log directory of each. The ``kind`` of a line that
-    is no record, for what it holds or for what it lacks, is NULL. Memory is bounded: what does not
-    fit spills to a temporary folder.
+    is no record, for what it holds or for what it lacks, is NULL; that of a record which a later
+    version may have written, of a kind that this one does not know, is ``unknown``. Memory is
+    bounded: what does not fit spills to a temporary folder.
 
     Attributes:
         span: which part of the records is asked for.
@@ -226,7 +240,7 @@ class Logs:
         columns = ", ".join(f"{name}: '{kind}'" for name, kind in COLUMNS.items())
         place = len(self._cuts.parts) + 1  # in /scratch/logs/7/edgeemo.jsonl, and below cuts
         return (
-            f"SELECT * EXCLUDE (filename) REPLACE (CASE WHEN {_CONDITION} THEN kind END AS kind), "
+            f"SELECT * EXCLUDE (filename) REPLACE ({_KIND} AS kind), "
             f"split_part(filename, '/', {place})::INT AS folder "
             f"FROM read_json([{names}], columns = {{{columns}}}, filename = true, "
             f"maximum_object_size = {LONGEST_LINE}, "

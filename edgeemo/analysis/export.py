@@ -10,7 +10,9 @@ from edgeemo.analysis.database import Logs, text_literal
 from edgeemo.analysis.held import held, held_within
 
 Format = Literal["csv", "parquet", "json"]
-Kind = Literal["emotion", "track_ended", "health", "service_started", "service_stopped"]
+Kind = Literal[
+    "emotion", "event", "marker", "track_ended", "health", "service_started", "service_stopped"
+]
 
 _HEAD: Final = ("device", "session", "seq", "monotonic_s")
 _BOX: Final = tuple(f"box[{n + 1}] AS {name}" for n, name in enumerate(("x1", "y1", "x2", "y2")))
@@ -21,6 +23,10 @@ _COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
         *(f"scores.{name} AS score_{name}" for name in EMOTIONS), *_BOX, *_POSE, "latency_ms",
         "quality", *(f'eyes."{side}" AS eye_{side}' for side in ("right", "left")),
     ),
+    "event": (
+        "track", "frame", "event", "duration_s", "intensity", "degrees", "complete",
+    ),
+    "marker": ("marker", "phase"),
     "track_ended": (
         "track", "duration_s",
         *(f"shares.{name} AS share_{name}" for name in (*EMOTIONS, "uncertain")),
@@ -31,6 +37,7 @@ _COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
     ),
     "service_started": (
         "version", "source", "model", "mesher", "runtime", "recovered_bytes",
+        "study", "participant", "condition",
     ),
     "service_stopped": ("reason", "frames", "tracks", "records"),
 }  # fmt: skip

@@ -34,7 +34,8 @@ def held(records: str = "records") -> str:
                     first_value(monotonic_s) OVER its_track AS first_s
                 FROM {records}
                 WINDOW its_track AS (
-                    PARTITION BY kind IS NULL, device, session, track ORDER BY seq
+                    PARTITION BY kind IS NULL, kind IN ('event', 'unknown'), device, session, track
+                    ORDER BY seq
                 )
             )
         )

@@ -61,11 +61,19 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Summaries(msgspec.Struct, frozen=True):
-    """The groups in order, how many lines were no records, and how many were there already."""
+    """What is in a log.
+
+    Attributes:
+        groups: in order.
+        unreadable: lines that are no records.
+        duplicates: records that were there already.
+        unknown: records of kinds that this version does not know.
+    """
 
     groups: list[Summary]
     unreadable: int
     duplicates: int = 0
+    unknown: int = 0
 
 
 def summarise(logs: Logs, by: By, source: str | None = None) -> Summaries:
@@ -100,8 +108,8 @@ def summarise(logs: Logs, by: By, source: str | None = None) -> Summaries:
         for key, rest in whole
         if (rest[0] or seconds[key]) and (by != "track" or key[-1] is not None)
     ]
-    unreadable, duplicates = (sum(rest[place] for _, rest in whole) for place in (1, 2))
-    return Summaries(groups, unreadable, duplicates)
+    apart = (sum(rest[place] for _, rest in whole) for place in (1, 2, 3))
+    return Summaries(groups, *apart)
 
 
 def _sql(by: By, source: str) -> str:
@@ -124,7 +132,7 @@ def _sql(by: By, source: str) -> str:
             sum(held_s), count(*) FILTER (is_still),
             {run}, min(seq) {known}, max(seq) {known},
             count(kind), count(*) FILTER (kind IS NULL AND NOT (is_copy OR is_carried)),
-            count(*) FILTER (is_copy),
+            count(*) FILTER (is_copy), count(*) FILTER (kind = 'unknown'),
             min(time) {fresh}, max(time) {fresh},
             {count} {fresh if count != "1" else ""}, avg(confidence) {named},
             {latency} {fresh if latency != "NULL" else ""}, avg(fps) {fresh}
@@ -160,7 +168,7 @@ def _summary(
     key: tuple[Any, ...], rest: tuple[Any, ...], seconds: dict[str, float], faces: dict[str, int],
     lost: int | None,
 ) -> Summary:  # fmt: skip
-    records, _, _, first, last, tracks, confidence, latency_ms, fps = rest
+    records, _, _, _, first, last, tracks, confidence, latency_ms, fps = rest
     return Summary(
         key=tuple(map(str, key)),
         records=records,

@@ -85,6 +85,11 @@ def remarks(summaries: Summaries, most: int) -> list[str]:
     told = [f"{left_out} more; --rows {len(summaries.groups)} shows all"] if left_out > 0 else []
     if summaries.unreadable:
         told.append(f"{summaries.unreadable:,} lines are no records of edgeemo")
+    if summaries.unknown:
+        told.append(
+            f"{summaries.unknown:,} records are of kinds that this version does not know; a newer "
+            "edgeemo does"
+        )
     if summaries.duplicates:
         told.append(f"{summaries.duplicates:,} records are there more than once; each counts once")
     return told

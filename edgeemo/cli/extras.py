@@ -32,6 +32,7 @@ WORKSTATION: Final = {
     "logs export": "log_analysis",
     "logs report": "log_analysis",
     "logs collect": "log_analysis",
+    "logs agree": "log_analysis",
 }
 """The commands that a device's wheel is without, and the modules of ``edgeemo.cli`` with them."""
 _HALF: Final = frozenset({"host_training", "converters", "deploy"})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from edge.errors import ConfigError
+from edgeemo.cli import study as studies
 from edgeemo.cli.fleet import (
     AcceptNew,
     Batch,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeemo.analysis.database import Logs
+    from edgeemo.analysis.studies.export import Study
 
 Since = Annotated[
     str | None,
@@ -37,7 +39,7 @@ _FILE_COLUMNS = 200
 
 def register(logs: typer.Typer) -> None:
     """Add the commands to the group."""
-    for command in (summary, export, report, collect):
+    for command in (summary, export, report, collect, studies.agree):
         logs.command()(command)
 
 
@@ -76,13 +78,30 @@ def export(
         typer.Option("--format", help="By default as --out ends; json: one object a line."),
     ] = None,
     kind: Annotated[
-        Literal["emotion", "track_ended", "health", "service_started", "service_stopped"],
+        Literal[
+            "emotion", "event", "marker", "track_ended", "health", "service_started",
+            "service_stopped",
+        ],
         typer.Option(help="Which records."),
     ] = "emotion",
+    study: Annotated[
+        Literal["long", "wide", "elan", "bids"] | None,
+        typer.Option(
+            "--as",
+            help="Instead of records: figures of each face in each segment (long, wide: CSV or "
+            "TSV), ELAN tiers, or BIDS events.",
+        ),
+    ] = None,
+    session: studies.Session = None,
     since: Since = None,
     until: Until = None,
-) -> None:
-    """Write records of one kind as a table: CSV, Parquet or JSON."""
+) -> None:  # fmt: skip
+    """Write records of one kind as a table, or sessions as studies need them."""
+    if study is not None:
+        _export_study(out, root, study, session, since, until)
+        return
+    if session is not None:
+        raise ConfigError("--session goes with --as; records are chosen by --since and --until")
     from edgeemo.analysis.export import export as write
     from edgeemo.analysis.export import format_of
 
@@ -90,6 +109,21 @@ def export(
     with _logs(root, since, until) as logs:
         count = write(logs, kind, form, out)
     print(f"{out}: {count:,} records")
+
+
+def _export_study(
+    out: Path, root: Path, study: "Study", session: str | None, since: str | None, until: str | None
+) -> None:
+    from edgeemo.analysis.studies.export import check_name, export_study
+
+    check_name(out, study)
+    if since is not None or until is not None:
+        raise ConfigError(
+            "--as takes whole sessions; leave out --since and --until, give --session"
+        )
+    with _logs(root, None, None) as logs:
+        for path in export_study(logs, study, out, session):
+            print(path)
 
 
 def report(

@@ -1,12 +1,14 @@
 """`edgeemo logs ...`: what needs no more than a device has; the others are in ``log_analysis``."""
 
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from edge.errors import ConfigError
 from edgeemo.cli.extras import add_refusals, is_here
 
 logs_app = typer.Typer(
@@ -55,3 +57,48 @@ def tail(
                 sys.stdout.buffer.flush()
             else:
                 print(line_for_people(line), flush=follow)
+
+
+@logs_app.command()
+def mark(
+    text: Annotated[str, typer.Argument(help="What the marker says.")],
+    log_dir: Annotated[
+        Path, typer.Option(help="The --log-dir of the edgeemo that runs.")
+    ] = DEFAULT_ROOT,
+    start: Annotated[bool, typer.Option("--start", help="Something of this name begins.")] = False,
+    end: Annotated[bool, typer.Option("--end", help="It ends.")] = False,
+) -> None:
+    """Mark this moment in the log of an edgeemo that runs on this machine."""
+    from edge.contract.text import one_line
+    from edge.service.marks import LONGEST_TEXT, MarkRequest, send_mark
+
+    now_s = time.monotonic()
+    if start and end:
+        raise ConfigError("--start and --end exclude each other; give one of them, or none")
+    if not text.strip() or len(text) > LONGEST_TEXT:
+        raise ConfigError(f"a marker of {len(text)} characters; expected 1 to {LONGEST_TEXT}")
+    shown = one_line(text, LONGEST_TEXT)
+    phase = "start" if start else "end" if end else "point"
+    send_mark(log_dir, MarkRequest(shown, phase, now_s))
+    print(f"marked: {shown}{f' ({phase})' if phase != 'point' else ''}")
+
+
+@logs_app.command()
+def forget(
+    root: Root,
+    participant: Annotated[str, typer.Option(help="The code, as in [study] of the configuration.")],
+) -> None:
+    """Remove a participant's code from the log's files; all else stays."""
+    from edge.logs.forget import forget_participant
+    from edge.logs.plain import plain
+
+    if not participant:
+        raise ConfigError("--participant: expected a code, got nothing")
+    done = forget_participant(root, participant)
+    if not done.sessions:
+        print(f"no session of {plain(participant)} is in {root}")
+        return
+    print(
+        f"{plain(participant)}: forgotten in {done.sessions} session(s), {done.files} file(s) "
+        "written anew; other copies of the log keep it until they are treated the same"
+    )

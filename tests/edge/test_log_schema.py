@@ -23,7 +23,7 @@ KINDS = {
     "service_started": {
         "version": "0.1.0", "source": "demo", "model": "default", "model_sha256": "0f1e",
         "mesher": "litert", "runtime": "ai-edge-litert 2.3.0", "labels": ["neutral"],
-        "recovered_bytes": 12,
+        "recovered_bytes": 12, "study": "smiles", "participant": "p07", "condition": "calm",
     },
     "track_started": {"track": 1, "box": BOX, "frame": 3, "file": "0.png"},
     "emotion": {
@@ -34,6 +34,11 @@ KINDS = {
         "blendshapes": dict.fromkeys(BLENDSHAPES, 0.5), "mesh": [[1.0, 2.0, -3.0]] * 478,
     },
     "track_ended": {"track": 1, "duration_s": 2.5, "shares": {"happiness": 1.0}},
+    "event": {
+        "track": 1, "event": "blink", "duration_s": 0.2, "intensity": 0.7, "degrees": 12.0,
+        "frame": 3, "complete": False,
+    },
+    "marker": {"marker": "task A", "phase": "start"},
     "health": {
         "fps": 10.0, "stage_ms": {"mesh": 9.0}, "frames": 10, "dropped_frames": 1,
         "dropped_records": 2, "rss_mb": 100.0, "temperature_c": 55.0, "throttled": "0x50005",
@@ -94,7 +99,7 @@ def test_hostile_text_stays_one_row_of_the_table(kind):
             return {f"{HEADER['device']}{key}": poisoned(item) for key, item in value.items()}
         return value
 
-    kept = ("kind", "schema", "quality", "head_pose", "eyes", "blendshapes")
+    kept = ("kind", "schema", "quality", "event", "phase", "head_pose", "eyes", "blendshapes")
     record = {
         name: value if name in kept else poisoned(value) for name, value in example(kind).items()
     }

@@ -11,7 +11,7 @@ import msgspec
 from edge.contract.labels import UNCERTAIN
 from edgeemo.analysis.database import Logs, text_literal
 from edgeemo.analysis.held import held_within
-from edgeemo.analysis.report.plots import Line, Segment
+from edgeemo.analysis.report.plots import Line, Mark, Segment
 from edgeemo.analysis.summary import Summaries, summarise
 
 MOST_TRACKS: Final = 40
@@ -24,9 +24,24 @@ CONFIDENCE_BINS: Final = 20
 _KEPT: Final = (
     "kind, time, monotonic_s, seq, session, device, track, label, confidence, latency_ms, fps, "
     "temperature_c, rss_mb, frames, dropped_frames, dropped_records, reason, version, source, "
-    "model, folder, held_s, is_still, is_copy, is_carried"
+    "model, folder, held_s, is_still, is_copy, is_carried, event, duration_s, intensity, degrees, "
+    "complete, marker, phase, study, participant, condition"
 )
 _HELD: Final = "SELECT * FROM report.held"
+
+_DONE: Final = f"""
+    SELECT device, session, track, event, epoch(time), epoch(time) + duration_s
+    FROM report.held WHERE kind = 'event' AND time IS NOT NULL
+    ORDER BY time DESC, seq DESC LIMIT {_MOST_SEGMENTS}
+"""
+_COUNTS: Final = """
+    SELECT replace(event, '_', ' '), count(*) FROM report.held WHERE kind = 'event'
+    GROUP BY event ORDER BY count(*) DESC, event
+"""
+_MARKERS: Final = f"""
+    SELECT epoch(time), device, marker, phase FROM report.held
+    WHERE kind = 'marker' AND time IS NOT NULL ORDER BY time DESC, seq DESC LIMIT {_MOST_EVENTS}
+"""
 
 SERIES: Final = {
     "frames a second": ("fps", "avg(fps)", "health"),
@@ -54,6 +69,9 @@ class Figures(msgspec.Struct, frozen=True):
     Attributes:
         total, devices: summaries; ``devices`` has one for each.
         tracks: the newest tracks by name, newest first.
+        done: what their faces did, by the same names.
+        markers: the newest ones: when, text and phase.
+        counts: how many events of each kind there are, by name, the most frequent first.
         confidence: counts of records whose label is an emotion, in bins over [0, 1].
         health: series by title, those without values left out.
         events: the newest ones, newest first.
@@ -62,6 +80,9 @@ class Figures(msgspec.Struct, frozen=True):
     total: Summaries
     devices: Summaries
     tracks: Mapping[str, Sequence[Segment]]
+    done: Mapping[str, Sequence[Segment]]
+    markers: Sequence[Mark]
+    counts: Mapping[str, int]
     confidence: Sequence[int]
     health: Mapping[str, Sequence[Line]]
     events: Sequence[Event]
@@ -81,17 +102,25 @@ def collect(logs: Logs) -> Figures:
     devices = summarise(logs, "device", _HELD)
     busiest = sorted(devices.groups, key=lambda group: -group.records)[:MOST_DEVICES]
     drawn = sorted(group.key[0] for group in busiest)
+    tracks, names = _tracks(logs)
     return Figures(
         total=summarise(logs, "total", _HELD),
         devices=devices,
-        tracks=_tracks(logs),
+        tracks=tracks,
+        done=_done(logs, names),
+        counts=dict(logs.rows(_COUNTS)),
+        markers=[Mark(*row) for row in logs.rows(_MARKERS)],
         confidence=_confidence(logs),
         health=_health(logs, drawn),
         events=_events(logs),
     )
 
 
-def _tracks(logs: Logs) -> dict[str, list[Segment]]:
+_Key = tuple[str, str, int]
+
+
+def _tracks(logs: Logs) -> tuple[dict[str, list[Segment]], dict[_Key, str]]:
+    """Return what the newest tracks showed, and what each is called."""
     rows = logs.rows(f"""
         WITH newest AS (
             SELECT device, session, track, min(time) AS first FROM report.held
@@ -114,11 +143,22 @@ def _tracks(logs: Logs) -> dict[str, list[Segment]]:
     several = len({row[0] for row in rows}) > 1
     runs = len({row[:2] for row in rows}) > 1
     tracks: defaultdict[str, list[Segment]] = defaultdict(list)
+    names: dict[_Key, str] = {}
     for device, session, track, label, start_s, end_s in rows:
         run = f" ({str(session)[:4]})" if runs else ""
         name = f"#{track}{run}{f' {device}' if several else ''}"
+        names[device, session, track] = name
         tracks[name].append(Segment(start_s, end_s, str(label)))
-    return dict(tracks)
+    return dict(tracks), names
+
+
+def _done(logs: Logs, names: Mapping[_Key, str]) -> dict[str, list[Segment]]:
+    """Return what the faces of these tracks did."""
+    done: defaultdict[str, list[Segment]] = defaultdict(list)
+    for device, session, track, event, start_s, end_s in logs.rows(_DONE):
+        if (name := names.get((device, session, track))) is not None:
+            done[name].append(Segment(start_s, end_s, event.replace("_", " ")))
+    return dict(done)
 
 
 def _confidence(logs: Logs) -> list[int]:

@@ -16,6 +16,7 @@ from edgeemo.analysis.report.markup import Content, Markup, joined, tag
 from edgeemo.analysis.report.style import STYLE
 from edgeemo.analysis.summary import Summary
 from edgeemo.analysis.summary_table import (
+    NOTHING,
     duration,
     figure,
     latency,
@@ -82,6 +83,7 @@ def _sections(figures: Figures) -> Iterable[Markup]:
     yield _numbers(figures)
     yield _emotions(figures)
     yield _timeline(figures)
+    yield from _done(figures)
     yield _confidence(figures)
     yield _health(figures)
     yield _events(figures)
@@ -140,9 +142,35 @@ def _timeline(figures: Figures) -> Markup:
     total = sum(group.tracks for group in figures.total.groups)
     shown = len(figures.tracks)
     which = f"The newest {shown} of {total:,} tracks." if total > MOST_TRACKS else ""
-    picture = plots.timeline(figures.tracks, "Emotions of each track over time")
+    title = "Emotions of each track over time"
+    picture = plots.timeline(figures.tracks, title, figures.done, figures.markers)
     labels = {segment.label for row in figures.tracks.values() for segment in row}
-    return tag("section", tag("h2", "Timeline"), tag("p", which), _legend(labels), picture)
+    said = [
+        *(["Dark strokes below a row: what the face did."] if figures.done else []),
+        *(["Dashed lines: markers."] if figures.markers else []),
+    ]
+    notes = tag("p", " ".join([which, *said]).strip())
+    return tag("section", tag("h2", "Timeline"), notes, _legend(labels), picture)
+
+
+def _done(figures: Figures) -> Iterable[Markup]:
+    if figures.counts:
+        total_s = sum(sum(group.seconds.values()) for group in figures.total.groups)
+        rows = [
+            (name, f"{count:,}", f"{60 * count / total_s:.1f}" if total_s else NOTHING)
+            for name, count in figures.counts.items()
+        ]
+        told = "Of each face, by rule: what was seen, and no more."
+        table = _table(("event", "count", "per minute of face time"), rows)
+        yield tag("section", tag("h2", "What faces did"), tag("p", told), table)
+    if figures.markers:
+        rows = [
+            (f"{datetime.fromtimestamp(mark.at_s, UTC):%Y-%m-%d %H:%M:%S}", mark.device, mark.text,
+             "" if mark.phase == "point" else mark.phase)
+            for mark in figures.markers
+        ]  # fmt: skip
+        table = _table(("time", "device", "detail", "phase"), rows)
+        yield tag("section", tag("h2", "Markers"), table)
 
 
 def _confidence(figures: Figures) -> Markup:

@@ -5,7 +5,7 @@ screen reader; colours come from the page. Drawn by hand: a bar, a line and a ti
 plotting library, which would weigh 30 MB.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -32,6 +32,15 @@ class Segment(msgspec.Struct, frozen=True):
     label: str
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """A marker: seconds since 1970, who it was given to, its text and phase."""
+
+    at_s: float
+    device: str
+    text: str
+    phase: str
+
+
 class Line(msgspec.Struct, frozen=True):
     """A series of a plot: seconds since 1970 and values; ``number`` picks its colour."""
 
@@ -54,8 +63,13 @@ def share_bars(rows: Mapping[str, Sequence[tuple[str, float, str]]], title: str)
     return _picture(title, len(rows) * row_height, parts, _names(rows, row_height))
 
 
-def timeline(rows: Mapping[str, Sequence[Segment]], title: str) -> Markup:
-    """Draw one row a track: its emotions over time."""
+def timeline(
+    rows: Mapping[str, Sequence[Segment]],
+    title: str,
+    done: Mapping[str, Sequence[Segment]] | None = None,
+    marks: Sequence[Mark] = (),
+) -> Markup:
+    """Draw one row a track: its emotions over time, what its face did below, markers across all."""
     segments = [segment for row in rows.values() for segment in row]
     low, high = min(s.start_s for s in segments), max(s.end_s for s in segments)
     scale, row_height = Scale(low, high, 0, _WIDTH), _row_height(rows)
@@ -69,7 +83,30 @@ def timeline(rows: Mapping[str, Sequence[Segment]], title: str) -> Markup:
             width = max(2.0, scale.at(segment.end_s) - x)
             told = f"{segment.label}, {length_s:,.1f} s"
             parts.append(_box(x, top + 3, width, row_height - 6, segment.label, told))
+    parts += _events_and_marks(rows, done or {}, marks, scale, row_height)
     return _picture(title, height, parts, _names(rows, row_height), times)
+
+
+def _events_and_marks(
+    rows: Iterable[str],
+    done: Mapping[str, Sequence[Segment]],
+    marks: Sequence[Mark],
+    scale: Scale,
+    row_height: int,
+) -> Iterator[Markup]:
+    height = 0
+    for number, name in enumerate(rows):
+        height = (number + 1) * row_height
+        for event in done.get(name, ()):
+            x, length_s = scale.at(event.start_s), event.end_s - event.start_s
+            width = max(2.0, scale.at(event.end_s) - x)
+            told = tag("title", f"{event.label}, {length_s:,.2f} s")
+            yield tag("rect", told, x=x, y=height - 6, width=width, height=5, class_="done")
+    for mark in marks:
+        if scale.low <= mark.at_s <= scale.high:
+            x, which = scale.at(mark.at_s), "" if mark.phase == "point" else f" {mark.phase}s"
+            told = tag("title", f"{mark.text}{which}")
+            yield tag("line", told, x1=x, x2=x, y1=0, y2=height, class_="mark")
 
 
 def histogram(counts: Sequence[int], title: str) -> Markup:

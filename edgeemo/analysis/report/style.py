@@ -29,6 +29,9 @@ svg { display: block; width: 100%; overflow: visible; }
 .axis span { position: absolute; width: 5rem; text-align: center; white-space: nowrap;
   left: clamp(-.5rem, calc(var(--at) - 2.5rem), calc(100% - 4.5rem)); }
 .grid { stroke: var(--grid); vector-effect: non-scaling-stroke; }
+.done { fill: var(--ink); }
+.mark { stroke: var(--ink); stroke-dasharray: 4 3; stroke-width: 2;
+  vector-effect: non-scaling-stroke; }
 .line { fill: none; stroke-width: 1.5; vector-effect: non-scaling-stroke; }
 figure { margin: 1.5rem 0; } figcaption { font-weight: 600; margin-bottom: .5rem; }
 table { border-collapse: collapse; font-size: .875rem; width: 100%; }

@@ -1,0 +1,1 @@
+"""Logs as studies need them: sessions, segments, tables, and agreement with people."""

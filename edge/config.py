@@ -79,8 +79,9 @@ class SourceConfig(_Section, frozen=True):
 
     Attributes:
         spec: an index, a device path, ``picamera``, ``auto`` (CSI first), a video file, a folder
-            of pictures, a stream's URL, ``demo``, ``demo:moods`` (its
-            expression changes), or ``demo:live`` (that, endless and in real time).
+            of pictures, a stream's URL, ``demo``, ``demo:moods`` (its expression changes),
+            ``demo:events`` (it blinks, smiles and nods at known times), or ``demo:live`` (moods,
+            endless and in real time).
         width, height, fps: asked of a camera, which may give something else (it is logged).
         image_fps: a folder's pictures are a sequence at this rate; unset, each one stands alone.
         every_n: only every n-th frame is looked at.

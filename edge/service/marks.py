@@ -32,6 +32,7 @@ _MOST_BYTES: Final = 4_096
 _MOST_AT_ONCE: Final = 64
 """A flood of markers does not hold up the camera."""
 _MODE: Final = 0o660
+_POLL_S: Final = 0.1
 
 Time = Annotated[float, msgspec.Meta(ge=0, le=10**12)]
 
@@ -116,13 +117,31 @@ class Marks:
 _decoder = msgspec.json.Decoder(MarkRequest)
 
 
-def send_mark(directory: Path, request: MarkRequest) -> None:
-    """Give a marker to the edgeemo that writes the log in a directory.
+def send_mark(directory: Path, text: str, phase: Phase = "point", wait_s: float = 0.0) -> None:
+    """Give a marker for this moment to the edgeemo that writes the log in a directory.
+
+    Args:
+        directory: of the log.
+        text: of the marker, at most ``LONGEST_TEXT`` characters.
+        phase: whether it is a moment, or the beginning or end of something.
+        wait_s: how long to wait for a run that begins; the marker is of the moment it is given.
 
     Raises:
         LogError: none does, or it takes none.
     """
-    content = msgspec.json.encode(request)
+    until_s = time.monotonic() + wait_s
+    while True:
+        try:
+            _send(directory, msgspec.json.encode(MarkRequest(text, phase, time.monotonic())))
+        except LogError:
+            if time.monotonic() >= until_s:
+                raise
+            time.sleep(_POLL_S)
+        else:
+            return
+
+
+def _send(directory: Path, content: bytes) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
         try:

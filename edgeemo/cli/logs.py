@@ -1,7 +1,6 @@
 """`edgeemo logs ...`: what needs no more than a device has; the others are in ``log_analysis``."""
 
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -67,19 +66,21 @@ def mark(
     ] = DEFAULT_ROOT,
     start: Annotated[bool, typer.Option("--start", help="Something of this name begins.")] = False,
     end: Annotated[bool, typer.Option("--end", help="It ends.")] = False,
+    wait: Annotated[
+        float, typer.Option(min=0, max=86_400, help="Seconds to wait for a run that begins.")
+    ] = 0.0,
 ) -> None:
     """Mark this moment in the log of an edgeemo that runs on this machine."""
     from edge.contract.text import one_line
-    from edge.service.marks import LONGEST_TEXT, MarkRequest, send_mark
+    from edge.service.marks import LONGEST_TEXT, send_mark
 
-    now_s = time.monotonic()
     if start and end:
         raise ConfigError("--start and --end exclude each other; give one of them, or none")
     if not text.strip() or len(text) > LONGEST_TEXT:
         raise ConfigError(f"a marker of {len(text)} characters; expected 1 to {LONGEST_TEXT}")
     shown = one_line(text, LONGEST_TEXT)
     phase = "start" if start else "end" if end else "point"
-    send_mark(log_dir, MarkRequest(shown, phase, now_s))
+    send_mark(log_dir, shown, phase, wait)
     print(f"marked: {shown}{f' ({phase})' if phase != 'point' else ''}")
 
 

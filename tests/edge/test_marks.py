@@ -38,10 +38,6 @@ FACTS = {
 }  # fmt: skip
 
 
-def request(text: str = "task A", phase: str = "point") -> MarkRequest:
-    return MarkRequest(text, phase, time.monotonic())
-
-
 def run(source: FakeSource, marks: Marks) -> list[Marker]:
     """Return the markers in the records of a whole run."""
     sink = MemorySink()
@@ -59,7 +55,7 @@ def test_a_marker_arrives(tmp_path):
     """What is sent into a directory is what is taken there, in order, and once."""
     box = MarkBox(tmp_path)
     for text, phase in (("task A", "start"), ("Ω ok", "point"), ("task A", "end")):
-        send_mark(tmp_path, request(text, phase))
+        send_mark(tmp_path, text, phase)
     assert [(mark.marker, mark.phase) for mark in box.take()] == [
         ("task A", "start"), ("Ω ok", "point"), ("task A", "end")
     ]  # fmt: skip
@@ -80,7 +76,7 @@ def test_a_directory_with_a_long_name_will_do(tmp_path):
     deep = tmp_path / ("d" * 120) / ("e" * 120)
     deep.mkdir(parents=True)
     box = MarkBox(deep)
-    send_mark(deep, request())
+    send_mark(deep, "task A")
     assert len(list(box.take())) == 1
     box.close()
 
@@ -91,9 +87,9 @@ def test_nobody_there_is_told(tmp_path):
     box._socket.close()  # as a killed process leaves it
     for place in (tmp_path, tmp_path / "none", Path(__file__)):
         with pytest.raises(LogError, match="no running edgeemo"):
-            send_mark(place, request())
+            send_mark(place, "task A")
     again = MarkBox(tmp_path)
-    send_mark(tmp_path, request())
+    send_mark(tmp_path, "task A")
     assert len(list(again.take())) == 1
     again.close()
 
@@ -104,12 +100,12 @@ def test_a_flood_fills_nothing(tmp_path):
 
     def flood() -> None:
         for _ in range(100_000):
-            send_mark(tmp_path, request())
+            send_mark(tmp_path, "task A")
 
     with pytest.raises(LogError, match="not reading its markers"):
         flood()
     assert 0 < len(list(box.take())) < 100_000
-    send_mark(tmp_path, request())
+    send_mark(tmp_path, "task A")
     assert len(list(box.take())) == 1
     box.close()
 
@@ -131,7 +127,7 @@ def test_what_is_no_marker_is_passed_over(tmp_path, content):
     box = MarkBox(tmp_path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.sendto(content, str(tmp_path / SOCKET_NAME))
-    send_mark(tmp_path, request("after"))
+    send_mark(tmp_path, "after")
     assert [mark.marker for mark in box.take()] == ["after"]
     box.close()
 
@@ -139,7 +135,7 @@ def test_what_is_no_marker_is_passed_over(tmp_path, content):
 def test_hostile_text_stays_one_line_of_text(tmp_path):
     """Line breaks, escape sequences and turned text become visible text in the record."""
     box = MarkBox(tmp_path)
-    send_mark(tmp_path, request('a\n{"kind":"health"}\x1b[2J\x00\u202e'))
+    send_mark(tmp_path, 'a\n{"kind":"health"}\x1b[2J\x00\u202e')
     (mark,) = box.take()
     assert mark.marker.isprintable()
     assert mark.marker.startswith('a {"kind":"health"}')
@@ -237,10 +233,7 @@ def test_the_command_marks_a_run(tmp_path):
     watchdog = threading.Timer(300, running.kill)
     watchdog.start()
     try:
-        while not (log / SOCKET_NAME).exists():
-            assert running.poll() is None
-            time.sleep(0.05)
-        for words in (["task A", "--start"], ["a note"], ["task A", "--end"]):
+        for words in (["task A", "--start", "--wait", "200"], ["a note"], ["task A", "--end"]):
             subprocess.run([*command, "logs", "mark", *words, "--log-dir", log], check=True)
         running.terminate()
         assert running.wait() == 0

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from edge.config import QualityConfig
 from edge.contract.align import Template, aligned_crop
+from edge.contract.logrecord import EventName
 from edge.errors import ImplausibleError
 from edge.protocols import Classifier, FaceMesher
-from edge.records import EndedTrack, Face, FaceResult, FaceTrack, Frame, FrameResult
+from edge.records import EndedTrack, Face, FaceEvent, FaceResult, FaceTrack, Frame, FrameResult
 from edge.stages.fitness import FaceGate
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.track import FaceTracker
@@ -150,9 +151,11 @@ class Pipeline:
         return FaceResult(track, estimate, state)
 
     def _with_events(self, result: FrameResult, watch: "_Stopwatch") -> FrameResult:
-        detector, found, ongoing = self._events, [], {}
+        detector = self._events
         if detector is None:
             return result
+        found: list[FaceEvent] = []
+        ongoing: dict[int, tuple[EventName, ...]] = {}
         with watch("events"):
             for face in result.faces:
                 track = face.track

@@ -281,7 +281,7 @@ def _serious() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         x = line[:, 0]
         across = 2 * (x - x[0]) / (x[-1] - x[0]) - 1
         down = height * (1 - np.abs(across) ** 2.2) + 0.8 * across**2
-        return middle + np.stack((half_width * across, down), axis=1)
+        return np.asarray(middle + np.stack((half_width * across, down), axis=1))
 
     closed = np.concatenate(
         (

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
@@ -25,12 +25,20 @@ _TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 _ASKING: Final = "token.html"
+_LONGEST_MARKER: Final = 1_000
+"""Bytes."""
 _STALL_S: Final = 20.0
 """A viewer that takes nothing for so long is let go; a browser that still lives comes back."""
 
 
-def page(hub: Hub, access: Access) -> ASGIApp:
-    """Return the whole page as an ASGI application."""
+def page(hub: Hub, access: Access, mark: Callable[[str], None] | None = None) -> ASGIApp:
+    """Return the whole page as an ASGI application.
+
+    Args:
+        hub: what it shows.
+        access: who may see it.
+        mark: takes the text of a marker for this moment; without it the page takes none.
+    """
     files = {path.name: path for path in sorted(STATIC.iterdir()) if path.suffix in _TYPES}
     asking = files.pop(_ASKING).read_bytes()
     routes = [_file_route(name, path) for name, path in files.items()]
@@ -39,6 +47,18 @@ def page(hub: Hub, access: Access) -> ASGIApp:
         if hub.is_full:
             return PlainTextResponse("edgeemo: too many viewers\n", 503, {"retry-after": "10"})
         return EventStream(hub)
+
+    async def marked(request: Request) -> Response:
+        content = b""
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > _LONGEST_MARKER:
+                return PlainTextResponse("edgeemo: too long for a marker\n", 413)
+        text = content.decode("utf-8", "replace").strip()
+        if mark is None or not text:
+            return PlainTextResponse("edgeemo: expected the text of a marker\n", 400)
+        mark(text)
+        return Response(status_code=204)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -49,7 +69,8 @@ def page(hub: Hub, access: Access) -> ASGIApp:
         async with hub.running():
             yield
 
-    app = Starlette(routes=[*routes, Route("/events", events)], lifespan=lifespan)
+    routes += [Route("/events", events), Route("/mark", marked, methods=["POST"])]
+    app = Starlette(routes=routes, lifespan=lifespan)
     return Guard(app, access, asking)
 
 

@@ -25,6 +25,9 @@ _EVENTS_PER_S: Final = 10.0
 _HISTORY_STEP_S: Final = 0.25
 _KEEP_ALIVE_S: Final = 10.0
 _VITALS_S: Final = 1.0
+_MOST_NOTES: Final = 200
+_NOTED_S: Final = 5.0
+"""How long a note goes with every frame's event, for viewers that miss some."""
 
 _Value = TypeVar("_Value")
 
@@ -56,6 +59,8 @@ class Hub:
         self._vitals = _Vitals(dropped, lost_records, self.faults)
         self._lock = threading.Lock()
         self._history: deque[messages.Moment] = deque(maxlen=round(HISTORY_S / _HISTORY_STEP_S))
+        self._notes: deque[messages.Note] = deque(maxlen=_MOST_NOTES)
+        self._noted = 0
         self._newest: FrameResult | None = None
         self._outage: messages.Outage | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -97,6 +102,12 @@ class Hub:
             self._newest = None  # whatever was on its way is older
         self._call(self._wake.set)
 
+    def note(self, kind: str, start_s: float, end_s: float, text: str) -> None:
+        """Put an event or a marker onto the timeline; times are the frames'."""
+        with self._lock:
+            self._noted += 1
+            self._notes.append((self._noted, round(start_s, 3), round(end_s, 3), kind, text))
+
     def hold(self, fps_limit: float | None) -> None:
         """Take note of how many frames a second the heat allows; None for as many as there are."""
         self._vitals.fps_limit = fps_limit
@@ -130,9 +141,9 @@ class Hub:
         self._viewers += 1
         try:
             with self._lock:
-                history = list(self._history)
+                history, notes = list(self._history), list(self._notes)
             number = self._number
-            yield messages.hello(self._about, frames=self._frames, history=history)
+            yield messages.hello(self._about, frames=self._frames, history=history, notes=notes)
             while not (self._ended and number == self._number):
                 try:
                     async with asyncio.timeout(_KEEP_ALIVE_S), self._changed:
@@ -158,13 +169,14 @@ class Hub:
     async def _serve_newest(self) -> None:
         with self._lock:
             result, self._newest = self._newest, None
-            outage = self._outage
+            outage, notes = self._outage, list(self._notes)
         if outage is not None and self._viewers:
             health = self._vitals.read(self._viewers)
             await self._post(messages.waiting(outage, time.monotonic(), health))
         elif result is not None:
             health = self._vitals.read(self._viewers)
-            await self._post(messages.seen(result, health, frames=self._frames))
+            new = [note for note in notes if result.frame.t_s - note[2] <= _NOTED_S]
+            await self._post(messages.seen(result, health, frames=self._frames, notes=new))
             del result  # or its picture would be kept for as long as nobody watches
             await asyncio.sleep(1 / _EVENTS_PER_S)
 

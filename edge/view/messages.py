@@ -29,6 +29,8 @@ _QUALITY: Final = 75
 
 Moment = tuple[float, tuple[tuple[int, str, float], ...]]
 """A point of the timeline: ``t_s``, and track, label and confidence of each face."""
+Note = tuple[int, float, float, str, str]
+"""On the timeline: its number, from and to when, ``event`` or ``marker``, and its text."""
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -64,7 +66,13 @@ class Outage(msgspec.Struct, frozen=True):
     since_s: float
 
 
-def hello(about: Mapping[str, Any], *, frames: bool, history: Sequence[Moment]) -> bytes:
+def hello(
+    about: Mapping[str, Any],
+    *,
+    frames: bool,
+    history: Sequence[Moment],
+    notes: Sequence[Note] = (),
+) -> bytes:
     """Return the first event of a connection: who speaks, how a mesh is drawn, the last minute."""
     return _event(
         "hello",
@@ -75,19 +83,30 @@ def hello(about: Mapping[str, Any], *, frames: bool, history: Sequence[Moment]) 
             "lines": LINES,
             "steps": _STEPS,
             "history": history,
+            "notes": notes,
         },
         retry=True,
     )
 
 
-def seen(result: FrameResult, health: Health, *, frames: bool) -> bytes:
-    """Return the event of a frame: its faces, and its picture only if ``frames``."""
+def seen(result: FrameResult, health: Health, *, frames: bool, notes: Sequence[Note] = ()) -> bytes:
+    """Return the event of a frame: its faces, and its picture only if ``frames``.
+
+    Args:
+        result: of the pipeline.
+        health: of the service.
+        frames: send the picture.
+        notes: the newest ones; a viewer may have missed some, and knows others by their numbers.
+    """
     height, width = result.frame.size_hw
     content = {
         "index": result.frame.index,
         "t_s": round(result.frame.t_s, 3),
         "size": (width, height),
-        "faces": [_face(face) for face in result.faces],
+        "faces": [
+            _face(face, result.ongoing.get(face.track.track_id, ())) for face in result.faces
+        ],
+        "notes": notes,
         "latency_ms": round(result.latency_ms, 1),
         "stage_ms": {stage: round(ms, 1) for stage, ms in result.stage_ms.items()},
         "health": health,
@@ -135,12 +154,13 @@ def jpeg(image: NDArray[np.uint8]) -> bytes:
     return encoded.tobytes()
 
 
-def _face(face: FaceResult) -> dict[str, Any]:
+def _face(face: FaceResult, doing: Sequence[str]) -> dict[str, Any]:
     state = face.state
     return {
         "id": face.track.track_id,
         "label": state.label,
         "quality": face.quality,
+        "doing": [name.replace("_", " ") for name in doing],
         "confidence": round(state.confidence, 3),
         "scores": [
             (label, round(float(score), 3))

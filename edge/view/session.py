@@ -14,6 +14,7 @@ from edge.build import Parts, open_parts
 from edge.errors import ConfigError
 from edge.run_request import RunRequest
 from edge.service.daemon import RunSummary
+from edge.service.marks import Marks
 from edge.service.notify import Notifier
 from edge.service.session import run_parts
 from edge.view.access import Access, is_loopback, own_token_file, read_token, rules
@@ -74,11 +75,12 @@ def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> RunSum
         lost_records=lambda: None if log is None else log.dropped,
     )
     parts = msgspec.structs.replace(parts, sink=Witness(parts.sink, hub))
-    server = stack.enter_context(PageServer(page(hub, access), hub, sock))
+    marks = Marks()
+    server = stack.enter_context(PageServer(page(hub, access, marks.add), hub, sock))
     _log.info("watch at %s", _link(view, port, access))
     opened = [parts]
     del parts
-    return run_parts(opened, request, stack, notifier, [server.show])
+    return run_parts(opened, request, stack, notifier, [server.show], marks)
 
 
 def _to_watch(request: RunRequest) -> RunRequest:

@@ -12,13 +12,14 @@ from edgeemo.analysis.database import Logs
 from edgeemo.analysis.held import held, held_within
 from edgeemo.analysis.losses import Run, lost_records
 
-By = Literal["total", "hour", "track", "device"]
+By = Literal["total", "hour", "track", "device", "segment"]
 
 _KEYS: Final[dict[By, tuple[str, ...]]] = {
     "total": ("'all'",),
     "hour": ("date_trunc('hour', time)",),
     "track": ("device", "session", "track"),
     "device": ("device",),
+    "segment": ("device", "session", "segment"),
 }
 _TRACKS: Final = "count(DISTINCT CASE WHEN track IS NOT NULL THEN hash(device, session, track) END)"
 _LATENCY: Final = "approx_quantile(latency_ms, [0.5, 0.95])"
@@ -29,7 +30,7 @@ class Summary(msgspec.Struct, frozen=True):
     """What happened in one group of records.
 
     Attributes:
-        key: the group: an hour, a device, or device, session and track.
+        key: the group: an hour, a device, or device, session and track or segment.
         first, last: UTC.
         tracks: tracks that were seen.
         seconds: how long faces were seen, by label; those of several faces add up.
@@ -38,7 +39,7 @@ class Summary(msgspec.Struct, frozen=True):
             track, of which there may be more than such sketches fit into memory.
         fps: the mean of the health records.
         lost: records missing from the sequence numbers, within and between sessions; None for a
-            track and an hour, whose records need not follow each other.
+            track, an hour and a segment, whose records need not follow each other.
         faces: faces that were seen in one frame only, as in pictures, by label: they took no time.
     """
 
@@ -78,6 +79,8 @@ class Summaries(msgspec.Struct, frozen=True):
 
 def summarise(logs: Logs, by: By, source: str | None = None) -> Summaries:
     """Summarise all records by ``by``; ``source`` is a query with the columns of ``held_within``.
+
+    By ``segment`` it is that of ``studies.cut``.
 
     Raises:
         LogError: the files cannot be read.

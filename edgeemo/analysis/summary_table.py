@@ -15,6 +15,7 @@ _HEADINGS: Final[dict[By, tuple[str, ...]]] = {
     "hour": ("hour (UTC)",),
     "track": ("device", "session", "track", "from (UTC)"),
     "device": ("device", "from (UTC)", "to (UTC)"),
+    "segment": ("device", "session", "segment", "from (UTC)"),
 }
 
 
@@ -26,6 +27,7 @@ _NOT_TOLD: Final[dict[By, tuple[str, ...]]] = {
     "hour": ("lost",),
     "track": ("lost", "tracks", "frames/s", "ms 50/95 %"),
     "device": (),
+    "segment": ("lost",),
 }
 
 
@@ -99,8 +101,9 @@ def _cells(group: Summary, by: By) -> Sequence[str]:
     key = tuple(plain(part, 24) for part in group.key)
     first, last = _moment(group.first), _moment(group.last)
     is_track = by == "track"
+    named = (key[0][:16],) if by == "hour" else (*key, first, *((last,) if by == "device" else ()))
     return (
-        *{"hour": (key[0][:16],), "track": (*key, first), "device": (*key, first, last)}[by],
+        *named,
         f"{group.records:,}",
         *(() if group.lost is None else (f"{group.lost:,}",)),
         *(() if is_track else (f"{group.tracks:,}",)),

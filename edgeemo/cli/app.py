@@ -47,8 +47,8 @@ def run(
     source: Annotated[
         str | None,
         typer.Option(
-            help="Camera index or device, video, folder, stream URL, demo, demo:moods, demo:events or "
-            "demo:live."
+            help="Camera index or device, video, folder, stream URL, demo, demo:moods, demo:events "
+            "or demo:live."
         ),
     ] = None,
     model: Annotated[

@@ -48,18 +48,19 @@ def summary(
     since: Since = None,
     until: Until = None,
     by: Annotated[
-        Literal["total", "hour", "track", "device"],
-        typer.Option(help="What a line of the table is."),
+        Literal["total", "hour", "track", "device", "segment"],
+        typer.Option(help="What a line of the table is; segment: what markers cut out."),
     ] = "total",
     rows: Annotated[int, typer.Option(min=1, help="The most lines to show.")] = 50,
     json_file: JsonFile = None,
 ) -> None:
     """Show times, tracks, emotions, speed and losses."""
+    from edgeemo.analysis.studies.cut import cut_by_markers
     from edgeemo.analysis.summary import summarise
     from edgeemo.analysis.summary_table import remarks, summary_table, total_lines
 
     with _logs(root, since, until) as logs:
-        summaries = summarise(logs, by)
+        summaries = summarise(logs, by, cut_by_markers(logs) if by == "segment" else None)
     if by == "total":
         print("\n".join(total_lines(summaries)))
     else:

@@ -71,6 +71,7 @@ def mark(
     ] = 0.0,
 ) -> None:
     """Mark this moment in the log of an edgeemo that runs on this machine."""
+    from edge.contract.logrecord import Phase
     from edge.contract.text import one_line
     from edge.service.marks import LONGEST_TEXT, send_mark
 
@@ -79,7 +80,7 @@ def mark(
     if not text.strip() or len(text) > LONGEST_TEXT:
         raise ConfigError(f"a marker of {len(text)} characters; expected 1 to {LONGEST_TEXT}")
     shown = one_line(text, LONGEST_TEXT)
-    phase = "start" if start else "end" if end else "point"
+    phase: Phase = "start" if start else "end" if end else "point"
     send_mark(log_dir, shown, phase, wait)
     print(f"marked: {shown}{f' ({phase})' if phase != 'point' else ''}")
 

@@ -27,6 +27,7 @@ from edgeemo.analysis.export import export
 from edgeemo.analysis.studies.affect import VALENCE_AROUSAL, valence_arousal
 from edgeemo.analysis.studies.agreement import NO_FACE, agreement
 from edgeemo.analysis.studies.annotations import bids, elan
+from edgeemo.analysis.studies.cut import cut_by_markers
 from edgeemo.analysis.studies.picture import agreement_picture
 from edgeemo.analysis.studies.sessions import (
     About,
@@ -214,6 +215,24 @@ def test_markers_cut_segments(marks, cut):
     """Starts and ends enclose, moments divide, and what has no partner is nobody's."""
     found = segments([Mark(float(at), text, phase) for at, text, phase in marks], 9.0)
     assert found == [Segment(name, float(start), float(end)) for name, start, end in cut]
+
+
+def test_a_summary_is_cut_by_markers(tmp_path):
+    """Seconds and records of each segment are those within it; a log without markers says so."""
+    root = write(tmp_path / "log", example())
+    with Logs(root) as logs:
+        groups = summarise(logs, "segment", cut_by_markers(logs)).groups
+    seconds = {group.key[2]: group.seconds for group in groups}
+    assert seconds == {
+        "task A": {"neutral": 5.0, "happiness": 4.0},
+        "task B": {"neutral": 10.0},
+        "=note": {"neutral": 2.0},
+    }
+    assert {group.tracks for group in groups} == {1}
+    plain = Writer()
+    plain.emotion(0, "neutral")
+    with Logs(write(tmp_path / "plain", plain)) as logs, pytest.raises(LogError, match="markers"):
+        cut_by_markers(logs)
 
 
 def test_a_wide_table_has_a_row_for_each_face_in_each_segment(session):
@@ -526,6 +545,8 @@ def test_the_commands(tmp_path):
     root = write(tmp_path / "log", example())
     truth = tmp_path / "truth.csv"
     truth.write_text("start,end,label\n0,4,neutral\n4,8,happiness\n2,2.2,blink\n12,12.2,blink\n")
+    code, text = run("logs", "summary", root, "--by", "segment")
+    assert (code, "task A" in text, "task B" in text) == (0, True, True)
     code, text = run("logs", "agree", root, "--truth", truth, "--picture", tmp_path / "both.svg",
                      "--json", tmp_path / "agree.json")  # fmt: skip
     assert code == 0
@@ -542,6 +563,7 @@ def test_the_commands(tmp_path):
         (("agree", root, "--truth", truth, "--picture", tmp_path / "x.png"), ".svg"),
         (("agree", root, "--truth", tmp_path / "none.csv"), "cannot be read"),
         (("mark", "x", "--start", "--end"), "exclude"),
+        (("export", root, "-o", tmp_path / "x.csv", "--session", "4"), "goes with --as"),
         (("mark", "x" * 300), "300 characters"),
     ):
         with pytest.raises(ConfigError, match=told):

@@ -73,13 +73,15 @@ class Viewer:
 class Served:
     """A running server with its hub."""
 
-    def __init__(self, stack: ExitStack, hub: Hub, address: str, token: str | None) -> None:
+    def __init__(
+        self, stack: ExitStack, hub: Hub, address: str, token: str | None, mark: Any = None
+    ) -> None:
         self.hub = hub
         sock = listen(address, 0)
         stack.callback(sock.close)
         self.port: int = sock.getsockname()[1]
         self.access = rules(sock.getsockname()[0], self.port, token)
-        self.server = stack.enter_context(PageServer(page(hub, self.access), hub, sock))
+        self.server = stack.enter_context(PageServer(page(hub, self.access, mark), hub, sock))
         self._stack = stack
 
     def get(self, path: str = "/", method: str = "GET", **headers: str) -> tuple[int, Any, bytes]:
@@ -111,10 +113,15 @@ def serve():
     with ExitStack() as stack:
 
         def start(
-            about: Any = ABOUT, *, address: str = "127.0.0.1", token: str | None = None, **options
+            about: Any = ABOUT,
+            *,
+            address: str = "127.0.0.1",
+            token: str | None = None,
+            mark: Any = None,
+            **options,
         ) -> Served:
             options.setdefault("frames", False)
-            return Served(stack, Hub({**ABOUT, **about}, **options), address, token)
+            return Served(stack, Hub({**ABOUT, **about}, **options), address, token, mark)
 
         yield start
 

@@ -93,28 +93,20 @@ class _Watch:
             for name, shapes in _SHAPES.items()
             if name in names or (name == "blink" and self._wants_eyes)
         }
-        self._levels = {
+        self._levels: dict[EventName, Level] = {
             name: Level(on, on * (1 - config.hysteresis), config.hold_s)
-            for name, on in (
-                ("smile", config.smile),
-                ("brow_raise", config.brow_raise),
-                ("brow_furrow", config.brow_furrow),
-                ("mouth_open", config.mouth_open),
-            )
+            for name, on in _thresholds(config).items()
             if name in names
         }
         self._away = (
             Level(1.0, 1 - config.hysteresis, config.hold_s) if "look_away" in names else None
         )
         self._away_deg = config.away_yaw_deg, config.away_pitch_deg
-        self._swings = {
-            name: Swings(degrees, turns)
-            for name, degrees, turns in (
-                ("nod", config.nod_deg, 1),
-                ("shake", config.shake_deg, 2),
-            )
-            if name in names
+        swings: dict[EventName, Swings] = {
+            "nod": Swings(config.nod_deg, 1),
+            "shake": Swings(config.shake_deg, 2),
         }
+        self._swings = {name: one for name, one in swings.items() if name in names}
         self._names = names
 
     def see(self, face: Face, frame: Frame) -> tuple[FaceEvent, ...]:
@@ -172,7 +164,10 @@ class _Watch:
         pose = face.head_pose
         if pose is None:
             return
-        angles = {"nod": (pose.pitch_deg, pose.yaw_deg), "shake": (pose.yaw_deg, pose.pitch_deg)}
+        angles: dict[EventName, tuple[float, float]] = {
+            "nod": (pose.pitch_deg, pose.yaw_deg),
+            "shake": (pose.yaw_deg, pose.pitch_deg),
+        }
         for name, swings in self._swings.items():
             yield from self._events(name, swings.see(*angles[name], now))
         if self._away is not None:
@@ -206,6 +201,15 @@ class _Watch:
             degrees=peak if is_turn else None,
             complete=complete,
         )
+
+
+def _thresholds(config: EventsConfig) -> dict[EventName, float]:
+    return {
+        "smile": config.smile,
+        "brow_raise": config.brow_raise,
+        "brow_furrow": config.brow_furrow,
+        "mouth_open": config.mouth_open,
+    }
 
 
 def _mean(values: list[float], places: tuple[int, ...]) -> float:

@@ -10,7 +10,8 @@ export function verdict(face) {
 }
 
 export function summary(face) {
-  return `Face ${face.id}: ${verdict(face)}${sure(face)}`;
+  const doing = face.doing.length ? ` (${face.doing.join(", ")})` : "";
+  return `Face ${face.id}: ${verdict(face)}${sure(face)}${doing}`;
 }
 
 function sure(face) {

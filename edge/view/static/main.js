@@ -60,7 +60,7 @@ function welcome(hello) {
     ? "Pictures are shown because this page was started with --frames."
     : "No picture leaves the device: only the mesh and the numbers do.";
   picture.begin(hello);
-  timeline.begin(about.labels, hello.history);
+  timeline.begin(about.labels, hello.history, hello.notes);
   tell("waiting", "Waiting for a frame");
 }
 
@@ -131,6 +131,20 @@ byId("pause").addEventListener("click", (event) => {
   event.target.setAttribute("aria-pressed", String(paused));
   connect();
   if (paused) tell("waiting", "Paused");
+});
+byId("mark").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const text = byId("mark-text").value.trim();
+  if (!text) return;
+  let told = "Not marked: no connection";
+  try {
+    const answer = await fetch("mark", { method: "POST", body: text });
+    told = answer.ok ? `Marked: ${text}` : `Not marked: ${await answer.text()}`;
+    if (answer.ok) byId("mark-text").value = "";
+  } catch {
+    // told as it is
+  }
+  byId("marked").textContent = told;
 });
 document.addEventListener("visibilitychange", connect);
 setInterval(watchForStalls, 500);

@@ -1,4 +1,5 @@
-// The last minute: a row for each emotion, a stroke where a face showed it.
+// The last minute: a row for each emotion, a stroke where a face showed it; a row for what faces did,
+// and a line for each marker.
 
 import { color, emotionColor, fitted } from "./colors.js";
 import { percent } from "./faces.js";
@@ -18,11 +19,18 @@ export class Timeline {
 
   clear() {
     this.moments = []; // [seconds, [[face, label, confidence], ...]]
+    this.notes = new Map(); // by number: [from, to, "event" or "marker", text]
+  }
+
+  // A note comes more than once: whoever missed an event of the stream still learns of it.
+  learn(notes) {
+    for (const [number, ...note] of notes) this.notes.set(number, note);
   }
 
   // What the device remembers fills in what this page has not seen itself.
-  begin(labels, history) {
-    this.rows = [...labels, "uncertain"];
+  begin(labels, history, notes) {
+    this.labels = [...labels, "uncertain"];
+    this.learn(notes);
     const first = this.moments.length ? this.moments[0][0] : Infinity;
     const last = this.moments.length ? this.moments.at(-1)[0] : -Infinity;
     const before = history.filter(([t_s]) => t_s < first);
@@ -32,6 +40,7 @@ export class Timeline {
   }
 
   add(seen) {
+    this.learn(seen.notes);
     const last = this.moments.at(-1);
     if (last && seen.t_s <= last[0]) return;
     this.moments.push([seen.t_s, seen.faces.map((face) => [face.id, face.label, face.confidence])]);
@@ -39,10 +48,13 @@ export class Timeline {
     let old = 0;
     while (this.moments[old][0] < from) old += 1;
     this.moments.splice(0, old);
+    for (const [number, note] of this.notes) if (note[1] < from) this.notes.delete(number);
     this.draw();
   }
 
   draw() {
+    const did = [...this.notes.values()].filter(([, , kind]) => kind === "event");
+    this.rows = did.length ? [...(this.labels || []), "events"] : this.labels || [];
     const context = fitted(this.canvas);
     const width = this.canvas.clientWidth - NAMES_PX;
     const height = (this.canvas.clientHeight - 18) / Math.max(1, this.rows.length);
@@ -67,7 +79,28 @@ export class Timeline {
       });
     }
     context.globalAlpha = 1;
-    this.canvas.setAttribute("aria-label", described(seconds));
+    this.drawNotes(context, x, height);
+    this.canvas.setAttribute("aria-label", described(seconds, did));
+  }
+
+  drawNotes(context, x, height) {
+    const right = NAMES_PX + this.canvas.clientWidth - NAMES_PX;
+    const bottom = this.rows.length * height;
+    let free = -Infinity; // where the next name may begin
+    for (const [from, to, kind, text] of [...this.notes.values()].sort((a, b) => a[0] - b[0])) {
+      const left = Math.max(NAMES_PX, x(from));
+      context.fillStyle = color("text");
+      if (kind === "marker") {
+        if (x(from) >= NAMES_PX) context.fillRect(left, 0, 2, bottom);
+        context.fillText(text, Math.min(left + 4, right - 8), 8, Math.max(1, right - left - 6));
+        continue;
+      }
+      const top = bottom - height;
+      context.fillRect(left, top + 2, Math.max(2, x(to) - left), 4);
+      if (left < free) continue;
+      context.fillText(text, left, top + height / 2 + 3);
+      free = left + context.measureText(text).width + 6;
+    }
   }
 
   drawGrid(context, width, height) {
@@ -87,9 +120,11 @@ export class Timeline {
   }
 }
 
-function described(seconds) {
+function described(seconds, did) {
   const total = [...seconds.values()].reduce((sum, value) => sum + value, 0);
   if (!total) return "No face in the last minute";
   const ranked = [...seconds].sort((one, other) => other[1] - one[1]);
-  return `In the last minute: ${ranked.map(([label, s]) => `${label} ${percent(s / total)}`).join(", ")}`;
+  const events = did.length ? `; events: ${did.map(([, , , text]) => text).join(", ")}` : "";
+  const labels = ranked.map(([label, s]) => `${label} ${percent(s / total)}`).join(", ");
+  return `In the last minute: ${labels}${events}`;
 }

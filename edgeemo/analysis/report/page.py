@@ -164,12 +164,12 @@ def _done(figures: Figures) -> Iterable[Markup]:
         table = _table(("event", "count", "per minute of face time"), rows)
         yield tag("section", tag("h2", "What faces did"), tag("p", told), table)
     if figures.markers:
-        rows = [
+        marked = [
             (f"{datetime.fromtimestamp(mark.at_s, UTC):%Y-%m-%d %H:%M:%S}", mark.device, mark.text,
              "" if mark.phase == "point" else mark.phase)
             for mark in figures.markers
         ]  # fmt: skip
-        table = _table(("time", "device", "detail", "phase"), rows)
+        table = _table(("time", "device", "detail", "phase"), marked)
         yield tag("section", tag("h2", "Markers"), table)
 
 

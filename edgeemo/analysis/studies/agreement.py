@@ -115,7 +115,7 @@ def agreement(session: Session, truth: Sequence[Seen], tolerance_s: float) -> Ag
         emotions=_emotions(session.shown, [one for one in truth if one.label in emotions])
         if emotions else None,
         events=told,
-        faces=len({one.track for one in (*session.shown, *session.done)}),
+        faces=len(session.tracks),
     )  # fmt: skip
 
 

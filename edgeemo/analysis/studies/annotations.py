@@ -66,7 +66,8 @@ def elan(session: Session) -> bytes:
          "TIME_ALIGNABLE": "true"},
     )  # fmt: skip
     ET.indent(root)
-    return ET.tostring(root, "utf-8", xml_declaration=True) + b"\n"
+    content: bytes = ET.tostring(root, "utf-8", xml_declaration=True)
+    return content + b"\n"
 
 
 def _tiers(session: Session) -> dict[str, list[Stretch]]:

@@ -91,8 +91,13 @@ class Session(msgspec.Struct, frozen=True):
     @property
     def end_s(self) -> float:
         """When the last thing that it tells of was over."""
-        ends = [one.end_s for one in (*self.shown, *self.done)]
+        ends = [one.end_s for one in self.shown] + [one.end_s for one in self.done]
         return max((*ends, *(mark.at_s for mark in self.marks)), default=0.0)
+
+    @property
+    def tracks(self) -> list[int]:
+        """The faces, by number."""
+        return sorted({one.track for one in self.shown} | {one.track for one in self.done})
 
     @property
     def segments(self) -> list[Segment]:

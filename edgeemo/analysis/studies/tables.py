@@ -36,9 +36,8 @@ def wide_rows(sessions: Sequence[Session]) -> Iterator[dict[str, Cell]]:
     end count by the part within it; an event is counted where it begins.
     """
     for session in sessions:
-        tracks = sorted({one.track for one in (*session.shown, *session.done)})
         for segment in session.segments:
-            for track in tracks:
+            for track in session.tracks:
                 measures = _measures(session, segment, track)
                 if measures["face_s"]:
                     yield _keys(session, segment, track) | measures

@@ -183,7 +183,7 @@ def _milliseconds(text: str | None) -> float | None:
 def labels_of(truth: Iterable[Seen]) -> tuple[list[str], list[str]]:
     """Return the emotions and the events that people told apart, each in the usual order."""
     labels = {one.label for one in truth}
-    emotions = [label for label in (*EMOTIONS, UNCERTAIN) if label in labels]
+    emotions: list[str] = [label for label in (*EMOTIONS, UNCERTAIN) if label in labels]
     return emotions, [label for label in EVENTS if label in labels]
 
 

@@ -24,6 +24,7 @@ from edge.logs.table import line_for_people
 from edge.sinks.jsonl.lock import DirectoryLock
 from edgeemo.analysis.database import Logs
 from edgeemo.analysis.export import export
+from edgeemo.analysis.report import write_report
 from edgeemo.analysis.studies.affect import VALENCE_AROUSAL, valence_arousal
 from edgeemo.analysis.studies.agreement import NO_FACE, agreement
 from edgeemo.analysis.studies.annotations import bids, elan
@@ -531,6 +532,27 @@ def test_events_and_markers_are_exported_as_records(tmp_path, kind, count):
         assert export(logs, kind, "csv", tmp_path / "out.csv") == count
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
     assert {"event": "blink", "marker": "task A"}[kind] in rows[0].values()
+
+
+def test_the_report_shows_events_and_markers(tmp_path):
+    """Strokes below the row, a line for each marker, both in tables; hostile text stays text."""
+    log = example()
+    log.mark(19, HOSTILE)
+    root = write(tmp_path / "log", log)
+    with Logs(root) as logs:
+        write_report(logs, tmp_path / "r.html", "log")
+    page = (tmp_path / "r.html").read_text("utf-8")
+    assert page.count('class="done"') == 4
+    assert page.count('class="mark"') == 5
+    assert "What faces did" in page
+    assert "task A starts" in page
+    assert "<script" not in page
+    plain = Writer()
+    plain.emotion(0, "neutral")
+    plain.end(5)
+    with Logs(write(tmp_path / "plain", plain)) as logs:
+        write_report(logs, tmp_path / "p.html", "log")
+    assert "What faces did" not in (tmp_path / "p.html").read_text("utf-8")
 
 
 def run(*words: object) -> tuple[int, str]:

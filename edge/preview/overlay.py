@@ -50,7 +50,8 @@ def draw(result: FrameResult) -> NDArray[np.uint8]:
     for face in result.faces:
         _draw_mesh(canvas, _scaled(face.track.face.points[:, :2], factor))
     for face in result.faces:
-        _draw_face(canvas, face, factor)
+        doing = result.ongoing.get(face.track.track_id, ())
+        _draw_face(canvas, face, factor, [name.replace("_", " ") for name in doing])
     _draw_timings(canvas, result)
     return canvas.picture
 
@@ -78,7 +79,7 @@ def _draw_mesh(canvas: Canvas, points: NDArray[np.float64]) -> None:
         canvas.lines(lines, color, opacity, closed=False, stroke=stroke)
 
 
-def _draw_face(canvas: Canvas, face: FaceResult, factor: int) -> None:
+def _draw_face(canvas: Canvas, face: FaceResult, factor: int, doing: Sequence[str]) -> None:
     state = face.state
     color = PALETTE.get(state.label, _OTHER)
     x1, y1, x2, y2 = _scaled(face.track.face.box_xyxy, factor)
@@ -88,7 +89,7 @@ def _draw_face(canvas: Canvas, face: FaceResult, factor: int) -> None:
     if state.labels:  # none were given to a face that could not be read
         _draw_scores(canvas, box, state)
     canvas.tag(  # last, for in a corner of the picture it has to share the panel's place
-        f"#{face.track.track_id} {face.verdict}",
+        ", ".join((f"#{face.track.track_id} {face.verdict}", *doing)),
         (box[0], box[1]),
         _PANEL,
         color,

@@ -29,7 +29,9 @@ def cut_by_markers(logs: Logs) -> str:
     reaches = "monotonic_s < end_s AND monotonic_s + coalesce(held_s, 0) > start_s"
     return f"""
         SELECT * EXCLUDE (of_device, of_session, start_s, end_s) REPLACE (
-            least(monotonic_s + held_s, end_s) - greatest(monotonic_s, start_s) AS held_s
+            CASE WHEN held_s IS NOT NULL THEN
+                least(monotonic_s + held_s, end_s) - greatest(monotonic_s, start_s)
+            END AS held_s
         )
         FROM (SELECT *, false AS is_carried FROM ({held()}))
         JOIN (VALUES {", ".join(rows)}) AS cut(of_device, of_session, segment, start_s, end_s)

@@ -247,12 +247,16 @@ class Service:
             del event
 
     def _marked(self, mark: MarkRequest) -> LogRecord:
-        """Return a marker's record: of a camera at its own time, of a recording at the film's."""
+        """Return a marker's record, dated by the last frame and by how much later it was made.
+
+        A recording that is read as fast as it goes stands still meanwhile.
+        """
         t_s, moment = self._t_s, self._captured_at or _now()
-        if isinstance(self._source, LiveSource):
+        if isinstance(self._source, LiveSource) and self._captured_at is not None:
             now_s = time.monotonic()
-            age_s = min(max(now_s - mark.monotonic_s, 0.0), _OLDEST_MARK_S)
-            t_s, moment = now_s - age_s, _now() - timedelta(seconds=age_s)
+            made_s = min(max(mark.monotonic_s, now_s - _OLDEST_MARK_S), now_s)
+            later_s = made_s - self._began_s
+            t_s, moment = t_s + later_s, moment + timedelta(seconds=later_s)
         return self._reporter.marked(moment, t_s, mark.marker, mark.phase)
 
     def _due_s(self) -> float:

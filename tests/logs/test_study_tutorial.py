@@ -1,4 +1,4 @@
-"""docs/study.md, from recording to a statistics table: its files are made, its commands run."""
+"""The tutorial "a small study", from recording to a table: its files are made, its commands run."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ import pytest
 from edge.contract.logrecord import EVENTS
 from edgeemo.analysis.studies.tables import KEYS, MEASURES
 
-TUTORIAL = Path("docs/study.md").read_text("utf-8")
+TUTORIAL = Path("docs/tutorials/small-study.md").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
-from edge.diagnostics import quieten_libraries
+from edge.system.diagnostics import quieten_libraries
 
 quieten_libraries()  # as `edgeemo` does
 
@@ -40,14 +40,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
-from edge.build import Parts, open_parts
+from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.config import Config, Emit, EventsConfig, LogConfig, MesherConfig, SourceConfig
 from edge.protocols import FaceMesher
 from edge.records import Face, FaceEvent, Frame
+from edge.runtime.build import Parts, open_parts
 from edge.service.session import reporter_for
-from edge.sources.demo import EPOCH, DemoSource
-from edge.sources.demo_events import EventsDemo
+from edge.sources.demo.events import EventsDemo
+from edge.sources.demo.source import EPOCH, DemoSource
 from edge.stages.events import EventDetector
 from edge.stages.mesh.mediapipe import MediaPipeMesher
 

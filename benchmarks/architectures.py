@@ -14,7 +14,7 @@ import numpy as np
 
 from converters.tflite.conversion import to_tflite
 from edge.contract.mesh_features import FEATURE_COUNT, FEATURE_MAX, FEATURE_MIN
-from edge.interpreter import TfliteModel
+from edge.inference.interpreter import TfliteModel
 from host_training.architectures import ARCHITECTURES, architecture, build
 from host_training.architectures.cost import Cost, cost
 

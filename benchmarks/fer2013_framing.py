@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.assets import FACE_LANDMARKER, asset_path
+from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig
 from edge.contract.align import FER48, face_anchors
 from edge.records import Frame

@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.assets import FACE_LANDMARKER, asset_path
-from edge.build import DEFAULT_BUNDLE
+from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig
 from edge.contract.bundle import open_bundle
-from edge.emotion_model import open_emotion_model
+from edge.inference.emotion_model import open_emotion_model
 from edge.records import Frame
+from edge.runtime.build import DEFAULT_BUNDLE
 from edge.stages.mesh.litert import LitertMesher
 from host_training.data.load import load_samples
 

@@ -27,16 +27,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
-from edge.assets import FACE_LANDMARKER, asset_path
-from edge.build import DEFAULT_BUNDLE
+from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig, QualityConfig
 from edge.contract.align import FER48, aligned_crop
 from edge.contract.bundle import open_bundle
 from edge.contract.decision import leading
-from edge.emotion_model import open_emotion_model
+from edge.inference.emotion_model import open_emotion_model
 from edge.records import Frame
-from edge.stages.fitness import contrast_to_noise, sharpness
+from edge.runtime.build import DEFAULT_BUNDLE
 from edge.stages.mesh.litert import LitertMesher
+from edge.stages.quality import contrast_to_noise, sharpness
 from host_training.data.corruptions import KINDS, SEVERITIES, corrupted
 from host_training.data.load import load_samples
 from host_training.data.prepared import with_prepared

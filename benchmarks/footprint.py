@@ -48,8 +48,8 @@ BARE = """
 import sys
 import mediapipe as mp
 from mediapipe.tasks.python import BaseOptions, vision
-from edge.assets import FACE_LANDMARKER, asset_path
-from edge.sources.demo import DemoSource
+from edge.assets.store import FACE_LANDMARKER, asset_path
+from edge.sources.demo.source import DemoSource
 options = vision.FaceLandmarkerOptions(
     base_options=BaseOptions(model_asset_path=str(asset_path(FACE_LANDMARKER))),
     running_mode=vision.RunningMode.VIDEO, num_faces=4)

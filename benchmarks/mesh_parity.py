@@ -26,11 +26,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
+from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig
 from edge.protocols import FaceMesher
 from edge.records import Face, Frame
-from edge.sources.demo import DemoSource
+from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.mesh.mediapipe import MediaPipeMesher
 

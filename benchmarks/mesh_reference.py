@@ -15,7 +15,7 @@ import numpy as np
 from mediapipe.tasks.python.core.base_options import BaseOptions
 from mediapipe.tasks.python.vision import FaceLandmarker, FaceLandmarkerOptions
 
-from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
+from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from converters.convert.int8_predict import tflite_probabilities
-from edge.build import DEFAULT_BUNDLE
+from edge.runtime.build import DEFAULT_BUNDLE
 from host_training.data.load import load_samples
 from host_training.data.near_duplicates import near_pairs
 from host_training.metrics.scores import wilson_interval

@@ -26,11 +26,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
+from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig, Reach
 from edge.records import Face, Frame
-from edge.sources.demo import DemoSource
-from edge.sources.expression import Surprise
+from edge.sources.demo.expression import Surprise
+from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.litert import LitertMesher
 
 Picture = NDArray[np.uint8]

@@ -18,20 +18,20 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from edge.diagnostics import quieten_libraries
+from edge.system.diagnostics import quieten_libraries
 
 quieten_libraries()  # as `edgeemo` does
 
 import msgspec
 
-from edge import machine
-from edge.build import open_parts
 from edge.config import Config, LogConfig, SourceConfig
 from edge.records import Frame, FrameResult
-from edge.run_request import RunRequest
+from edge.runtime.build import open_parts
+from edge.runtime.request import RunRequest
 from edge.service.notify import Notifier
 from edge.service.session import run_parts
-from edge.sources.demo import EPOCH, DemoSource
+from edge.sources.demo.source import EPOCH, DemoSource
+from edge.system import machine
 
 SETTLED = 1_000
 """Growth counts from this frame on: buffers, caches and malloc's arenas have their size by then."""

@@ -20,18 +20,18 @@ from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from edge.diagnostics import quieten_libraries
+from edge.system.diagnostics import quieten_libraries
 
 quieten_libraries()  # as `edgeemo` does
 
 import numpy as np
 
-from edge.assets import FACE_LANDMARKER, asset_path
-from edge.build import open_model, open_pipeline
+from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import Config, MesherConfig
 from edge.records import Frame
-from edge.sources.choreography import SOLO, SURPRISES
-from edge.sources.demo import EPOCH, DemoSource
+from edge.runtime.build import open_model, open_pipeline
+from edge.sources.demo.choreography import SOLO, SURPRISES
+from edge.sources.demo.source import EPOCH, DemoSource
 
 NOISES = (2, 4, 8, 16)
 FPS = 25.0

@@ -28,13 +28,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.assets import FACE_LANDMARKER, asset_path
+from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig, TrackerConfig
 from edge.records import Face, Frame
-from edge.sources.demo import DemoSource
+from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.litert import LitertMesher
-from edge.stages.track import FaceTracker
-from edge.testing import make_face
+from edge.stages.tracking.tracker import FaceTracker
+from edge.testing.fakes import make_face
 
 with contextlib.redirect_stdout(io.StringIO()):  # it remarks on data sets that are not used here
     from trackeval.metrics import CLEAR, HOTA, Identity

@@ -17,8 +17,8 @@ import time
 from collections import defaultdict
 from contextlib import ExitStack
 
-from edge.build import open_parts
 from edge.config import Config, SourceConfig
+from edge.runtime.build import open_parts
 from edge.view.access import rules
 from edge.view.app import page
 from edge.view.hub import Hub

@@ -9,7 +9,7 @@ from typing import Any
 
 from converters.errors import ConversionError
 from edge.errors import MissingExtraError
-from edge.native_stderr import silenced
+from edge.system.native_stderr import silenced
 
 
 def import_keras() -> Any:

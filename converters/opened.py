@@ -15,7 +15,7 @@ from converters.tflite.metadata import metadata_if_ours
 from edge.contract.bundle import open_bundle
 from edge.contract.errors import LabelError
 from edge.contract.labels import EMOTIONS, canonical
-from edge.interpreter import read_model_file
+from edge.inference.interpreter import read_model_file
 from host_training.data.samples import Samples
 from host_training.keras_file import KERAS, refusal
 from host_training.metrics.predict import Predict, keras_probabilities

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
-from edge.contract.files import read_bounded
 from edge.contract.logrecord import EVENTS, EventName
 from edge.errors import ConfigError
+from edge.files import read_bounded
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Interval = Annotated[float, msgspec.Meta(ge=0.001, le=86_400)]

@@ -1,4 +1,4 @@
-"""The seams: one method each, plus ``close``. ``edge.testing`` ships a fake for every one."""
+"""The seams: one method each, plus ``close``. ``edge.testing.fakes`` ships a fake for every one."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable

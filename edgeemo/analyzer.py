@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import records
-from edge.build import compose_pipeline, open_model, open_parts, open_pipeline
 from edge.config import Config, MesherKind, Reach, load_config, override
 from edge.contract.align import Template
 from edge.errors import ConfigError, EdgeEmoError
-from edge.pipeline import Pipeline
 from edge.protocols import Classifier
 from edge.records import EmotionEstimate, FrameResult
+from edge.runtime.build import compose_pipeline, open_model, open_parts, open_pipeline
+from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Service
 from edge.service.session import reporter_for
 from edgeemo.frames import Frames

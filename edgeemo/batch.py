@@ -105,7 +105,7 @@ def analyze(
         MissingExtraError: Parquet is asked for, and DuckDB is not installed.
         SinkError: the table cannot be written.
     """
-    from edge.assets import FACE_LANDMARKER, asset_path
+    from edge.assets.store import FACE_LANDMARKER, asset_path
     from edgeemo.analyzer import Analyzer
 
     began_s = time.monotonic()
@@ -175,7 +175,7 @@ def _cores() -> int:
 
 def _decides(analyzer: Any, every_n: int | None) -> bytes:
     """Return all that the rows of a file depend on, but the file."""
-    from edge.build import open_model
+    from edge.runtime.build import open_model
 
     digest = open_model(analyzer.config.model).digest
     return msgspec.json.encode((_FORMAT, __version__, digest, analyzer.config, every_n))
@@ -183,7 +183,7 @@ def _decides(analyzer: Any, every_n: int | None) -> bytes:
 
 def _jobs(given: Sequence[str]) -> list[Job]:
     """Return the work in the order of the files: each film by itself, pictures in groups."""
-    from edge.pictures import is_film, is_meant_as_picture
+    from edge.media.pictures import is_film, is_meant_as_picture
 
     jobs: list[Job] = []
     pictures: list[str] = []
@@ -207,8 +207,8 @@ def _jobs(given: Sequence[str]) -> list[Job]:
 
 def _found(name: str) -> list[str]:
     """Return a file as it is named, or the films and pictures below a folder, in natural order."""
-    from edge.pictures import is_meant_as_picture
-    from edge.sources.replay import natural_key
+    from edge.media.pictures import is_meant_as_picture
+    from edge.sources.files.image_folder import natural_key
 
     path = Path(name).expanduser()
     if path.is_file():

@@ -17,8 +17,8 @@ from typing import Any, Final
 import msgspec
 
 from edge.config import Reach
-from edge.contract.text import one_line
 from edge.errors import EdgeEmoError
+from edge.text import one_line
 
 _CODE: Final = "from edgeemo.batch_worker import main; main()"
 _REPORT_S: Final = 0.5

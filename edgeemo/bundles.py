@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from edge.contract.bundle import Bundle
 from edge.contract.bundle import open_bundle as open_verified
 from edge.contract.metadata import Metadata
-from edge.emotion_model import open_emotion_model
 from edge.errors import InferenceError
-from edge.first_load import bundle_path
+from edge.inference.crash_guard import bundle_path
+from edge.inference.emotion_model import open_emotion_model
 
 
 class Model:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ConfigError, PictureError
-from edge.pictures import decode_picture, is_meant_as_picture, open_picture
+from edge.media.pictures import decode_picture, is_meant_as_picture, open_picture
 
 Source = str | os.PathLike[str] | bytes | NDArray[np.uint8]
 """A picture: the path of a file, the bytes of one, or its pixels."""
@@ -92,7 +92,7 @@ def each(pictures: str | os.PathLike[str] | Iterable[Source]) -> Iterator[Source
     """
     if not isinstance(pictures, str | os.PathLike):
         return iter(pictures)
-    from edge.sources.replay import natural_key
+    from edge.sources.files.image_folder import natural_key
 
     folder = Path(os.fsdecode(pictures)).expanduser()
     if not folder.is_dir():

@@ -13,8 +13,8 @@ from converters.parity.check import KernelDifference
 from edge.contract.align import Template
 from edge.contract.decision import Decision
 from edge.contract.mesh_features import FEATURE_COUNT, FeatureNorm
-from edge.emotion_model import EmotionModel
-from edge.golden import GoldenVectors, Probes, difference, run_probes
+from edge.inference.emotion_model import EmotionModel
+from edge.inference.golden import GoldenVectors, Probes, difference, run_probes
 
 _SEED: Final = 20250101
 

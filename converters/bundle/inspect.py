@@ -18,9 +18,9 @@ from converters.tflite.metadata import FileMetadata, read_file_metadata
 from edge.contract.bundle import FILES, MODEL, PARITY, Bundle
 from edge.contract.errors import BundleError
 from edge.contract.metadata import Dataset, Metadata, TensorSpec
-from edge.emotion_model import open_emotion_model
-from edge.golden import check_golden
-from edge.interpreter import runtime_name
+from edge.inference.emotion_model import open_emotion_model
+from edge.inference.golden import check_golden
+from edge.inference.interpreter import runtime_name
 
 
 class FileEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -59,10 +59,10 @@ from edge.contract.metadata import (
     encode_metadata,
     schema_version_for,
 )
-from edge.emotion_model import EmotionModel
-from edge.first_load import ensure_loadable
-from edge.golden import encode_golden
-from edge.interpreter import TfliteModel
+from edge.inference.crash_guard import ensure_loadable
+from edge.inference.emotion_model import EmotionModel
+from edge.inference.golden import encode_golden
+from edge.inference.interpreter import TfliteModel
 from host_training.metrics.scores import SATURATED, saturated
 from host_training.runs.provenance import beside
 

@@ -13,7 +13,7 @@ from converters.request import ConvertRequest, Prior
 from edge.contract.decision import Decision, leading
 from edge.contract.metadata import Dataset
 from edge.contract.temperature import fit_temperature
-from edge.emotion_model import EmotionModel
+from edge.inference.emotion_model import EmotionModel
 
 FEWEST: Final = 10
 """Fewer samples are not asked for a temperature."""

@@ -16,9 +16,9 @@ from converters.tflite.flatbuffer import check_full_int8, read_graph
 from converters.tflite.metadata import metadata_if_ours
 from edge.contract.bundle import MODEL, open_bundle
 from edge.contract.decision import temper
-from edge.emotion_model import EmotionModel, open_emotion_model
-from edge.first_load import ensure_loadable
-from edge.interpreter import TfliteModel, read_model_file
+from edge.inference.crash_guard import ensure_loadable
+from edge.inference.emotion_model import EmotionModel, open_emotion_model
+from edge.inference.interpreter import TfliteModel, read_model_file
 
 
 def tflite_probabilities(

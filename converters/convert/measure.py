@@ -12,8 +12,8 @@ from converters.request import ConvertRequest
 from converters.tflite.conversion import to_tflite
 from converters.tflite.flatbuffer import read_graph
 from edge.contract.decision import Decision, leading
-from edge.emotion_model import EmotionModel
-from edge.interpreter import TfliteModel, runtime_name
+from edge.inference.emotion_model import EmotionModel
+from edge.inference.interpreter import TfliteModel, runtime_name
 from host_training.runs.known_pictures import UNSEEN, seen_counts
 
 

@@ -16,7 +16,7 @@ from edge.contract.align import FER48, TEMPLATES, Template
 from edge.contract.labels import EMOTIONS
 from edge.contract.mesh_features import FEATURE_COUNT, FeatureNorm, standardized
 from edge.contract.metadata import Dataset
-from edge.trial import OPEN_KERAS, problem_of_opening
+from edge.inference.trial import OPEN_KERAS, problem_of_opening
 from host_training.keras_file import KERAS, refusal, written_by
 from host_training.runs.known_pictures import PICTURES, KnownPictures, read_known_pictures
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 from converters.errors import ConversionError
 from converters.frameworks import import_keras, import_tensorflow, quiet
 from converters.model.graph_operations import COMPUTING, SAVING
-from edge.contract.files import read_bounded
-from edge.trial import OPEN_SAVED_MODEL, problem_of_opening
+from edge.files import read_bounded
+from edge.inference.trial import OPEN_SAVED_MODEL, problem_of_opening
 
 _GRAPH_FILE: Final = "saved_model.pb"
 _ENDPOINT: Final = "serving_default"

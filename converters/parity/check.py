@@ -1,6 +1,6 @@
 """What a conversion costs: the Keras model and its TFLite form on the same rows, in full.
 
-The TFLite file runs on the device's own runtime and code path, ``edge.emotion_model``.
+The TFLite file runs on the device's own runtime and code path, ``edge.inference.emotion_model``.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from converters.parity.paired_tests import (
 from edge.contract.decision import Decision, leading, temper
 from edge.contract.errors import BundleError
 from edge.contract.metadata import Dataset, Form
-from edge.emotion_model import EmotionModel
+from edge.inference.emotion_model import EmotionModel
 from host_training.metrics.mcnemar import mcnemar_exact
 from host_training.runs.known_pictures import Seen
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from converters.labelled_images import LabelledImages
 from converters.parity.paired_tests import Interval
-from edge.emotion_model import EmotionModel
+from edge.inference.emotion_model import EmotionModel
 
 PAIRS: Final = 300
 _WARM_UP: Final = 20

@@ -16,8 +16,8 @@ import msgspec
 
 from converters.errors import ConversionError
 from converters.tflite.flatbuffer import Graph, tflite_schema
-from edge.contract.flatbuffer import read
 from edge.contract.metadata import OutputKind
+from edge.inference.tflite.flatbuffer import read
 
 LABELS_FILE: Final = "labels.txt"
 

@@ -18,14 +18,14 @@ _TIMEOUT_S = 180
 _GOLDEN = """
 import pathlib, sys
 from edge.contract.bundle import open_bundle
-from edge.golden import check_golden
+from edge.inference.golden import check_golden
 print(check_golden(open_bundle(pathlib.Path(sys.argv[1]))))
 """
 _RIBBON = """
 import sys
 from edge.errors import CameraError
 from edge.sources.cameras.ribbon import NoRibbonCameraError
-from edge.sources.picamera import probe_ribbon
+from edge.sources.cameras.picamera import probe_ribbon
 try:
     probe_ribbon()
 except NoRibbonCameraError as error:

@@ -18,8 +18,8 @@ from deploy.operations.push import Options, Outcome
 from deploy.ssh.stream import Output
 from deploy.ssh.targets import LOCAL, Target
 from deploy.ssh.transport import Device
-from edge.contract.files import open_regular
 from edge.contract.logfiles import FILE_NAME, parse_closed
+from edge.files import open_regular
 
 _ROUNDS: Final = 5
 """Files may be closed, compressed and removed while they are asked for; each round looks anew."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, Final, Protocol, cast
 
 from deploy.errors import DeployError
-from edge.contract.text import one_line
+from edge.text import one_line
 
 TIMEOUT_S: Final = 60.0
 _LONGEST_LINE: Final = 16 << 20

@@ -17,7 +17,7 @@ from deploy.errors import DeployError
 from deploy.ssh.stream import TIMEOUT_S, Output, local_stream, ssh_stream, within
 from deploy.ssh.targets import Target
 from edge.contract.errors import MissingExtraError
-from edge.contract.text import one_line
+from edge.text import one_line
 
 _CONNECT_TIMEOUT_S: Final = 15
 _LOGIN_TIMEOUT_S: Final = 90

@@ -3,11 +3,11 @@
 import platform
 from collections.abc import Mapping
 
-from edge import machine
 from edge.bench.report import BenchReport, StartUp
 from edge.bench.start_up import time_start_up
 from edge.bench.throughput import measure
-from edge.run_request import RunRequest
+from edge.runtime.request import RunRequest
+from edge.system import machine
 
 
 def run_bench(request: RunRequest, frames: int, starts: int) -> BenchReport:

@@ -9,15 +9,15 @@ from typing import Final, cast
 
 import msgspec
 
-from edge import machine
 from edge.bench.report import Spread, Throughput
-from edge.build import Parts, open_parts
 from edge.config import Config, override
 from edge.errors import CameraError
-from edge.pipeline import Pipeline
 from edge.records import EndedTrack, Frame, FrameResult
+from edge.runtime.build import Parts, open_parts
+from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Service
 from edge.service.session import reporter_for
+from edge.system import machine
 
 WARM_UP: Final = 10
 """Frames that are not counted: caches fill, the detector runs, a face is confirmed."""

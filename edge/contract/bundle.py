@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from edge.contract.errors import BundleError
-from edge.contract.files import UnsuitableError, read_bounded
 from edge.contract.metadata import Metadata, decode_metadata
+from edge.files import UnsuitableError, read_bounded
 
 MODEL: Final = "model.tflite"
 METADATA: Final = "metadata.json"

@@ -22,7 +22,7 @@ from typing import Final
 
 import msgspec
 
-from edge.contract.files import is_regular
+from edge.files import is_regular
 
 FILE_NAME: Final = "edgeemo.jsonl"
 LOCK_NAME: Final = "edgeemo.lock"

@@ -7,8 +7,8 @@ from typing import Final
 
 from edge.config import Config
 from edge.doctor.report import Check, Status
-from edge.sources import v4l2
-from edge.sources.cards import NO_CAMERAS, Card, Places, present, read_card
+from edge.sources.cameras import v4l2
+from edge.sources.cameras.identity import NO_CAMERAS, Card, Places, present, read_card
 
 _SHOWN_FORMATS: Final = 4
 

@@ -5,9 +5,9 @@ import os
 import shutil
 from pathlib import Path
 
-from edge import machine
 from edge.config import Config
 from edge.doctor.report import Check
+from edge.system import machine
 
 _HOT_C = 80.0
 _LEAST_FREE_MB = 100.0

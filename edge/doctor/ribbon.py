@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from edge import machine
 from edge.config import Config
 from edge.doctor.report import Check, Status
 from edge.errors import CameraError
+from edge.sources.cameras.picamera import PiCameraView, probe_ribbon
 from edge.sources.cameras.ribbon import NoRibbonCameraError, RibbonBusyError
-from edge.sources.picamera import PiCameraView, probe_ribbon
-from edge.sources.upright import Turn
+from edge.sources.files.upright import Turn
+from edge.system import machine
 
 _NAME: Final = "ribbon camera"
 

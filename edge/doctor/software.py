@@ -6,18 +6,18 @@ import subprocess
 import sys
 from importlib import metadata
 
-from edge import machine
-from edge.assets import FACE_LANDMARKER, asset_path
-from edge.build import decision_of, open_model, resolve_mesher
+from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import Config
 from edge.doctor.report import Check
-from edge.golden import check_golden
-from edge.interpreter import runtime_name
+from edge.inference.golden import check_golden
+from edge.inference.interpreter import runtime_name
+from edge.runtime.build import decision_of, open_model, resolve_mesher
+from edge.system import machine
 
 _CHILD_TIMEOUT_S = 60
 _MESHER_PROBE = """
 import sys
-from edge.build import open_mesher
+from edge.runtime.build import open_mesher
 from edge.config import MesherConfig
 from edge.errors import EdgeEmoError
 try:

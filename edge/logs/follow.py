@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from edge.contract.files import open_regular
 from edge.contract.logfiles import FILE_NAME, LONGEST_LINE, ClosedFile, closed_files
 from edge.errors import LogError
+from edge.files import open_regular
 from edge.logs.lines import lines_of
 
 _BLOCK_BYTES: Final = 1 << 16

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from edge.contract.files import open_regular
 from edge.contract.logfiles import LONGEST_LINE
 from edge.errors import LogError
+from edge.files import open_regular
 
 _BLOCK_BYTES: Final = 1 << 18
 _NO_RECORD: Final = b"null"

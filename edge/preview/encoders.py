@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import SinkError
-from edge.sources.native import quieten
+from edge.media.opencv_errors import quieten
 
 Picture = NDArray[np.uint8]
 

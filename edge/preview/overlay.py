@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.labels import EMOTIONS
-from edge.palette import DARK
+from edge.contract.landmarks import CONTOURS, LINES
 from edge.preview.canvas import Canvas, Color
-from edge.preview.topology import CONTOURS, LINES
+from edge.preview.palette import DARK
 from edge.records import EmotionState, FaceResult, FrameResult
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ConfigError, SinkError
-from edge.native_path import NativePath
+from edge.media.opencv_errors import quieten
 from edge.preview.encoders import SUFFIXES, Encoder, open_encoder
-from edge.sources.native import quieten
+from edge.system.native_path import NativePath
 
 _LONGEST_GAP_S: Final = 60.0
 """A camera that was away for longer is not worth more of a film."""

@@ -11,16 +11,16 @@ import msgspec
 
 from edge.config import ThermalConfig
 from edge.contract.logrecord import LogRecord
-from edge.contract.text import one_line
 from edge.errors import CameraError, EdgeEmoError, SinkError
-from edge.pipeline import Pipeline
 from edge.protocols import CountingSink, FrameSource, LiveSource
 from edge.records import Frame, FrameResult
+from edge.runtime.pipeline import Pipeline
 from edge.service.attend import attended, is_capturing
 from edge.service.marks import MarkRequest
 from edge.service.notify import Notifier
 from edge.service.reporter import Reporter
 from edge.service.thermal import Governor
+from edge.text import one_line
 
 _log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from typing import Annotated, Final
 import msgspec
 
 from edge.contract.logrecord import Phase
-from edge.contract.text import one_line
 from edge.errors import LogError
+from edge.text import one_line
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, MutableMapping
 from typing import Final
 
-from edge.contract.text import one_line
+from edge.text import one_line
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _BEATS_PER_WATCHDOG: Final = 4
 _LONGEST_PAUSE_S: Final = 5.0
 """A status line is no older, if there is progress."""
 RELOAD_S: Final = 60.0
-"""What a reload may take: a new model is tried in a child process first (edge/first_load.py)."""
+"""What a reload may take: a new model is tried in a child process first (``crash_guard``)."""
 _SEND_TIMEOUT_S: Final = 0.5
 """A manager that does not read (it re-executes itself) must not hold up the camera."""
 

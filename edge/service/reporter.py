@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edge import machine
 from edge.config import Detail
 from edge.contract import logrecord
 from edge.contract.logrecord import LogRecord, Phase, Quality
@@ -19,6 +18,7 @@ from edge.logs.held import Stay
 from edge.records import EndedTrack, FaceEvent, FaceResult, Frame, FrameResult
 from edge.service.clock import utc_text
 from edge.service.emotion_fields import box_of, emotion_fields
+from edge.system import machine
 
 _log = logging.getLogger(__name__)
 

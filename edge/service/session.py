@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TextIO
 
-from edge.build import Parts, open_parts, renewed
 from edge.records import FrameResult
-from edge.run_request import RunRequest
+from edge.runtime.build import Parts, open_parts, renewed
+from edge.runtime.request import RunRequest
 from edge.service.daemon import Listener, Renewal, RunSummary, Service, Supervision
 from edge.service.marks import MarkBox, Marks
 from edge.service.notify import Notifier

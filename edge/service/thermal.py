@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from edge import machine
 from edge.config import ThermalConfig
+from edge.system import machine
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from edge.contract.logrecord import LogRecord
 from edge.errors import SinkError
-from edge.sinks.lines import LineOutlet
+from edge.sinks.json_lines import LineOutlet
 
 _AT_ONCE: Final = select.PIPE_BUF
 """A pipe that is ready takes so many bytes without blocking, and takes them whole."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from edge.contract.logrecord import LogRecord
 from edge.errors import SinkError
-from edge.sinks.lines import LineOutlet
+from edge.sinks.json_lines import LineOutlet
 
 _MOST_READERS: Final = 16
 

@@ -114,16 +114,16 @@ def _recorded(source: FrameSource, options: SourceOptions) -> FrameSource:
     recording = _thinned(source, options)
     if not options.realtime:
         return recording
-    from edge.sources.latest import LatestFrame
-    from edge.sources.paced import Paced
+    from edge.sources.wrappers.newest_frame import LatestFrame
+    from edge.sources.wrappers.real_time import Paced
 
     return LatestFrame(Paced(recording))
 
 
 def _open_live_demo(options: SourceOptions) -> FrameSource:
-    from edge.sources.demo import DemoSource
-    from edge.sources.demo_camera import DemoCamera
-    from edge.sources.latest import LatestFrame
+    from edge.sources.demo.live import DemoCamera
+    from edge.sources.demo.source import DemoSource
+    from edge.sources.wrappers.newest_frame import LatestFrame
 
     camera = DemoCamera(DemoSource(size_hw=options.size_hw, moods=True))
     return LatestFrame(camera, every_n=options.every_n)
@@ -131,15 +131,15 @@ def _open_live_demo(options: SourceOptions) -> FrameSource:
 
 def _open_recording(kind: Kind, spec: str, options: SourceOptions) -> FrameSource:
     if spec == _EVENTS_DEMO:
-        from edge.sources.demo_events import EventsDemo
+        from edge.sources.demo.events import EventsDemo
 
         return EventsDemo(size_hw=options.size_hw)
     if kind == "demo":
-        from edge.sources.demo import DemoSource
+        from edge.sources.demo.source import DemoSource
 
         return DemoSource(size_hw=options.size_hw, moods=spec == _MOODS_DEMO)
     if kind == "pictures":
-        from edge.sources.replay import ReplaySource
+        from edge.sources.files.image_folder import ReplaySource
 
         return ReplaySource(_path(spec), options.image_fps)
     return _open_film(_path(spec))
@@ -148,16 +148,16 @@ def _open_recording(kind: Kind, spec: str, options: SourceOptions) -> FrameSourc
 def _open_film(path: Path) -> FrameSource:
     """Open a film with the best decoder that there is."""
     if has_av():
-        from edge.sources.av_film import AvFilm
+        from edge.sources.files.av_film import AvFilm
 
         return AvFilm(path)
-    from edge.sources.opencv_film import OpenCvFilm
+    from edge.sources.files.opencv_film import OpenCvFilm
 
     return OpenCvFilm(path)
 
 
 def _open_live(kind: Kind, spec: str, options: SourceOptions) -> FrameSource:
-    from edge.sources.latest import LatestFrame
+    from edge.sources.wrappers.newest_frame import LatestFrame
 
     camera: FrameSource
     if kind == "stream" and not options.reconnect:
@@ -168,7 +168,7 @@ def _open_live(kind: Kind, spec: str, options: SourceOptions) -> FrameSource:
         return LatestFrame(camera, every_n=options.every_n)
     opener = _opener(kind, spec, options)
     if options.reconnect:
-        from edge.sources.reconnect import ReconnectingSource
+        from edge.sources.wrappers.reconnect import ReconnectingSource
 
         camera = ReconnectingSource(opener, options.limits)
     else:
@@ -177,7 +177,7 @@ def _open_live(kind: Kind, spec: str, options: SourceOptions) -> FrameSource:
 
 
 def _watched(source: FrameSource, options: SourceOptions) -> FrameSource:
-    from edge.sources.picture_watch import WatchedSource
+    from edge.sources.wrappers.frame_health import WatchedSource
 
     return WatchedSource(source, options.limits)
 
@@ -185,7 +185,7 @@ def _watched(source: FrameSource, options: SourceOptions) -> FrameSource:
 def _thinned(source: FrameSource, options: SourceOptions) -> FrameSource:
     if options.every_n == 1:
         return source
-    from edge.sources.thinned import EveryNth
+    from edge.sources.wrappers.frame_skip import EveryNth
 
     return EveryNth(source, options.every_n)
 
@@ -198,15 +198,15 @@ def _opener(kind: Kind, spec: str, options: SourceOptions) -> Callable[[], Frame
         return _ribbon_camera(options)
     if kind == "stream":
         return lambda: _turned(_open_stream(spec)[0], options)
-    from edge.sources.cards import FollowedCamera
+    from edge.sources.cameras.identity import FollowedCamera
 
     node = Path(f"/dev/video{spec}") if spec.isdecimal() else _path(spec)
     return FollowedCamera(node, lambda at: _turned(_open_node(at, options), options))
 
 
 def _ribbon_camera(options: SourceOptions) -> Callable[[], FrameSource]:
-    from edge.sources.picamera import PiCameraView, RibbonCameraOpener
-    from edge.sources.upright import Turn
+    from edge.sources.cameras.picamera import PiCameraView, RibbonCameraOpener
+    from edge.sources.files.upright import Turn
 
     turn = Turn.of_camera(options.rotation, options.flip)
     view = PiCameraView(options.field_of_view, turn, options.focus_m)
@@ -216,7 +216,7 @@ def _ribbon_camera(options: SourceOptions) -> Callable[[], FrameSource]:
 def _turned(source: FrameSource, options: SourceOptions) -> FrameSource:
     if options.rotation == 0 and options.flip == "none":
         return source
-    from edge.sources.upright import Turn
+    from edge.sources.files.upright import Turn
     from edge.sources.wrappers.turned import Turned
 
     return Turned(source, Turn.of_camera(options.rotation, options.flip))
@@ -225,15 +225,15 @@ def _turned(source: FrameSource, options: SourceOptions) -> FrameSource:
 def _open_stream(url: str) -> tuple[FrameSource, bool]:
     """Open what is at an address with the best decoder that there is; tell whether it is live."""
     if url.lower().startswith("http"):
-        from edge.sources.web import open_web
+        from edge.sources.cameras.web import open_web
 
         if (web := open_web(url)) is not None:
             return web
     if has_av():
-        from edge.sources.av_film import AvStream
+        from edge.sources.files.av_film import AvStream
 
         return AvStream(url), True
-    from edge.sources.contained import ContainedStream
+    from edge.sources.cameras.contained import ContainedStream
 
     return ContainedStream(url), True
 
@@ -244,7 +244,7 @@ def has_av() -> bool:
 
 
 def _open_node(node: Path, options: SourceOptions) -> FrameSource:
-    from edge.sources.opencv import OpenCvCamera
+    from edge.sources.cameras.opencv import OpenCvCamera
 
     size_hw = options.size_hw[::-1] if options.rotation % 180 else options.size_hw
     return OpenCvCamera(str(node), size_hw, options.fps)
@@ -265,8 +265,8 @@ class _FirstCamera:
         return source
 
     def _first(self) -> tuple[Callable[[], FrameSource], FrameSource]:
+        from edge.sources.cameras.identity import first_camera
         from edge.sources.cameras.ribbon import NoRibbonCameraError
-        from edge.sources.cards import first_camera
 
         ribbon, node = _opener("picamera", "picamera", self._options), first_camera()
         try:
@@ -313,7 +313,7 @@ def _path_kind(spec: str, path: Path) -> Kind:
     if spec and path.is_dir():
         return "pictures"
     if spec and path.exists():
-        from edge.pictures import is_film, is_meant_as_picture
+        from edge.media.pictures import is_film, is_meant_as_picture
 
         return "pictures" if is_meant_as_picture(path) and not is_film(path) else "file"
     if "/" in spec or path.suffix:

@@ -9,8 +9,8 @@ from edge.contract.align import Template
 from edge.contract.bundle import Bundle, open_bundle
 from edge.contract.decision import Decision
 from edge.contract.mesh_features import mesh_features
-from edge.emotion_model import open_emotion_model
 from edge.errors import ImplausibleError, InferenceError
+from edge.inference.emotion_model import open_emotion_model
 from edge.records import EmotionEstimate, Face
 
 

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from edge.contract.files import open_regular
 from edge.errors import ConfigError
+from edge.files import open_regular
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _SHORTEST_TOKEN: Final = 16

@@ -4,7 +4,7 @@ import logging
 import time
 from typing import Final
 
-from edge.contract.text import one_line
+from edge.text import one_line
 
 _log = logging.getLogger(__name__)
 _PAUSE_S: Final = 60.0

@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Any, Final, TypeVar
 
-from edge import machine
 from edge.records import FrameResult
+from edge.system import machine
 from edge.view import messages
 from edge.view.faults import Faults
 

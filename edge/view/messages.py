@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.landmarks import CONTOURS, LINES
 from edge.contract.names import readable
 from edge.errors import InferenceError
-from edge.preview.topology import CONTOURS, LINES
 from edge.records import FaceResult, FrameResult
 
 KEEP_ALIVE: Final = b": still here\n\n"

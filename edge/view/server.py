@@ -10,9 +10,9 @@ from typing import Any, Final, Self, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from edge.contract.text import one_line
 from edge.errors import ConfigError, EdgeEmoError
 from edge.records import FrameResult
+from edge.text import one_line
 from edge.view.door import BACKLOG, Door, Visitor, places
 from edge.view.hub import Hub
 

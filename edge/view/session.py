@@ -10,9 +10,9 @@ from typing import TextIO
 
 import msgspec
 
-from edge.build import Parts, open_parts
 from edge.errors import ConfigError
-from edge.run_request import RunRequest
+from edge.runtime.build import Parts, open_parts
+from edge.runtime.request import RunRequest
 from edge.service.daemon import RunSummary
 from edge.service.marks import Marks
 from edge.service.notify import Notifier

@@ -9,8 +9,8 @@ import typer
 
 from edge._version import __version__
 from edge.config import Emit, MesherKind, Reach
-from edge.diagnostics import set_up_logging
-from edge.run_request import RunRequest
+from edge.runtime.request import RunRequest
+from edge.system.diagnostics import set_up_logging
 from edgeemo.cli.extras import add_refusals, is_here
 
 app = typer.Typer(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edge.config import MesherKind
-from edge.run_request import RunRequest
+from edge.runtime.request import RunRequest
 
 
 def register(app: typer.Typer) -> None:

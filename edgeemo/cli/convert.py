@@ -178,7 +178,7 @@ def convert(
 def _check_model(model: Path) -> None:
     """Refuse a bundle, before a large data set is read."""
     from edge.contract.bundle import SUMS
-    from edge.first_load import bundle_path
+    from edge.inference.crash_guard import bundle_path
 
     if (bundle_path(model) / SUMS).is_file():
         raise ConfigError(
@@ -219,7 +219,7 @@ def inspect(
     """
     from converters.bundle.inspect import describe, render
     from edge.contract.bundle import open_bundle
-    from edge.first_load import bundle_path
+    from edge.inference.crash_guard import bundle_path
 
     description = describe(open_bundle(bundle_path(bundle)))
     console().print(render(description, every_operation=tensors))

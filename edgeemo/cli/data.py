@@ -134,7 +134,7 @@ def _device_mesher() -> "tuple[Recipe, MakeMesher]":
     """
     from functools import partial
 
-    from edge.assets import FACE_LANDMARKER, asset_path
+    from edge.assets.store import FACE_LANDMARKER, asset_path
     from edge.config import MesherConfig
     from edge.stages.mesh.litert import LitertMesher
     from host_training.data.prepared import Recipe

@@ -195,9 +195,9 @@ def _contents(
     """Gather what every release holds: checked here, before any device is asked."""
     from deploy.release.archive import Contents
     from deploy.release.systemd_files import shipped
-    from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
+    from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
     from edge.config import load_config
-    from edge.first_load import bundle_path
+    from edge.inference.crash_guard import bundle_path
 
     if config is not None:
         load_config(config)

@@ -196,7 +196,7 @@ def evaluate(
 
 
 def _measure(request: EvaluateRequest) -> "Evaluation | CrossSet":
-    from edge.first_load import bundle_path
+    from edge.inference.crash_guard import bundle_path
 
     others = {"model": bundle_path(request.model)}
     if request.against is not None:
@@ -340,8 +340,8 @@ def _view(request: EvaluateRequest, screen: Any) -> "Iterator[View]":
         return
     from functools import partial
 
-    from edge.assets import FACE_LANDMARKER, asset_path
-    from edge.build import compose_pipeline
+    from edge.assets.store import FACE_LANDMARKER, asset_path
+    from edge.runtime.build import compose_pipeline
 
     asset_path(FACE_LANDMARKER)  # fetched here, once, and not by every worker
     config, with_mesh = Config(), _takes_mesh(request.model)
@@ -357,7 +357,7 @@ def _store(folder: Path | None, config: Config, *, with_mesh: bool) -> Any:
         return None
     from hashlib import sha256
 
-    from edge.assets import FACE_LANDMARKER
+    from edge.assets.store import FACE_LANDMARKER
     from edge.contract.align import FER48
     from host_training.data.prepared import FORMAT
     from host_training.evaluation.seen import SeenStore

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from edge.contract.text import one_line
+from edge.text import one_line
 
 if TYPE_CHECKING:
     from deploy.operations.push import Outcome

@@ -72,8 +72,8 @@ def mark(
 ) -> None:
     """Mark this moment in the log of an edgeemo that runs on this machine."""
     from edge.contract.logrecord import Phase
-    from edge.contract.text import one_line
     from edge.service.marks import LONGEST_TEXT, send_mark
+    from edge.text import one_line
 
     if start and end:
         raise ConfigError("--start and --end exclude each other; give one of them, or none")

@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from itertools import takewhile
 from typing import Final, NoReturn
 
-from edge.contract.text import one_line
-from edge.diagnostics import is_debugging, quieten_libraries, set_up_logging
 from edge.errors import EdgeEmoError
-from edge.hidden_modules import hidden
+from edge.system.diagnostics import is_debugging, quieten_libraries, set_up_logging
+from edge.system.hidden_modules import hidden
+from edge.text import one_line
 
 _LONGEST_MESSAGE: Final = 10_000
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from edge.config import Emit, MesherKind, Reach
-from edge.run_request import RunRequest
+from edge.runtime.request import RunRequest
 
 _MOST_DIGITS: Final = 18
 

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from edge.content import content_of, remedy_for
+from edge.media.content import content_of, remedy_for
 from host_training.errors import DataError
 
 Rows = Iterator[tuple[int, list[str]]]

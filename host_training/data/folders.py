@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edge.contract.errors import LabelError
 from edge.contract.labels import canonical
 from edge.errors import PictureError
-from edge.pictures import FORMS, is_meant_as_picture, listed, open_picture
+from edge.media.pictures import FORMS, is_meant_as_picture, listed, open_picture
 from host_training.data.fer2013 import SIDE
 from host_training.data.samples import HELD_OUT, TRAINING, VALIDATION
 from host_training.errors import DataError

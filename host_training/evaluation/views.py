@@ -1,7 +1,7 @@
 """How a model gets to see a data set: its 48-pixel pictures, or what a device makes of the whole.
 
 A device finds the face, aligns and crops it, and leaves out what its quality gate refuses.
-``PipelineView`` has that done by the device's own pipeline, put together by `edge.build`.
+``PipelineView`` has that done by the device's own pipeline, put together by `edge.runtime.build`.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edge.contract.align import FER48, Template
 from edge.contract.mesh_features import mesh_features
-from edge.pictures import open_picture
+from edge.media.pictures import open_picture
 from edge.protocols import Classifier
 from edge.records import EmotionEstimate, Face, FaceResult, Frame, FrameResult
 from host_training.data.corruptions import corrupted
@@ -128,7 +128,7 @@ def _raw(rows: Samples, corruption: Corruption | None) -> Seen:
 
 
 class Device(Protocol):
-    """`edge.pipeline.Pipeline`."""
+    """`edge.runtime.pipeline.Pipeline`."""
 
     def process(self, frame: Frame) -> FrameResult:
         """Find, follow and classify the faces of a frame."""

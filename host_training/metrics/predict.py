@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.decision import Decision, leading
-from edge.trial import OPEN_KERAS, problem_of_opening
+from edge.inference.trial import OPEN_KERAS, problem_of_opening
 from host_training.data.ferplus import MAJORITY, PLURALITY
 from host_training.data.samples import EXCLUDED, TRAINING, VALIDATION, Samples
 from host_training.errors import DataError, TrainingError

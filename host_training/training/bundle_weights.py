@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.bundle import Bundle, open_bundle
-from edge.contract.flatbuffer import MalformedError, read
-from edge.contract.tflite_file import SCHEMA, check_tflite
 from edge.errors import ConfigError
+from edge.inference.tflite.flatbuffer import MalformedError, read
+from edge.inference.tflite.verify import SCHEMA, check_tflite
 from host_training.architectures import build
 
 if TYPE_CHECKING:

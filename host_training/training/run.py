@@ -11,7 +11,7 @@ from edge._version import __version__
 from edge.contract.align import FER48
 from edge.contract.mesh_features import FeatureNorm
 from edge.errors import ConfigError
-from edge.trial import remember
+from edge.inference.trial import remember
 from host_training.architectures import architecture, build
 from host_training.architectures.cost import cost
 from host_training.atomic import RESUME, write_atomically

@@ -12,7 +12,7 @@ from converters.labelled_images import LabelledImages
 from edge.contract.align import FER48
 from edge.contract.labels import EMOTIONS
 from edge.contract.metadata import Dataset
-from edge.golden import MIN_PROBES
+from edge.inference.golden import MIN_PROBES
 
 
 def grey_rows(counts: tuple[int, ...]) -> LabelledImages:

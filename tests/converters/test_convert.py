@@ -28,10 +28,10 @@ from edge.contract.labels import EMOTIONS
 from edge.contract.quantize import PIXELS, pixels_to_int8
 from edge.doctor import examine
 from edge.errors import InferenceError
-from edge.golden import check_golden
-from edge.interpreter import TfliteModel
+from edge.inference.golden import check_golden
+from edge.inference.interpreter import TfliteModel
 from edge.stages.classify import TfliteClassifier
-from edge.testing import make_face
+from edge.testing.fakes import make_face
 from host_training.runs.known_pictures import PICTURES, KnownPictures, picture_numbers
 from host_training.runs.provenance import origin_of_bundle
 

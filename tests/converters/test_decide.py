@@ -23,8 +23,8 @@ from edge.contract.bundle import MODEL_CARD, PARITY, open_bundle
 from edge.contract.decision import Decision, leading, softmax
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError
-from edge.golden import check_golden
-from edge.interpreter import TfliteModel
+from edge.inference.golden import check_golden
+from edge.inference.interpreter import TfliteModel
 from edgeemo.cli.app import app
 from edgeemo.cli.main import main
 from host_training.architectures import ARCHITECTURES, build

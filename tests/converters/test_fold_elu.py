@@ -11,8 +11,8 @@ from converters.request import ConvertRequest
 from converters.tflite.conversion import to_tflite
 from converters.tflite.flatbuffer import check_full_int8, read_graph
 from edge.contract.bundle import open_bundle
-from edge.golden import check_golden
-from edge.interpreter import TfliteModel
+from edge.inference.golden import check_golden
+from edge.inference.interpreter import TfliteModel
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,7 @@ from converters.parity.check import decode_report, keras_probabilities
 from converters.request import ConvertRequest
 from converters.tflite.conversion import to_tflite
 from converters.tflite.flatbuffer import check_full_int8, read_graph
-from edge.assets import ASTRONAUT, asset_path
-from edge.build import open_mesher
+from edge.assets.store import ASTRONAUT, asset_path
 from edge.config import MesherConfig
 from edge.contract.align import aligned_crop
 from edge.contract.bundle import FILES, METADATA, MODEL, MODEL_CARD, PARITY, SUMS, open_bundle
@@ -38,9 +37,10 @@ from edge.contract.mesh_features import FEATURE_COUNT, FEATURES, FEATURES_ID, me
 from edge.contract.metadata import Dataset
 from edge.contract.quantize import PIXELS
 from edge.errors import BundleError, InferenceError
-from edge.golden import check_golden
+from edge.inference.golden import check_golden
 from edge.records import Face, Frame
-from edge.sources.demo import DemoSource
+from edge.runtime.build import open_mesher
+from edge.sources.demo.source import DemoSource
 from edge.stages.classify import TfliteClassifier
 
 ORDERS = ("mesh", "pixels+mesh", "mesh+pixels")

@@ -8,10 +8,10 @@ import pytest
 
 from converters.errors import ConversionError
 from converters.model.model_file import UNKNOWN, load_model
-from edge import trial
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError, EdgeEmoError
-from edge.trial import KERAS_MEMORY
+from edge.inference import trial
+from edge.inference.trial import KERAS_MEMORY
 from host_training.metrics.predict import load_keras_model
 
 

@@ -8,9 +8,9 @@ import pytest
 from converters.errors import ConversionError
 from converters.opened import check_kind, opened
 from converters.tflite.conversion import to_tflite
-from edge.build import DEFAULT_BUNDLE
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError
+from edge.runtime.build import DEFAULT_BUNDLE
 from edgeemo.cli.options import read_model_labels
 from host_training.data.load import one_hot
 from host_training.data.samples import Samples

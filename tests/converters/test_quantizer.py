@@ -18,7 +18,7 @@ from converters.tflite.conversion import to_tflite
 from converters.tflite.flatbuffer import read_graph
 from edge.contract.bundle import open_bundle
 from edge.contract.quantize import PIXELS
-from edge.golden import check_golden
+from edge.inference.golden import check_golden
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from converters.request import ConvertRequest
 from converters.tflite.flatbuffer import read_graph
 from edge.contract.bundle import open_bundle
 from edge.contract.labels import EMOTIONS
-from edge.trial import KERAS_MEMORY
+from edge.inference.trial import KERAS_MEMORY
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from converters.tflite import metadata
 from converters.tflite.flatbuffer import check_full_int8, read_graph, tflite_schema
 from converters.tflite.metadata import FileMetadata, describe_file, read_file_metadata
 from edge.contract.labels import EMOTIONS
-from edge.interpreter import TfliteModel
+from edge.inference.interpreter import TfliteModel
 
 
 @pytest.fixture(scope="module")

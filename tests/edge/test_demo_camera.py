@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from edge.sources.demo import DemoSource
-from edge.sources.demo_camera import DemoCamera
-from edge.sources.latest import LatestFrame
+from edge.sources.demo.live import DemoCamera
+from edge.sources.demo.source import DemoSource
 from edge.sources.select import open_source
+from edge.sources.wrappers.newest_frame import LatestFrame
 
 
 def test_it_goes_on_after_the_clip_with_rising_times():

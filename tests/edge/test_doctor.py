@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from edge import machine
 from edge.config import Config, LogConfig, MesherConfig, SourceConfig
 from edge.doctor import cameras, examine, hardware, libraries, ribbon, software
 from edge.doctor.report import Check, show
 from edge.errors import CameraError
-from edge.sources import v4l2
+from edge.sources.cameras import v4l2
+from edge.sources.cameras.identity import Places
+from edge.sources.cameras.picamera import PiCameraView
 from edge.sources.cameras.ribbon import NoRibbonCameraError, RibbonBusyError
-from edge.sources.cards import Places
-from edge.sources.picamera import PiCameraView
+from edge.system import machine
 
 
 def config_for(spec: str) -> Config:

@@ -11,21 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.assets import FACE_LANDMARKER, asset_path
-from edge.build import compose_pipeline
+from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import Config, EventsConfig, LogConfig, MesherConfig
 from edge.contract.logrecord import EVENTS
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.protocols import FrameSource
 from edge.records import Face, FaceEvent, Frame, HeadPose
+from edge.runtime.build import compose_pipeline
 from edge.service.reporter import Reporter, ReporterConfig
-from edge.sources.demo_events import ACTS, LOOP_S, EventsDemo, acts_until, pose_at
+from edge.sources.demo.events import ACTS, LOOP_S, EventsDemo, acts_until, pose_at
 from edge.stages.events import EventDetector
 from edge.stages.events.detector import GAP_S
 from edge.stages.eyes import eye_openness
 from edge.stages.mesh.litert import LitertMesher
-from edge.stages.track import FaceTracker
-from edge.testing import FakeClassifier, FakeMesher, FakeSource, make_face, make_frame
+from edge.stages.tracking.tracker import FaceTracker
+from edge.testing.fakes import FakeClassifier, FakeMesher, FakeSource, make_face, make_frame
 
 ALL = EventsConfig(detect=("all",))
 BOX = (200.0, 100.0, 400.0, 340.0)
@@ -322,7 +322,7 @@ class Plain:
 
 
 def pipeline_with(mesher: FakeMesher, config: Config):
-    from edge.pipeline import Pipeline
+    from edge.runtime.pipeline import Pipeline
     from edge.stages.smooth import EmotionSmoother
 
     detector = EventDetector(config.events) if config.events.names else None

@@ -17,13 +17,13 @@ from edge.contract.names import escaped, unescaped
 from edge.errors import CameraError
 from edge.protocols import FrameSource
 from edge.records import Frame
-from edge.sources.opencv_film import OpenCvFilm
+from edge.sources.files.opencv_film import OpenCvFilm
+from edge.sources.files.survey import display_matrix, survey
+from edge.sources.files.upright import Turn, square_size_wh
 from edge.sources.select import SourceOptions, open_source
-from edge.sources.survey import display_matrix, survey
-from edge.sources.upright import Turn, square_size_wh
 
 if HAS_AV := find_spec("av") is not None:
-    from edge.sources.av_film import AvFilm
+    from edge.sources.files.av_film import AvFilm
 
 Opener = Callable[[Path], FrameSource]
 OPENERS: list[Opener] = [OpenCvFilm, *([AvFilm] if HAS_AV else [])]

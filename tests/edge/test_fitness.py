@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from edge.assets import ASTRONAUT, asset_path
+from edge.assets.store import ASTRONAUT, asset_path
 from edge.config import QualityConfig
 from edge.contract.align import FER48, aligned_crop
-from edge.stages.fitness import FaceGate, contrast_to_noise, sharpness
-from edge.testing import make_face
+from edge.stages.quality import FaceGate, contrast_to_noise, sharpness
+from edge.testing.fakes import make_face
 
 POINTS = "astronaut_mesh.npz"
 FACE = make_face((40, 20, 100, 100))

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.contract.bundle import MODEL
-from edge.contract.flatbuffer import MalformedError, read
-from edge.contract.tflite_file import SCHEMA, check_tflite
-from edge.contract.tflite_operators import OPERATORS
+from edge.inference.tflite.flatbuffer import MalformedError, read
+from edge.inference.tflite.operators import OPERATORS
+from edge.inference.tflite.verify import SCHEMA, check_tflite
 
 FUSION = Path(__file__).parent / "data" / "fusion.tflite"
 CONTENT = FUSION.read_bytes()

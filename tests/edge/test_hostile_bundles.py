@@ -18,16 +18,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge import first_load
 from edge.config import Config, ModelConfig
 from edge.contract.bundle import GOLDEN, METADATA, MODEL, PARITY, SUMS, open_bundle
 from edge.contract.decision import Decision
 from edge.contract.logrecord import decode_record
 from edge.doctor import software
-from edge.emotion_model import EmotionModel
 from edge.errors import ConfigError, InferenceError
-from edge.first_load import MEMORY, ensure_loadable
-from edge.golden import (
+from edge.inference import crash_guard as first_load
+from edge.inference.crash_guard import MEMORY, ensure_loadable
+from edge.inference.emotion_model import EmotionModel
+from edge.inference.golden import (
     MIN_PROBES,
     GoldenVectors,
     Probes,
@@ -35,7 +35,7 @@ from edge.golden import (
     difference,
     encode_golden,
 )
-from edge.interpreter import TfliteModel
+from edge.inference.interpreter import TfliteModel
 from edgeemo.cli.main import main
 
 DATA = Path(__file__).parent / "data"
@@ -268,7 +268,7 @@ def test_a_size_computed_from_the_picture_is_refused(cache):
 
 def test_the_child_runs_on_faces_with_bounded_memory(cache, monkeypatch):
     """What the look through the file did not see, a face in the child does: 4 GB are not had."""
-    monkeypatch.setattr("edge.contract.tflite_file.check_tflite", len)
+    monkeypatch.setattr("edge.inference.tflite.verify.check_tflite", len)
     with pytest.raises(InferenceError, match="FILL"):
         ensure_loadable(COMPUTED_SIZE.read_bytes(), "m")
     assert not cache.exists()

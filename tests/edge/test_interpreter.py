@@ -6,16 +6,16 @@ import ai_edge_litert.interpreter
 import numpy as np
 import pytest
 
-from edge import interpreter as interpreter_module
 from edge.contract.bundle import MODEL
 from edge.errors import InferenceError
-from edge.interpreter import TfliteModel, runtime_name
+from edge.inference import interpreter as interpreter_module
+from edge.inference.interpreter import TfliteModel, runtime_name
 
 RUN = """
 import sys
 from pathlib import Path
 import numpy as np
-from edge.interpreter import TfliteModel, runtime_name
+from edge.inference.interpreter import TfliteModel, runtime_name
 model = TfliteModel(Path(sys.argv[1]))
 output, = model.run(np.zeros(model.inputs[0].shape, np.int8))
 print(runtime_name(), output.tolist())

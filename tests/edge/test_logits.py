@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.build import decision_of
 from edge.config import Config, ModelConfig
 from edge.contract.bundle import METADATA, MODEL, SUMS, open_bundle
 from edge.contract.metadata import decode_metadata, encode_metadata
 from edge.contract.quantize import pixels_to_int8
 from edge.doctor import software
-from edge.emotion_model import EmotionModel
 from edge.errors import BundleError, ConfigError
-from edge.golden import Probes, compare_golden, difference, run_probes
-from edge.interpreter import TfliteModel
+from edge.inference.emotion_model import EmotionModel
+from edge.inference.golden import Probes, compare_golden, difference, run_probes
+from edge.inference.interpreter import TfliteModel
+from edge.runtime.build import decision_of
 from edge.stages.classify import TfliteClassifier
-from edge.testing import make_face
+from edge.testing.fakes import make_face
 
 LOGITS = Path(__file__).parent / "data" / "logits"
 SOFTMAX = Path(__file__).parents[2] / "docs" / "trained" / "fer7-g" / "bundle"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.machine import throttling
+from edge.system.machine import throttling
 
 
 @pytest.mark.parametrize(

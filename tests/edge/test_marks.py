@@ -15,9 +15,9 @@ import pytest
 from edge.contract.logfiles import FILE_NAME
 from edge.contract.logrecord import Marker, decode_record
 from edge.errors import LogError
-from edge.pipeline import Pipeline
 from edge.preview.window import Window
 from edge.records import Frame
+from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Service, Supervision
 from edge.service.marks import (
     LONGEST_TEXT,
@@ -29,8 +29,8 @@ from edge.service.marks import (
 )
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.stages.smooth import EmotionSmoother
-from edge.stages.track import FaceTracker
-from edge.testing import FakeClassifier, FakeMesher, FakeSource, MemorySink, make_frame
+from edge.stages.tracking.tracker import FaceTracker
+from edge.testing.fakes import FakeClassifier, FakeMesher, FakeSource, MemorySink, make_frame
 
 FACTS = {
     "version": "0", "source": "fake", "model": "fake", "model_sha256": "0", "mesher": "fake",

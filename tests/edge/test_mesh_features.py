@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.assets import FACE_LANDMARKER, asset_path
+from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.contract.align import LEFT_EYE, MESH_POINTS, RIGHT_EYE
 from edge.contract.mesh_features import (
     BLENDSHAPES,

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
+from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig
 from edge.records import Face, Frame
-from edge.sources.choreography import Choreography, Keyframe
-from edge.sources.demo import DemoSource
+from edge.sources.demo.choreography import Choreography, Keyframe
+from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.mesh.litert.geometry import _split, _vertices
 from edge.stages.mesh.litert.taskfile import read_task

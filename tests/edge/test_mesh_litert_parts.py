@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
+from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.errors import InferenceError
-from edge.interpreter import TfliteModel
+from edge.inference.interpreter import TfliteModel
 from edge.stages.mesh.litert.anchors import blazeface_anchors
 from edge.stages.mesh.litert.blendshapes import BlendshapeModel
 from edge.stages.mesh.litert.crop import Cropper

@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge.build import open_pipeline
 from edge.config import Config, MesherConfig
 from edge.contract.bundle import (
     GOLDEN,
@@ -41,12 +40,13 @@ from edge.contract.metadata import (
     encode_metadata,
 )
 from edge.contract.quantize import PIXELS, pixels_to_int8, quantize
-from edge.emotion_model import EmotionModel, open_emotion_model
 from edge.errors import BundleError, InferenceError
-from edge.golden import GoldenVectors, Probes, check_golden, encode_golden, run_probes
-from edge.interpreter import TfliteModel
+from edge.inference.emotion_model import EmotionModel, open_emotion_model
+from edge.inference.golden import GoldenVectors, Probes, check_golden, encode_golden, run_probes
+from edge.inference.interpreter import TfliteModel
 from edge.records import Face
-from edge.sources.demo import DemoSource
+from edge.runtime.build import open_pipeline
+from edge.sources.demo.source import DemoSource
 from edge.stages.classify import TfliteClassifier
 
 DATA = Path(__file__).parent / "data"

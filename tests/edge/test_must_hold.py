@@ -16,23 +16,23 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import machine
-from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
-from edge.build import DEFAULT_BUNDLE
+from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig, QualityConfig, Reach
 from edge.contract.bundle import open_bundle
-from edge.pipeline import Pipeline
 from edge.records import Frame
+from edge.runtime.build import DEFAULT_BUNDLE
+from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Service
 from edge.service.reporter import Reporter, ReporterConfig
-from edge.sources.demo import DemoSource
-from edge.sources.latest import LatestFrame
+from edge.sources.demo.source import DemoSource
+from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.stages.classify import TfliteClassifier
-from edge.stages.fitness import FaceGate
 from edge.stages.mesh.litert import LitertMesher
+from edge.stages.quality import FaceGate
 from edge.stages.smooth import EmotionSmoother
-from edge.stages.track import FaceTracker
-from edge.testing import FakeClassifier, FakeMesher, MemorySink, make_frame
+from edge.stages.tracking.tracker import FaceTracker
+from edge.system import machine
+from edge.testing.fakes import FakeClassifier, FakeMesher, MemorySink, make_frame
 
 FRAMES = int(os.environ.get("EDGEEMO_FRAMES", "40"))
 GROWTH_MB = 20.0

@@ -1,7 +1,7 @@
 """A recording for somebody who looks on: at its own speed, and complete."""
 
-from edge.sources.paced import Paced
-from edge.testing import FakeSource, make_frame
+from edge.sources.wrappers.real_time import Paced
+from edge.testing.fakes import FakeSource, make_frame
 
 
 class Clock:

@@ -20,14 +20,13 @@ import numpy as np
 import pytest
 
 from edge.errors import CameraError, CameraStuckError
-from edge.sources import picamera
-from edge.sources.cameras import ribbon
+from edge.sources.cameras import picamera, ribbon
+from edge.sources.cameras.picamera import PiCamera, PiCameraView, RibbonCameraOpener, probe_ribbon
 from edge.sources.cameras.ribbon import NoRibbonCameraError
-from edge.sources.latest import LatestFrame
-from edge.sources.picamera import PiCamera, PiCameraView, RibbonCameraOpener, probe_ribbon
-from edge.sources.reconnect import BackOff, ReconnectingSource
+from edge.sources.files.upright import Turn
 from edge.sources.select import SourceOptions, open_source
-from edge.sources.upright import Turn
+from edge.sources.wrappers.newest_frame import LatestFrame
+from edge.sources.wrappers.reconnect import BackOff, ReconnectingSource
 
 FAKE = Path(__file__).parent / "fake_picamera2"
 REAL = os.environ.get("PLAY_CSI")
@@ -350,7 +349,7 @@ def test_a_process_that_cannot_be_killed_ends_the_run(
 _HOLDER = """
 import sys, time
 from pathlib import Path
-from edge.sources.picamera import PiCamera
+from edge.sources.cameras.picamera import PiCamera
 camera = PiCamera((48, 64))
 camera.read()
 print(camera._process._child.pid, flush=True)
@@ -531,7 +530,7 @@ def test_auto_prefers_csi(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     assert source.read().size_hw == (48, 64)
     source.close()
     play.begin("absent")
-    monkeypatch.setattr("edge.sources.cards.first_camera", lambda: None)
+    monkeypatch.setattr("edge.sources.cameras.identity.first_camera", lambda: None)
     with pytest.raises(CameraError, match=r"neither CSI \(picamera: no CSI camera found"):
         open_source("auto")
 
@@ -542,7 +541,7 @@ def test_auto_tells_why_the_ribbon_camera_is_out_of_reach(
 ) -> None:
     """A broken picamera2 is no missing camera."""
     play.begin("raises", "numpy.dtype size changed")
-    monkeypatch.setattr("edge.sources.cards.first_camera", lambda: None)
+    monkeypatch.setattr("edge.sources.cameras.identity.first_camera", lambda: None)
     with pytest.raises(CameraError, match=r"numpy\.dtype size changed"):
         open_source("auto")
 

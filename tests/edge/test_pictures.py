@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.errors import CameraError, ConfigError, PictureError
-from edge.pictures import MEGAPIXELS_VARIABLE, form_of, is_film, open_picture, read_header
+from edge.media.pictures import MEGAPIXELS_VARIABLE, form_of, is_film, open_picture, read_header
 from edge.records import Frame
-from edge.sources.replay import ReplaySource
+from edge.sources.files.image_folder import ReplaySource
 from edge.sources.select import source_kind
 
 RED, GREEN, BLUE, YELLOW = (30, 30, 200), (30, 200, 30), (200, 30, 30), (30, 200, 200)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from edge.config import QualityConfig
-from edge.pipeline import Pipeline
 from edge.records import Face, Frame, HeadPose
-from edge.stages.fitness import FaceGate
+from edge.runtime.pipeline import Pipeline
+from edge.stages.quality import FaceGate
 from edge.stages.smooth import EmotionSmoother
-from edge.stages.track import FaceTracker
-from edge.testing import FakeClassifier, FakeMesher, make_face
+from edge.stages.tracking.tracker import FaceTracker
+from edge.testing.fakes import FakeClassifier, FakeMesher, make_face
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.contract import landmarks as topology
 from edge.contract.align import MESH_POINTS
 from edge.contract.labels import EMOTIONS, UNCERTAIN
 from edge.errors import ConfigError, SinkError
-from edge.preview import topology
 from edge.preview.canvas import Canvas
 from edge.preview.overlay import PALETTE, draw
 from edge.preview.video import VideoFile
@@ -26,7 +26,7 @@ from edge.records import (
     FaceTrack,
     FrameResult,
 )
-from edge.testing import make_face, make_frame
+from edge.testing.fakes import make_face, make_frame
 
 SCORES = np.array((0.1, 0.6, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05), np.float32)
 BOX = (250.0, 150.0, 370.0, 300.0)

@@ -24,16 +24,16 @@ from benchmarks.reach import (
     paste,
     portraits,
 )
-from edge.assets import FACE_LANDMARKER, asset_path
+from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig, QualityConfig, load_config
 from edge.errors import ConfigError
-from edge.sources.demo import DemoSource
-from edge.stages.fitness import FaceGate
+from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.mesh.litert.roi import Roi
 from edge.stages.mesh.litert.tiles import is_known, tiles
-from edge.stages.track import FaceTracker
-from edge.testing import make_frame
+from edge.stages.quality import FaceGate
+from edge.stages.tracking.tracker import FaceTracker
+from edge.testing.fakes import make_frame
 from edgeemo.cli.main import main
 
 SCENES = int(os.environ.get("EDGEEMO_SCENES", "30"))

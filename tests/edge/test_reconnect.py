@@ -14,20 +14,21 @@ import pytest
 
 from edge.contract.logrecord import CameraLost, CameraRestored, TrackEnded
 from edge.errors import CameraError, CameraStuckError, ConfigError
-from edge.pipeline import Pipeline
 from edge.records import Frame
+from edge.runtime.pipeline import Pipeline
 from edge.service.attend import is_capturing
 from edge.service.daemon import Renewal, Service, Supervision
 from edge.service.notify import Notifier
 from edge.service.reporter import Reporter, ReporterConfig
-from edge.sources.cards import FollowedCamera, Places, first_camera
-from edge.sources.latest import LatestFrame
+from edge.sources.cameras.identity import FollowedCamera, Places, first_camera
 from edge.sources.limits import WatchLimits
-from edge.sources.picture_watch import PictureWatch, WatchedSource
-from edge.sources.reconnect import BackOff, Pauser, ReconnectingSource
+from edge.sources.wrappers.frame_health import PictureWatch, WatchedSource
+from edge.sources.wrappers.newest_frame import LatestFrame
+from edge.sources.wrappers.reconnect import BackOff, Pauser, ReconnectingSource
 from edge.stages.smooth import EmotionSmoother
-from edge.stages.track import FaceTracker
-from edge.testing import (
+from edge.stages.tracking.tracker import FaceTracker
+from edge.testing.camera import play_card, unplug_card
+from edge.testing.fakes import (
     FakeCamera,
     FakeClassifier,
     FakeMesher,
@@ -37,7 +38,6 @@ from edge.testing import (
     make_face,
     make_frame,
 )
-from edge.testing_camera import play_card, unplug_card
 
 PATIENCE_S = 30
 LIMITS = WatchLimits(frozen_s=2.0, black_s=2.0)  # 20 pictures at the fake camera's 10 per second
@@ -542,9 +542,9 @@ def test_a_capture_that_blocks_for_ever_can_not_stop_the_shutdown(tmp_path: Path
     code = """
         import sys
         from edge import build, cli
-        from edge.sources.latest import LatestFrame
-        from edge.sources.reconnect import ReconnectingSource
-        from edge.testing import FakeCamera
+        from edge.sources.wrappers.newest_frame import LatestFrame
+        from edge.sources.wrappers.reconnect import ReconnectingSource
+        from edge.testing.fakes import FakeCamera
 
         camera = FakeCamera([("good", 3), ("blocked", 1)])
         build.open_source = lambda *_: LatestFrame(ReconnectingSource(camera.open))

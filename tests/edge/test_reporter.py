@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from edge.config import Detail, QualityConfig
 from edge.contract.logrecord import Emotion, LogRecord, decode_record, encode_record, json_schema
 from edge.contract.mesh_features import BLENDSHAPES
-from edge.pipeline import Pipeline
 from edge.records import Face, Frame, FrameResult
+from edge.runtime.pipeline import Pipeline
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.stages.eyes import eye_openness
-from edge.stages.fitness import FaceGate
+from edge.stages.quality import FaceGate
 from edge.stages.smooth import EmotionSmoother
-from edge.stages.track import FaceTracker
-from edge.testing import FakeClassifier, FakeMesher, make_face
+from edge.stages.tracking.tracker import FaceTracker
+from edge.testing.fakes import FakeClassifier, FakeMesher, make_face
 
 LABELS = ("neutral", "happiness")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -260,7 +260,7 @@ def test_memory_that_cannot_be_read_keeps_its_last_value_and_ends_nothing(monkey
             raise OSError(24, "Too many open files")
         return reading
 
-    monkeypatch.setattr("edge.machine.rss_mb", read)
+    monkeypatch.setattr("edge.system.machine.rss_mb", read)
     reporter = Reporter(ReporterConfig("session", "device", False, 1.0, 2.0))
     shown = [
         record.rss_mb

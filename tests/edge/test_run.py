@@ -19,9 +19,9 @@ import jsonschema
 import numpy as np
 import pytest
 
-from edge.assets import ASTRONAUT, asset_path
-from edge.build import DEFAULT_BUNDLE
-from edge.sources.demo import DemoSource
+from edge.assets.store import ASTRONAUT, asset_path
+from edge.runtime.build import DEFAULT_BUNDLE
+from edge.sources.demo.source import DemoSource
 
 EDGEEMO = (sys.executable, "-m", "edgeemo")
 

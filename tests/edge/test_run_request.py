@@ -8,7 +8,7 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.run_request import RunRequest
+from edge.runtime.request import RunRequest
 from edgeemo.cli.app import app
 from edgeemo.cli.plain_run import FLAGS, READERS, read_plain
 

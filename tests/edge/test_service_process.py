@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from edge.build import DEFAULT_BUNDLE
-from edge.pipeline import Pipeline
+from edge.runtime.build import DEFAULT_BUNDLE
+from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Service
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.service.signals import signals_heeded
-from edge.sources.latest import LatestFrame
+from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.stages.smooth import EmotionSmoother
-from edge.stages.track import FaceTracker
-from edge.testing import FakeClassifier, FakeMesher, FakeSource, MemorySink, make_frame
+from edge.stages.tracking.tracker import FaceTracker
+from edge.testing.fakes import FakeClassifier, FakeMesher, FakeSource, MemorySink, make_frame
 
 PATIENCE_S = 60
 """How long a test waits for a message; never reached when all is well."""

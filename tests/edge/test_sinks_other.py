@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from edge.config import load_config
 from edge.contract.logrecord import CameraLost, Emotion, encode_record
 from edge.errors import ConfigError, SinkError
+from edge.sinks.fan_out import Tee
 from edge.sinks.journal import JournalSink
 from edge.sinks.jsonl import JsonlSink
 from edge.sinks.stream import FifoSink, StdoutSink
-from edge.sinks.tee import Tee
 from edge.sinks.unix_socket import UnixSocketSink
-from edge.testing import MemorySink
+from edge.testing.fakes import MemorySink
 
 HEADER = {"time": "2026-01-01T00:00:00.000Z", "monotonic_s": 1.0, "session": "s"}
 

@@ -10,11 +10,11 @@ import pytest
 
 from edge.errors import CameraError, ConfigError
 from edge.records import Frame
-from edge.sources.demo import DemoSource
-from edge.sources.latest import LatestFrame
-from edge.sources.replay import ReplaySource
+from edge.sources.demo.source import DemoSource
+from edge.sources.files.image_folder import ReplaySource
 from edge.sources.select import LIVE, SourceOptions, open_source, source_kind
-from edge.testing import FakeSource, make_frame
+from edge.sources.wrappers.newest_frame import LatestFrame
+from edge.testing.fakes import FakeSource, make_frame
 
 PATIENCE_S = 30
 """How long a test waits before it calls a thread stuck; never reached when all is well."""
@@ -158,7 +158,7 @@ def test_source_is_closed_by_its_own_thread() -> None:
 
 def test_close_wakes_a_waiting_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that waits for a camera that hangs gets None when another thread closes."""
-    monkeypatch.setattr("edge.sources.latest._JOIN_S", 0.05)
+    monkeypatch.setattr("edge.sources.wrappers.newest_frame._JOIN_S", 0.05)
     gated = _Gated()
     latest = LatestFrame(gated, stall_s=PATIENCE_S)
     answers: list[Frame | None] = []

@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 
 from edge.errors import CameraError
+from edge.media.opencv_errors import to_bgr
 from edge.records import Frame
-from edge.sources import opencv
 from edge.sources.addresses import without_secrets
-from edge.sources.contained import ContainedStream
-from edge.sources.native import to_bgr
-from edge.sources.opencv import OpenCvCamera
-from edge.sources.opencv_film import OpenCvFilm
-from edge.sources.opencv_stream import OpenCvStream
+from edge.sources.cameras import opencv
+from edge.sources.cameras.contained import ContainedStream
+from edge.sources.cameras.opencv import OpenCvCamera
+from edge.sources.cameras.opencv_stream import OpenCvStream
+from edge.sources.files.opencv_film import OpenCvFilm
 
 FRAMES = 30
 FPS = 25.0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge.errors import CameraError
 from edge.records import Frame
-from edge.sources.replay import ReplaySource, natural_key
+from edge.sources.files.image_folder import ReplaySource, natural_key
 
 
 def _write(path: Path, value: int = 100, channels: int = 3) -> Path:

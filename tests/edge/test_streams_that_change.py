@@ -15,11 +15,11 @@ import pytest
 from edge.errors import CameraError
 from edge.protocols import FrameSource
 from edge.records import Frame
-from edge.sources.contained import ContainedStream
-from edge.sources.survey import survey
+from edge.sources.cameras.contained import ContainedStream
+from edge.sources.files.survey import survey
 
 if HAS_AV := find_spec("av") is not None:
-    from edge.sources.av_film import AvStream
+    from edge.sources.files.av_film import AvStream
 
 OPENERS: list[Callable[[str], FrameSource]] = [ContainedStream, *([AvStream] if HAS_AV else [])]
 SIZES = [(96, 128), (48, 64), (64, 96)]

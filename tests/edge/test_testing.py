@@ -13,8 +13,8 @@ from edge.contract.labels import EMOTIONS
 from edge.contract.logrecord import CameraLost
 from edge.errors import CameraError
 from edge.protocols import Classifier, FaceMesher, FrameSource, Sink
-from edge.sources.demo import DemoSource
-from edge.testing import (
+from edge.sources.demo.source import DemoSource
+from edge.testing.fakes import (
     FakeClassifier,
     FakeMesher,
     FakeSource,
@@ -120,8 +120,10 @@ def test_impossible_boxes_are_refused(box: tuple[float, ...]) -> None:
 
 
 def test_fakes_need_no_model_runtime() -> None:
-    """Importing edge.testing loads neither mediapipe nor a TFLite runtime nor TensorFlow."""
+    """Importing edge.testing.fakes loads neither mediapipe nor a TFLite runtime nor TensorFlow."""
     heavy = "mediapipe tensorflow keras ai_edge_litert tflite_runtime matplotlib"
-    code = f"import sys, edge.testing; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    code = (
+        f"import sys, edge.testing.fakes; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -7,18 +7,18 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge.build import _with_what_stays
 from edge.config import Config, ThermalConfig, load_config
 from edge.contract.logrecord import Health
 from edge.errors import ConfigError
-from edge.pipeline import Pipeline
+from edge.runtime.build import _with_what_stays
+from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Renewal, Service, Supervision
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.service.thermal import Governor, Heat, read_heat
-from edge.sources.latest import LatestFrame
+from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.stages.smooth import EmotionSmoother
-from edge.stages.track import FaceTracker
-from edge.testing import FakeClassifier, FakeMesher, FakeSource, MemorySink, make_frame
+from edge.stages.tracking.tracker import FaceTracker
+from edge.testing.fakes import FakeClassifier, FakeMesher, FakeSource, MemorySink, make_frame
 
 CONFIG = ThermalConfig(high_c=80, low_c=70, hold_s=30, interval_s=5, steps_fps=(10, 5, 2))
 HOT, WARM, COOL = Heat(85.0), Heat(75.0), Heat(60.0)
@@ -103,8 +103,8 @@ def test_it_can_be_switched_off(config):
 )  # fmt: skip
 def test_what_the_throttling_bits_mean(monkeypatch, bits, is_slowed):
     """Capped, throttled and too hot now count; under-voltage and the past do not."""
-    monkeypatch.setattr("edge.machine.throttled", lambda: bits)
-    monkeypatch.setattr("edge.machine.temperature_c", lambda: 55.0)
+    monkeypatch.setattr("edge.system.machine.throttled", lambda: bits)
+    monkeypatch.setattr("edge.system.machine.temperature_c", lambda: 55.0)
     assert read_heat() == Heat(55.0, is_slowed)
 
 

@@ -1,9 +1,9 @@
 """Every n-th frame: what is given keeps its number and time, what is left out leaves its cut."""
 
-from edge.sources.latest import LatestFrame
 from edge.sources.select import SourceOptions, open_source
-from edge.sources.thinned import EveryNth
-from edge.testing import FakeSource, make_frame
+from edge.sources.wrappers.frame_skip import EveryNth
+from edge.sources.wrappers.newest_frame import LatestFrame
+from edge.testing.fakes import FakeSource, make_frame
 
 
 def test_the_first_and_every_third_after_it():

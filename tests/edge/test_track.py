@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.records import Face
-from edge.sources.demo import DemoSource
-from edge.stages.track import FaceTracker
-from edge.testing import make_face
+from edge.sources.demo.source import DemoSource
+from edge.stages.tracking.tracker import FaceTracker
+from edge.testing.fakes import make_face
 
 FPS = 25
 

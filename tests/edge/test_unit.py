@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from edge import first_load
-from edge.assets import SYSTEM_DIRECTORY
-from edge.run_request import RunRequest
+from edge.assets.store import SYSTEM_DIRECTORY
+from edge.inference import crash_guard as first_load
+from edge.runtime.request import RunRequest
 from edge.service import attend, notify
-from edge.sources import latest
+from edge.sources.wrappers import newest_frame as latest
 from edgeemo.cli.plain_run import read_plain
 
 SYSTEMD = Path("systemd")

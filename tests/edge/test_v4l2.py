@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.sources.v4l2 import Holder, PixelFormat, capture_formats, holders
+from edge.sources.cameras.v4l2 import Holder, PixelFormat, capture_formats, holders
 
 CAPTURE, METADATA, NODE_CAPABILITIES = 0x1, 0x00800000, 0x80000000
 STEPWISE = 3

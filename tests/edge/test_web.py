@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from edge.errors import CameraError
-from edge.sources import web
-from edge.sources.latest import LatestFrame
+from edge.sources.cameras import web
+from edge.sources.cameras.web import MotionJpeg, WebPicture, open_web
 from edge.sources.select import SourceOptions, open_source
-from edge.sources.web import MotionJpeg, WebPicture, open_web
+from edge.sources.wrappers.newest_frame import LatestFrame
 
 Page = Callable[[dict[str, str]], list[bytes]]
 

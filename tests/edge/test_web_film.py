@@ -13,9 +13,10 @@ import pytest
 
 from edge.errors import CameraError
 from edge.records import Frame
-from edge.sources import select, web_film
-from edge.sources.latest import LatestFrame
+from edge.sources import select
+from edge.sources.cameras import web_film
 from edge.sources.select import SourceOptions, open_source
+from edge.sources.wrappers.newest_frame import LatestFrame
 
 KINDS = {"film.mp4": "mp4v", "film.avi": "MJPG", "film.mkv": "mp4v", "film.ts": "mp4v", "film": ""}
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import edgeemo
-from edge.assets import ASTRONAUT, asset_path
+from edge.assets.store import ASTRONAUT, asset_path
 from edge.sources.select import open_source
 
 

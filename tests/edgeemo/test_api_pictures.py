@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import edgeemo
-from edge.machine import rss_mb
+from edge.system.machine import rss_mb
 
 CALLS = int(os.environ.get("EDGEEMO_CALLS", "120"))
 

@@ -16,7 +16,7 @@ import pytest
 import edgeemo
 from edge.contract.align import FER48
 from edge.records import EmotionEstimate
-from edge.run_request import RunRequest
+from edge.runtime.request import RunRequest
 from edge.service.session import run_session
 
 HEADER = {"schema", "seq", "session", "device"}

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from converters.convert.int8_predict import tflite_probabilities
-from edge.build import DEFAULT_BUNDLE
 from edge.contract.bundle import open_bundle
 from edge.contract.decision import temper
 from edge.contract.labels import FER2013_EMOTIONS
+from edge.runtime.build import DEFAULT_BUNDLE
 from edgeemo.cli.main import main
 
 Write = Callable[..., Path]

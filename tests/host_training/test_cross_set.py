@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.build import DEFAULT_BUNDLE
 from edge.contract.metadata import Dataset
+from edge.runtime.build import DEFAULT_BUNDLE
 from edgeemo.cli.main import main
 from host_training.data.samples import Samples
 from host_training.evaluation.cross_set import Relation, relation

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.assets import ASTRONAUT, asset_path
+from edge.assets.store import ASTRONAUT, asset_path
 from edgeemo.cli.main import main
 
 Light = Callable[[NDArray[np.float32]], NDArray[np.float32]]

@@ -13,17 +13,17 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from edge.assets import ASTRONAUT, asset_path
-from edge.build import DEFAULT_BUNDLE, compose_pipeline, open_pipeline
+from edge.assets.store import ASTRONAUT, asset_path
 from edge.config import Config
 from edge.contract.bundle import open_bundle
-from edge.pictures import open_picture
-from edge.pipeline import Pipeline
+from edge.media.pictures import open_picture
 from edge.protocols import Classifier
 from edge.records import Face, Frame
+from edge.runtime.build import DEFAULT_BUNDLE, compose_pipeline, open_pipeline
+from edge.runtime.pipeline import Pipeline
 from edge.stages.smooth import EmotionSmoother
-from edge.stages.track import FaceTracker
-from edge.testing import FakeMesher, make_face
+from edge.stages.tracking.tracker import FaceTracker
+from edge.testing.fakes import FakeMesher, make_face
 from edgeemo.cli.main import main
 from host_training.data.corruptions import corrupted
 from host_training.data.load import load_samples, one_hot

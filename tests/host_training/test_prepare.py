@@ -18,13 +18,13 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
+from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig
 from edge.contract.align import aligned_crop
 from edge.contract.mesh_features import FEATURE_COUNT, mesh_features
 from edge.records import Face, Frame
 from edge.stages.mesh.litert import LitertMesher
-from edge.testing import FakeMesher, make_face
+from edge.testing.fakes import FakeMesher, make_face
 from edgeemo.cli.main import main
 from host_training.data.find_faces import BATCH, mesh_in_batches, mesh_pictures
 from host_training.data.load import load_samples, one_hot

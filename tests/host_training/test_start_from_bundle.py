@@ -5,9 +5,9 @@ import pytest
 
 from edge.contract.bundle import open_bundle
 from edge.contract.labels import EMOTIONS
-from edge.emotion_model import open_emotion_model
 from edge.errors import ConfigError
-from edge.first_load import PACKAGED
+from edge.inference.crash_guard import PACKAGED
+from edge.inference.emotion_model import open_emotion_model
 from host_training.architectures import build
 from host_training.data.samples import Samples
 from host_training.training.bundle_weights import folded_weights

@@ -18,8 +18,8 @@ from deploy.facts import decode, probe
 from deploy.release.archive import Contents, Release, build_release
 from deploy.release.device_wheel import requirements
 from deploy.release.wheelhouse import kind_of, wheelhouse
-from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
-from edge.build import DEFAULT_BUNDLE
+from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
+from edge.runtime.build import DEFAULT_BUNDLE
 
 HERE = Path(__file__).parent
 TOP = HERE.parent.parent

@@ -27,7 +27,7 @@ check() { # ROOTFS VENV RUNTIME...
     mkdir -p "$root/opt/assets"
     "$python" -c "
 import shutil, sys
-from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
+from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 for asset in (ASTRONAUT, FACE_LANDMARKER):
     shutil.copy(asset_path(asset), sys.argv[1])" "$root/opt/assets"
     if [ ! -e "$root/opt/$venv/ready" ]; then

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from edge.contract.bundle import open_bundle
-from edge.golden import compare_golden
-from edge.interpreter import runtime_name
+from edge.inference.golden import compare_golden
+from edge.inference.interpreter import runtime_name
 
 MOST_STEPS: Final = 1
 """What one processor's rounding may differ by from another's; on one processor there is nothing.

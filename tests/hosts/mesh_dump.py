@@ -11,9 +11,9 @@ import numpy as np
 
 def dump(path: str, frames: int) -> None:
     """Save float32 ``(frames, 478, 3)`` points, in pixels, and the int8 model's scores."""
-    from edge.build import open_model, open_pipeline
     from edge.config import Config, ModelConfig, TrackerConfig
-    from edge.sources.demo import DemoSource
+    from edge.runtime.build import open_model, open_pipeline
+    from edge.sources.demo.source import DemoSource
 
     config = Config(tracker=TrackerConfig(confirm_hits=1))
     pipeline = open_pipeline(config, open_model(ModelConfig()))

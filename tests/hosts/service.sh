@@ -56,7 +56,7 @@ import pathlib, shutil, sys
 from deploy.release.device_wheel import requirements
 from deploy.release.systemd_files import shipped
 from deploy.release.wheelhouse import Kind, wheelhouse
-from edge.assets import ASTRONAUT, FACE_LANDMARKER, asset_path
+from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 
 payload = pathlib.Path(sys.argv[1])
 for folder, needs in (("wheels", []), ("tool", ["pyinfra>=3.2,<4"])):

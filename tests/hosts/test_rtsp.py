@@ -12,9 +12,10 @@ import pytest
 
 from edge.errors import CameraError
 from edge.records import Frame
-from edge.sources import av_film, select
-from edge.sources.latest import LatestFrame
+from edge.sources import select
+from edge.sources.files import av_film
 from edge.sources.select import SourceOptions, open_source
+from edge.sources.wrappers.newest_frame import LatestFrame
 
 DEBIAN_PYTHON = "/usr/bin/python3"
 SERVER = Path(__file__).with_name("rtsp_server.py")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edge import palette
 from edge.contract.labels import EMOTIONS
 from edge.contract.logfiles import FILE_NAME
 from edge.contract.logrecord import CameraLost, Health, LogRecord, encode_record
+from edge.preview import palette
 from edgeemo.analysis.database import Logs
 from edgeemo.analysis.report import write_report
 from edgeemo.analysis.report.figures import collect

@@ -17,7 +17,7 @@ from edge.contract.logfiles import FILE_NAME
 from edge.contract.logrecord import LogRecord, TrackEnded, TrackStarted, encode_record
 from edge.records import EmotionState, EndedTrack, FaceResult, FaceTrack, Frame, FrameResult
 from edge.service.reporter import Reporter, ReporterConfig
-from edge.testing import make_face
+from edge.testing.fakes import make_face
 from edgeemo.analysis.database import Logs
 from edgeemo.analysis.export import export
 from edgeemo.analysis.report import write_report

@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from edge import machine
-from edge.assets import FACE_LANDMARKER, asset_path
-from edge.build import open_mesher
+from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig
 from edge.contract.align import LEFT_EYE, RIGHT_EYE
 from edge.errors import InferenceError
 from edge.records import Frame
-from edge.sources.demo import DemoSource
+from edge.runtime.build import open_mesher
+from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.mesh.mediapipe import MediaPipeMesher
+from edge.system import machine
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -109,7 +109,7 @@ def test_a_whole_run_with_the_reference(tmp_path):
 def test_it_loads_neither_tensorflow_nor_matplotlib():
     """Both would be imported by mediapipe where they are installed."""
     probe = (
-        "import sys; from edge.build import open_mesher; from edge.config import MesherConfig; "
+        "import sys; from edge.runtime.build import open_mesher; from edge.config import MesherConfig; "
         "open_mesher(MesherConfig(kind='mediapipe')).close(); "
         "print({'tensorflow', 'matplotlib'} & set(sys.modules))"
     )
@@ -118,10 +118,10 @@ def test_it_loads_neither_tensorflow_nor_matplotlib():
 
 
 FAILING = """
-from edge.assets import FACE_LANDMARKER, asset_path
+from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig
 from edge.errors import InferenceError
-from edge.sources.demo import DemoSource
+from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.mediapipe import MediaPipeMesher
 mesher = MediaPipeMesher(asset_path(FACE_LANDMARKER), MesherConfig())
 demo = DemoSource(frames=30)

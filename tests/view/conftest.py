@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.records import EmotionEstimate, EmotionState, FaceResult, FaceTrack, FrameResult
-from edge.testing import make_face, make_frame
+from edge.testing.fakes import make_face, make_frame
 from edge.view.access import rules
 from edge.view.app import page
 from edge.view.hub import Hub

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from edge.contract.logrecord import FaceEvent, Marker
-from edge.testing import MemorySink
+from edge.testing.fakes import MemorySink
 from edge.view.witness import Witness
 
 HEADER = {

@@ -13,7 +13,7 @@ import pytest
 
 from edge.contract.logrecord import CameraLost, Health, LogRecord
 from edge.errors import ConfigError, SinkError
-from edge.testing import MemorySink
+from edge.testing.fakes import MemorySink
 from edge.view.app import STATIC
 from edge.view.hub import MAX_VIEWERS
 from edge.view.server import listen
@@ -290,7 +290,7 @@ def test_a_failed_reading_is_counted_and_shown(serve, result, monkeypatch):
         raise OSError(24, "Too many open files")
 
     served = serve(dropped=broken, lost_records=broken)
-    monkeypatch.setattr("edge.machine.rss_mb", broken)
+    monkeypatch.setattr("edge.system.machine.rss_mb", broken)
     viewer = served.watch()
     until(lambda: served.hub.viewers == 1)
     for index in range(3):

@@ -8,12 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from edge.pipeline import Pipeline
+from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Service
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.stages.smooth import EmotionSmoother
-from edge.stages.track import FaceTracker
-from edge.testing import FakeClassifier, FakeMesher, FakeSource, MemorySink, make_face, make_frame
+from edge.stages.tracking.tracker import FaceTracker
+from edge.testing.fakes import (
+    FakeClassifier,
+    FakeMesher,
+    FakeSource,
+    MemorySink,
+    make_face,
+    make_frame,
+)
 
 FACTS = {
     "version": "0", "source": "fake", "model": "fake", "model_sha256": "0", "mesher": "fake",

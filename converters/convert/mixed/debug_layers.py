@@ -21,8 +21,8 @@ from converters.tflite.conversion import to_tflite
 from converters.tflite.flatbuffer import read_graph
 from edge.contract.decision import leading
 from edge.contract.mesh_features import FeatureNorm
-from edge.emotion_model import EmotionModel
-from edge.interpreter import TfliteModel
+from edge.inference.emotion_model import EmotionModel
+from edge.inference.interpreter import TfliteModel
 
 ROWS: Final = 300
 """That each candidate answers."""

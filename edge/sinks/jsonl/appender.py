@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from edge.contract.files import open_own
 from edge.contract.logfiles import FILE_NAME, closed_files, closed_name
+from edge.files import open_own
 from edge.sinks.jsonl.ends import cut_torn_line, last_closed_seq, last_seq
 from edge.sinks.jsonl.lock import DirectoryLock
 from edge.sinks.jsonl.mark import NextMark

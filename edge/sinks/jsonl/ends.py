@@ -9,10 +9,10 @@ from typing import Annotated, Final
 
 import msgspec
 
-from edge.contract.files import open_regular
 from edge.contract.logfiles import LONGEST_LINE, MOST_RECORDS, closed_files
 from edge.contract.logrecord import decoded
 from edge.errors import LogError
+from edge.files import open_regular
 from edge.logs.lines import lines_of
 
 _TAIL_BYTES: Final = 1 << 16

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Final
 
-from edge.contract.files import open_own, open_regular
 from edge.contract.logfiles import LOCK_NAME
 from edge.errors import SinkError
+from edge.files import open_own, open_regular
 
 _LONGEST_PID: Final = 20
 

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from edge.contract.files import NotRegularError
 from edge.contract.logrecord import LogRecord, encode_record
 from edge.errors import SinkError
+from edge.files import NotRegularError
 from edge.sinks.jsonl.appender import Appender
 from edge.sinks.jsonl.archiver import Archiver
 from edge.sinks.jsonl.losses import Losses

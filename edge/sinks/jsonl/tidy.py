@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from edge.contract.files import is_regular, open_regular
 from edge.contract.logfiles import FILE_NAME, PART_SUFFIX, ClosedFile, closed_files
+from edge.files import is_regular, open_regular
 from edge.sinks.jsonl.age import in_order
 from edge.sinks.jsonl.policy import FilePolicy
 

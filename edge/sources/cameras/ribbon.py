@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.text import one_line
 from edge.errors import CameraError, CameraStuckError
+from edge.text import one_line
 
 _log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import msgspec
 
 from edge.protocols import FrameSource
 from edge.records import Frame
-from edge.sources.upright import Turn
+from edge.sources.files.upright import Turn
 
 
 class Turned:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from edge.config import MesherConfig
 from edge.errors import InferenceError, MissingExtraError
-from edge.hidden_modules import hidden
-from edge.native_stderr import silenced
 from edge.records import Face, Frame
 from edge.stages.mesh.pose import head_pose
 from edge.stages.mesh.stills import look_twice
+from edge.system.hidden_modules import hidden
+from edge.system.native_stderr import silenced
 
 _log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from edge.palette import DARK, LIGHT
+from edge.preview.palette import DARK, LIGHT
 from edgeemo.analysis.report.markup import Markup
 
 _SERIES: Final = (

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from edge.contract.labels import EMOTIONS
-from edge.palette import LIGHT
+from edge.preview.palette import LIGHT
 from edgeemo.analysis.report.markup import Markup, joined, tag
 from edgeemo.analysis.report.scales import Scale, marks
 from edgeemo.analysis.studies.agreement import whole_film

@@ -10,10 +10,10 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 
-from edge.contract.files import read_bounded
 from edge.contract.labels import EMOTIONS, UNCERTAIN, canonical
 from edge.contract.logrecord import EVENTS
 from edge.errors import ConfigError, EdgeEmoError
+from edge.files import read_bounded
 
 _MOST_BYTES: Final = 50_000_000
 _MOST_SHOWN: Final = 40

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.mesh_features import EXPRESSION_POINTS
-from edge.interpreter import TfliteModel
+from edge.inference.interpreter import TfliteModel
 from edge.stages.mesh.litert.tensors import expect_shapes
 
 

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.interpreter import TfliteModel
+from edge.inference.interpreter import TfliteModel
 from edge.stages.mesh.litert.anchors import blazeface_anchors
 from edge.stages.mesh.litert.crop import Cropper
 from edge.stages.mesh.litert.roi import Roi, around_detection, whole_picture

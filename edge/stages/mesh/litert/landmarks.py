@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.align import MESH_POINTS
-from edge.interpreter import TfliteModel
+from edge.inference.interpreter import TfliteModel
 from edge.stages.mesh.litert.crop import Cropper
 from edge.stages.mesh.litert.roi import Roi
 from edge.stages.mesh.litert.tensors import expect_shapes

@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-from edge.contract.files import read_bounded
 from edge.errors import InferenceError
+from edge.files import read_bounded
 
 _DETECTOR: Final = "face_detector.tflite"
 _LANDMARKS: Final = "face_landmarks_detector.tflite"

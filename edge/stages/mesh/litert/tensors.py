@@ -1,7 +1,7 @@
 """Checking that a model is the one that a step was written for."""
 
 from edge.errors import InferenceError
-from edge.interpreter import TfliteModel
+from edge.inference.interpreter import TfliteModel
 
 Shapes = tuple[tuple[int, ...], ...]
 

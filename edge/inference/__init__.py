@@ -1,0 +1,1 @@
+"""Models on the device: opened, guarded, run, tested by golden outputs."""

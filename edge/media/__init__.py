@@ -1,0 +1,1 @@
+"""Pictures and what files are, by their content."""

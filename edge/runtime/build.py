@@ -1,0 +1,357 @@
+"""The composition root: configuration in, working parts out. The one place that knows adapters."""
+
+import logging
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from edge._version import __version__
+from edge.assets.store import FACE_LANDMARKER, asset_path
+from edge.config import Config, LogConfig, MesherConfig, MesherKind, ModelConfig, SourceConfig
+from edge.contract.bundle import Bundle, open_bundle
+from edge.contract.decision import Decision
+from edge.contract.names import escaped
+from edge.errors import ConfigError, InferenceError
+from edge.inference.crash_guard import PACKAGED, bundle_path
+from edge.inference.interpreter import runtime_name
+from edge.protocols import Classifier, CountingSink, FaceMesher, FrameSource, Sink
+from edge.runtime.pipeline import Pipeline
+from edge.sinks.jsonl import FilePolicy, JsonlSink
+from edge.sinks.nowhere import Nowhere
+from edge.sources.limits import WatchLimits
+from edge.sources.select import SourceOptions, open_source, source_kind
+from edge.stages.classify import TfliteClassifier
+from edge.stages.mesh.litert import LitertMesher
+from edge.stages.quality import FaceGate
+from edge.stages.smooth import EmotionSmoother
+from edge.stages.tracking.tracker import FaceTracker
+from edge.system import machine
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_BUNDLE = PACKAGED
+"""The packaged model, trained by this project."""
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """An opened source, pipeline and sink, and the facts that ``service_started`` tells.
+
+    Attributes:
+        config: what they were made from.
+        sink: takes the records, for the log and whatever else is configured.
+        log: the log directory by itself.
+        held: closes the pipeline, and holds the only other reference to it.
+    """
+
+    config: Config
+    source: FrameSource
+    pipeline: Pipeline
+    sink: CountingSink
+    log: JsonlSink | None
+    facts: dict[str, Any]
+    session: str
+    device: str
+    labels: tuple[str, ...]
+    held: ExitStack
+
+
+def open_parts(
+    config: Config,
+    stack: ExitStack,
+    *,
+    is_managed: bool = False,
+    keep_records: bool = True,
+    classifier: Classifier | None = None,
+) -> Parts:
+    """Open everything a run needs; ``stack`` closes it, also when this fails half-way.
+
+    What fails fast and needs no hardware comes first. The log comes last: what cannot run leaves
+    none behind.
+
+    Args:
+        config: what to open.
+        stack: closes it.
+        is_managed: a service manager started us.
+        keep_records: without, nothing is written.
+        classifier: takes the place of a bundle's model; the pipeline closes it.
+
+    Raises:
+        EdgeEmoError: one of the parts cannot be had; its own message tells.
+    """
+    source_kind(config.source.spec)  # a slip of the pen is told before any model is loaded
+    if classifier is None:
+        bundle = open_model(config.model)
+        pipeline, model = open_pipeline(config, bundle), _model_facts(bundle)
+    else:
+        pipeline, model = compose_pipeline(config, classifier), _own_facts(classifier)
+    held = stack.enter_context(ExitStack())
+    held.callback(pipeline.close)
+    source = _open_source(config.source, is_managed=is_managed)
+    stack.callback(source.close)
+    log = open_log(config.log) if keep_records else None
+    if log is not None:
+        stack.callback(log.close)
+    sink: CountingSink = open_sink(config.log, log) if log is not None else Nowhere()
+    stack.callback(sink.close)
+    return Parts(
+        config=config,
+        source=source,
+        pipeline=pipeline,
+        sink=sink,
+        log=log,
+        facts=_facts(config, model, log.recovered_bytes if log is not None else 0),
+        session=_new_session(),
+        device=_device(config),
+        labels=model["labels"],
+        held=held,
+    )
+
+
+def renewed(parts: Parts, config: Config) -> Parts:
+    """Return parts as ``config`` has them, in a new session, with the same source and sink.
+
+    What only a restart can change is told and left as it was. The caller closes the pipeline that
+    ``parts`` had.
+
+    Raises:
+        EdgeEmoError: the model cannot be had; nothing has changed.
+    """
+    effective = _with_what_stays(parts.config, config)
+    bundle = open_model(effective.model)
+    pipeline = open_pipeline(effective, bundle, fetch=False)
+    new = msgspec.structs.replace(
+        parts,
+        config=effective,
+        pipeline=pipeline,
+        facts=_facts(effective, _model_facts(bundle)),
+        session=_new_session(),
+        device=_device(effective),
+        labels=bundle.metadata.labels,
+    )
+    # Nothing has changed until here, where nothing can fail any more.
+    parts.held.pop_all()  # lets go of the old pipeline, and with it of its models' memory
+    parts.held.callback(pipeline.close)
+    return new
+
+
+_RENEWABLE_LOG_KEYS: Final = ("device", "emit", "interval_s", "health_interval_s", "details")
+
+
+def _with_what_stays(old: Config, new: Config) -> Config:
+    """Return ``new`` with what only a start can apply as in ``old``; its change is told."""
+    applied = {key: getattr(new.log, key) for key in _RENEWABLE_LOG_KEYS}
+    log = msgspec.structs.replace(old.log, **applied)
+    for table, stays, asked in (("source", old.source, new.source), ("log", log, new.log)):
+        if changed := [key for key in asked.__struct_fields__ if _differ(stays, asked, key)]:
+            names = ", ".join(f"{table}.{key}" for key in changed)
+            _log.warning("%s: changed, but only a restart can apply it", names)
+    return msgspec.structs.replace(new, source=old.source, log=log)
+
+
+def _differ(one: object, other: object, key: str) -> bool:
+    return bool(getattr(one, key) != getattr(other, key))
+
+
+def _facts(config: Config, model: dict[str, Any], recovered_bytes: int = 0) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "source": _shown(config.source.spec),
+        "mesher": resolve_mesher(config.mesher.kind),
+        "runtime": runtime_name(),
+        "recovered_bytes": recovered_bytes,
+        "study": config.study.id or None,
+        "participant": config.study.participant or None,
+        "condition": config.study.condition or None,
+        **model,
+    }
+
+
+def _model_facts(bundle: Bundle) -> dict[str, Any]:
+    return {
+        "model": bundle.metadata.name,
+        "model_sha256": bundle.sha256["model.tflite"],
+        "labels": bundle.metadata.labels,
+    }
+
+
+def _own_facts(classifier: Classifier) -> dict[str, Any]:
+    """Say what can be said of a classifier that is no bundle's."""
+    name = getattr(classifier, "name", type(classifier).__name__)
+    labels = tuple(getattr(classifier, "labels", ()))
+    return {"model": name, "model_sha256": "", "labels": labels}
+
+
+def _new_session() -> str:
+    return os.urandom(6).hex()
+
+
+def _device(config: Config) -> str:
+    return config.log.device or os.uname().nodename
+
+
+def is_reconnecting(config: SourceConfig, *, is_managed: bool) -> bool:
+    """Tell whether a lost camera is tried again; ``auto``: when a service manager started us."""
+    return config.reconnect == "always" or (config.reconnect == "auto" and is_managed)
+
+
+def _open_source(config: SourceConfig, *, is_managed: bool) -> FrameSource:
+    options = SourceOptions(
+        size_hw=(config.height, config.width),
+        fps=config.fps,
+        image_fps=config.image_fps,
+        every_n=config.every_n,
+        realtime=config.realtime,
+        reconnect=is_reconnecting(config, is_managed=is_managed),
+        limits=WatchLimits(config.frozen_s, config.black_s),
+        rotation=config.rotation,
+        flip=config.flip,
+        field_of_view=config.field_of_view,
+        focus_m=config.focus_m,
+    )
+    return open_source(config.spec, options)
+
+
+def _shown(spec: str) -> str:
+    """Return a source's name as the log may hold it: as text, without a stream's password."""
+    if source_kind(spec) != "stream":
+        return escaped(spec)
+    from edge.sources.addresses import without_secrets
+
+    return without_secrets(spec)
+
+
+def open_model(config: ModelConfig) -> Bundle:
+    """Open and verify the configured bundle, or the packaged one."""
+    return open_bundle(bundle_path(Path(config.bundle) if config.bundle else None))
+
+
+def open_log(config: LogConfig) -> JsonlSink:
+    """Open the log directory."""
+    policy = FilePolicy(
+        fsync=config.fsync,
+        rotate_bytes=round(config.rotate_mb * 1e6),
+        compress=config.compress == "gzip",
+        keep_bytes=round(config.keep_mb * 1e6),
+        keep_s=config.keep_days * 86_400,
+        min_free_bytes=round(config.min_free_mb * 1e6),
+    )
+    return JsonlSink(Path(config.dir), policy)
+
+
+def open_sink(config: LogConfig, log: JsonlSink) -> CountingSink:
+    """Return the log, or the log and the other sinks that are configured.
+
+    Raises:
+        SinkError: one of them cannot be had.
+    """
+    if not config.also:
+        return log
+    from edge.sinks.fan_out import Tee
+
+    with ExitStack() as opened:
+        others: dict[str, Sink] = {}
+        for spec in dict.fromkeys(config.also):
+            others[spec] = _open_other(spec)
+            opened.callback(others[spec].close)
+        opened.pop_all()
+    return Tee(log, others)
+
+
+def _open_other(spec: str) -> Sink:
+    kind, _, path = spec.partition(":")
+    if kind == "journald":
+        from edge.sinks.journal import JournalSink
+
+        return JournalSink()
+    if kind == "unix":
+        from edge.sinks.unix_socket import UnixSocketSink
+
+        return UnixSocketSink(Path(path))
+    from edge.sinks.stream import FifoSink, StdoutSink
+
+    return FifoSink(Path(path)) if kind == "fifo" else StdoutSink()
+
+
+def open_pipeline(config: Config, bundle: Bundle, *, fetch: bool = True) -> Pipeline:
+    """Compose the stages around a bundle's model; the face model is fetched only with ``fetch``."""
+    classifier = TfliteClassifier(
+        bundle, num_threads=config.model.threads, decision=decision_of(bundle, config.model)
+    )
+    wanted = bundle.metadata.mesh_input is not None or "blendshapes" in config.log.details
+    return compose_pipeline(config, classifier, blendshapes=wanted, fetch=fetch)
+
+
+def compose_pipeline(
+    config: Config, classifier: Classifier, *, blendshapes: bool = False, fetch: bool = True
+) -> Pipeline:
+    """Compose the stages around any classifier.
+
+    Args:
+        config: of all the others.
+        classifier: reads the aligned crops.
+        blendshapes: it takes them, or somebody wants to see them.
+        fetch: get the face model where it is not there yet.
+    """
+    tracker, smoothing, mesher = config.tracker, config.smoothing, config.mesher
+    detector = None
+    if config.events.names:
+        from edge.stages.events import EventDetector
+
+        detector = EventDetector(config.events)
+    if blendshapes or (detector is not None and detector.needs_blendshapes):
+        mesher = msgspec.structs.replace(mesher, blendshapes=True)
+    return Pipeline(
+        open_mesher(mesher, fetch=fetch),
+        FaceTracker(tracker.max_gap_s, tracker.confirm_hits, tracker.max_jump),
+        classifier,
+        EmotionSmoother(
+            smoothing.half_life_s, smoothing.dwell_s, smoothing.margin, smoothing.min_confidence
+        ),
+        FaceGate(config.quality),
+        0.0 if config.log.emit == "frame" else config.model.interval_s,
+        detector,
+    )
+
+
+def decision_of(bundle: Bundle, config: ModelConfig) -> Decision:
+    """Return a bundle's decision, with the configured tau.
+
+    Raises:
+        ConfigError: the bundle has no prior for it.
+    """
+    try:
+        return bundle.metadata.decision.with_tau(config.tau)
+    except ValueError as error:
+        raise ConfigError(
+            f"model.tau {config.tau:g}: {bundle.path} does not say how frequent each emotion is in "
+            "its training samples; leave tau out, or convert the model again"
+        ) from error
+
+
+def resolve_mesher(kind: MesherKind) -> MesherKind:
+    """Return the mesher that ``kind`` means on this machine.
+
+    Raises:
+        InferenceError: it cannot run on this processor.
+    """
+    if kind != "mediapipe":
+        return "litert"
+    if machine.lacks_lse_atomics():
+        raise InferenceError(
+            "mediapipe's wheels abort on this processor: they need LSE atomics, which a Raspberry "
+            "Pi 5 has and a Pi 4, Pi 3 or Zero 2 W has not; use --mesher litert"
+        )
+    return kind
+
+
+def open_mesher(config: MesherConfig, *, fetch: bool = True) -> FaceMesher:
+    """Open the configured mesher with the pinned face model, see ``asset_path``."""
+    kind, model = resolve_mesher(config.kind), asset_path(FACE_LANDMARKER, fetch=fetch)
+    if kind == "mediapipe":
+        from edge.stages.mesh.mediapipe import MediaPipeMesher
+
+        return MediaPipeMesher(model, config)
+    return LitertMesher(model, config)

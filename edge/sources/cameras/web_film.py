@@ -1,0 +1,56 @@
+"""A finished film at an http address: read as one in a file is, with its own times and an end."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from edge.errors import CameraError
+from edge.protocols import FrameSource
+from edge.sources.cameras.web import Answer
+from edge.sources.files.recording import check_content
+
+_ROOM: Final = 100_000_000
+"""So many bytes are left to others where a film is kept for a while."""
+_CHUNK: Final = 1 << 20
+
+
+def open_web_film(url: str, answer: Answer) -> FrameSource:
+    """Open the film that an answer announces; the answer is closed.
+
+    PyAV reads it as it comes. OpenCV looks through a film before it decodes it, so it gets a copy
+    without a name, which is gone when the film is closed, or this process ends.
+
+    Raises:
+        CameraError: it is no film, or there is no room for the copy.
+    """
+    from edge.sources.select import has_av
+
+    try:
+        check_content(answer.name, answer.peek())
+        if not has_av():
+            return _copied(answer)
+    finally:
+        answer.close()
+    from edge.sources.files.av_film import AvFilm
+
+    return AvFilm(url, answer.name, answer.modified)
+
+
+def _copied(answer: Answer) -> FrameSource:
+    place = tempfile.gettempdir()
+    room = max(shutil.disk_usage(place).free - _ROOM, 0)
+    if answer.length > room:
+        raise CameraError(
+            f"{answer.name}: a film of {answer.length / 1e6:,.0f} MB, and {room / 1e6:,.0f} MB are "
+            f"free for it in {place}; download it elsewhere, or install the extra edgeemo[video], "
+            "which reads it as it comes"
+        )
+    from edge.sources.files.opencv_film import OpenCvFilm
+
+    with tempfile.NamedTemporaryFile(prefix="edgeemo-") as copy:
+        while chunk := answer.exactly(_CHUNK):
+            copy.write(chunk)
+        copy.flush()
+        # Opened by then: the name may go.
+        return OpenCvFilm(Path(copy.name), answer.name, answer.modified)

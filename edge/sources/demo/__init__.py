@@ -1,0 +1,1 @@
+"""A moving face with known ground truth."""

@@ -1,0 +1,1 @@
+"""Frames from films and folders of pictures."""

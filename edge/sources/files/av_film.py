@@ -1,0 +1,153 @@
+"""Films and network streams through PyAV."""
+
+import math
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from edge.errors import CameraError
+from edge.records import Frame
+from edge.sources.addresses import without_secrets
+from edge.sources.files.av_decoder import AvDecoder, NoFilmError, stream_options
+from edge.sources.files.recording import (
+    FALLBACK_FPS,
+    FilmClock,
+    FilmEnd,
+    check_content,
+    head_of,
+    recorded_at,
+    unplayable,
+)
+from edge.system.native_path import NativePath
+
+STREAM_TIMEOUT_S: Final = 10.0
+"""How long a stream may take to open, and then to each picture."""
+
+
+class AvFilm:
+    """A film in a file or behind an address, as fast as it is read; ``FilmClock`` times it.
+
+    Frames are upright, with square pixels. What cannot be decoded is passed over and counted; a
+    frame of another size than the one before carries ``cut``.
+
+    Args:
+        source: the file, or the http address of one.
+        shown: what it is called in messages; by default as ``source``.
+        recorded: when it was; by default when the file was last changed.
+
+    Raises:
+        CameraError: no such file, no film, or not one frame of it can be decoded.
+    """
+
+    def __init__(
+        self, source: Path | str, shown: str = "", recorded: datetime | None = None
+    ) -> None:
+        name = shown or source
+        size: int | None = None
+        self._name: NativePath | None = None
+        if isinstance(source, Path):
+            self._clock_from = recorded or recorded_at(source)
+            check_content(name, head_of(source))
+            self._name, size = NativePath(source), source.stat().st_size
+        else:
+            self._clock_from = recorded or datetime.now(UTC)
+        timeout_s = None if self._name else STREAM_TIMEOUT_S
+        try:
+            self._decoder = AvDecoder(str(self._name or source), timeout_s=timeout_s)
+        except NoFilmError as error:
+            if self._name:
+                self._name.close()
+            raise unplayable(name, size, str(error)) from error
+        self.fps: float = self._decoder.fps or FALLBACK_FPS
+        self._clock = FilmClock(self._clock_from, self.fps)
+        self._end = FilmEnd(name)
+        self._pending = self._decode()
+        if self._pending is None:
+            self.close()
+            raise unplayable(name, size)
+
+    @property
+    def dropped(self) -> int:
+        """Frames that could not be decoded."""
+        return self._decoder.damaged
+
+    def read(self) -> Frame | None:
+        """Return the next frame, or None at the end; damage is logged then."""
+        frame, self._pending = self._pending, None
+        return frame or self._decode()
+
+    def close(self) -> None:
+        """Release the file."""
+        self._pending = None
+        self._decoder.close()
+        if self._name:
+            self._name.close()
+
+    def _decode(self) -> Frame | None:
+        shown = self._decoder.next()
+        if shown is not None:
+            return self._clock.frame(shown.image, shown.position_s)
+        film = self._decoder
+        progress = (film.packets, film.announced) if film.announced else None
+        self._end.tell(
+            self._clock.index,
+            film.damaged,
+            progress or (film.reached_s, film.duration_s),
+            "frames" if progress else "s",
+        )
+        return None
+
+
+class AvStream:
+    """A network stream, with timeouts on every wait; frames are stamped on arrival.
+
+    Frames are upright, with square pixels. What cannot be decoded is passed over and counted; a
+    frame of another size than the one before carries ``cut``.
+
+    Raises:
+        CameraError: it cannot be opened; the message never holds the address's password.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._name = without_secrets(url)
+        timeout_s = STREAM_TIMEOUT_S
+        try:
+            self._decoder = AvDecoder(url, stream_options(), timeout_s, is_live=True)
+        except NoFilmError as error:
+            raise CameraError(
+                f"{self._name}: no video stream ({error or 'no format that FFmpeg knows'}; waited "
+                f"up to {timeout_s:.0f} s); check the address, user and password, and that the "
+                "camera is on"
+            ) from error
+        self.fps = self._decoder.fps
+        self._index = 0
+        self._t_s = -math.inf
+        self._size_hw: tuple[int, int] | None = None
+
+    @property
+    def dropped(self) -> int:
+        """Frames that could not be decoded."""
+        return self._decoder.damaged
+
+    def read(self) -> Frame | None:
+        """Wait for the next frame; see ``edge.protocols.FrameSource``."""
+        try:
+            shown, why = self._decoder.next(), "it ended"
+        except NoFilmError as error:
+            shown, why = None, str(error)
+        if shown is None:
+            raise CameraError(
+                f"{self._name}: gives no more frames (after {self._index}: {why}); "
+                "unplugged, switched off, or taken by another program?"
+            )
+        self._t_s = max(time.monotonic(), math.nextafter(self._t_s, math.inf))
+        is_cut = self._size_hw not in {None, shown.image.shape[:2]}
+        frame = Frame(shown.image, self._index, self._t_s, datetime.now(UTC), cut=is_cut)
+        self._size_hw = frame.size_hw
+        self._index += 1
+        return frame
+
+    def close(self) -> None:
+        """Release the connection."""
+        self._decoder.close()

@@ -1,0 +1,159 @@
+"""What films have in common, whoever decodes them: their own times, and a word at the end."""
+
+import logging
+import math
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import CameraError
+from edge.media.content import HEAD, TEXT, content_of, is_text, remedy_for
+from edge.records import Frame
+
+_log = logging.getLogger(__name__)
+
+FALLBACK_FPS: Final = 25.0
+_PLAYABLE_TEXTS: Final = (b"#EXTM3U", b"ffconcat ", b"v=0", b"YUV4MPEG2 ")
+"""Texts that lead to a film, or begin one."""
+_COMPLETE: Final = 0.9
+"""A film that gives a smaller share of what its header announces is called cut off."""
+
+
+class FilmClock:
+    """Numbers the frames of a film and dates them.
+
+    ``Frame.t_s`` is the film's own presentation time, from 0; where that does not rise (damaged or
+    missing times, films joined together), the nominal frame time after the frame before.
+    ``captured_at`` is the file's modification time plus ``t_s``: no clock is read, so the same film
+    gives the same frames. A frame of another size than the one before it is ``cut``.
+
+    Attributes:
+        index: the number of the next frame.
+    """
+
+    def __init__(self, recorded_at: datetime, fps: float) -> None:
+        self._recorded_at = recorded_at
+        self._step_s = 1 / fps
+        self._t_s = -math.inf
+        self._size_hw: tuple[int, int] | None = None
+        self.index = 0
+
+    def frame(self, image: NDArray[np.uint8], position_s: float | None) -> Frame:
+        """Return the next frame, of the film's time ``position_s`` where it tells one."""
+        if self.index == 0:
+            self._t_s = max(position_s or 0.0, 0.0)
+        elif position_s is not None and position_s > self._t_s:
+            self._t_s = position_s
+        else:
+            self._t_s += self._step_s
+        captured_at = self._recorded_at + timedelta(seconds=self._t_s)
+        is_cut = self._size_hw not in {None, image.shape[:2]}
+        frame = Frame(image, self.index, self._t_s, captured_at, cut=is_cut)
+        self._size_hw = frame.size_hw
+        self.index += 1
+        return frame
+
+
+class FilmEnd:
+    """Tells, once, how a film ended: what was passed over, and whether it broke off."""
+
+    def __init__(self, name: object) -> None:
+        self._name = name
+        self._is_told = False
+
+    def tell(self, frames: int, damaged: int, announced: tuple[float, float], unit: str) -> None:
+        """Log what was not as it should be.
+
+        Args:
+            frames: that were given.
+            damaged: that could not be decoded.
+            announced: how far the film got, and how far its header says that it goes; 0: unknown.
+            unit: of the two.
+        """
+        if self._is_told or not frames:
+            return
+        self._is_told = True
+        if damaged:
+            _log.warning(
+                "%s: %d frames could be decoded, %d damaged ones were passed over",
+                self._name,
+                frames,
+                damaged,
+            )
+        reached, whole = announced
+        if reached < whole * _COMPLETE:
+            _log.warning(
+                "%s: ends after %.4g %s, its header announces %.4g: the file is cut off or damaged",
+                self._name,
+                reached,
+                unit,
+                whole,
+            )
+
+
+def recorded_at(path: Path) -> datetime:
+    """Return a film's modification time.
+
+    Raises:
+        CameraError: no such file, or it cannot be read.
+    """
+    if not path.is_file():
+        raise CameraError(f"{path}: no such file; expected a video, for instance .mp4 or .avi")
+    try:
+        path.open("rb").close()
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError as error:
+        raise CameraError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def plausible_fps(fps: float | None) -> float | None:
+    """Return a rate that a film may have, or None."""
+    return fps if fps is not None and math.isfinite(fps) and 0 < fps <= 1000 else None
+
+
+def unplayable(name: object, size: int | None, why: str = "") -> CameraError:
+    """Return the error of a film of which not one frame can be decoded; its size, if known."""
+    reason = why or (
+        "expected a whole video file"
+        if size == 0
+        else "expected a whole video file (a recording that was cut off has no index: "
+        "record again, or repair it with ffmpeg)"
+    )
+    what = {None: "", 0: " (the file is empty, 0 bytes)"}.get(size, f" ({size} bytes)")
+    return CameraError(f"{name}: not one frame can be decoded{what}; {reason}")
+
+
+def check_content(name: object, head: bytes) -> None:
+    """Refuse what is something else, before a decoder makes pictures of it: FFmpeg draws texts.
+
+    Args:
+        name: what is named in the message.
+        head: how it begins, ``content.HEAD`` bytes of it.
+
+    Raises:
+        CameraError: a text, a document, an archive, sound; it is named.
+    """
+    found = content_of(head) or (TEXT if is_text(head) else None)
+    if found is None or found.kind == "picture" or head.startswith(_PLAYABLE_TEXTS):
+        return
+    what = f"only {found.name}" if found.kind == "sound" else found.name
+    raise CameraError(
+        f"{name}: {what}, not a video{remedy_for(found)}; expected a video file, for instance "
+        ".mp4, .mkv or .avi"
+    )
+
+
+def head_of(path: Path) -> bytes:
+    """Return how a file begins.
+
+    Raises:
+        CameraError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError as error:
+        raise CameraError(f"{path}: cannot be read ({error.strerror})") from error

@@ -1,0 +1,1 @@
+"""Faces that stay the same over frames."""

@@ -1,0 +1,213 @@
+"""Telling which face is which over time."""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contract.align import LEFT_EYE, MOUTH, RIGHT_EYE
+from edge.records import EndedTrack, Face, FaceTrack
+from edge.stages.tracking.assignment import assign
+from edge.stages.tracking.motion import PLACE_NOISE, Motion
+
+_LOOK_POINTS: Final = [*RIGHT_EYE, *LEFT_EYE, *MOUTH, 1, 10, 152, 234, 454]
+"""Mesh points that say how a face is held and formed: eyes, mouth, nose, forehead, chin, cheeks."""
+_LEEWAY: Final = 0.15
+"""What a prediction may always be wrong by, in face widths: people start and stop at once."""
+_SIZE_NOISE: Final = 0.15
+"""Standard deviation of the logarithm of a face's size between two looks."""
+_LOOK_NOISE: Final = 0.06
+"""The same of its form: mean distance of points in face widths."""
+_NOISE_GROWTH: Final = 4.0
+"""By how much the variance of both grows in a second: faces come nearer, turn and tilt."""
+_MAX_SIZE_RATIO: Final = 2.5
+_CROWD_NOISE: Final = 6.0
+"""By how much a face's place is less exact where it wholly overlaps another one's."""
+
+
+class _Sighting(msgspec.Struct, frozen=True, eq=False):
+    """What matching needs of a face."""
+
+    face: Face
+    box: tuple[float, float, float, float]
+    x: float
+    y: float
+    size: float
+    look: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, face: Face) -> "_Sighting":
+        x1, y1, x2, y2 = face.box_xyxy.tolist()
+        x, y, size = (x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1, 1.0)
+        look = (face.points[_LOOK_POINTS, :2] - (x, y)) / size
+        return cls(face, (x1, y1, x2, y2), x, y, size, look)
+
+
+class _Track(msgspec.Struct, eq=False):
+    """A track's mutable state; leaves the tracker as frozen ``FaceTrack`` and ``EndedTrack``."""
+
+    last: _Sighting
+    started_s: float
+    seen_s: float
+    motion: Motion
+    expected: Motion
+    hits: int = 1
+    track_id: int | None = None
+
+    def dissimilarity(self, face: _Sighting, t_s: float, max_jump: float) -> float:
+        """Return how badly a face fits: its negative log-likelihood, doubled; infinity for never.
+
+        Squares and not distances: of two faces that move on in one line, the sums of distances are
+        the same whichever is which.
+        """
+        gap_s = t_s - self.seen_s
+        size = max(face.size, self.last.size)
+        # It went on, or it stopped where it was last seen.
+        off = math.hypot(face.x - self.expected.x, face.y - self.expected.y) / size
+        moved = math.hypot(face.x - self.last.x, face.y - self.last.y) / size
+        growth = math.log(face.size / self.last.size)
+        if min(off, moved) > max_jump * (1 + gap_s) or abs(growth) > math.log(_MAX_SIZE_RATIO):
+            return math.inf
+        spread = self.expected.place + PLACE_NOISE**2 + _LEEWAY**2
+        change = face.look - self.last.look
+        doubt = 1 + _NOISE_GROWTH * gap_s
+        return (
+            off**2 / spread
+            + 2 * math.log(spread)
+            + growth**2 / (_SIZE_NOISE**2 * doubt)
+            + float((change * change).sum()) / (len(_LOOK_POINTS) * _LOOK_NOISE**2 * doubt)
+        )
+
+    def advance(self, face: _Sighting, t_s: float, crowding: float) -> None:
+        """Take the face that was found to be this one; ``crowding`` makes its place inexact."""
+        noise = PLACE_NOISE * (1 + _CROWD_NOISE * crowding)
+        self.motion = _scaled(self.expected, self.last.size / face.size).seen_at(
+            face.x, face.y, noise
+        )
+        self.last, self.seen_s = face, t_s
+        self.hits += 1
+
+
+class FaceTracker:
+    """Assigns stable ids to faces: confirm before naming, coast, expire.
+
+    A Kalman filter (``tracking.motion``) predicts where each face is, also while it is hidden.
+    The pairing of tracks and faces is the likeliest of all by place, size, tilt and form, with
+    known tracks served before those that are not yet confirmed. Distances and not overlaps, since
+    at 5 frames/s a moving face does not overlap itself; in face widths, since a near face moves
+    more pixels. While two faces overlap, their places are taken as inexact: a mesh that slips from
+    a hidden face onto the one in front of it must not turn the hidden one's speed around.
+
+    Nobody is recognised: a face that stays away for longer than ``max_gap_s`` is a new one.
+    """
+
+    def __init__(self, max_gap_s: float, confirm_hits: int, max_jump: float) -> None:
+        self._max_gap_s = max_gap_s
+        self._confirm_hits = confirm_hits
+        self._max_jump = max_jump
+        self._tracks: list[_Track] = []
+        self._last_id = 0
+
+    def update(
+        self, faces: Sequence[Face], t_s: float, *, cut: bool = False
+    ) -> tuple[list[FaceTrack], list[EndedTrack]]:
+        """Take the faces of the next frame; an empty sequence still lets time pass.
+
+        Args:
+            faces: in any order.
+            t_s: the frame's time, not before the last one.
+            cut: the frame does not continue the last one: every track ends, and the faces of this
+                one are reported at once, as there will be no second look at them.
+
+        Returns:
+            The confirmed tracks seen in this frame by id, and the reported tracks that ended.
+        """
+        gone = self._end([t for t in self._tracks if cut or t_s - t.seen_s > self._max_gap_s])
+        for track in self._tracks:
+            track.expected = track.motion.after(t_s - track.seen_s)
+        sightings = [_Sighting.of(face) for face in faces]
+        new = self._follow(sightings, t_s)
+        self._tracks += [_start(face, t_s) for face in new]
+        return self._report(t_s, 1 if cut else self._confirm_hits), gone
+
+    def close(self) -> list[EndedTrack]:
+        """End every track, at the end of the source."""
+        return self._end(list(self._tracks))
+
+    def _end(self, over: list[_Track]) -> list[EndedTrack]:
+        self._tracks = [track for track in self._tracks if track not in over]
+        return [
+            EndedTrack(track.track_id, track.started_s, track.seen_s)
+            for track in over
+            if track.track_id is not None
+        ]
+
+    def _follow(self, faces: list[_Sighting], t_s: float) -> list[_Sighting]:
+        """Give the tracks their faces; return the faces that are nobody's."""
+        named = [track for track in self._tracks if track.track_id is not None]
+        others = [track for track in self._tracks if track.track_id is None]
+        for tracks in (named, others):
+            cost = np.array(
+                [[t.dissimilarity(face, t_s, self._max_jump) for face in faces] for t in tracks]
+            ).reshape(len(tracks), len(faces))
+            pairs = assign(cost)
+            crowding = {j: self._crowding(tracks[i], faces, j) for i, j in pairs}
+            for i, j in pairs:
+                tracks[i].advance(faces[j], t_s, crowding[j])
+            faces = [face for j, face in enumerate(faces) if j not in crowding]
+        return faces
+
+    def _crowding(self, track: _Track, faces: list[_Sighting], own: int) -> float:
+        """Return how much a track's face overlaps another track, or another face, in [0, 1]."""
+        box = faces[own].box
+        others = [_box(other) for other in self._tracks if other is not track]
+        others += [face.box for j, face in enumerate(faces) if j != own]
+        return max((_overlap(box, other) for other in others), default=0.0)
+
+    def _report(self, t_s: float, confirm_hits: int) -> list[FaceTrack]:
+        reported = []
+        for track in self._tracks:
+            is_new = track.track_id is None and track.hits >= confirm_hits
+            if is_new:
+                self._last_id += 1
+                track.track_id = self._last_id
+            if track.track_id is not None and track.seen_s == t_s:
+                reported.append(FaceTrack(track.track_id, track.last.face, track.started_s, is_new))
+        return sorted(reported, key=lambda track: track.track_id)
+
+
+def _start(face: _Sighting, t_s: float) -> _Track:
+    motion = Motion(face.x, face.y)
+    return _Track(face, t_s, t_s, motion, motion)
+
+
+def _scaled(motion: Motion, factor: float) -> Motion:
+    """Return the motion with its noise in widths of a face of another size."""
+    share = factor**2
+    return Motion(
+        motion.x, motion.y, motion.vx, motion.vy,
+        motion.place * share, motion.both * share, motion.speed * share,
+    )  # fmt: skip
+
+
+def _box(track: _Track) -> tuple[float, float, float, float]:
+    """Return where a track's face is expected, at its last size."""
+    x1, y1, x2, y2 = track.last.box
+    dx, dy = track.expected.x - track.last.x, track.expected.y - track.last.y
+    return x1 + dx, y1 + dy, x2 + dx, y2 + dy
+
+
+def _overlap(
+    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
+) -> float:
+    """Return the intersection over union of two boxes."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    areas = ((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return both / (sum(areas) - both)

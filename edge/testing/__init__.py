@@ -1,0 +1,1 @@
+"""Fakes for every protocol, and a camera that misbehaves on demand."""

@@ -1,6 +1,6 @@
 """What can go wrong on the way to a bundle; ``edge.errors`` draws the whole tree."""
 
-from edge.contract.errors import EdgeEmoError
+from edge.errors import EdgeEmoError
 
 
 class ConversionError(EdgeEmoError):

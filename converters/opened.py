@@ -13,8 +13,8 @@ from converters.model.model_file import RUN_FILE
 from converters.model.saved_model import is_saved_model
 from converters.tflite.metadata import metadata_if_ours
 from edge.contract.bundle import open_bundle
-from edge.contract.errors import LabelError
 from edge.contract.labels import EMOTIONS, canonical
+from edge.errors import LabelError
 from edge.inference.interpreter import read_model_file
 from host_training.data.samples import Samples
 from host_training.keras_file import KERAS, refusal

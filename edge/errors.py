@@ -26,23 +26,22 @@
 
 from typing import ClassVar
 
-from edge.contract.errors import BundleError, EdgeEmoError, LabelError, MissingExtraError
 
-__all__ = [
-    "AssetError",
-    "BundleError",
-    "CameraError",
-    "CameraStuckError",
-    "ConfigError",
-    "EdgeEmoError",
-    "ImplausibleError",
-    "InferenceError",
-    "LabelError",
-    "LogError",
-    "MissingExtraError",
-    "PictureError",
-    "SinkError",
-]
+class EdgeEmoError(Exception):
+    """Anything edgeemo reports to its user as one line, with an exit code.
+
+    The message says what went wrong, what was received, what was expected and the remedy.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+
+class BundleError(EdgeEmoError):
+    """A model bundle is missing, damaged, or does not fit the model in it."""
+
+
+class LabelError(EdgeEmoError):
+    """An emotion name or number that edgeemo does not know."""
 
 
 class AssetError(EdgeEmoError):
@@ -111,3 +110,9 @@ class ConfigError(EdgeEmoError):
 
     def __str__(self) -> str:
         return "; ".join(self.args)
+
+
+class MissingExtraError(EdgeEmoError):
+    """A command needs a library that is not installed; the message names the extra with it."""
+
+    exit_code: ClassVar[int] = 2

@@ -23,15 +23,18 @@ from typing import TYPE_CHECKING, Final
 from edge._version import __version__
 
 if TYPE_CHECKING:
-    from edge.contract.errors import BundleError, EdgeEmoError, LabelError, MissingExtraError
     from edge.errors import (
         AssetError,
+        BundleError,
         CameraError,
         CameraStuckError,
         ConfigError,
+        EdgeEmoError,
         ImplausibleError,
         InferenceError,
+        LabelError,
         LogError,
+        MissingExtraError,
         PictureError,
         SinkError,
     )

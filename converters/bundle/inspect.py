@@ -16,8 +16,8 @@ from converters.parity.view import render as render_parity
 from converters.tflite.flatbuffer import read_graph
 from converters.tflite.metadata import FileMetadata, read_file_metadata
 from edge.contract.bundle import FILES, MODEL, PARITY, Bundle
-from edge.contract.errors import BundleError
 from edge.contract.metadata import Dataset, Metadata, TensorSpec
+from edge.errors import BundleError
 from edge.inference.emotion_model import open_emotion_model
 from edge.inference.golden import check_golden
 from edge.inference.interpreter import runtime_name

@@ -24,8 +24,8 @@ from converters.parity.paired_tests import (
     paired_intervals,
 )
 from edge.contract.decision import Decision, leading, temper
-from edge.contract.errors import BundleError
 from edge.contract.metadata import Dataset, Form
+from edge.errors import BundleError
 from edge.inference.emotion_model import EmotionModel
 from host_training.metrics.mcnemar import mcnemar_exact
 from host_training.runs.known_pictures import Seen

@@ -7,7 +7,7 @@ from math import ceil
 from deploy.errors import DeployError
 from deploy.operations.push import Outcome
 from deploy.ssh.targets import Target
-from edge.contract.errors import EdgeEmoError
+from edge.errors import EdgeEmoError
 
 Work = Callable[[Target], Outcome]
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 from deploy.errors import DeployError
 from deploy.ssh.stream import TIMEOUT_S, Output, local_stream, ssh_stream, within
 from deploy.ssh.targets import Target
-from edge.contract.errors import MissingExtraError
+from edge.errors import MissingExtraError
 from edge.text import one_line
 
 _CONNECT_TIMEOUT_S: Final = 15

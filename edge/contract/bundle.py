@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
-from edge.contract.errors import BundleError
 from edge.contract.metadata import Metadata, decode_metadata
+from edge.errors import BundleError
 from edge.files import UnsuitableError, read_bounded
 
 MODEL: Final = "model.tflite"

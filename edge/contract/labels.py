@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from edge.contract.errors import LabelError
+from edge.errors import LabelError
 
 EMOTIONS: Final = (
     "neutral",

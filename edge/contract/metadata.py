@@ -7,11 +7,11 @@ import msgspec
 
 from edge.contract.align import TEMPLATES, Template
 from edge.contract.decision import Decision
-from edge.contract.errors import BundleError
 from edge.contract.labels import EMOTIONS
 from edge.contract.mesh_features import FEATURE_COUNT, FEATURES_ID, FeatureNorm
 from edge.contract.quantize import Quantization
 from edge.contract.texts import NonEmptyText, Text
+from edge.errors import BundleError
 
 CROP_VERSION: Final = 1
 """The schema of models that take a crop alone."""

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract import landmarks as topology
+from edge.contract import landmarks
 from edge.contract.align import FER48, MESH_POINTS, Template
 from edge.contract.labels import EMOTIONS
 from edge.contract.logrecord import LogRecord
@@ -216,8 +216,8 @@ def _unit_mesh() -> NDArray[np.float64]:
         angles = np.radians(start_deg + step * 360 * np.arange(len(ring)) / len(ring))
         mesh[list(ring), 0] = centre[0] + radii[0] * np.cos(angles)
         mesh[list(ring), 1] = centre[1] + radii[1] * np.sin(angles)
-    mesh[list(topology.NOSE_BRIDGE), :2] = np.linspace((0.5, 0.38), (0.5, 0.58), 6)
-    mesh[list(topology.NOSE_BASE), :2] = np.linspace((0.4, 0.62), (0.6, 0.62), 5)
+    mesh[list(landmarks.NOSE_BRIDGE), :2] = np.linspace((0.5, 0.38), (0.5, 0.58), 6)
+    mesh[list(landmarks.NOSE_BASE), :2] = np.linspace((0.4, 0.62), (0.6, 0.62), 5)
     mesh[468, :2], mesh[473, :2] = _RIGHT_EYE_AT, _LEFT_EYE_AT
     off_centre = np.hypot(mesh[:, 0] - 0.5, mesh[:, 1] - 0.5)
     mesh[:, 2] = -0.4 * np.sqrt(np.maximum(0.25 - off_centre**2, 0))  # nearer in the middle
@@ -228,13 +228,13 @@ _RIGHT_EYE_AT: Final = (0.30, 0.38)
 _LEFT_EYE_AT: Final = (0.70, 0.38)
 _FEATURES: Final = (
     # ring, centre, radii, angle of its first point (0: picture right, 90: down), direction
-    (topology.FACE_OVAL, (0.5, 0.5), (0.5, 0.5), -90, 1),
-    (topology.RIGHT_EYE, _RIGHT_EYE_AT, (0.105, 0.036), 180, -1),
-    (topology.LEFT_EYE, _LEFT_EYE_AT, (0.105, 0.036), 0, 1),
-    (topology.RIGHT_IRIS, _RIGHT_EYE_AT, (0.034, 0.03), 0, -1),
-    (topology.LEFT_IRIS, _LEFT_EYE_AT, (0.034, 0.03), 0, -1),
-    (topology.RIGHT_BROW, (0.29, 0.28), (0.15, 0.025), 180, 1),
-    (topology.LEFT_BROW, (0.71, 0.28), (0.15, 0.025), 0, -1),
-    (topology.LIPS_OUTER, (0.5, 0.78), (0.19, 0.07), 180, -1),
-    (topology.LIPS_INNER, (0.5, 0.78), (0.15, 0.025), 180, -1),
+    (landmarks.FACE_OVAL, (0.5, 0.5), (0.5, 0.5), -90, 1),
+    (landmarks.RIGHT_EYE, _RIGHT_EYE_AT, (0.105, 0.036), 180, -1),
+    (landmarks.LEFT_EYE, _LEFT_EYE_AT, (0.105, 0.036), 0, 1),
+    (landmarks.RIGHT_IRIS, _RIGHT_EYE_AT, (0.034, 0.03), 0, -1),
+    (landmarks.LEFT_IRIS, _LEFT_EYE_AT, (0.034, 0.03), 0, -1),
+    (landmarks.RIGHT_BROW, (0.29, 0.28), (0.15, 0.025), 180, 1),
+    (landmarks.LEFT_BROW, (0.71, 0.28), (0.15, 0.025), 0, -1),
+    (landmarks.LIPS_OUTER, (0.5, 0.78), (0.19, 0.07), 180, -1),
+    (landmarks.LIPS_INNER, (0.5, 0.78), (0.15, 0.025), 180, -1),
 )

@@ -76,8 +76,8 @@ def read_model_labels(text: str | None) -> tuple[str, ...] | None:
     Raises:
         ConfigError: a name that is no emotion, or one that comes twice.
     """
-    from edge.contract.errors import LabelError
     from edge.contract.labels import canonical
+    from edge.errors import LabelError
 
     if text is None:
         return None

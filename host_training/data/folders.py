@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.errors import LabelError
 from edge.contract.labels import canonical
-from edge.errors import PictureError
+from edge.errors import LabelError, PictureError
 from edge.media.pictures import FORMS, is_meant_as_picture, listed, open_picture
 from host_training.data.fer2013 import SIDE
 from host_training.data.samples import HELD_OUT, TRAINING, VALIDATION

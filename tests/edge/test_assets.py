@@ -15,8 +15,7 @@ from threading import Event, Thread
 
 import pytest
 
-from edge.assets import fetch as asset_sources
-from edge.assets import store as assets
+from edge.assets import fetch, store
 from edge.assets.store import Asset, WheelMember, asset_path
 from edge.errors import AssetError
 
@@ -72,7 +71,7 @@ def server() -> Iterator[str]:
 )
 def test_a_server_that_drips_does_not_hold_the_download_up(monkeypatch, start, drip):
     """Each byte comes within the timeout of a read, and the whole never does."""
-    monkeypatch.setattr(asset_sources, "_TOTAL_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(fetch, "_TOTAL_TIMEOUT_S", 1.0)
     over = Event()
     with socket.create_server(("127.0.0.1", 0)) as sock:
 
@@ -87,7 +86,7 @@ def test_a_server_that_drips_does_not_hold_the_download_up(monkeypatch, start, d
         thread.start()
         try:
             with pytest.raises(AssetError, match="too slow"):
-                asset_sources.download(f"http://127.0.0.1:{sock.getsockname()[1]}/", 256_000)
+                fetch.download(f"http://127.0.0.1:{sock.getsockname()[1]}/", 256_000)
         finally:
             over.set()
             thread.join()
@@ -98,8 +97,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep every test away from this user's cache and from the network."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.delenv(assets.ENVIRONMENT, raising=False)
-    monkeypatch.setattr(assets, "SYSTEM_DIRECTORY", tmp_path / "system")
+    monkeypatch.delenv(store.ENVIRONMENT, raising=False)
+    monkeypatch.setattr(store, "SYSTEM_DIRECTORY", tmp_path / "system")
     return tmp_path / "cache" / "edgeemo"
 
 
@@ -160,7 +159,7 @@ def test_wrong_download_keeps_nothing(server: str, cache: Path, page: str, reaso
     assert _left_in(cache) == []
     assert "\n" not in str(caught.value)
     assert f"{server}/{page}" in str(caught.value)
-    assert assets.ENVIRONMENT in str(caught.value)
+    assert store.ENVIRONMENT in str(caught.value)
 
 
 def test_unreachable_server_is_named() -> None:
@@ -215,7 +214,7 @@ def test_environment_names_directory_or_file(
     """What EDGEEMO_ASSETS names is used where it lies, without a copy."""
     file = tmp_path / "thing.bin"
     file.write_bytes(CONTENT)
-    monkeypatch.setenv(assets.ENVIRONMENT, str(file if as_file else tmp_path))
+    monkeypatch.setenv(store.ENVIRONMENT, str(file if as_file else tmp_path))
     assert asset_path(_asset()) == file
     assert _left_in(cache) == []
 
@@ -225,7 +224,7 @@ def test_wrong_file_in_environment_is_not_used(
 ) -> None:
     """A wrong file that EDGEEMO_ASSETS names is passed over and left as it is."""
     (tmp_path / "thing.bin").write_bytes(b"wrong")
-    monkeypatch.setenv(assets.ENVIRONMENT, str(tmp_path))
+    monkeypatch.setenv(store.ENVIRONMENT, str(tmp_path))
     assert asset_path(_asset(f"{server}/good")) == cache / "thing.bin"
     assert (tmp_path / "thing.bin").read_bytes() == b"wrong"
 
@@ -260,7 +259,7 @@ def test_system_directory_comes_first(tmp_path: Path, cache: Path) -> None:
 def test_every_source_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The final error names each source that was tried, with its reason."""
     (tmp_path / "system").mkdir()
-    monkeypatch.setenv(assets.ENVIRONMENT, str(tmp_path / "nowhere"))
+    monkeypatch.setenv(store.ENVIRONMENT, str(tmp_path / "nowhere"))
     monkeypatch.setattr(sys, "executable", "")
     with pytest.raises(AssetError) as caught:
         asset_path(_asset("http://127.0.0.1:9/thing", WHEEL))
@@ -290,7 +289,7 @@ def test_failed_rename_leaves_nothing(server: str, cache: Path) -> None:
 
 def test_pinned_assets_are_complete() -> None:
     """Both assets are pinned by size and SHA-256, and a source beside the official one."""
-    for asset in (assets.FACE_LANDMARKER, assets.ASTRONAUT):
+    for asset in (store.FACE_LANDMARKER, store.ASTRONAUT):
         assert len(asset.sha256) == 64
         assert asset.size > 0
         assert asset.wheel is not None

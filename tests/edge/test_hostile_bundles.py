@@ -24,7 +24,7 @@ from edge.contract.decision import Decision
 from edge.contract.logrecord import decode_record
 from edge.doctor import software
 from edge.errors import ConfigError, InferenceError
-from edge.inference import crash_guard as first_load
+from edge.inference import crash_guard
 from edge.inference.crash_guard import MEMORY, ensure_loadable
 from edge.inference.emotion_model import EmotionModel
 from edge.inference.golden import (
@@ -216,7 +216,7 @@ def test_a_model_is_tried_once_and_remembered(bundle_path, cache, monkeypatch):
     ensure_loadable(content, "m")
     (mark,) = cache.iterdir()
     assert mark.stat().st_size == 0
-    monkeypatch.setattr(first_load, "_CHILD", KILLED)
+    monkeypatch.setattr(crash_guard, "_CHILD", KILLED)
     ensure_loadable(content, "m")
     mark.unlink()
     with pytest.raises(InferenceError, match="crashes"):
@@ -237,8 +237,8 @@ def test_a_child_that_does_not_come_back_well_is_one_line(
     bundle_path, monkeypatch, cache, child, message
 ):
     """What kills or stops the runtime kills or stops the child alone."""
-    monkeypatch.setattr(first_load, "_CHILD", child)
-    monkeypatch.setattr(first_load, "_TIMEOUT_S", 1 if child == ASLEEP else 40)
+    monkeypatch.setattr(crash_guard, "_CHILD", child)
+    monkeypatch.setattr(crash_guard, "_TIMEOUT_S", 1 if child == ASLEEP else 40)
     with pytest.raises(InferenceError, match=message):
         ensure_loadable((bundle_path / MODEL).read_bytes(), "m")
     assert not cache.exists()
@@ -289,7 +289,7 @@ def test_the_memory_of_a_model_can_be_set(bundle_path, monkeypatch):
 def test_a_child_that_the_kernel_ends_wanted_too_much_memory(bundle_path, monkeypatch):
     """Under a limit of the whole service it is the child that goes, and the reason is told."""
     killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    monkeypatch.setattr(first_load, "_CHILD", killed)
+    monkeypatch.setattr(crash_guard, "_CHILD", killed)
     with pytest.raises(InferenceError, match="takes more memory than the 1,000 MB"):
         ensure_loadable((bundle_path / MODEL).read_bytes(), "m")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.contract import landmarks as topology
+from edge.contract import landmarks
 from edge.contract.align import MESH_POINTS
 from edge.contract.labels import EMOTIONS, UNCERTAIN
 from edge.errors import ConfigError, SinkError
@@ -193,7 +193,7 @@ def test_panel_goes_where_there_is_room() -> None:
 
 def test_topology_names_existing_points_once() -> None:
     """Every line of the drawing uses points of the mesh, each once, and no two rings cross."""
-    rings = (*topology.CONTOURS, *topology.LINES)
+    rings = (*landmarks.CONTOURS, *landmarks.LINES)
     used = [index for ring in rings for index in ring]
     assert len(set(used)) == len(used)
     assert set(used) <= set(range(MESH_POINTS))

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from edge.assets.store import SYSTEM_DIRECTORY
-from edge.inference import crash_guard as first_load
+from edge.inference import crash_guard
 from edge.runtime.request import RunRequest
 from edge.service import attend, notify
-from edge.sources.wrappers import newest_frame as latest
+from edge.sources.wrappers import newest_frame
 from edgeemo.cli.plain_run import read_plain
 
 SYSTEMD = Path("systemd")
@@ -43,17 +43,17 @@ def test_the_watchdog_waits_longer_than_anything_that_goes_on():
 
 def test_a_silent_camera_is_a_loss_before_it_is_a_hang():
     """camera_lost comes first; what native code holds for longer is ended by the watchdog."""
-    assert latest.STALL_S < attend.PATIENCE_S
+    assert newest_frame.STALL_S < attend.PATIENCE_S
 
 
 def test_the_end_is_in_time():
     """A camera that hangs costs less than the two seconds that an end may take."""
-    assert attend.SLICE_S + latest._JOIN_S < 2.0 < seconds("TimeoutStopSec")
+    assert attend.SLICE_S + newest_frame._JOIN_S < 2.0 < seconds("TimeoutStopSec")
 
 
 def test_a_reload_has_the_time_that_a_models_trial_takes():
     """The child's limit, and the loading after it, lie within what the watchdog waits for one."""
-    assert first_load._TIMEOUT_S + 15 < notify.RELOAD_S
+    assert crash_guard._TIMEOUT_S + 15 < notify.RELOAD_S
     assert settings("OOMPolicy") == ["continue"]
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.contract.errors import EdgeEmoError
 from edge.contract.labels import EMOTIONS
-from edge.errors import ConfigError
+from edge.errors import ConfigError, EdgeEmoError
 from host_training.data.audit import audit
 from host_training.data.load import load_samples
 from host_training.data.partition import partition

@@ -7,8 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge.contract.errors import EdgeEmoError
-from edge.errors import ConfigError
+from edge.errors import ConfigError, EdgeEmoError
 from edgeemo.cli.main import main
 from host_training.config import (
     TrainConfig,

@@ -2,9 +2,9 @@
 
 Hashes tell that a bundle is as it was made, not who made it. So the file is looked through
 (``edge.inference.tflite.verify``) and then loaded and run by a child process with bounded memory
-and time, on nothing, drawn faces, and noise: what crashes, hangs or bloats a runtime's native code ends
-the child, and is one line here. No tensor's size depends on the picture (``check_tflite`` sees to
-that), so a model takes no more memory later than it did there.
+and time, on nothing, drawn faces, and noise: what crashes, hangs or bloats a runtime's native code
+ends the child, and is one line here. No tensor's size depends on the picture (``check_tflite`` sees
+to that), so a model takes no more memory later than it did there.
 
 A model that has passed is remembered by its hash and the runtime's version, so this costs one start
 of Python for each model, not for each run. The packaged model is as trusted as the code beside it.

@@ -12,8 +12,8 @@ import msgspec
 from edge.contract.logfiles import LONGEST_LINE, log_files
 from edge.errors import LogError
 from edge.logs.lines import lines_of
+from edge.logs.lock import DirectoryLock
 from edge.logs.tail import directories_in
-from edge.sinks.jsonl.lock import DirectoryLock
 
 _KIND: Final = b'"service_started"'
 

@@ -20,8 +20,8 @@ from edge.contract.logfiles import FILE_NAME, closed_name
 from edge.contract.logrecord import EVENTS, LogRecord, encode_record
 from edge.errors import ConfigError, LogError, SinkError
 from edge.logs.forget import forget_participant
+from edge.logs.lock import DirectoryLock
 from edge.logs.table import line_for_people
-from edge.sinks.jsonl.lock import DirectoryLock
 from edgeemo.analysis.database import Logs
 from edgeemo.analysis.export import export
 from edgeemo.analysis.report import write_report

@@ -109,7 +109,8 @@ def test_a_whole_run_with_the_reference(tmp_path):
 def test_it_loads_neither_tensorflow_nor_matplotlib():
     """Both would be imported by mediapipe where they are installed."""
     probe = (
-        "import sys; from edge.runtime.build import open_mesher; from edge.config import MesherConfig; "
+        "import sys; from edge.config import MesherConfig; "
+        "from edge.runtime.build import open_mesher; "
         "open_mesher(MesherConfig(kind='mediapipe')).close(); "
         "print({'tensorflow', 'matplotlib'} & set(sys.modules))"
     )

@@ -2,8 +2,8 @@
 
 A runtime trusts what a file says about itself, and a crafted or damaged one ends the process. So
 everything that indexes, sizes or orders something is compared here with what is there. The rest,
-such as shapes that do not suit an operation, is the runtime's to refuse; ``edge.inference.crash_guard``
-lets it do so in a process of its own.
+such as shapes that do not suit an operation, is the runtime's to refuse;
+``edge.inference.crash_guard`` lets it do so in a process of its own.
 """
 
 from collections.abc import Sequence

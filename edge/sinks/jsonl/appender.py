@@ -11,8 +11,8 @@ from typing import Final
 
 from edge.contract.logfiles import FILE_NAME, closed_files, closed_name
 from edge.files import open_own
+from edge.logs.lock import DirectoryLock
 from edge.sinks.jsonl.ends import cut_torn_line, last_closed_seq, last_seq
-from edge.sinks.jsonl.lock import DirectoryLock
 from edge.sinks.jsonl.mark import NextMark
 
 _log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """The demo's face with things to do: it blinks, smiles, raises its brows, nods and shakes its head.
 
-Each at known times, made by moving the photo's own pixels as ``edge.sources.demo.expression`` does: the
+Each at known times, made by moving the photo's own pixels as ``demo.expression`` does: the
 truth that events are measured against, and a source for whoever wants to try them.
 """
 

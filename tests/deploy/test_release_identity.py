@@ -15,9 +15,13 @@ HOST = ("host_training", "converters", "deploy", "edgeemo.analysis")
 
 
 def imported(code: bytes) -> set[str]:
-    """Return every module that a file imports, wherever in it."""
-    found = set()
-    for node in ast.walk(ast.parse(code)):
+    """Return every module that a file imports, wherever in it, but for its annotations."""
+    found, nodes = set(), [ast.parse(code)]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        nodes += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:

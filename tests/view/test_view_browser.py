@@ -209,6 +209,29 @@ def test_the_demo_live_and_after_a_restart(browser, free_port):
         assert browser.text("#privacy").startswith("Pictures are shown")
 
 
+def test_a_page_left_open_asks_for_the_token_of_the_next_run(browser, free_port, tmp_path):
+    """The next run wants a token: the page says so, takes it, and is live again."""
+    token = "a-token-of-one-word"
+    file = tmp_path / "token"
+    file.write_text(token)
+    file.chmod(0o600)
+    with viewing(free_port):
+        opened(browser, free_port)
+        browser.wait(LIVE)
+    with viewing(free_port, "--frames", "--token-file", str(file)):
+        browser.wait("document.querySelector('form #token') !== null")
+        assert "Open the link that edgeemo view printed" in browser.text("main")
+        browser.evaluate(
+            f"document.querySelector('#token').value = '{token}'; "
+            "document.querySelector('form').submit()"
+        )
+        browser.wait(f"document.querySelector('#status') && {LIVE}")
+        assert browser.text("#privacy").startswith("Pictures are shown")
+    refused = "the server responded with a status of 401"
+    assert all(refused in problem for problem in browser.problems)
+    browser.problems.clear()
+
+
 def test_a_changing_emotion(browser, serve, result):
     """Label, bars, colours, timeline and what a screen reader hears follow the face."""
     served = serve({"device": "<b>pi</b>\n'\""})

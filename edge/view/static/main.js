@@ -115,6 +115,17 @@ function lost() {
   if (stream && stream.readyState === EventSource.CLOSED) {
     clearTimeout(retry);
     retry = setTimeout(connect, RETRY_MS);
+    askForToken();
+  }
+}
+
+// A run that was started again may want a token: loading the page anew shows where to enter it.
+async function askForToken() {
+  try {
+    const page = await fetch("./", { cache: "no-store" });
+    if (page.status === 401) location.reload();
+  } catch {
+    // Nobody is there: the next attempt comes by itself.
   }
 }
 

@@ -22,10 +22,13 @@ _CLOCK: Final = Fraction(1, 90_000)
 
 _OPENCV: Final = {
     ".mp4": (("avc1", "H.264"), ("vp09", "VP9"), ("mp4v", "MPEG-4, which browsers do not play")),
-    ".webm": (("VP90", "VP9"), ("VP80", "VP8")),
+    ".webm": (("VP80", "VP8"), ("VP90", "VP9")),
     ".avi": (("MJPG", "Motion JPEG, which browsers do not play"),),
 }
 """By suffix the codecs of OpenCV's builds, the first that is there; what browsers play first."""
+_TOO_SLOW: Final = frozenset({"vp09"})
+"""OpenCV sets no speed, and a picture of 640x480 takes 80 ms and more. With a live source each
+picture is repeated for as long as the one before it took: that would grow without end."""
 SUFFIXES: Final = tuple(_OPENCV)
 _AV: Final = {
     ".mp4": ("libx264", "H.264", {"preset": "superfast", "tune": "zerolatency", "crf": "23"}),
@@ -63,7 +66,9 @@ class Encoder(Protocol):
         """
 
 
-def open_encoder(path: Path, name: str, size_wh: tuple[int, int], fps: float | None) -> Encoder:
+def open_encoder(
+    path: Path, name: str, size_wh: tuple[int, int], fps: float | None, *, is_live: bool = False
+) -> Encoder:
     """Return the best encoder that there is for a path's suffix.
 
     Args:
@@ -71,6 +76,7 @@ def open_encoder(path: Path, name: str, size_wh: tuple[int, int], fps: float | N
         name: where it is to be made, as native code can open it.
         size_wh: width and height, both even.
         fps: the rate of its frames, where they have one.
+        is_live: frames do not wait for the encoder.
 
     Raises:
         SinkError: none of them can write such a film.
@@ -84,7 +90,9 @@ def open_encoder(path: Path, name: str, size_wh: tuple[int, int], fps: float | N
         else:
             if wanted[0] in av.codecs_available:
                 return _AvEncoder(path, name, size_wh)
-    return _OpenCvEncoder(path, name, size_wh, fps)
+    return _OpenCvEncoder(
+        path, name, size_wh, fps, passed_over=_TOO_SLOW if is_live else frozenset()
+    )
 
 
 class _AvEncoder:
@@ -153,13 +161,18 @@ class _AvEncoder:
 class _OpenCvEncoder:
     """Frames on a grid of one rate: a picture is repeated, or left out, to keep the time."""
 
-    def __init__(self, path: Path, name: str, size_wh: tuple[int, int], fps: float | None) -> None:
+    def __init__(
+        self, path: Path, name: str, size_wh: tuple[int, int], fps: float | None,
+        *, passed_over: frozenset[str],
+    ) -> None:  # fmt: skip
         quieten()
         self._fps = min(fps or GRID_FPS, _FASTEST_FPS)
         self._pending: Picture | None = None
         self._slot = 0
         self.written = 0
         for code, self.codec in _OPENCV[path.suffix.lower()]:
+            if code in passed_over:
+                continue
             fourcc = cv2.VideoWriter.fourcc(*code)
             self._writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, fourcc, self._fps, size_wh)
             if self._writer.isOpened():

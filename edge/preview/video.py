@@ -1,7 +1,9 @@
 """An annotated video file: it appears whole, or not at all."""
 
+import contextlib
 import math
 import os
+import time
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +19,8 @@ from edge.system.native_path import NativePath
 _LONGEST_GAP_S: Final = 60.0
 """A camera that was away for longer is not worth more of a film."""
 _STILL_S: Final = 1.0
+_ABANDONED_S: Final = 3600.0
+"""A process of another container has no number here, but its film grows."""
 
 
 class VideoFile:
@@ -29,6 +33,7 @@ class VideoFile:
     Args:
         path: the file to make; an existing one is replaced at the end.
         fps: the rate of its frames, where they have one.
+        is_live: they do not wait until one is written.
 
     Attributes:
         description: what was written, in words; empty until then.
@@ -38,13 +43,14 @@ class VideoFile:
         SinkError: the folder cannot be written to.
     """
 
-    def __init__(self, path: Path, fps: float | None = None) -> None:
+    def __init__(self, path: Path, fps: float | None = None, *, is_live: bool = False) -> None:
         check_video_path(path)
         if fps is not None and not (math.isfinite(fps) and fps > 0):
             raise ConfigError(f"{path}: the frame rate must be positive, got {fps}")
         self.path = path
         self.description = ""
         self._fps = fps
+        self._is_live = is_live
         # Short and plain: a name of the longest length has no room for an addition.
         self._partial = path.with_name(f".edgeemo-{os.getpid()}.part{path.suffix.lower()}")
         self._encoder: Encoder | None = None
@@ -53,6 +59,7 @@ class VideoFile:
         self._film_s = 0.0
         self._step_s: float | None = None
         try:
+            _remove_left_behind(path.parent)
             self._partial.open("wb").close()
             self._partial.unlink()
             self._folder = NativePath(path.parent)
@@ -70,7 +77,9 @@ class VideoFile:
             # Films store colour at half size: odd sizes lose their last row or column.
             self._size_wh = (max(2, width - width % 2), max(2, height - height % 2))
             name = f"{self._folder}/{self._partial.name}"
-            self._encoder = open_encoder(self.path, name, self._size_wh, self._fps)
+            self._encoder = open_encoder(
+                self.path, name, self._size_wh, self._fps, is_live=self._is_live
+            )
         if self._t_s is not None:
             self._step_s = min(max(t_s - self._t_s, 0.0), _LONGEST_GAP_S)
             self._film_s += self._step_s
@@ -109,6 +118,16 @@ class VideoFile:
     def _last_s(self) -> float:
         """Return how long the last picture is seen."""
         return 1 / self._fps if self._fps else self._step_s or _STILL_S
+
+
+def _remove_left_behind(folder: Path) -> None:
+    """Remove hidden films of runs that were killed: of no process here, and not of late."""
+    for left in folder.glob(".edgeemo-*.part.*"):
+        number = left.name.split(".")[1].removeprefix("edgeemo-")
+        with contextlib.suppress(OSError):
+            is_ours = number.isdecimal() and not Path("/proc", number).exists()
+            if is_ours and time.time() - left.stat().st_mtime > _ABANDONED_S:
+                left.unlink()
 
 
 def check_video_path(path: Path) -> None:

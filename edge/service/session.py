@@ -148,8 +148,10 @@ def _open_outputs(
     if request.save_video:
         from edge.preview.overlay import draw
         from edge.preview.video import VideoFile
+        from edge.sources.latest import LatestFrame
 
-        video = VideoFile(request.save_video, parts.source.fps)
+        is_live = isinstance(parts.source, LatestFrame)
+        video = VideoFile(request.save_video, parts.source.fps, is_live=is_live)
         stack.callback(video.close)
         write = video.write
         listeners.append(_always(lambda result: write(draw(result), result.frame.t_s)))

@@ -1,6 +1,8 @@
 """Overlay, video file and window: what people see."""
 
+import os
 import resource
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -359,7 +361,7 @@ def test_full_disk_leaves_no_half_video(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
 def test_a_browser_can_play_what_is_written(tmp_path: Path, suffix: str) -> None:
-    """H.264 or VP9, as the description says; the index of an MP4 is where the file says."""
+    """H.264, VP8 or VP9, as the description says; the index of an MP4 is where the file says."""
     video = VideoFile(tmp_path / f"out{suffix}", 25)
     for index in range(5):
         video.write(_noise(index), index / 25)
@@ -367,8 +369,41 @@ def test_a_browser_can_play_what_is_written(tmp_path: Path, suffix: str) -> None
     capture = cv2.VideoCapture(str(tmp_path / f"out{suffix}"), cv2.CAP_FFMPEG)
     code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode()
     capture.release()
-    codec = {"avc1": "H.264", "h264": "H.264", "vp09": "VP9", "VP90": "VP9"}[code]
+    codec = {"avc1": "H.264", "h264": "H.264", "vp09": "VP9", "VP90": "VP9", "VP80": "VP8"}[code]
     assert video.description == f"{codec}, 64x48, 0.2 s"
+
+
+@pytest.mark.parametrize(("is_live", "codec"), [(False, "VP9"), (True, "MPEG-4")])
+def test_opencv_keeps_up_with_a_live_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_live: bool, codec: str
+) -> None:
+    """Where frames do not wait, and the build lacks H.264, the codec is one that takes 2 ms."""
+    monkeypatch.setitem(sys.modules, "av", None)
+    video = VideoFile(tmp_path / "out.mp4", 25, is_live=is_live)
+    for index in range(3):
+        video.write(_noise(index), index / 25)
+    video.close()
+    assert video.description.startswith((codec, "H.264"))
+
+
+def test_what_killed_runs_left_behind_is_removed(tmp_path: Path) -> None:
+    """Their hidden films go with the next run; those of runs that go on stay, and what is young."""
+    absent = next(n for n in range(4_000_000, 5_000_000) if not Path("/proc", str(n)).exists())
+    old, young, running, other = (
+        tmp_path / name
+        for name in (
+            f".edgeemo-{absent}.part.mp4",
+            f".edgeemo-{absent}.part.avi",
+            f".edgeemo-{os.getppid()}.part.mp4",
+            ".edgeemo-notes.part.txt",
+        )
+    )
+    for path in (old, young, running, other):
+        path.write_bytes(b"film")
+        if path != young:
+            os.utime(path, (0, 0))
+    VideoFile(tmp_path / "out.mp4", 25).close()
+    assert set(tmp_path.iterdir()) == {young, running, other}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from converters.model.model_file import RUN_FILE
 from converters.model.saved_model import is_saved_model
 from converters.tflite.metadata import metadata_if_ours
 from edge.contract.bundle import open_bundle
-from edge.contract.labels import EMOTIONS, canonical
+from edge.contract.labels import EMOTIONS, label_of
 from edge.errors import LabelError
 from edge.inference.interpreter import read_model_file
 from host_training.data.samples import Samples
@@ -112,6 +112,8 @@ def _labels_inside(model: Path) -> tuple[str, ...] | None:
     """Return the labels that a TFLite file carries, if it carries emotions."""
     found = metadata_if_ours(read_model_file(model))
     try:
-        return None if found is None else tuple(map(canonical, found.labels))
+        return (
+            None if found is None else tuple(label_of(name, {name: name}) for name in found.labels)
+        )
     except LabelError:
         return None

@@ -5,6 +5,9 @@
     EdgeEmoError            exit code 1: the thing itself failed
     +-- BundleError         a model bundle is missing, damaged or contradicts its model
     +-- LabelError          an unknown emotion
+    +-- ManifestError       a list of labelled pictures is damaged, too large or leads elsewhere
+    +-- CalibrationError    labelled pictures cannot calibrate a model, or do not help it
+    +-- CaptureError        pictures of a person cannot be taken, kept or forgotten
     +-- DataError           a data set's file is not what it should be (host)
     +-- TrainingError       a training run cannot go on (host)
     +-- ConversionError     a model does not convert, or the gate was not met (host)
@@ -44,8 +47,20 @@ class LabelError(EdgeEmoError):
     """An emotion name or number that edgeemo does not know."""
 
 
+class ManifestError(EdgeEmoError):
+    """A list of labelled pictures is damaged, too large, or leads out of its folder."""
+
+
 class AssetError(EdgeEmoError):
     """A file that edgeemo does not ship could not be obtained, or is not the pinned one."""
+
+
+class CalibrationError(EdgeEmoError):
+    """Labelled pictures cannot calibrate a model, or do not help it on people held out."""
+
+
+class CaptureError(EdgeEmoError):
+    """Pictures of a person cannot be taken, kept or forgotten."""
 
 
 class CameraError(EdgeEmoError):

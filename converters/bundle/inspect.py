@@ -15,7 +15,7 @@ from converters.parity.view import gate_words
 from converters.parity.view import render as render_parity
 from converters.tflite.flatbuffer import read_graph
 from converters.tflite.metadata import FileMetadata, read_file_metadata
-from edge.contract.bundle import FILES, MODEL, PARITY, Bundle
+from edge.contract.bundle import KNOWN, MODEL, PARITY, Bundle
 from edge.contract.metadata import Dataset, Metadata, TensorSpec
 from edge.errors import BundleError
 from edge.inference.emotion_model import open_emotion_model
@@ -37,7 +37,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         path: the bundle's directory.
         digest: one SHA-256 for the whole bundle.
-        files: in the order of ``edge.contract.bundle.FILES``.
+        files: in the order of ``edge.contract.bundle.KNOWN``.
         metadata: as it stands in ``metadata.json``.
         input: as the interpreter reports it, which agrees with the metadata; None without a crop.
         mesh_input: the same, None without mesh features.
@@ -85,7 +85,8 @@ def describe(bundle: Bundle) -> Description:
         digest=bundle.digest,
         files=tuple(
             FileEntry(name=name, size_bytes=_size(bundle.path / name), sha256=bundle.sha256[name])
-            for name in FILES
+            for name in KNOWN
+            if name in bundle.sha256
         ),
         metadata=bundle.metadata,
         input=model.input,

@@ -18,6 +18,7 @@ from converters.convert.fold_elu import fold_elu
 from converters.convert.measure import measure
 from converters.convert.mixed.layers import layer_operations, operations_of
 from converters.convert.mixed.quantizer import FULL_INT8, Quantizer, keeping, read_recipe
+from converters.convert.rehearsal import rehearsal_of
 from converters.convert.strip_softmax import strip_softmax
 from converters.errors import ConversionError
 from converters.labelled_images import LabelledImages
@@ -59,6 +60,7 @@ from edge.contract.metadata import (
     encode_metadata,
     schema_version_for,
 )
+from edge.contract.rehearsal import REHEARSAL, encode_rehearsal
 from edge.inference.crash_guard import ensure_loadable
 from edge.inference.emotion_model import EmotionModel
 from edge.inference.golden import encode_golden
@@ -115,7 +117,8 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
     decode_metadata(encoded, METADATA)  # a name or a run's id that no bundle may have
     write_bundle(
         request.out,
-        {
+        _rehearsal(request, trained, model)
+        | {
             MODEL: content,
             METADATA: encoded,
             PARITY: encode_report(report),
@@ -126,6 +129,17 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
     _beside(request.out, PARITY).unlink(missing_ok=True)  # of an earlier attempt
     _keep_pictures(request, trained)
     return report
+
+
+def _rehearsal(
+    request: ConvertRequest, trained: TrainedModel, model: EmotionModel
+) -> dict[str, bytes]:
+    """Return the rehearsal set as a file, where there are training samples for one."""
+    if request.calibration is None:
+        return {}
+    return {
+        REHEARSAL: encode_rehearsal(rehearsal_of(model, request.calibration, trained.run.labels))
+    }
 
 
 def _check_rows(request: ConvertRequest, trained: TrainedModel) -> None:

@@ -13,7 +13,7 @@ from converters.frameworks import import_keras, quiet
 from converters.labelled_images import LabelledImages
 from converters.model.saved_model import is_saved_model, load_saved_model
 from edge.contract.align import FER48, TEMPLATES, Template
-from edge.contract.labels import EMOTIONS
+from edge.contract.labels import EMOTIONS, is_label
 from edge.contract.mesh_features import FEATURE_COUNT, FeatureNorm, standardized
 from edge.contract.metadata import Dataset
 from edge.inference.trial import OPEN_KERAS, problem_of_opening
@@ -211,8 +211,11 @@ def _bare_info(name: str, labels: tuple[str, ...]) -> RunInfo:
 
 
 def _check_tensors(model: Any, run: RunInfo, file: Path) -> None:
-    if unknown := [label for label in run.labels if label not in EMOTIONS]:
-        raise ConversionError(f"{file}: unknown labels {unknown}; expected some of {EMOTIONS}")
+    if wrong := [label for label in run.labels if not is_label(label)]:
+        raise ConversionError(
+            f"{file}: unknown labels {wrong}; expected some of {EMOTIONS}, or names of your own of "
+            "small letters, digits, - and _"
+        )
     if run.template_id not in TEMPLATES:
         raise ConversionError(
             f"{file}: unknown template {run.template_id!r}; known: {sorted(TEMPLATES)}"

@@ -13,7 +13,7 @@ from typing import Final
 
 from deploy.facts import Facts
 from deploy.release.device_wheel import build_edge_wheel
-from edge.contract.bundle import FILES, SUMS, open_bundle
+from edge.contract.bundle import SUMS, open_bundle
 
 _TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)
 _MAIN: Final = "import sys\nfrom device.command import main\n\nsys.exit(main())\n"
@@ -89,7 +89,7 @@ def build_release(contents: Contents, wheels: list[Path], facts: Facts) -> Relea
     agent = _item("agent.pyz", agent_program())
     items = [agent, _item(f"wheels/{name}", wheel)]
     items += [_item(f"wheels/{path.name}", path) for path in wheels]
-    items += [_item(f"model/{file}", contents.bundle / file) for file in (*FILES, SUMS)]
+    items += [_item(f"model/{file}", contents.bundle / file) for file in (*bundle.sha256, SUMS)]
     items += [_item(f"assets/{file}", path) for file, path in contents.assets.items()]
     items += [_item(f"units/{file}", path) for file, path in contents.units.items()]
     if contents.config is not None:

@@ -14,6 +14,8 @@ from typing import Final
 import msgspec
 
 from edge.contract.metadata import Metadata, decode_metadata
+from edge.contract.rehearsal import MOST_BYTES as MOST_REHEARSAL
+from edge.contract.rehearsal import REHEARSAL, Rehearsal, decode_rehearsal
 from edge.errors import BundleError
 from edge.files import UnsuitableError, read_bounded
 
@@ -25,6 +27,8 @@ MODEL_CARD: Final = "MODEL_CARD.md"
 SUMS: Final = "SHA256SUMS"
 FILES: Final = (MODEL, METADATA, PARITY, GOLDEN, MODEL_CARD)
 """The files that every bundle has besides ``SHA256SUMS``."""
+KNOWN: Final = (*FILES, REHEARSAL)
+"""Those, and the one that it may have."""
 
 MOST_BYTES: Final = 256 << 20
 """Of a model. Larger than any that a device could run."""
@@ -97,6 +101,32 @@ def _check_directory(path: Path) -> None:
     )
 
 
+def read_rehearsal(bundle: Bundle) -> Rehearsal | None:
+    """Return the rehearsal set of a bundle; None for one without.
+
+    Raises:
+        BundleError: it was altered, or is none.
+    """
+    if REHEARSAL not in bundle.sha256:
+        return None
+    where = str(bundle.path / REHEARSAL)
+    return decode_rehearsal(read_file(bundle, REHEARSAL), len(bundle.metadata.labels), where)
+
+
+def read_file(bundle: Bundle, name: str) -> bytes:
+    """Return one of a bundle's files, as it was when the bundle was opened.
+
+    Raises:
+        BundleError: it is not any more.
+    """
+    content = _read(bundle.path / name)
+    if hashlib.sha256(content).hexdigest() != bundle.sha256[name]:
+        raise BundleError(
+            f"{bundle.path / name}: altered since the bundle was opened; copy the bundle again"
+        )
+    return content
+
+
 def check_target(path: Path) -> None:
     """Refuse a place where no bundle can go, before long work is done for it.
 
@@ -114,7 +144,7 @@ def write_bundle(path: Path, files: Mapping[str, bytes]) -> Bundle:
 
     Args:
         path: the directory to make.
-        files: contents by name; exactly the names in ``FILES``.
+        files: contents by name: all those in ``FILES``, and ``rehearsal.npz`` or not.
 
     Raises:
         BundleError: wrong names, ``path`` holds something that is not a bundle, or the disk
@@ -124,8 +154,10 @@ def write_bundle(path: Path, files: Mapping[str, bytes]) -> Bundle:
     import shutil
     import tempfile
 
-    if set(files) != set(FILES):
-        raise BundleError(f"a bundle has the files {sorted(FILES)}, got {sorted(files)}")
+    if not set(FILES) <= set(files) <= set(KNOWN):
+        raise BundleError(
+            f"a bundle has the files {sorted(FILES)} and may have {REHEARSAL}, got {sorted(files)}"
+        )
     check_target(path)
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     try:
@@ -234,7 +266,7 @@ def _read_sums(path: Path) -> dict[str, str]:
     sums: dict[str, str] = {}
     for number, line in enumerate(_read(path / SUMS).decode("utf-8", "replace").splitlines(), 1):
         digest, separator, name = line.partition("  ")
-        if not separator or len(digest) != 64 or name not in FILES:
+        if not separator or len(digest) != 64 or name not in KNOWN:
             raise BundleError(f"{path / SUMS}: line {number} is not '<sha256>  <file of a bundle>'")
         sums[name] = digest
     if missing := [name for name in FILES if name not in sums]:
@@ -243,12 +275,12 @@ def _read_sums(path: Path) -> dict[str, str]:
 
 
 def _read(path: Path) -> bytes:
-    most = MOST_BYTES if path.name == MODEL else _MOST_BESIDE
+    most = {MODEL: MOST_BYTES, REHEARSAL: MOST_REHEARSAL}.get(path.name, _MOST_BESIDE)
     try:
         return read_bounded(path, most)
     except UnsuitableError as error:
         raise BundleError(
-            f"{path}: not a file of a bundle; expected a regular one of at most {most >> 20} MB"
+            f"{path}: not a file of a bundle; expected a regular one of at most {most:,} bytes"
         ) from error
     except OSError as error:
         raise BundleError(

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.calibration import Calibration
 from edge.contract.texts import Text
 
 MOST_TAU: Final = 2.0
@@ -30,8 +31,8 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     ``softmax((logits - tau * log(prior)) / temperature)``: the post-hoc logit adjustment of Menon
     et al., "Long-tail learning via logit adjustment" (arXiv 2007.07314), then temperature scaling
-    (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017). What else may be added to
-    the logits of a label belongs here, with what it was fitted on, and nowhere else.
+    (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017), then what `edgeemo
+    calibrate` fitted, if anything.
 
     Attributes:
         tau: how much of the prior is taken away, 0 to ``MOST_TAU``.
@@ -40,6 +41,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         prior_from: which samples these are, in words.
         temperature: over 1 makes scores less sure, under 1 surer; the answer stays the same.
         temperature_from: which samples it was fitted on, in words.
+        calibration: fitted on labelled pictures of one's own; None for the packaged decision.
     """
 
     tau: float = 0.0
@@ -47,6 +49,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     prior_from: Text = ""
     temperature: float = 1.0
     temperature_from: Text = ""
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.tau <= MOST_TAU:
@@ -72,22 +75,31 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Returns:
             float32 ``(..., k)``; each row sums to 1.
         """
-        return np.asarray(softmax(self._moved(logits) / self.temperature), np.float32)
+        scores = softmax(self._moved(logits) / self.temperature)
+        if self.calibration is not None:
+            scores = self.calibration.applied(scores)
+        return np.asarray(scores, np.float32)
 
     def adjusted(self, probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return probabilities ``(..., k)`` under tau, not tempered; at tau 0 as they are.
+        """Return probabilities ``(..., k)`` under tau and calibration, not tempered.
 
         ``temper`` at the decision's temperature makes its scores of them.
         """
-        if not self.tau:
-            return probabilities
-        return softmax(self._moved(log_probabilities(probabilities)))
+        logs = log_probabilities(probabilities)
+        if self.calibration is not None:
+            return softmax(log_probabilities(self.scores(logs)) * self.temperature)
+        return softmax(self._moved(logs)) if self.tau else probabilities
 
     def _moved(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         moved = np.asarray(logits, np.float64)
         if not self.tau:
             return moved
         return np.asarray(moved - self.tau * np.log(np.maximum(self.prior, LEAST_SHARE)))
+
+    @property
+    def packaged(self) -> "Decision":
+        """The decision without a calibration."""
+        return msgspec.structs.replace(self, calibration=None)
 
     def with_tau(self, tau: float | None) -> "Decision":
         """Return the same with another tau; None for its own.

@@ -86,6 +86,7 @@ class ServiceStarted(Header, frozen=True, kw_only=True, tag="service_started"):
     Attributes:
         study, participant, condition: as the configuration has them; ``participant`` may be
             personal data, see `edgeemo logs forget`.
+        calibration: whom the model was calibrated for, and on what; absent for one as packaged.
     """
 
     version: str
@@ -99,6 +100,7 @@ class ServiceStarted(Header, frozen=True, kw_only=True, tag="service_started"):
     study: str | None = None
     participant: str | None = None
     condition: str | None = None
+    calibration: str | UnsetType = UNSET
 
 
 class TrackStarted(Header, frozen=True, kw_only=True, tag="track_started"):

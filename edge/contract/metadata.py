@@ -7,7 +7,7 @@ import msgspec
 
 from edge.contract.align import TEMPLATES, Template
 from edge.contract.decision import Decision
-from edge.contract.labels import EMOTIONS
+from edge.contract.labels import is_label
 from edge.contract.mesh_features import FEATURE_COUNT, FEATURES_ID, FeatureNorm
 from edge.contract.quantize import Quantization
 from edge.contract.texts import NonEmptyText, Text
@@ -22,6 +22,8 @@ FORCED_VERSION: Final = 3
 """The schema of bundles past their gate, of int8 models with float ends and of mixed ones."""
 DECISION_VERSION: Final = 4
 """The schema of models that give logits, and of bundles with a ``decision``."""
+CALIBRATED_VERSION: Final = 5
+"""The schema of bundles that were calibrated on pictures of one's own."""
 
 Form = Literal["int8", "int8-float-io", "mixed", "fp16", "dynamic", "float32"]
 """How weights and activations are stored.
@@ -39,7 +41,7 @@ OutputKind = Literal["probabilities", "logits"]
 """What a network gives: after its softmax, or before."""
 
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
-SchemaVersion = Literal[1, 2, 3, 4]
+SchemaVersion = Literal[1, 2, 3, 4, 5]
 
 
 class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -107,7 +109,7 @@ class Metadata(_Model, frozen=True, kw_only=True):
 
     Attributes:
         schema_version: see ``schema_version_for``.
-        labels: canonical emotions in the order of the output; a subset of ``EMOTIONS``.
+        labels: in the order of the output: canonical emotions, and classes of one's own.
         input: the picture input, ``(1, size, size, 1)``; None for a model that takes no crop.
         mesh_input: the input for mesh features; None for a model that takes none.
         output: what it gives of each label, ``(1, len(labels))``.
@@ -157,11 +159,11 @@ def decode_metadata(data: bytes, where: str) -> Metadata:
             ``where`` names the file in the message.
     """
     version = _schema_version(data, where)
-    if not CROP_VERSION <= version <= DECISION_VERSION:
-        remedy = "update edgeemo" if version > DECISION_VERSION else "convert the model again"
+    if not CROP_VERSION <= version <= CALIBRATED_VERSION:
+        remedy = "update edgeemo" if version > CALIBRATED_VERSION else "convert the model again"
         raise BundleError(
             f"{where}: schema version {version}, this edgeemo reads {CROP_VERSION} to "
-            f"{DECISION_VERSION}; {remedy}"
+            f"{CALIBRATED_VERSION}; {remedy}"
         )
     try:
         if version < DECISION_VERSION:
@@ -184,6 +186,8 @@ def encode_metadata(metadata: Metadata) -> bytes:
         del fields["mesh_input"]  # which readers of the first schema would refuse
     if not metadata.forced:
         del fields["forced"]  # the same
+    if metadata.decision.calibration is None:
+        del fields["decision"]["calibration"]
     if metadata.schema_version < DECISION_VERSION:
         del fields["output_kind"]
         fields["decision"] = metadata.decision.temperature
@@ -202,6 +206,8 @@ def schema_version_for(
     decision: Decision = Decision(),  # noqa: B008 - frozen
 ) -> SchemaVersion:
     """Return the lowest schema version that can tell of such a bundle."""
+    if decision.calibration is not None:
+        return CALIBRATED_VERSION
     if output_kind == "logits" or decision != Decision(temperature=decision.temperature):
         return DECISION_VERSION
     if forced or form in ("int8-float-io", "mixed"):
@@ -236,8 +242,11 @@ def _schema_version(data: bytes, where: str) -> int:
 def _contradictions(metadata: Metadata) -> list[str]:
     labels = metadata.labels
     problems = []
-    if unknown := [label for label in labels if label not in EMOTIONS]:
-        problems.append(f"unknown labels {unknown}; expected names from {list(EMOTIONS)}")
+    if wrong := [label for label in labels if not is_label(label)]:
+        problems.append(
+            f"impossible labels {wrong}; expected emotions, or names of small letters, digits, - "
+            "and _"
+        )
     if len(set(labels)) != len(labels) or len(labels) < 2:
         problems.append(f"labels must be two or more different names, got {list(labels)}")
     if metadata.output.shape != (1, len(labels)):
@@ -247,6 +256,11 @@ def _contradictions(metadata: Metadata) -> list[str]:
     prior = metadata.decision.prior
     if prior and len(prior) != len(labels):
         problems.append(f"{len(labels)} labels do not fit a prior of {len(prior)}")
+    calibration = metadata.decision.calibration
+    if calibration and len(calibration.fitted) != len(labels):
+        problems.append(
+            f"{len(labels)} labels do not fit a calibration of {len(calibration.fitted)}"
+        )
     if metadata.template_id not in TEMPLATES:
         problems.append(
             f"unknown alignment template {metadata.template_id!r}; known: {sorted(TEMPLATES)}"

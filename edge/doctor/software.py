@@ -55,6 +55,8 @@ def model(config: Config) -> Check:
     decision_of(bundle, config.model)
     steps = check_golden(bundle, num_threads=config.model.threads)
     detail = f"{bundle.metadata.name}, {len(bundle.model):,} bytes, hashes hold"
+    if calibration := bundle.metadata.decision.calibration:
+        detail += f", calibrated {calibration.summary()}"
     if not math.isfinite(steps):
         return Check(
             "model",

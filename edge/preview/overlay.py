@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.labels import EMOTIONS
+from edge.contract.labels import EMOTIONS, UNCERTAIN
 from edge.contract.landmarks import CONTOURS, LINES
 from edge.preview.canvas import Canvas, Color
-from edge.preview.palette import DARK
+from edge.preview.palette import DARK, color_of
 from edge.records import EmotionState, FaceResult, FrameResult
 
 
@@ -20,7 +20,7 @@ def _bgr(color: str) -> Color:
 
 
 PALETTE: Final[dict[str, Color]] = {label: _bgr(DARK[label]) for label in EMOTIONS}
-"""A colour (BGR) for each emotion; every other label is grey."""
+"""A colour (BGR) for each emotion."""
 
 _OTHER: Final[Color] = (170, 170, 170)
 _PANEL: Final[Color] = (28, 24, 22)
@@ -31,6 +31,11 @@ _MESH: Final[Color] = (255, 250, 235)
 _SMALL_PX: Final = 360
 """Pictures whose shorter side is below this are enlarged, or no text could be read."""
 _LARGEST_PX: Final = 4096
+
+
+def _color(label: str) -> Color:
+    """Return a label's colour; grey for ``uncertain``, which is none of them."""
+    return _OTHER if label == UNCERTAIN else _bgr(color_of(label, dark=True))
 
 
 def draw(result: FrameResult) -> NDArray[np.uint8]:
@@ -81,7 +86,7 @@ def _draw_mesh(canvas: Canvas, points: NDArray[np.float64]) -> None:
 
 def _draw_face(canvas: Canvas, face: FaceResult, factor: int, doing: Sequence[str]) -> None:
     state = face.state
-    color = PALETTE.get(state.label, _OTHER)
+    color = _color(state.label)
     x1, y1, x2, y2 = _scaled(face.track.face.box_xyxy, factor)
     margin = 0.06 * (x2 - x1)
     box = (x1 - margin, y1 - margin, x2 + margin, y2 + margin)
@@ -109,7 +114,7 @@ def _draw_scores(canvas: Canvas, box: Sequence[float], state: EmotionState) -> N
     canvas.panel((x, y, x + width, y + height), _PANEL, opacity=0.72)
     for row, (label, score) in enumerate(zip(state.labels, state.scores, strict=True)):
         middle = y + 5 * unit + line * (row + 0.5)
-        color = PALETTE.get(label, _OTHER)
+        color = _color(label)
         canvas.text(label, (x + 8 * unit, middle), color if label == state.label else _TEXT)
         start = x + names + 16 * unit
         canvas.bar((start, middle, bar), float(score), color, _TRACK)

@@ -158,7 +158,7 @@ def _differ(one: object, other: object, key: str) -> bool:
 def _facts(config: Config, model: dict[str, Any], recovered_bytes: int = 0) -> dict[str, Any]:
     return {
         "version": __version__,
-        "source": _shown(config.source.spec),
+        "source": shown_source(config.source.spec),
         "mesher": resolve_mesher(config.mesher.kind),
         "runtime": runtime_name(),
         "recovered_bytes": recovered_bytes,
@@ -170,10 +170,12 @@ def _facts(config: Config, model: dict[str, Any], recovered_bytes: int = 0) -> d
 
 
 def _model_facts(bundle: Bundle) -> dict[str, Any]:
+    calibration = bundle.metadata.decision.calibration
     return {
         "model": bundle.metadata.name,
         "model_sha256": bundle.sha256["model.tflite"],
         "labels": bundle.metadata.labels,
+        **({} if calibration is None else {"calibration": calibration.summary()}),
     }
 
 
@@ -214,7 +216,7 @@ def _open_source(config: SourceConfig, *, is_managed: bool) -> FrameSource:
     return open_source(config.spec, options)
 
 
-def _shown(spec: str) -> str:
+def shown_source(spec: str) -> str:
     """Return a source's name as the log may hold it: as text, without a stream's password."""
     if source_kind(spec) != "stream":
         return escaped(spec)

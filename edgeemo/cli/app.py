@@ -135,6 +135,8 @@ for command in (
     "analyze",
     "view",
     "bench",
+    "capture",
+    "calibrate",
     "train",
     "evaluate",
     "convert",

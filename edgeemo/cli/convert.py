@@ -8,6 +8,7 @@ import msgspec
 import typer
 
 from edge.errors import BundleError, ConfigError
+from edgeemo.cli.calibrate import Map
 from edgeemo.cli.extras import require
 from edgeemo.cli.options import (
     Data,
@@ -54,6 +55,7 @@ def convert(
     ] = None,
     labels: Labels = None,
     protocol: Protocol = None,
+    names: Map = None,
     prepared: Prepared = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Full integer: int8 in, int8 out (the default).")
@@ -145,7 +147,7 @@ def convert(
     learnt, chosen_tau = _crops(model), _tau(tau)
     robust = temperature_on or ("clean" if _takes_mesh(model) else "robust")
     shown = "raw" if learnt == "both" else learnt
-    samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=shown)
+    samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=shown, names=names)
     evaluation, calibration = _rows(samples, split, learnt)
     request = ConvertRequest(
         model=model,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeemo.cli.calibrate import Map
 from edgeemo.cli.options import (
     JsonFile,
     Labels,
@@ -45,6 +46,7 @@ def audit(
     data: Data,
     labels: Labels = None,
     protocol: Protocol = None,
+    names: Map = None,
     near: Annotated[
         bool, typer.Option(help="Look for near duplicates (about a minute for FER2013).")
     ] = True,
@@ -67,7 +69,7 @@ def audit(
     from host_training.data.tables import audit_view
 
     screen = console()
-    samples = load_data(data, labels, protocol, screen)
+    samples = load_data(data, labels, protocol, screen, names=names)
     found = _faces(samples, faces, prepared, workers, screen)
     with screen.status("looking for near duplicates"):
         pairs = near_pairs(samples.images) if near else None
@@ -107,6 +109,7 @@ def prepare(
     out: Annotated[Path, typer.Option(help="The folder to write, or to continue.")],
     labels: Labels = None,
     protocol: Protocol = None,
+    names: Map = None,
     workers: Workers = None,
 ) -> None:
     """Mesh every picture and cut its aligned crop.
@@ -118,7 +121,7 @@ def prepare(
     from host_training.data.tables import prepared_view
 
     screen = console()
-    samples = load_data(data, labels, protocol, screen)
+    samples = load_data(data, labels, protocol, screen, names=names)
     recipe, make = _device_mesher()
     with ConsolePictureProgress(screen) as progress:
         record = mesh_all(samples, out, recipe, make, processes(workers), progress)

@@ -9,6 +9,7 @@ import typer
 
 from edge.config import Config
 from edge.errors import ConfigError
+from edgeemo.cli.calibrate import Map
 from edgeemo.cli.extras import require
 from edgeemo.cli.options import (
     JsonFile,
@@ -49,6 +50,7 @@ class EvaluateRequest(msgspec.Struct, frozen=True, kw_only=True):
     labels: Path | None
     model_labels: str | None
     protocol: str | None
+    names: list[str] | None
     split: str | None
     pipeline: bool
     corruptions: bool
@@ -93,6 +95,7 @@ def evaluate(
     labels: Labels = None,
     model_labels: ModelLabels = None,
     protocol: Protocol = None,
+    names: Map = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -264,7 +267,9 @@ def _one(
     prepared = None if request.pipeline else request.prepared
     crops = "raw" if request.pipeline else request.crops or _crops(request.model)
     protocol = request.protocol if labels is not None or len(request.data) == 1 else None
-    samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=crops)
+    samples = load_data(
+        data, labels, protocol, screen, prepared=prepared, crops=crops, names=request.names
+    )
     predict, origin = _opened(request, samples, known)
     samples = _with_held_out(samples, request.split, request.model, origin)
     question = _question(request, view)
@@ -387,6 +392,7 @@ def _by_folds(
         screen,
         prepared=request.prepared,
         crops=crops,
+        names=request.names,
     )
     plan = _plan(samples, folds, request.by, request.seed, request.split)
     done = _cross_validated(request.model, samples, plan, out, screen, request.int8)

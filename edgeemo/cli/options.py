@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.errors import ConfigError
+from edgeemo.cli.calibrate import read_map
 
 if TYPE_CHECKING:
     from converters.labelled_images import LabelledImages
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 Data = Annotated[
     Path,
     typer.Option(
-        help="fer2013.csv or icml_face_data.csv (.gz too), the train.csv pair, or class folders."
+        help="fer2013.csv or icml_face_data.csv (.gz too), the train.csv pair, class folders, a "
+        "manifest (.csv, .jsonl), or the lists of RAF-DB and AffectNet."
     ),
 ]
 Labels = Annotated[Path | None, typer.Option(help="FER+ votes for the samples: fer2013new.csv.")]
@@ -45,12 +47,13 @@ def load_data(
     *,
     prepared: Path | None = None,
     crops: "Crops" = "raw",
+    names: list[str] | None = None,
 ) -> Any:
     """Read a data set, with its meshes where they are given, and say what it was recognised as."""
     from host_training.data.load import load_samples
     from host_training.data.prepared import with_prepared
 
-    samples = load_samples(data, labels, protocol)
+    samples = load_samples(data, labels, protocol, read_map(names))
     if prepared is not None:
         samples = with_prepared(samples, prepared, crops=crops)
     elif crops != "raw":

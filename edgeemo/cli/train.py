@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeemo.cli.calibrate import Map
 from edgeemo.cli.extras import require
 from edgeemo.cli.options import Data, Labels, Prepared, Protocol, console, load_data
 
@@ -23,6 +24,7 @@ def train(
     out: Annotated[Path, typer.Option(help="The run directory to write.")],
     labels: Labels = None,
     protocol: Protocol = None,
+    names: Map = None,
     prepared: Prepared = None,
     recipe: Annotated[
         str | None,
@@ -82,7 +84,9 @@ def train(
     if config.engine == "torch":
         require("train", "torch")
     screen = console()
-    samples = load_data(data, labels, protocol, screen, prepared=prepared, crops=config.crops)
+    samples = load_data(
+        data, labels, protocol, screen, prepared=prepared, crops=config.crops, names=names
+    )
 
     from host_training.training.progress import ConsoleProgress
     from host_training.training.run import train as run_training

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.labels import canonical
+from edge.contract.labels import EMOTIONS, label_of, stripped_of_number
 from edge.errors import LabelError, PictureError
 from edge.media.pictures import FORMS, is_meant_as_picture, listed, open_picture
 from host_training.data.fer2013 import SIDE
@@ -35,8 +35,6 @@ SPLITS: Final = {
 
 _CK_NAME: Final = re.compile(r"(?P<subject>S\d{3})_(?P<session>\d{3})_(?P<frame>\d{8})")
 """CK+ names: SUBJECT_SESSION_FRAME (Lucey et al. 2010)."""
-_NUMBERED: Final = re.compile(r"\d+\s*[-_. ]\s*(?P<name>\D.*)")
-"""A class folder with its number in front: 3_happy, 03-happy, 3. happy."""
 _MOST_SKIPPED: Final = 0.05
 """A larger share that cannot be read is no mishap: the data was not copied as it should be."""
 _FEW_SKIPPED: Final = 3
@@ -75,23 +73,25 @@ class _ClassFolder:
     split: str
 
 
-def read_class_folders(path: Path) -> FolderRows:
+def read_class_folders(path: Path, names: Mapping[str, str] | None = None) -> FolderRows:
     """Read ``path/CLASS/picture`` or ``path/SPLIT/CLASS/picture``.
 
-    A class folder's name may be any spelling that ``canonical`` knows, with or without a number in
-    front. Pictures of any size become grey and 48 x 48.
+    A class folder's name is any spelling of an emotion, or a class of one's own, with or without a
+    number in front; ``names`` says what foreign ones mean. Pictures of any size become grey and
+    48 x 48.
 
     Raises:
-        DataError: no class folder, a folder whose name is no emotion, two of one emotion, split
+        DataError: no class folder, a folder whose name no class can have, two of one class, split
             folders beside class folders, a class without a picture that can be read, or too many
             pictures that cannot; each by name.
     """
     top = _folders(path, path)
     split_folders = {p.name: SPLITS[_key(p)] for p in top if _key(p) in SPLITS}
     if split_folders:
-        classes = _in_split_folders(path, top, split_folders)
+        classes = _in_split_folders(path, top, split_folders, names)
     else:
-        classes = _classes(top, TRAINING)
+        classes = _classes(top, TRAINING, names)
+    _check_own(classes)
     read = [_pictures(folder.path) for folder in classes]
     files = [file for pictures in read for file in pictures.files]
     skipped = [file for pictures in read for file in pictures.skipped]
@@ -123,7 +123,7 @@ def _folders(path: Path, root: Path) -> list[Path]:
 
 
 def _in_split_folders(
-    path: Path, top: list[Path], split_folders: dict[str, str]
+    path: Path, top: list[Path], split_folders: dict[str, str], names: Mapping[str, str] | None
 ) -> list[_ClassFolder]:
     if odd := [p.name for p in top if p.name not in split_folders]:
         raise DataError(
@@ -138,14 +138,16 @@ def _in_split_folders(
     return [
         folder
         for name, split in ordered
-        for folder in _classes(_folders(path / name, path / name), split)
+        for folder in _classes(_folders(path / name, path / name), split, names)
     ]
 
 
-def _classes(folders: Iterable[Path], split: str) -> list[_ClassFolder]:
+def _classes(
+    folders: Iterable[Path], split: str, names: Mapping[str, str] | None
+) -> list[_ClassFolder]:
     seen: dict[str, Path] = {}
     for folder in folders:
-        label = _label(folder)
+        label = _label(folder, names)
         if label in seen:
             raise DataError(
                 f"{folder}: {folder.name} and {seen[label].name} both mean {label}; merge them "
@@ -155,15 +157,24 @@ def _classes(folders: Iterable[Path], split: str) -> list[_ClassFolder]:
     return [_ClassFolder(folder, label, split) for label, folder in seen.items()]
 
 
-def _label(folder: Path) -> str:
-    if folder.name.isdecimal():
+def _check_own(classes: list[_ClassFolder]) -> None:
+    """Refuse a class of one's own that is the only one: more likely it is no data set."""
+    first = classes[0]
+    if {folder.label for folder in classes} == {first.label} and first.label not in EMOTIONS:
+        raise DataError(
+            f"{first.path}: unknown emotion {first.path.name!r}, and the only class; expected "
+            f"{', '.join(EMOTIONS)}, or two classes of your own or more"
+        )
+
+
+def _label(folder: Path, names: Mapping[str, str] | None) -> str:
+    if folder.name.isdecimal() and folder.name not in (names or {}):
         raise DataError(
             f"{folder}: a number is no emotion: it means another one in every data set; rename the "
             "folder, for instance to happy"
         )
-    numbered = _NUMBERED.fullmatch(folder.name)
     try:
-        return canonical(numbered["name"] if numbered else folder.name)
+        return label_of(stripped_of_number(folder.name), names)
     except LabelError as error:
         raise DataError(f"{folder}: {error}") from error
 
@@ -202,6 +213,19 @@ def _check_share(folder: Path, skipped: Sequence[Path], count: int) -> None:
         f"{folder}: {len(skipped)} of {count} pictures cannot be read ({names}), expected at most "
         f"{_MOST_SKIPPED:.0%}; copy or download the data again, or remove these files"
     )
+
+
+def read_pictures(files: Sequence[Path], where: Path) -> dict[Path, NDArray[np.uint8]]:
+    """Read listed pictures as grey 48 x 48; those that cannot be read are named and left out.
+
+    Raises:
+        DataError: too many cannot.
+    """
+    read = {file: image for file in files if (image := _picture(file)) is not None}
+    _check_share(where, [file for file in files if file not in read], len(files))
+    if not read:
+        raise DataError(f"{where}: none of its {len(files)} pictures can be read")
+    return read
 
 
 def _picture(file: Path) -> NDArray[np.uint8] | None:

@@ -1,5 +1,6 @@
 """From a path to ``Samples``: recognise the form, say it, read it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,8 @@ from host_training.data.ferplus import (
     read_votes,
     training_targets,
 )
-from host_training.data.folders import FolderRows, read_class_folders
+from host_training.data.folders import FolderRows, read_class_folders, read_pictures
+from host_training.data.lists import PictureList, find_list
 from host_training.data.samples import EXCLUDED, TRAINING, Samples
 from host_training.errors import DataError
 
@@ -30,16 +32,23 @@ _PAIR: Final = {"train": TRAINING, "test_with_emotions": "Test", "test": "Test"}
 """The challenge's files, which have no Usage column, and the splits that they are."""
 
 
-def load_samples(data: Path, labels: Path | None = None, protocol: str | None = None) -> Samples:
+def load_samples(
+    data: Path,
+    labels: Path | None = None,
+    protocol: str | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Samples:
     """Read a data set of any known form; ``form`` of the result says which it was.
 
     Args:
         data: a FER2013 CSV (``.gz`` too), a folder with the pair ``train.csv`` and
             ``test_with_emotions.csv`` (or ``test.csv``, whose rows have no answer), or a folder of
-            class folders, with split folders above them or without.
+            class folders, with split folders above them or without; a manifest, a folder with one,
+            or the published lists of RAF-DB and AffectNet, see ``host_training.data.lists``.
         labels: FER+ votes for the rows of ``data``. Under ``fer2013`` they answer nothing, and lie
             in ``votes`` of the result.
         protocol: ``majority`` (the default where votes are given), ``plurality`` or ``fer2013``.
+        names: labels by the names that classes have in ``data``.
 
     Raises:
         DataError: a file is missing or damaged, or the two do not belong together.
@@ -47,10 +56,13 @@ def load_samples(data: Path, labels: Path | None = None, protocol: str | None = 
     """
     if not data.exists():
         raise DataError(f"{data}: no such file or folder; expected fer2013.csv or class folders")
-    if not is_fer2013(data):
+    found = find_list(data, names or {})
+    if found is not None or not is_fer2013(data):
         if labels is not None:
-            raise ConfigError(f"--labels {labels}: votes belong to fer2013.csv, {data} is a folder")
-        return _from_folders(data, protocol)
+            raise ConfigError(f"--labels {labels}: votes belong to fer2013.csv, {data} is no such")
+        if found is not None:
+            return _from_list(data, found, protocol)
+        return _from_folders(data, protocol, names)
     samples = _from_csv(data)
     if labels is None:
         _check_protocol(protocol, (FER2013,), "without --labels fer2013new.csv")
@@ -143,9 +155,31 @@ def _by_votes(samples: Samples, votes: NDArray[np.int64], name: str, protocol: s
     )
 
 
-def _from_folders(path: Path, protocol: str | None) -> Samples:
+def _from_list(path: Path, found: PictureList, protocol: str | None) -> Samples:
+    _check_protocol(protocol, (LABELS,), "with one label a picture")
+    pictures = read_pictures([row.file for row in found.rows], path)
+    rows = [row for row in found.rows if row.file in pictures]
+    labels = in_canonical_order(row.label for row in rows)
+    hard = np.array([labels.index(row.label) for row in rows], np.int64)
+    skipped = len(found.rows) - len(rows)
+    everybody = all(row.subject for row in rows)
+    return Samples(
+        images=np.stack([pictures[row.file] for row in rows]),
+        targets=one_hot(hard, len(labels)),
+        labels=labels,
+        hard=hard,
+        split=np.array([row.split for row in rows]),
+        name=path.resolve().stem,
+        form=f"{found.form}, {skipped} unreadable pictures skipped" if skipped else found.form,
+        protocol=LABELS,
+        subjects=np.array([row.subject for row in rows]) if everybody else None,
+        files=np.array([str(row.file) for row in rows]),
+    )
+
+
+def _from_folders(path: Path, protocol: str | None, names: Mapping[str, str] | None) -> Samples:
     _check_protocol(protocol, (LABELS,), "with class folders")
-    rows = read_class_folders(path)
+    rows = read_class_folders(path, names)
     labels = in_canonical_order(rows.names)
     hard = np.array([labels.index(name) for name in rows.names], np.int64)
     return Samples(

@@ -58,7 +58,7 @@ def test_labels_that_contradict_the_record_are_refused(run):
     ("fields", "message"),
     [
         ({"labels": EMOTIONS[:7]}, r"outputs have shapes .*expected one \(None, 7\)"),
-        ({"labels": [*EMOTIONS[:7], "boredom"]}, r"unknown labels \['boredom'\]"),
+        ({"labels": [*EMOTIONS[:7], "Bore dom"]}, r"unknown labels \['Bore dom'\]"),
         ({"template_id": "fer96"}, "unknown template 'fer96'"),
         ({"labels": 8}, "not the record of a training run"),
         ({"training_data": None}, "not the record of a training run"),

@@ -24,6 +24,7 @@ KINDS = {
         "version": "0.1.0", "source": "demo", "model": "default", "model_sha256": "0f1e",
         "mesher": "litert", "runtime": "ai-edge-litert 2.3.0", "labels": ["neutral"],
         "recovered_bytes": 12, "study": "smiles", "participant": "p07", "condition": "calm",
+        "calibration": "for site, bias fitted on mine: 12 pictures of 3 people",
     },
     "track_started": {"track": 1, "box": BOX, "frame": 3, "file": "0.png"},
     "emotion": {

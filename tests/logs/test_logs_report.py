@@ -8,7 +8,15 @@ import pytest
 
 from edge.contract.labels import EMOTIONS
 from edge.contract.logfiles import FILE_NAME
-from edge.contract.logrecord import CameraLost, Health, LogRecord, encode_record
+from edge.contract.logrecord import (
+    CameraLost,
+    Emotion,
+    Health,
+    LogRecord,
+    TrackEnded,
+    TrackStarted,
+    encode_record,
+)
 from edge.preview import palette
 from edgeemo.analysis.database import Logs
 from edgeemo.analysis.report import write_report
@@ -88,6 +96,35 @@ def test_colours_stand_out_from_their_ground(label):
     for ground, color in (("#ffffff", palette.LIGHT[label]), ("#1c2024", palette.DARK[label])):
         high, low = sorted((luminance(ground), luminance(color)), reverse=True)
         assert (high + 0.05) / (low + 0.05) >= 4.5 - 0.5 * (label == "happiness")
+
+
+def test_a_class_of_ones_own_has_one_colour_for_ever(tmp_path):
+    """Its hue is its name's CRC-32, on the page as in Python; the report holds a rule for it."""
+    assert palette.own_hue("engaged") == 339
+    script = Path("edge/view/static/colors.js").read_text("utf-8")
+    assert "0xedb88320" in script
+    for number in range(360):
+        for ground, dark in (("#ffffff", False), ("#1c2024", True)):
+            color = palette.hue_color(number, dark=dark)
+            high, low = sorted((luminance(ground), luminance(color)), reverse=True)
+            assert (high + 0.05) / (low + 0.05) >= 4.5
+    assert palette.color_of("fear", dark=True) == palette.DARK["fear"]
+    assert palette.color_of("\x1b[2J", dark=False) == palette.OTHER
+    at = {"time": "2026-01-01T00:00:01.000Z", "monotonic_s": 1.0, "session": "s", "device": "pi"}
+    records = [
+        TrackStarted(**at, seq=0, track=1, box=(0, 0, 9, 9), frame=1),
+        Emotion(
+            **at, seq=1, track=1, label="engaged", confidence=0.9, frame=1, latency_ms=1.0,
+            scores={"engaged": 0.9, "bored": 0.1}, box=(0, 0, 9, 9), head_pose=None,
+        ),
+        TrackEnded(**at, seq=2, track=1, duration_s=4, shares={"engaged": 1}),
+    ]  # fmt: skip
+    write(tmp_path / "log", records)
+    with Logs(tmp_path / "log") as logs:
+        write_report(logs, tmp_path / "report.html", "log")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert ".own-h339 {" in page
+    assert "engaged" in page
 
 
 def test_text_is_never_scaled_with_a_picture(tmp_path):

@@ -1,5 +1,9 @@
 // The style sheet's colours for what is drawn; they change with the system's light and dark.
 
+const EMOTIONS = new Set([
+  "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
+  "uncertain",
+]);
 let cached = new Map();
 const style = getComputedStyle(document.documentElement);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
@@ -11,8 +15,22 @@ export function color(name) {
   return cached.get(name);
 }
 
+// A class of one's own has the hue of its name's CRC-32, as in edge/palette.py.
+export function ownHue(label) {
+  let crc = ~0;
+  for (const byte of new TextEncoder().encode(label)) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit += 1) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+  }
+  return (~crc >>> 0) % 360;
+}
+
 export function emotionColor(label) {
-  return (/^[a-z]+$/.test(label) && color(label)) || color("uncertain");
+  if (!/^[a-z][a-z0-9_-]{0,31}$/.test(label)) return color("uncertain");
+  const known = /^[a-z]+$/.test(label) && EMOTIONS.has(label) && color(label);
+  if (known) return known;
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  return `hsl(${ownHue(label)} 65% ${dark ? 72 : 28}%)`;
 }
 
 // Give a canvas as many pixels as it covers on the screen, and units of CSS pixels.

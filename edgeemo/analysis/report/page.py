@@ -1,19 +1,20 @@
 """The report as a page: no script, nothing from elsewhere, and a policy that forbids both."""
 
 import os
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from edge._version import __version__
-from edge.contract.labels import EMOTIONS
+from edge.contract.labels import EMOTIONS, is_label
 from edge.errors import LogError
 from edgeemo.analysis.database import Logs
 from edgeemo.analysis.report import plots
 from edgeemo.analysis.report.figures import MOST_DEVICES, MOST_TRACKS, SERIES, Figures, collect
 from edgeemo.analysis.report.markup import Content, Markup, joined, tag
-from edgeemo.analysis.report.style import STYLE
+from edgeemo.analysis.report.style import STYLE, own_rules
 from edgeemo.analysis.summary import Summary
 from edgeemo.analysis.summary_table import (
     NOTHING,
@@ -30,6 +31,7 @@ _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 _LONG: Final = frozenset({"device", "emotions", "detail"})
 """Columns of text that may be broken anywhere."""
 _LABELS: Final = (*EMOTIONS, "uncertain")
+_OWN_HUE: Final = re.compile(r"\bown-h(\d{1,3})\b")
 
 
 def write_report(logs: Logs, target: Path, name: str) -> None:
@@ -56,14 +58,6 @@ def write_report(logs: Logs, target: Path, name: str) -> None:
 
 def report_page(figures: Figures, name: str, made: datetime) -> str:
     """Return the HTML of a report."""
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"edgeemo: {name}"),
-        tag("style", STYLE),
-    )
     made_by = f"Made by edgeemo {__version__} on {made:%Y-%m-%d %H:%M} UTC from {name}."
     body = tag(
         "body",
@@ -75,6 +69,14 @@ def report_page(figures: Figures, name: str, made: datetime) -> str:
             "An emotion here is what a face looked like to the model, not what a person felt.",
             class_="note",
         ),
+    )
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", f"edgeemo: {name}"),
+        tag("style", STYLE, own_rules(map(int, _OWN_HUE.findall(body)))),
     )
     return joined(Markup("<!doctype html>\n"), tag("html", head, body, lang="en"), "\n")
 
@@ -225,7 +227,8 @@ def _amount(weight: float, unit: str) -> str:
 
 def _legend(labels: Collection[str]) -> Markup:
     known = [label for label in _LABELS if label in labels]
-    names = [*known, *(["other"] if set(labels) - set(_LABELS) else [])]
+    own = sorted(label for label in set(labels) - set(_LABELS) if is_label(label))
+    names = [*known, *own, *(["other"] if set(labels) - {*known, *own} else [])]
     return plots.legend(names, [plots.label_class(name) for name in names])
 
 

@@ -10,7 +10,8 @@ from typing import Final
 
 import msgspec
 
-from edge.contract.labels import EMOTIONS
+from edge.contract.labels import EMOTIONS, is_label
+from edge.preview.palette import own_hue
 from edgeemo.analysis.report.markup import Content, Markup, tag
 from edgeemo.analysis.report.scales import Scale, marks, time_marks
 
@@ -151,8 +152,10 @@ def legend(names: Sequence[str], colors: Sequence[str]) -> Markup:
 
 
 def label_class(label: str) -> str:
-    """Return the colour class of a label; unknown ones share one."""
-    return f"e-{label}" if label in (*EMOTIONS, "uncertain") else "e-other"
+    """Return the colour class of a label; what is none shares one."""
+    if label in (*EMOTIONS, "uncertain"):
+        return f"e-{label}"
+    return f"own-h{own_hue(label)}" if is_label(label) else "e-other"
 
 
 def _picture(

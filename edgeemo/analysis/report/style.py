@@ -1,8 +1,9 @@
 """The report's style sheet: text keeps its size, tables become lists where the page is narrow."""
 
+from collections.abc import Iterable
 from typing import Final
 
-from edge.preview.palette import DARK, LIGHT
+from edge.preview.palette import DARK, LIGHT, OTHER, hue_color
 from edgeemo.analysis.report.markup import Markup
 
 _SERIES: Final = (
@@ -58,7 +59,7 @@ def _rules() -> str:
     rules = [
         f":root {{ color-scheme: light dark; {_variables(light)} }}",
         f"@media (prefers-color-scheme: dark) {{ :root {{ {_variables(dark)} }} }}",
-        ".e-other { fill: #777777; background: #777777; }",
+        f".e-other {{ fill: {OTHER}; background: {OTHER}; }}",
     ]
     rules += [f".e-{name} {{ fill: var(--{name}); background: var(--{name}); }}" for name in LIGHT]
     rules += [
@@ -74,3 +75,14 @@ def _variables(values: dict[str, str]) -> str:
 
 
 STYLE: Final = Markup(f"{_rules()}{_BASE}")
+
+
+def own_rules(hues: Iterable[int]) -> Markup:
+    """Return the rules for classes of one's own: ``.own-hN``, N being the hue."""
+    rules = [
+        f".own-h{hue} {{ fill: {hue_color(hue, dark=False)}; background: "
+        f"{hue_color(hue, dark=False)}; }}\n@media (prefers-color-scheme: dark) {{ .own-h{hue} {{ "
+        f"fill: {hue_color(hue, dark=True)}; background: {hue_color(hue, dark=True)}; }} }}"
+        for hue in sorted(set(hues))
+    ]
+    return Markup("\n".join(rules))

@@ -1,0 +1,80 @@
+"""``rehearsal.npz`` of a bundle: what its network says of general samples, without a picture.
+
+A calibration for one place forgets what it never sees. Logits and labels of some thousand training
+samples let it rehearse them, on a device too.
+"""
+
+import io
+import zipfile
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import BundleError
+
+REHEARSAL: Final = "rehearsal.npz"
+MOST_SAMPLES: Final = 4000
+MOST_BYTES: Final = 100_000
+"""Of the file: logits are float16, labels uint8."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rehearsal:
+    """General samples.
+
+    Attributes:
+        logits: float32 ``(n, k)``, as ``EmotionModel.logits`` gives them.
+        answers: int64 ``(n,)``, indices of the right labels.
+    """
+
+    logits: NDArray[np.float32]
+    answers: NDArray[np.int64]
+
+
+def most_samples(labels: int) -> int:
+    """Return how many samples of a network with so many labels a bundle carries at most."""
+    return min(MOST_SAMPLES, (MOST_BYTES - 2000) // (2 * labels + 1))
+
+
+def encode_rehearsal(rehearsal: Rehearsal) -> bytes:
+    """Return the file, under ``MOST_BYTES``."""
+    file = io.BytesIO()
+    np.savez_compressed(
+        file,
+        logits=rehearsal.logits.astype(np.float16),
+        answers=rehearsal.answers.astype(np.uint8),
+    )
+    return file.getvalue()
+
+
+def decode_rehearsal(data: bytes, labels: int, where: str) -> Rehearsal:
+    """Parse the file of a network with so many labels.
+
+    Raises:
+        BundleError: it is damaged, or of another network; ``where`` names it.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            logits, answers = arrays["logits"], arrays["answers"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise BundleError(
+            f"{where}: not a rehearsal set ({error}); convert the model again"
+        ) from error
+    n = len(answers) if answers.ndim == 1 else 0
+    fits = (
+        n > 0
+        and answers.dtype == np.uint8
+        and logits.dtype == np.float16
+        and logits.shape == (n, labels)
+        and bool(np.isfinite(logits).all())
+        and int(answers.max()) < labels
+    )
+    if not fits:
+        raise BundleError(
+            f"{where}: logits {logits.dtype} {list(logits.shape)}, answers {answers.dtype} "
+            f"{list(answers.shape)}; expected float16 [n, {labels}] and uint8 [n]; convert the "
+            "model again"
+        )
+    return Rehearsal(logits.astype(np.float32), answers.astype(np.int64))

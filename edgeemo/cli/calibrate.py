@@ -1,0 +1,251 @@
+"""`edgeemo calibrate`: fit a bundle's decision to labelled pictures of one's own."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge.contract.calibration import Intent
+from edge.errors import CalibrationError, ConfigError
+
+if TYPE_CHECKING:
+    from edge.calibration.calibrated import Outcome
+    from edge.calibration.judge import Contradiction
+    from edge.calibration.pictures import Pictures
+    from edge.calibration.samples import Labelled
+    from edge.contract.bundle import Bundle
+
+Map = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="NAME=LABEL",
+        help="What a class is called here: joyful=happiness. May be given repeatedly.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(calibrate)
+
+
+def calibrate(
+    bundle: Annotated[
+        Path, typer.Argument(help="A bundle directory; `default`: the packaged one.")
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(help="A folder of `edgeemo capture`, class folders, or a manifest's file."),
+    ],
+    out: Annotated[Path, typer.Option(help="The bundle directory to write.")],
+    intent: Annotated[
+        Intent,
+        typer.Option(
+            "--for",
+            help="site: these people and this camera. general: any faces, these among them; the "
+            "bundle's general samples are rehearsed so that they are not forgotten.",
+        ),
+    ] = "site",
+    names: Map = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Write it without a gain, too; the bundle says so."),
+    ] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the calibration as JSON.")
+    ] = None,
+) -> None:
+    """Fit a bundle's decision to labelled pictures, and prove the gain.
+
+    The network stays as it is. The gain is judged on people held out, and without one nothing is
+    written. Runs on a device, too.
+    """
+    import msgspec
+    from rich.console import Console
+
+    from edge.calibration.calibrated import calibrated, check_pictures, refusal, write_calibrated
+    from edge.contract.bundle import check_target, open_bundle
+    from edge.inference.crash_guard import bundle_path
+
+    screen = Console()
+    check_target(out)
+    opened = open_bundle(bundle_path(bundle))
+    pictures = _pictures(opened, data, read_map(names), screen)
+    labels = opened.metadata.labels
+    contradiction = check_pictures(pictures, labels)
+    if contradiction.is_refused:
+        _refuse(pictures, contradiction, out, labels, force=force)
+    with screen.status("fitting"):
+        outcome = calibrated(opened, pictures, data.resolve().name, intent)
+    _show(outcome, screen)
+    reason = refusal(outcome, names_people=pictures.names_people)
+    if reason is not None and not force:
+        raise CalibrationError(reason)
+    calibration = msgspec.structs.replace(
+        outcome.calibration, forced=reason is not None or contradiction.is_refused
+    )
+    if reason is not None:
+        _say(screen, f"FORCED: {reason}")
+    if json_file is not None:
+        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(calibration)) + b"\n")
+    _note(data, write_calibrated(opened, calibration, out), pictures)
+    _say(screen, f"bundle: {out}")
+
+
+def _note(data: Path, written: "Bundle", pictures: "Pictures") -> None:
+    """Write down beside captured pictures what was made from them, for `capture --forget`."""
+    from datetime import UTC, datetime
+
+    from edge.capture.folder import Derived, note_derived
+
+    derived = Derived(
+        what="bundle",
+        path=str(written.path.resolve()),
+        fingerprint=pictures.fingerprint,
+        people=tuple(map(str, pictures.samples.persons)),
+        time=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+    )
+    note_derived(data if data.is_dir() else data.parent, derived)
+
+
+def read_map(names: list[str] | None) -> dict[str, str]:
+    """Return labels by foreign names, from `NAME=LABEL` each.
+
+    Raises:
+        ConfigError: one of them is not of that form, or two say different things.
+    """
+    from edge.contract.labels import label_of
+    from edge.errors import LabelError
+
+    found: dict[str, str] = {}
+    for text in names or ():
+        name, separator, label = (part.strip() for part in text.partition("="))
+        try:
+            if not (name and separator):
+                raise ConfigError(f"--map {text}: expected NAME=LABEL, such as joyful=happiness")
+            label = label_of(label, {label: label})
+        except LabelError as error:
+            raise ConfigError(f"--map {text}: {error}") from error
+        if found.setdefault(name, label) != label:
+            raise ConfigError(f"--map {text}: {name} was mapped to {found[name]} before; give one")
+    return found
+
+
+def _pictures(bundle: "Bundle", data: Path, names: dict[str, str], screen: Any) -> "Pictures":
+    """Look at all pictures with the device's pipeline."""
+    from rich.progress import Progress
+
+    from edge.assets import FACE_LANDMARKER, asset_path
+    from edge.calibration.pictures import labelled_files, look_at
+    from edge.calibration.still import Stills
+    from edge.config import Config
+    from edge.inference.emotion_model import open_emotion_model
+    from edge.runtime.build import compose_pipeline
+
+    files = labelled_files(data, names)
+    asset_path(FACE_LANDMARKER)
+    model = open_emotion_model(bundle)
+    blendshapes = model.mesh_input is not None
+    make = partial(compose_pipeline, Config(), blendshapes=blendshapes)
+    stills = Stills(make, bundle.metadata.template)
+    try:
+        with Progress(console=screen, transient=True) as progress:
+            task = progress.add_task("looking at pictures", total=len(files))
+            found = look_at(files, bundle, model, stills, partial(progress.advance, task))
+    finally:
+        stills.close()
+    people = len(found.samples.persons) if found.names_people else "unnamed"
+    _say(screen, f"pictures: {len(found.samples):,} of {len(files):,} classified, people: {people}")
+    for reason, count in sorted(found.left_out.items()):
+        _say(screen, f"left out: {count:,} {reason.replace('_', ' ')}")
+    return found
+
+
+def _refuse(
+    pictures: "Pictures",
+    found: "Contradiction",
+    out: Path,
+    labels: tuple[str, ...],
+    *,
+    force: bool,
+) -> None:
+    """Show the pictures whose labels contradict the model; refuse them unless forced."""
+    from edge.calibration.sheet import write_sheet
+
+    sheet = out.with_name(f"{out.name}.contradicted.png")
+    write_sheet(sheet, pictures, found, labels)
+    if force:
+        return
+    files = [pictures.files[i].path.name for i in found.contradicted.nonzero()[0]]
+    more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+    raise CalibrationError(
+        f"the labels contradict the model where it is hardly ever wrong: of {found.sure} pictures "
+        f"that it is sure are happiness or surprise, {len(files)} are labelled otherwise "
+        f"({', '.join(files[:3])}{more}); look at them in {sheet}, correct the labels, or --force"
+    )
+
+
+def _show(outcome: "Outcome", screen: Any) -> None:
+    """Print what is gained on people held out, and what it costs."""
+    calibration, judgement = outcome.calibration, outcome.judgement
+    share = calibration.rehearsal_share
+    rehearsed = f", rehearsal {share:.0%} of the weight" if share else ""
+    _say(screen, f"fit: for {calibration.intent}, {calibration.form}{rehearsed}")
+    lacking = [
+        name for name, is_in in zip(outcome.labels, calibration.fitted, strict=True) if not is_in
+    ]
+    if lacking:
+        _say(screen, f"not in the pictures, so decided as before: {', '.join(lacking)}")
+    table = _figures(outcome, lacking=bool(lacking))
+    if table.row_count:
+        screen.print(table)
+    if judgement is not None:
+        low, high = (100 * bound for bound in judgement.interval)
+        people = len(judgement.before.persons)
+        _say(
+            screen,
+            f"gain on people held out: {100 * judgement.gain:+.1f} points "
+            f"({low:+.1f} to {high:+.1f}, 95 %, {people} people)",
+        )
+    if outcome.general is None:
+        _say(screen, "general faces: not known, the bundle carries no rehearsal set")
+
+
+def _figures(outcome: "Outcome", *, lacking: bool) -> Any:
+    """Return right answers before and after as a table."""
+    from rich.table import Table
+
+    table = Table("per cent", "before", "after", title="Right answers", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    if outcome.judgement is not None:
+        before, after = outcome.judgement.before, outcome.judgement.after
+        table.add_row("people held out", _percent(before.accuracy), _percent(after.accuracy))
+        balanced = before.balanced_accuracy, after.balanced_accuracy
+        table.add_row("  mean over labels", *map(_percent, balanced))
+        if lacking:
+            among = before.among_present().accuracy, after.among_present().accuracy
+            table.add_row("  among the labels in the pictures", *map(_percent, among))
+        _add_recalls(table, before, after, outcome.labels)
+    if outcome.general is not None and outcome.general_after is not None:
+        general = outcome.general.accuracy, outcome.general_after.accuracy
+        table.add_row("general faces (learnt samples)", *map(_percent, general))
+    return table
+
+
+def _add_recalls(
+    table: Any, before: "Labelled", after: "Labelled", labels: tuple[str, ...]
+) -> None:
+    later = after.recall
+    for label, recall in before.recall.items():
+        table.add_row(f"    {labels[label]}", _percent(recall), _percent(later[label]))
+
+
+def _percent(value: float) -> str:
+    return f"{value * 100:.1f}"
+
+
+def _say(screen: Any, line: str) -> None:
+    screen.print(line, highlight=False, markup=False, soft_wrap=True)

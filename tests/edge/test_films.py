@@ -286,6 +286,39 @@ def test_what_follows_damage_is_read(
     assert len(frames) + source.dropped <= 61
 
 
+@needs_av
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+@pytest.mark.parametrize("place", [0.0, 0.45])
+def test_a_hole_in_a_transport_stream_is_counted(
+    tmp_path: Path, codec: str, place: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a hole has taken along is told, wherever it is, also at the very beginning."""
+    import av
+
+    rng = np.random.default_rng(3)
+    path = tmp_path / "film.ts"
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream(codec, rate=25, options={"g": "10"})
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for _ in range(75):
+            noise = rng.integers(0, 255, (96, 128, 3), np.uint8)
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="bgr24")))
+        film.mux(stream.encode())
+    whole = AvFilm(path)
+    assert (len(read_all(whole)), whole.dropped, caplog.records) == (75, 0, [])
+    data = bytearray(path.read_bytes())
+    start, size = round(len(data) * place), len(data) // 10
+    data[start : start + size] = rng.integers(0, 256, size, np.uint8).tobytes()
+    path.write_bytes(data)
+    source = AvFilm(path)
+    frames = read_all(source)
+    assert 50 <= len(frames) < 75
+    if place:
+        assert 3 <= source.dropped <= 75 - len(frames) + 1
+        [record] = caplog.records
+        assert f"{source.dropped} damaged ones were passed over" in record.getMessage()
+
+
 @both
 @pytest.mark.parametrize("suffix", [".mkv", ".ts", ".avi"])
 def test_cut_off_films_give_what_they_have(tmp_path: Path, opener: Opener, suffix: str) -> None:

@@ -20,6 +20,15 @@ _MOST_PIXELS: Final = 64_000_000
 """A header may announce any size; decoding takes memory for it."""
 _MOST_FAILURES: Final = 200
 """So many failures in a row, and nothing more is expected of a film."""
+_RESUMABLE: Final = {
+    ".ts": "mpegts",
+    ".mts": "mpegts",
+    ".m2ts": "mpegts",
+    ".mpg": "mpeg",
+    ".mpeg": "mpeg",
+    ".vob": "mpeg",
+}
+"""Forms that can be read from anywhere on, by the suffixes that they have."""
 _NO_FILM: Final = frozenset({"tty"})
 """FFmpeg draws texts; nobody means that."""
 
@@ -48,6 +57,7 @@ class AvDecoder:
         fps: nominal frames per second; None where nobody tells.
         codec: its name.
         damaged: packets that could not be decoded.
+        has_holes: FFmpeg noticed that some of it is missing, which takes whole packets along.
         announced: frames that the header announces; 0 where it does not.
         duration_s: that the header announces; 0 where it does not.
         packets: of the film that were read.
@@ -70,9 +80,10 @@ class AvDecoder:
         self._library: Any = av
         av.logging.set_level(None)
         timeout = None if timeout_s is None else (timeout_s, timeout_s)
+        settings = {"options": dict(options or {}), "timeout": timeout}
         try:
-            self._container: Any = av.open(target, options=dict(options or {}), timeout=timeout)
-        except av.InvalidDataError as error:
+            self._container: Any = self._opened(target, settings)
+        except (av.InvalidDataError, av.EOFError) as error:
             raise NoFilmError("") from error
         except av.FFmpegError as error:
             raise NoFilmError(str(error.strerror)) from error
@@ -89,6 +100,7 @@ class AvDecoder:
         rate = self._stream.guessed_rate or self._stream.average_rate
         self.fps = plausible_fps(float(rate) if rate else None)
         self.damaged = 0
+        self.has_holes = False
         self.announced: int = self._stream.frames
         duration = self._container.duration
         self.duration_s = duration / self._library.time_base if duration else 0.0
@@ -114,6 +126,17 @@ class AvDecoder:
         """Release it; harmless when repeated."""
         self._pictures.close()
         self._container.close()
+
+    def _opened(self, target: str, settings: dict[str, Any]) -> Any:
+        """Open by content or, where that is damaged at its beginning, by what the name says."""
+        library = self._library
+        try:
+            return library.open(target, **settings)
+        except (library.InvalidDataError, library.EOFError):
+            form = _RESUMABLE.get(os.path.splitext(target)[1].lower())  # noqa: PTH122 - may be a URL
+            if form is None:
+                raise
+            return library.open(target, format=form, **settings)
 
     def _choose(self) -> Any:
         """Return the stream to decode: no cover of a piece of music, but the best of the films."""
@@ -162,13 +185,16 @@ class AvDecoder:
         self.reached_s = max(self.reached_s, float(ends))
 
     def _decoded(self, packet: Any) -> list[Any]:
+        self.has_holes |= packet.is_corrupt
         try:
-            return list(packet.decode())
+            frames = list(packet.decode())
         except self._library.EOFError:
             return []
         except self._library.FFmpegError:
             self.damaged += 1
             return []
+        self.has_holes |= any(frame.is_corrupt for frame in frames)
+        return frames
 
     def _picture(self, frame: Any) -> Shown:
         self._look_at_aspect(is_key=frame.key_frame)

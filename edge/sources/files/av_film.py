@@ -69,8 +69,9 @@ class AvFilm:
 
     @property
     def dropped(self) -> int:
-        """Frames that could not be decoded."""
-        return self._decoder.damaged
+        """Frames that could not be decoded, or fell into a hole."""
+        film = self._decoder
+        return max(film.damaged, self._clock.missing if film.has_holes else 0)
 
     def read(self) -> Frame | None:
         """Return the next frame, or None at the end; damage is logged then."""
@@ -92,7 +93,7 @@ class AvFilm:
         progress = (film.packets, film.announced) if film.announced else None
         self._end.tell(
             self._clock.index,
-            film.damaged,
+            self.dropped,
             progress or (film.reached_s, film.duration_s),
             "frames" if progress else "s",
         )

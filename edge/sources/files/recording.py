@@ -18,6 +18,12 @@ _log = logging.getLogger(__name__)
 FALLBACK_FPS: Final = 25.0
 _PLAYABLE_TEXTS: Final = (b"#EXTM3U", b"ffconcat ", b"v=0", b"YUV4MPEG2 ")
 """Texts that lead to a film, or begin one."""
+_REGULAR: Final = 0.9
+"""So many of its frames must follow each other by whole steps for a film to have one rate."""
+_OFF_GRID: Final = 0.12
+"""Containers count time in steps of their own, Matroska in milliseconds."""
+_LONGEST_HOLE_S: Final = 10.0
+"""What is longer is another recording, not a hole in this one."""
 _COMPLETE: Final = 0.9
 """A film that gives a smaller share of what its header announces is called cut off."""
 
@@ -39,13 +45,22 @@ class FilmClock:
         self._step_s = 1 / fps
         self._t_s = -math.inf
         self._size_hw: tuple[int, int] | None = None
+        self._steps = 0
+        self._left_out = 0
         self.index = 0
+
+    @property
+    def missing(self) -> int:
+        """Frames that are missing between others, by their times; 0 for a film of no one rate."""
+        regular = self._steps >= _REGULAR * (self.index - 1)
+        return self._left_out if regular else 0
 
     def frame(self, image: NDArray[np.uint8], position_s: float | None) -> Frame:
         """Return the next frame, of the film's time ``position_s`` where it tells one."""
         if self.index == 0:
             self._t_s = max(position_s or 0.0, 0.0)
         elif position_s is not None and position_s > self._t_s:
+            self._count(position_s - self._t_s)
             self._t_s = position_s
         else:
             self._t_s += self._step_s
@@ -55,6 +70,12 @@ class FilmClock:
         self._size_hw = frame.size_hw
         self.index += 1
         return frame
+
+    def _count(self, elapsed_s: float) -> None:
+        steps = elapsed_s / self._step_s
+        if abs(steps - round(steps)) < _OFF_GRID and elapsed_s < _LONGEST_HOLE_S:
+            self._steps += 1
+            self._left_out += max(round(steps) - 1, 0)
 
 
 class FilmEnd:

@@ -1,11 +1,12 @@
 """How far the eyes are open."""
 
+import math
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-_ENDS: Final = np.array((((33, 133), (160, 144), (158, 153)), ((362, 263), (385, 380), (387, 373))))
+_POINTS: Final = np.array((33, 133, 160, 144, 158, 153, 362, 263, 385, 380, 387, 373))
 """Of the subject's right and left eye: the corners, and two pairs of points on the lids."""
 
 
@@ -19,11 +20,13 @@ def eye_openness(points: NDArray[np.floating]) -> tuple[float, float]:
     Args:
         points: the mesh, ``(478, 3)``, x, y and z in one unit.
     """
-    ends = points[_ENDS].astype(np.float64)
-    apart = ends[:, :, 0] - ends[:, :, 1]
-    right, left = np.sqrt((apart * apart).sum(axis=2)).tolist()
-    return _ratio(*right), _ratio(*left)
+    # For so few points Python's own arithmetic takes a third of NumPy's time.
+    places: list[list[float]] = points[_POINTS].tolist()
+    return _ratio(*places[:6]), _ratio(*places[6:])
 
 
-def _ratio(width: float, one: float, other: float) -> float:
-    return (one + other) / 2 / width if width > 0 else 0.0
+def _ratio(*places: list[float]) -> float:
+    inner, outer, *lids = places
+    width = math.dist(inner, outer)
+    gap = (math.dist(lids[0], lids[1]) + math.dist(lids[2], lids[3])) / 2
+    return gap / width if width > 0 else 0.0

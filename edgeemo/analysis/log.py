@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from edge.contract.labels import EMOTIONS, UNCERTAIN
 from edgeemo.analysis.database import Logs
 from edgeemo.analysis.export import selected
+from edgeemo.analysis.studies.sessions import sessions
+from edgeemo.analysis.studies.tables import KEYS, MEASURES, wide_rows
 from edgeemo.analysis.summary import By, Summary, summarise
 from edgeemo.analysis.time_range import parse_span
 
@@ -23,8 +25,15 @@ _KEYS: Final[dict[By, tuple[str, ...]]] = {
     "hour": ("hour",),
     "track": ("device", "session", "track"),
     "device": ("device",),
+    "segment": ("device", "session", "segment"),
 }
 _TYPES: Final = {"hour": "TIMESTAMP", "track": "BIGINT"}
+_KEY_TYPES: Final = {
+    **dict.fromkeys(KEYS, "VARCHAR"),
+    "segment_start_s": "DOUBLE",
+    "segment_end_s": "DOUBLE",
+    "track": "BIGINT",
+}
 _FIGURES: Final = {
     "records": "BIGINT",
     "first": "TIMESTAMP",
@@ -65,6 +74,27 @@ class Log:
         """Return the ``track_ended`` records: how long each face stayed, and its shares."""
         return self._table(selected(self._logs, "track_ended"))
 
+    def events(self) -> "DuckDBPyRelation":
+        """Return the ``event`` records: what faces did, where `[events]` asked for it."""
+        return self._table(selected(self._logs, "event"))
+
+    def markers(self) -> "DuckDBPyRelation":
+        """Return the ``marker`` records: what was marked, and when."""
+        return self._table(selected(self._logs, "marker"))
+
+    def segments(self) -> "DuckDBPyRelation":
+        """Return a row for each face in each segment between markers, as `logs export --as wide`.
+
+        A session without markers is one segment without a name.
+
+        Raises:
+            LogError: the files cannot be read.
+        """
+        columns = {name: _KEY_TYPES.get(name, "DOUBLE") for name in (*KEYS, *MEASURES)}
+        rows = [[row[name] for name in columns] for row in wide_rows(sessions(self._logs))]
+        found: DuckDBPyRelation = self._logs.table_of(columns, rows)
+        return found
+
     def health(self) -> "DuckDBPyRelation":
         """Return the ``health`` records: frames per second, memory, heat, losses."""
         return self._table(selected(self._logs, "health"))
@@ -78,7 +108,9 @@ class Log:
         return self._table(selected(self._logs, "service_stopped"))
 
     def summary(self, by: By = "total") -> "DuckDBPyRelation":
-        """Return a row for each hour, track or device, or one for all, as `edgeemo logs summary`.
+        """Return a row for each hour, track, device or segment, or one for all.
+
+        As `edgeemo logs summary`.
 
         ``seconds_...`` is how long faces showed each label, ``faces_...`` counts those that were
         seen in one frame only, as in pictures; ``lost`` counts the records that are missing.

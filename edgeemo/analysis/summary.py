@@ -11,6 +11,7 @@ from edge.contract.labels import UNCERTAIN
 from edgeemo.analysis.database import Logs
 from edgeemo.analysis.held import held, held_within
 from edgeemo.analysis.losses import Run, lost_records
+from edgeemo.analysis.studies.cut import cut_by_markers
 
 By = Literal["total", "hour", "track", "device", "segment"]
 
@@ -80,12 +81,11 @@ class Summaries(msgspec.Struct, frozen=True):
 def summarise(logs: Logs, by: By, source: str | None = None) -> Summaries:
     """Summarise all records by ``by``; ``source`` is a query with the columns of ``held_within``.
 
-    By ``segment`` it is that of ``studies.cut``.
-
     Raises:
-        LogError: the files cannot be read.
+        LogError: the files cannot be read, or have no markers to cut segments.
     """
-    rows = logs.rows(_sql(by, source or held_within(logs.span)))
+    source = source or (cut_by_markers(logs) if by == "segment" else held_within(logs.span))
+    rows = logs.rows(_sql(by, source))
     width = len(_KEYS[by])
     seconds: dict[Any, dict[str, float]] = defaultdict(dict)
     faces: dict[Any, dict[str, int]] = defaultdict(dict)

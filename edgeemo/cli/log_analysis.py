@@ -55,12 +55,11 @@ def summary(
     json_file: JsonFile = None,
 ) -> None:
     """Show times, tracks, emotions, speed and losses."""
-    from edgeemo.analysis.studies.cut import cut_by_markers
     from edgeemo.analysis.summary import summarise
     from edgeemo.analysis.summary_table import remarks, summary_table, total_lines
 
     with _logs(root, since, until) as logs:
-        summaries = summarise(logs, by, cut_by_markers(logs) if by == "segment" else None)
+        summaries = summarise(logs, by)
     if by == "total":
         print("\n".join(total_lines(summaries)))
     else:

@@ -24,11 +24,11 @@ from edge.logs.lock import DirectoryLock
 from edge.logs.table import line_for_people
 from edgeemo.analysis.database import Logs
 from edgeemo.analysis.export import export
+from edgeemo.analysis.log import open_log
 from edgeemo.analysis.report import write_report
 from edgeemo.analysis.studies.affect import VALENCE_AROUSAL, valence_arousal
 from edgeemo.analysis.studies.agreement import NO_FACE, agreement
 from edgeemo.analysis.studies.annotations import bids, elan
-from edgeemo.analysis.studies.cut import cut_by_markers
 from edgeemo.analysis.studies.picture import agreement_picture
 from edgeemo.analysis.studies.sessions import (
     About,
@@ -222,7 +222,7 @@ def test_a_summary_is_cut_by_markers(tmp_path):
     """Seconds and records of each segment are those within it; a log without markers says so."""
     root = write(tmp_path / "log", example())
     with Logs(root) as logs:
-        groups = summarise(logs, "segment", cut_by_markers(logs)).groups
+        groups = summarise(logs, "segment").groups
     seconds = {group.key[2]: group.seconds for group in groups}
     assert seconds == {
         "task A": {"neutral": 5.0, "happiness": 4.0},
@@ -233,7 +233,22 @@ def test_a_summary_is_cut_by_markers(tmp_path):
     plain = Writer()
     plain.emotion(0, "neutral")
     with Logs(write(tmp_path / "plain", plain)) as logs, pytest.raises(LogError, match="markers"):
-        cut_by_markers(logs)
+        summarise(logs, "segment")
+
+
+def test_the_api_has_events_markers_and_segments(tmp_path):
+    """`open_log` gives what the commands do: records, a summary by segment, the wide table."""
+    root = write(tmp_path / "log", example())
+    (session,) = read(root)
+    with open_log(root) as log:
+        assert log.events().select("event").fetchall() == [(one.event,) for one in session.done]
+        assert log.markers().select("marker").fetchall() == [(one.text,) for one in session.marks]
+        names = log.summary("segment").select("segment").fetchall()
+        assert sorted(names) == [("=note",), ("task A",), ("task B",)]
+        wide = log.segments().select("segment, track, blink_count, valence").fetchall()
+    expected = [(row["segment"], row["track"], row["blink_count"], row["valence"])
+                for row in wide_rows([session])]  # fmt: skip
+    assert wide == expected
 
 
 def test_a_wide_table_has_a_row_for_each_face_in_each_segment(session):

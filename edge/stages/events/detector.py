@@ -1,14 +1,14 @@
 """The rules, put together for each track."""
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from edge.config import EventsConfig
-from edge.contract.logrecord import EVENTS, EventName
+from edge.contract.logrecord import EventName
 from edge.contract.mesh_features import BLENDSHAPES
-from edge.records import Face, FaceEvent, Frame
+from edge.records import Face, FaceEvent, Frame, HeadPose
 from edge.stages.events.level import Level
 from edge.stages.events.lids import Eyes
 from edge.stages.events.span import SLACK_S, Moment, Span
@@ -36,6 +36,11 @@ _SHAPES: Final[dict[EventName, tuple[str, ...]]] = {
     "mouth_open": ("jawOpen",),
 }
 """The coefficients whose mean a rule reads."""
+_PLACES_OF: Final = {
+    name: tuple(BLENDSHAPES.index(shape) for shape in shapes) for name, shapes in _SHAPES.items()
+}
+_BLINK: Final = _PLACES_OF["blink"]
+_OF_BROWS: Final = frozenset({"brow_raise", "brow_furrow"})
 _NEED_SHAPES: Final = frozenset(_SHAPES) | {"eyes_closed"}
 
 _MOST_YAW_DEG: Final = 45.0
@@ -67,7 +72,7 @@ class EventDetector:
         watch = self._tracks.get(track_id)
         if watch is None:
             watch = self._tracks[track_id] = _Watch(track_id, self._names, self._config)
-        return watch.see(face, frame)
+        return tuple(watch.see(face, frame))
 
     def ongoing(self, track_id: int) -> tuple[EventName, ...]:
         """Return what a track's face is doing now."""
@@ -77,120 +82,123 @@ class EventDetector:
     def forget(self, track_id: int) -> tuple[FaceEvent, ...]:
         """Drop a track that has ended; return what its face was doing when it was last seen."""
         watch = self._tracks.pop(track_id, None)
-        return watch.stop() if watch is not None else ()
+        return tuple(watch.stop()) if watch is not None else ()
+
+
+class _Rule(NamedTuple):
+    """A coefficient's rule: what it finds, when, from which values, and of which part of a face."""
+
+    name: EventName
+    level: Level
+    shapes: tuple[int, ...]
+    is_upper: bool
 
 
 class _Watch:
     """The rules of one track."""
 
     def __init__(self, track_id: int, names: Sequence[EventName], config: EventsConfig) -> None:
-        self._track_id = track_id
+        self._track_id, self._names = track_id, names
         self._last: Moment | None = None
-        self._wants_eyes = {"blink", "eyes_closed"} & set(names)
-        self._eyes = Eyes(config.blink_aspect, config.blink_shape)
-        self._shapes = {
-            name: tuple(BLENDSHAPES.index(shape) for shape in shapes)
-            for name, shapes in _SHAPES.items()
-            if name in names or (name == "blink" and self._wants_eyes)
-        }
-        self._levels: dict[EventName, Level] = {
-            name: Level(on, on * (1 - config.hysteresis), config.hold_s)
+        wants_eyes = "blink" in names or "eyes_closed" in names
+        self._eyes = Eyes(config.blink_aspect, config.blink_shape) if wants_eyes else None
+        off = 1 - config.hysteresis
+        self._rules = [
+            _Rule(name, Level(on, on * off, config.hold_s), _PLACES_OF[name], name in _OF_BROWS)
             for name, on in _thresholds(config).items()
             if name in names
-        }
-        self._away = (
-            Level(1.0, 1 - config.hysteresis, config.hold_s) if "look_away" in names else None
-        )
+        ]
+        self._away = Level(1.0, off, config.hold_s) if "look_away" in names else None
         self._away_deg = config.away_yaw_deg, config.away_pitch_deg
-        swings: dict[EventName, Swings] = {
-            "nod": Swings(config.nod_deg, 1),
-            "shake": Swings(config.shake_deg, 2),
-        }
-        self._swings = {name: one for name, one in swings.items() if name in names}
-        self._names = names
+        self._nod = Swings(config.nod_deg, 1) if "nod" in names else None
+        self._shake = Swings(config.shake_deg, 2) if "shake" in names else None
 
-    def see(self, face: Face, frame: Frame) -> tuple[FaceEvent, ...]:
+    def see(self, face: Face, frame: Frame) -> list[FaceEvent]:
         now = Moment(frame.t_s, frame.captured_at, frame.index)
         found: list[FaceEvent] = []
         if self._last is not None and now.t_s - self._last.t_s > GAP_S + SLACK_S:
             found += self.stop()
-        upper, lower = _visible(face, frame)
-        found += self._see_shapes(face, now, upper=upper, lower=lower)
-        found += self._see_head(face, now)
+        if face.blendshapes is not None:
+            self._see_shapes(face, face.blendshapes.tolist(), _visible(face, frame), now, found)
+        if face.head_pose is not None:
+            self._see_head(face.head_pose, now, found)
         self._last = now
-        return tuple(sorted(found, key=_start)) if len(found) > 1 else tuple(found)
+        if len(found) > 1:
+            found.sort(key=_start)
+        return found
 
-    def stop(self) -> tuple[FaceEvent, ...]:
+    def stop(self) -> list[FaceEvent]:
         """End everything where the face was last seen."""
         last, self._last = self._last, None
+        found: list[FaceEvent] = []
         if last is None:
-            return ()
-        found = list(self._stop_eyes(last))
-        for name in self._levels:
-            found += self._stop_level(name, last)
-        for name, swings in self._swings.items():
-            found += self._events(name, swings.stop())
+            return found
+        if self._eyes is not None:
+            self._note_eyes(self._eyes.stop(last), found)
+        for rule in self._rules:
+            self._note(rule.name, rule.level.stop(last), found)
+        if self._nod is not None:
+            self._note("nod", self._nod.stop(), found)
+        if self._shake is not None:
+            self._note("shake", self._shake.stop(), found)
         if self._away is not None:
-            found += self._events("look_away", self._away.stop(last))
-        return tuple(sorted(found, key=_start))
+            self._note("look_away", self._away.stop(last), found)
+        return sorted(found, key=_start)
 
     def ongoing(self) -> tuple[EventName, ...]:
-        doing = [name for name, level in self._levels.items() if level.is_on]
+        doing = [rule.name for rule in self._rules if rule.level.is_on]
         if self._away is not None and self._away.is_on:
             doing.append("look_away")
-        if "eyes_closed" in self._wants_eyes and self._eyes.are_closed:
+        if self._eyes is not None and self._eyes.are_closed and "eyes_closed" in self._names:
             doing.append("eyes_closed")
-        return tuple(name for name in EVENTS if name in doing)
+        return tuple(doing)
 
     def _see_shapes(
-        self, face: Face, now: Moment, *, upper: bool, lower: bool
-    ) -> Iterator[FaceEvent]:
-        shapes = face.blendshapes.tolist() if face.blendshapes is not None else None
-        if self._wants_eyes:
-            if upper and shapes is not None:
+        self, face: Face, shapes: list[float], visible: tuple[bool, bool], now: Moment,
+        found: list[FaceEvent],
+    ) -> None:  # fmt: skip
+        upper, lower = visible
+        last = self._last or now
+        if self._eyes is not None:
+            if upper:
                 right, left = _aspects(face)
-                blink = _mean(shapes, self._shapes["blink"])
-                yield from self._eye_events(self._eyes.see(right, left, blink, now))
-            elif self._last is not None:
-                yield from self._stop_eyes(self._last)
-        for name, level in self._levels.items():
-            if shapes is not None and (upper if name.startswith("brow") else lower):
-                span = level.see(_mean(shapes, self._shapes[name]), now)
-                yield from self._events(name, span)
-            elif self._last is not None:
-                yield from self._stop_level(name, self._last)
+                blink = (shapes[_BLINK[0]] + shapes[_BLINK[1]]) / 2
+                self._note_eyes(self._eyes.see(right, left, blink, now), found)
+            else:
+                self._note_eyes(self._eyes.stop(last), found)
+        for name, level, places, is_upper in self._rules:
+            if upper if is_upper else lower:
+                value = 0.0
+                for place in places:
+                    value += shapes[place]
+                span = level.see(value / len(places), now)
+            else:
+                span = level.stop(last)
+            if span is not None:
+                self._note(name, span, found)
 
-    def _see_head(self, face: Face, now: Moment) -> Iterator[FaceEvent]:
-        pose = face.head_pose
-        if pose is None:
-            return
-        angles: dict[EventName, tuple[float, float]] = {
-            "nod": (pose.pitch_deg, pose.yaw_deg),
-            "shake": (pose.yaw_deg, pose.pitch_deg),
-        }
-        for name, swings in self._swings.items():
-            yield from self._events(name, swings.see(*angles[name], now))
+    def _see_head(self, pose: HeadPose, now: Moment, found: list[FaceEvent]) -> None:
+        yaw_deg, pitch_deg = pose.yaw_deg, pose.pitch_deg
+        if self._nod is not None:
+            self._note("nod", self._nod.see(pitch_deg, yaw_deg, now), found)
+        if self._shake is not None:
+            self._note("shake", self._shake.see(yaw_deg, pitch_deg, now), found)
         if self._away is not None:
-            yaw_deg, pitch_deg = self._away_deg
-            share = max(abs(pose.yaw_deg) / yaw_deg, abs(pose.pitch_deg) / pitch_deg)
-            yield from self._events("look_away", self._away.see(share, now))
+            most_yaw_deg, most_pitch_deg = self._away_deg
+            share = max(abs(yaw_deg) / most_yaw_deg, abs(pitch_deg) / most_pitch_deg)
+            self._note("look_away", self._away.see(share, now), found)
 
-    def _stop_eyes(self, last: Moment) -> Iterator[FaceEvent]:
-        yield from self._eye_events(self._eyes.stop(last))
+    def _note_eyes(self, seen: "tuple[EventName, Span] | None", found: list[FaceEvent]) -> None:
+        if seen is not None and seen[0] in self._names:
+            self._note(*seen, found)
 
-    def _stop_level(self, name: EventName, last: Moment) -> Iterator[FaceEvent]:
-        yield from self._events(name, self._levels[name].stop(last))
-
-    def _eye_events(self, found: "tuple[EventName, Span] | None") -> Iterator[FaceEvent]:
-        if found is not None and found[0] in self._names:
-            yield from self._events(*found)
-
-    def _events(self, name: EventName, span: Span | None) -> Iterator[FaceEvent]:
+    def _note(self, name: EventName, span: Span | None, found: list[FaceEvent]) -> None:
+        """Add an event to those that were found, if there is one."""
         if span is None:
             return
         start, end, peak, complete = span
         is_turn = name in {"nod", "shake"}
-        yield FaceEvent(
+        event = FaceEvent(
             track_id=self._track_id,
             name=name,
             start_s=start.t_s,
@@ -201,6 +209,7 @@ class _Watch:
             degrees=peak if is_turn else None,
             complete=complete,
         )
+        found.append(event)
 
 
 def _thresholds(config: EventsConfig) -> dict[EventName, float]:
@@ -210,10 +219,6 @@ def _thresholds(config: EventsConfig) -> dict[EventName, float]:
         "brow_furrow": config.brow_furrow,
         "mouth_open": config.mouth_open,
     }
-
-
-def _mean(values: list[float], places: tuple[int, ...]) -> float:
-    return sum([values[place] for place in places]) / len(places)
 
 
 def _start(event: FaceEvent) -> float:

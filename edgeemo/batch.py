@@ -17,6 +17,7 @@ from edge._version import __version__
 from edge.config import Reach
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError, EdgeEmoError, SinkError
+from edge.system.native_path import NativePath
 from edgeemo.batch_worker import Done, FileFailure, Job, Settings, Worker
 from edgeemo.table import kinds_of
 
@@ -367,7 +368,8 @@ class _Crew:
 def _write(target: Path, form: Form, parts: Sequence[Path], labels: Sequence[str]) -> None:
     """Put the parts together, in order."""
     kinds = kinds_of(labels or EMOTIONS)
-    whole = target.with_name(f".{target.name}.{os.getpid()}.part")
+    # Short and plain: DuckDB takes UTF-8 only, and a long name has no room for an addition.
+    whole = target.with_name(f".edgeemo-{os.getpid()}.part")
     try:
         with whole.open("wb") as file:
             file.write(",".join(kinds).encode() + b"\n")
@@ -389,19 +391,22 @@ def _to_parquet(whole: Path, kinds: dict[str, str]) -> None:
 
     duckdb = import_duckdb()
     made = whole.with_suffix(".parquet")
+    folder = NativePath(whole.parent)
     columns = ", ".join(f"'{name}': '{_SQL[kind]}'" for name, kind in kinds.items())
     source = (
-        f"read_csv({text_literal(str(whole))}, columns = {{{columns}}}, header = true, "
-        "auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = '')"
+        f"read_csv({text_literal(f'{folder}/{whole.name}')}, columns = {{{columns}}}, "
+        "header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', "
+        "nullstr = '')"
     )
     try:
         with duckdb.connect() as connection:
             connection.execute(
-                f"COPY (SELECT * FROM {source}) TO {text_literal(str(made))} "
+                f"COPY (SELECT * FROM {source}) TO {text_literal(f'{folder}/{made.name}')} "
                 "(FORMAT parquet, COMPRESSION zstd)"
             )
         made.replace(whole)
     except duckdb.Error as error:
         raise EdgeEmoError(f"the table cannot be made: {str(error).splitlines()[0]}") from error
     finally:
+        folder.close()
         made.unlink(missing_ok=True)

@@ -1,11 +1,13 @@
 """`edgeemo logs export`: records of one kind as a flat table in a file."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Final, Literal
 
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError, LogError
+from edge.system.native_path import NativePath
 from edgeemo.analysis.database import Logs, text_literal
 from edgeemo.analysis.held import held, held_within
 
@@ -90,12 +92,15 @@ def export(logs: Logs, kind: Kind, form: Format, target: Path) -> int:
     Raises:
         LogError: the logs cannot be read or the file cannot be written.
     """
-    part = target.with_name(f".{target.name}.part")
+    # Short and plain: DuckDB takes UTF-8 only, and a long name has no room for an addition.
+    part = target.with_name(f".edgeemo-{os.getpid()}.part")
     time, options = _WRITERS[form]
     query = selected(logs, kind, time, nested=form != "csv")
     try:
-        # The file keeps the order of the query, whose memory is bounded by spilling.
-        ((count,),) = logs.rows(f"COPY ({query}) TO {text_literal(str(part))} ({options})")
+        with contextlib.closing(NativePath(target.parent)) as folder:
+            name = text_literal(f"{folder}/{part.name}")
+            # The file keeps the order of the query, whose memory is bounded by spilling.
+            ((count,),) = logs.rows(f"COPY ({query}) TO {name} ({options})")
         os.replace(part, target)  # noqa: PTH105 - over an earlier export
     except OSError as error:
         raise LogError(f"{target}: cannot be written ({error.strerror})") from error

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -159,6 +160,10 @@ def test_names_that_are_no_utf8_are_analyzed(folder, tmp_path):
     shutil.copy(folder / "photos" / "one.png", odd)
     report = edgeemo.analyze([odd], tmp_path / "all.csv", workers=1)
     assert (report.rows, report.failures) == (1, ())
+    if find_spec("duckdb"):
+        out = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9t\xe9.parquet"))
+        assert edgeemo.analyze([odd], out, workers=1).rows == 1
+        assert out.is_file()
 
 
 @pytest.mark.parametrize(

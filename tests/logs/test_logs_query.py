@@ -292,6 +292,18 @@ def test_hostile_names_arrive_as_they_are(tmp_path, form):
     assert devices == {HOSTILE}
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet", "json"])
+@pytest.mark.parametrize("name", ["k\udce9", "x" * 240, "a'b\nc", "-x"], ids=ascii)
+def test_an_export_goes_where_it_is_told(log, tmp_path, form, name):
+    """Folders and files of any name: bytes that are no UTF-8, the longest, quotes, line breaks."""
+    folder = tmp_path / "d\udcfc"
+    folder.mkdir()
+    with Logs(log) as logs:
+        count = export(logs, "health", form, folder / f"{name}.{form}")
+    assert count > 0
+    assert [path.name for path in folder.iterdir()] == [f"{name}.{form}"]
+
+
 def test_an_export_that_fails_leaves_the_earlier_one(log, tmp_path):
     """The file is replaced whole or not at all, and nothing is left beside it."""
     target = tmp_path / "out.csv"

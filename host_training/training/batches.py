@@ -71,6 +71,9 @@ class TrainingBatches:
                 self._degrade(batch, chosen, epoch)
             yield mixed(batch, config.mixup, mixes) if config.mixup else batch
         if self._teachers:
+            # Rows that filled no batch, too: one unknown row has its whole batch asked again later.
+            rest = order[-self._size :]
+            self._batch(rest, draws[rest], is_aligned[rest], table)
             self._teachers.keep(table)
 
     def _batch(

@@ -100,11 +100,13 @@ def test_teachers_are_asked_once_about_a_view(
     """A view that recurs, also after a restart, gives the kept answer, bit for bit."""
     rows = partition(striped).training
     files = [model_file(teacher.path)]
-    config = msgspec.structs.replace(SETTINGS, teacher_views=2)
+    size = len(rows) // 2 - 1  # a few rows fill no batch
+    config = msgspec.structs.replace(SETTINGS, teacher_views=2, batch_size=size)
     cache = tmp_path / "cache"
     first = TrainingBatches(rows, config, teachers=Teachers(files, rows, 2, cache))
     before = {t.tobytes() for t in (b.targets for b in first.epoch(0))}
     assert [file.name for file in cache.iterdir()] == ["views-000.npy"]
+    assert np.isfinite(np.load(cache / "views-000.npy")).all()
     resumed = Teachers(files, rows, 2, cache)
     resumed._members.clear()  # whoever asks again fails
     again = TrainingBatches(rows, config, teachers=resumed)

@@ -18,7 +18,7 @@ import numpy as np
 
 from converters.convert.rehearsal import rehearsal_of
 from converters.labelled_images import LabelledImages
-from edge.assets import FACE_LANDMARKER, asset_path
+from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.calibration.choose import calibrate
 from edge.calibration.judge import contradiction, judge
 from edge.calibration.pictures import labelled_files, look_at

@@ -137,7 +137,7 @@ def _pictures(bundle: "Bundle", data: Path, names: dict[str, str], screen: Any) 
     """Look at all pictures with the device's pipeline."""
     from rich.progress import Progress
 
-    from edge.assets import FACE_LANDMARKER, asset_path
+    from edge.assets.store import FACE_LANDMARKER, asset_path
     from edge.calibration.pictures import labelled_files, look_at
     from edge.calibration.still import Stills
     from edge.config import Config

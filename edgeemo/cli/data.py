@@ -1,7 +1,7 @@
 """`edgeemo data ...`. What it needs is imported inside: `edgeemo --help` stays light."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -101,6 +101,28 @@ def _faces(
     _, make = _device_mesher()
     with ConsolePictureProgress(screen) as progress:
         return find_faces(samples.images, make, processes(workers), progress)
+
+
+@data_app.command()
+def export(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The .json file to write; its interface goes beside.")],
+    form: Annotated[
+        Literal["label-studio"], typer.Option(help="For whom; data takes its export again.")
+    ] = "label-studio",
+    names: Map = None,
+) -> None:
+    """Write samples as tasks for a labelling tool, each with its label.
+
+    Paths are relative to the data's folder, which the tool serves.
+    """
+    from host_training.data.label_studio import write_tasks
+
+    screen = console()
+    samples = load_data(data, None, None, screen, names=names)
+    write_tasks(samples, data if data.is_dir() else data.parent, out)
+    told = f"{form}: {len(samples):,} tasks in {out}, interface in {out.with_suffix('.xml')}"
+    screen.print(told, highlight=False, markup=False, soft_wrap=True)
 
 
 @data_app.command()

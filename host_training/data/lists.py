@@ -24,6 +24,7 @@ from edge.contract.manifest import (
 from edge.errors import LabelError, ManifestError
 from edge.files import read_bounded
 from host_training.data.folders import SPLITS
+from host_training.data.label_studio import is_export, read_export
 from host_training.data.samples import HELD_OUT, TRAINING
 from host_training.errors import DataError
 
@@ -72,6 +73,11 @@ def find_list(data: Path, names: Mapping[str, str]) -> PictureList | None:
     try:
         if is_manifest(data):
             return _manifest(data, names)
+        if is_export(data):
+            rows = (
+                Row(file, label, TRAINING, who) for file, label, who in read_export(data, names)
+            )
+            return PictureList("Label Studio export", tuple(rows))
         if not data.is_dir():
             return None
         if (data / MANIFEST).is_file():

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from host_training.data.label_studio import write_tasks
 from host_training.data.load import load_samples
 from host_training.errors import DataError
 
@@ -129,6 +130,49 @@ def test_damaged_and_hostile_lists_are_refused(
     write(folder / file, text)
     with pytest.raises(DataError, match=message):
         load_samples(folder)
+
+
+def test_label_studio_there_and_back(tmp_path: Path) -> None:
+    """What is exported is read again: pictures, labels, people, without what nobody labelled."""
+    folder = manifest(tmp_path / "mine")
+    samples = load_samples(folder, names={"joyful": "happiness"})
+    out = folder / "tasks.json"
+    write_tasks(samples, folder, out)
+    assert '<Choice value="engaged"/>' in (folder / "tasks.xml").read_text()
+    tasks = json.loads(out.read_text())
+    tasks.append({"data": {"image": "a/1.png"}, "annotations": []})
+    tasks[1]["annotations"][0]["result"][0]["value"]["choices"] = ["bored"]
+    out.write_text(json.dumps(tasks))
+    back = load_samples(out)
+    assert back.form.startswith("Label Studio export")
+    assert [back.labels[i] for i in back.hard] == ["happiness", "bored", "happiness"]
+    assert back.subjects is not None
+    assert samples.subjects is not None
+    assert back.subjects.tolist() == samples.subjects.tolist()
+    np.testing.assert_array_equal(back.images, samples.images)
+
+
+@pytest.mark.parametrize(
+    ("image", "choices", "message"),
+    [
+        ("/data/local-files/?d=../secret.png", ["sad"], "leads out"),
+        ("/etc/passwd", ["sad"], "leads out"),
+        ("https://example.org/a.png", ["sad"], "not beside the export"),
+        (7, ["sad"], "no data.image"),
+        ("a/1.png", ["sad", "happy"], "two labels"),
+        ("a/1.png", [], "no task in it has a label"),
+        ("a/1.png", ["hapy"], "mistyped"),
+    ],
+)
+def test_hostile_exports_are_refused(
+    tmp_path: Path, image: object, choices: list[str], message: str
+) -> None:
+    """No path leads out, nothing is fetched, and a task has one label."""
+    result = [{"type": "choices", "value": {"choices": choices}}]
+    task = {"data": {"image": image}, "annotations": [{"result": result}]}
+    write(tmp_path / "export.json", json.dumps([task]))
+    with pytest.raises(DataError, match=message):
+        load_samples(tmp_path / "export.json")
 
 
 def test_own_classes_are_read_and_slips_are_not(tmp_path: Path, write_folders: object) -> None:

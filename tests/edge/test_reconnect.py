@@ -541,15 +541,16 @@ def test_a_capture_that_blocks_for_ever_can_not_stop_the_shutdown(tmp_path: Path
     """SIGTERM ends the whole command although a thread hangs in a read that never returns."""
     code = """
         import sys
-        from edge import build, cli
+        from edge.runtime import build
         from edge.sources.wrappers.newest_frame import LatestFrame
         from edge.sources.wrappers.reconnect import ReconnectingSource
         from edge.testing.fakes import FakeCamera
+        from edgeemo.cli import main
 
         camera = FakeCamera([("good", 3), ("blocked", 1)])
         build.open_source = lambda *_: LatestFrame(ReconnectingSource(camera.open))
         sys.argv = ["edgeemo", "run", "--source", "0", "--log-dir", sys.argv[1]]
-        cli.entry()
+        main.entry()
     """
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)],

@@ -148,7 +148,7 @@ def _open_outputs(
     if request.save_video:
         from edge.preview.overlay import draw
         from edge.preview.video import VideoFile
-        from edge.sources.latest import LatestFrame
+        from edge.sources.wrappers.newest_frame import LatestFrame
 
         is_live = isinstance(parts.source, LatestFrame)
         video = VideoFile(request.save_video, parts.source.fps, is_live=is_live)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.frameworks import import_keras
 from converters.tflite.conversion import to_tflite
 from converters.tflite.flatbuffer import check_full_int8, read_graph
 from edge.contract.labels import EMOTIONS
 from edge.contract.mesh_features import FEATURE_COUNT, FEATURE_MAX, FEATURE_MIN
+from host_training.frameworks import import_keras
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
-"""Opening a file in whose place somebody else may have put something: a link, a FIFO, a device.
+"""Files that appear whole or not at all, and files in whose place something else may be.
 
+Somebody may have put a link, a FIFO or a device there.
 A link would lead elsewhere, a FIFO would be waited for, a device would act when it is opened, and a
 huge file would fill the memory. ``O_NONBLOCK`` keeps the opening itself from waiting; it changes
 nothing for a regular file.
@@ -9,8 +10,10 @@ import errno
 import os
 import pwd
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 _KINDS: Final = {
     stat.S_IFLNK: "a link",
@@ -95,6 +98,40 @@ def open_own(path: str | os.PathLike[str], flags: int, mode: int = 0o640) -> int
     owner = _account(status.st_uid)
     what = f"belongs to {owner}, and root writes in no file of another account"
     raise NotRegularError(path, what, f"run as {owner}")
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Give a file to fill, which appears under its name, in place of an older one, only when whole.
+
+    Args:
+        path: where it shall appear. It is written beside that: a rename is atomic within one file
+            system only.
+        durable: on the disk before it appears, so that a power cut leaves no empty file.
+
+    Raises:
+        OSError: the disk refuses; an older file of that name stays as it was.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        with suppress(OSError):  # it has its name by now, or was never made
+            part.unlink()
+
+
+def sync_folder(path: str | os.PathLike[str]) -> None:
+    """Make the names in a folder, new and changed, last through a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def is_regular(path: Path) -> bool:

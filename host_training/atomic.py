@@ -1,10 +1,10 @@
 """Files that appear whole or not at all."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final
 
+from edge.files import replacing
 from host_training.errors import TrainingError
 
 CHECK: Final = "check that the folder exists, its permissions, and the free space"
@@ -26,17 +26,9 @@ def write_atomically(
     Raises:
         TrainingError: the disk refuses; an older file of that name stays as it was.
     """
-    # Beside the target: a rename is atomic within one file system only.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        try:
-            with temporary.open("wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as file:
+            write(file)
     except OSError as error:
         reason = error.strerror or error
         raise TrainingError(f"{path}: cannot be written ({reason}); {remedy}") from error

@@ -3,7 +3,8 @@
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,26 +26,44 @@ def import_keras() -> Any:
         MissingExtraError: Keras or TensorFlow is not installed.
         TrainingError: Keras runs on another backend.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    # TensorFlow leaves oneDNN's kernels off where a CPU has no AVX-512 VNNI, though they train
-    # faster there, too (compact on AVX2: a quarter faster).
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    try:
-        with silenced():
-            importlib.import_module("tensorflow")
-            keras = importlib.import_module("keras")
-    except ImportError as error:
-        raise MissingExtraError(
-            f"{error.name or 'keras'} cannot be imported ({error}); training runs on a "
-            "workstation: `pip install 'edgeemo[host]'`"
-        ) from error
+    import_tensorflow()
+    keras = _import("keras")
     if keras.backend.backend() != "tensorflow":
         raise TrainingError(
             f"Keras runs on the backend {keras.backend.backend()!r}, edgeemo needs 'tensorflow'; "
             "set KERAS_BACKEND=tensorflow"
         )
     return keras
+
+
+def import_tensorflow() -> Any:
+    """Return the ``tensorflow`` module.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow leaves oneDNN's kernels off where a CPU has no AVX-512 VNNI, though they train
+    # faster there, too (compact on AVX2: a quarter faster).
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    return _import("tensorflow")
+
+
+def as_structured(model: Any, inputs: Sequence[Any]) -> Any:
+    """Return one value for each of ``model.inputs``, in its order, as the model is called with."""
+    keras = import_keras()
+    if isinstance(model, keras.Sequential):  # has no structure, nor needs one
+        return inputs[0]
+    return keras.tree.pack_sequence_as(model.input, list(inputs))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Run native code of TensorFlow without its messages; what fails still raises."""
+    with warnings.catch_warnings(), silenced():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def import_torch() -> Any:
@@ -114,3 +133,14 @@ def _grow(tensorflow: Any, gpu: Any) -> None:
         tensorflow.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError:
         return  # in use already, by this very process
+
+
+def _import(name: str) -> Any:
+    try:
+        with quiet():
+            return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{name} cannot be imported ({error}); training and conversion run on a workstation: "
+            "`pip install 'edgeemo[host]'`"
+        ) from error

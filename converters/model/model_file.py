@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.errors import ConversionError
-from converters.frameworks import import_keras, quiet
 from converters.labelled_images import LabelledImages
 from converters.model.saved_model import is_saved_model, load_saved_model
 from edge.contract.align import FER48, TEMPLATES, Template
@@ -17,6 +16,7 @@ from edge.contract.labels import EMOTIONS, is_label
 from edge.contract.mesh_features import FEATURE_COUNT, FeatureNorm, standardized
 from edge.contract.metadata import Dataset
 from edge.inference.trial import OPEN_KERAS, problem_of_opening
+from host_training.frameworks import import_keras, quiet
 from host_training.keras_file import KERAS, refusal, written_by
 from host_training.runs.known_pictures import PICTURES, KnownPictures, read_known_pictures
 

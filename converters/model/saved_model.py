@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from converters.errors import ConversionError
-from converters.frameworks import import_keras, import_tensorflow, quiet
 from converters.model.graph_operations import COMPUTING, SAVING
 from edge.files import read_bounded
 from edge.inference.trial import OPEN_SAVED_MODEL, problem_of_opening
+from host_training.frameworks import import_keras, import_tensorflow, quiet
 
 _GRAPH_FILE: Final = "saved_model.pb"
 _ENDPOINT: Final = "serving_default"

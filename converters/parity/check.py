@@ -12,21 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.errors import ConversionError
-from converters.frameworks import as_structured, quiet
 from converters.model.model_file import no_mesh
 from converters.parity.gate import Changes, Gate, Verdict
 from converters.parity.latency import Latency
-from converters.parity.paired_tests import (
-    Figures,
-    Intervals,
-    expected_calibration_error,
-    figures,
-    paired_intervals,
-)
+from converters.parity.paired_tests import Figures, Intervals, figures, paired_intervals
 from edge.contract.decision import Decision, leading, temper
 from edge.contract.metadata import Dataset, Form
+from edge.contract.scores import expected_calibration_error
 from edge.errors import BundleError
 from edge.inference.emotion_model import EmotionModel
+from host_training.frameworks import as_structured, quiet
 from host_training.metrics.mcnemar import mcnemar_exact
 from host_training.runs.known_pictures import Seen
 

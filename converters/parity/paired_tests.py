@@ -1,15 +1,13 @@
 """Figures of a classifier's answers, and how far chance alone would move them."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.decision import leading
+from edge.contract.scores import confusion_of, scores_of
 
-ECE_BINS: Final = 15
 DRAWS: Final = 10_000
 """Of a bootstrap."""
 
@@ -54,19 +52,6 @@ class Intervals(msgspec.Struct, frozen=True, kw_only=True):
     agreement: Interval
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Scores:
-    """Figures of ``d`` confusion matrices: float64 ``(d,)``, and ``(d, k)`` for ``recall``.
-
-    The recall of an emotion without rows is NaN.
-    """
-
-    accuracy: NDArray[np.float64]
-    balanced_accuracy: NDArray[np.float64]
-    macro_f1: NDArray[np.float64]
-    recall: NDArray[np.float64]
-
-
 def figures(
     predicted: NDArray[np.integer],
     answers: NDArray[np.integer],
@@ -75,8 +60,7 @@ def figures(
 ) -> Figures:
     """Return accuracy, balanced accuracy, macro-F1 and recalls of ``predicted`` ``(n,)``."""
     k = len(labels)
-    confusion = np.bincount(answers * k + predicted, minlength=k * k).reshape(1, k, k)
-    scores = _scores(confusion)
+    scores = scores_of(confusion_of(answers, predicted, k)[None])
     return Figures(
         accuracy=float(scores.accuracy[0]),
         balanced_accuracy=float(scores.balanced_accuracy[0]),
@@ -114,8 +98,8 @@ def paired_intervals(
     groups, sizes = np.unique((answers * k + first) * k + second, return_counts=True)
     answer, by_first, by_second = groups // (k * k), groups // k % k, groups % k
     drawn = np.random.default_rng(seed).multinomial(n, sizes / n, size=DRAWS)
-    before = _scores(_confusions(drawn, answer, by_first, k))
-    after = _scores(_confusions(drawn, answer, by_second, k))
+    before = scores_of(_confusions(drawn, answer, by_first, k))
+    after = scores_of(_confusions(drawn, answer, by_second, k))
     present = np.unique(answer)
     return Intervals(
         accuracy=_interval(after.accuracy - before.accuracy),
@@ -124,21 +108,6 @@ def paired_intervals(
         recall={labels[i]: _interval(after.recall[:, i] - before.recall[:, i]) for i in present},
         agreement=_interval(drawn @ (by_first == by_second) / n),
     )
-
-
-def expected_calibration_error(
-    probabilities: NDArray[np.floating], answers: NDArray[np.integer], bins: int = ECE_BINS
-) -> float:
-    """Return the mean distance of confidence and accuracy over equal-width bins, by rows.
-
-    Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017; bin ``i``
-    is ``(i, i + 1] / bins``.
-    """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    right = (leading(probabilities) == answers).astype(np.float64)
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(index, right - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(answers))
 
 
 def _confusions(
@@ -151,21 +120,6 @@ def _confusions(
     place = np.zeros((len(answer), k * k), np.int64)
     place[np.arange(len(answer)), answer * k + predicted] = 1
     return (drawn @ place).reshape(-1, k, k)
-
-
-def _scores(confusion: NDArray[np.integer]) -> _Scores:
-    """Score ``(d, k, k)`` confusion matrices, rows true and columns predicted."""
-    hits = confusion.diagonal(axis1=1, axis2=2)
-    rows, answered = confusion.sum(axis=2), confusion.sum(axis=1)
-    seen = rows + answered
-    recall = hits / np.where(rows, rows, np.nan)
-    f1 = 2 * hits / np.where(seen, seen, np.nan)
-    return _Scores(
-        accuracy=hits.sum(axis=1) / rows.sum(axis=1),
-        balanced_accuracy=np.nanmean(recall, axis=1),
-        macro_f1=np.nanmean(f1, axis=1),
-        recall=recall,
-    )
 
 
 def _interval(values: NDArray[np.float64]) -> Interval:

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.errors import ConversionError
-from converters.frameworks import as_structured, import_tensorflow, quiet
 from converters.model.model_file import InputKind, input_kinds
 from edge.contract.metadata import Form
+from host_training.frameworks import as_structured, import_tensorflow, quiet
 
 INTEGER_FORMS: Final = ("int8", "int8-float-io")
 """Those that TensorFlow needs calibration rows for."""

@@ -26,6 +26,7 @@ from edge.contract.logfiles import (
     log_files,
     parse_closed,
 )
+from edge.files import sync_folder
 
 _DIRECTORY_MODE: Final = 0o750
 _FILE_MODE: Final = 0o640
@@ -213,7 +214,7 @@ class LogCopy:
                 _compress(closed)
         else:
             wanted.part.rename(self._folder / name)
-        _sync(self._folder)
+        sync_folder(self._folder)
         return True
 
     def _counterpart(self, remote: Iterable[RemoteFile]) -> RemoteFile | None:
@@ -273,11 +274,3 @@ def _compress(path: Path) -> None:
         os.fsync(file.fileno())
     part.rename(target)
     path.unlink()
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

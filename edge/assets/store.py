@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from edge.errors import AssetError
-from edge.files import open_regular
+from edge.files import open_regular, replacing
 
 _log = logging.getLogger(__name__)
 
@@ -185,27 +185,14 @@ def _chunks(path: Path, size: int) -> Iterator[bytes]:
 def _store(asset: Asset, data: bytes) -> Path:
     """Keep verified bytes in the cache: the file appears whole or not at all."""
     path = _cache_directory() / asset.name
-    temporary = path.with_name(f".{asset.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with replacing(path) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
     except OSError as error:
         raise AssetError(
             f"{path}: cannot be written ({error.strerror}); make its directory writable, "
             f"or put {asset.name} into a directory named by {ENVIRONMENT}"
         ) from error
-    finally:
-        _discard(temporary)  # unless it was renamed, or never made
     _log.info("%s: kept in %s", asset.name, path.parent)
     return path
-
-
-def _discard(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        _log.debug("%s: stays behind: %s", path, error)

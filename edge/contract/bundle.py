@@ -17,7 +17,7 @@ from edge.contract.metadata import Metadata, decode_metadata
 from edge.contract.rehearsal import MOST_BYTES as MOST_REHEARSAL
 from edge.contract.rehearsal import REHEARSAL, Rehearsal, decode_rehearsal
 from edge.errors import BundleError
-from edge.files import UnsuitableError, read_bounded
+from edge.files import UnsuitableError, read_bounded, sync_folder
 
 MODEL: Final = "model.tflite"
 METADATA: Final = "metadata.json"
@@ -207,7 +207,7 @@ def _swap(staging: Path, path: Path) -> None:
         staging.rename(path)
     elif not _exchange(staging, path):
         _swap_in_two_steps(staging, path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _exchange(first: Path, second: Path) -> bool:
@@ -240,15 +240,6 @@ def _swap_in_two_steps(staging: Path, path: Path) -> None:
         old.rename(path)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync_folder(path: Path) -> None:
-    """Make a rename last through a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_durably(path: Path, data: bytes) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edge._version import __version__
 from edge.contract.decision import leading, temper
 from edge.contract.metadata import Dataset
+from edge.contract.scores import expected_calibration_error
 from host_training.data.folds import alike_in_labels
 from host_training.data.samples import TRAINING, Samples
 from host_training.evaluation.pipeline_figures import PipelineFigures, pipeline_figures
@@ -30,7 +31,6 @@ from host_training.metrics.scores import (
     SATURATED,
     Metrics,
     brier_score,
-    expected_calibration_error,
     interval_by_group,
     metrics,
     saturated,

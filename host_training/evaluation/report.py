@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.contract.decision import leading, temper
+from edge.contract.scores import reliability
 from host_training.atomic import write_atomically
 from host_training.errors import TrainingError
 from host_training.evaluation.cross_set import CrossSet, comparison
@@ -31,7 +32,6 @@ from host_training.metrics.plots import (
     draw_reliability,
     draw_worst_mistakes,
 )
-from host_training.metrics.scores import reliability
 from host_training.runs.directory import write_json
 
 EVALUATION: Final = "evaluation.json"

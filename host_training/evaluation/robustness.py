@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.decision import temper
+from edge.contract.scores import expected_calibration_error
 from host_training.data.corruptions import HELD_OUT, KINDS, SEVERITIES
 from host_training.data.samples import Samples
 from host_training.evaluation.pipeline_figures import whole_figures
 from host_training.evaluation.seen import Seen
 from host_training.evaluation.views import Corruption, View, answers_to
 from host_training.metrics.predict import Answers, Predict
-from host_training.metrics.scores import expected_calibration_error
 
 
 class KindFigures(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.decision import leading
+from edge.contract.scores import Reliability
 from host_training.atomic import RESUME, write_atomically
 from host_training.data.corruptions import HELD_OUT, SEVERITIES
 from host_training.evaluation.robustness import CorruptionFigures
 from host_training.metrics.coverage import Coverage
 from host_training.metrics.predict import Answers
-from host_training.metrics.scores import Metrics, Reliability, wilson_interval
+from host_training.metrics.scores import Metrics, wilson_interval
 from host_training.training.checkpoint import EpochRow, best_row
 
 MISTAKES: Final = 40

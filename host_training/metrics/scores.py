@@ -1,7 +1,6 @@
 """Figures of a classifier on rows with one right answer each."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -9,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.decision import leading
+from edge.contract.scores import confusion_of, expected_calibration_error, scores_of
 
-ECE_BINS: Final = 15
 Z_95: Final = 1.959963984540054
 _CERTAIN: Final = 0.995
 SATURATED: Final = (
@@ -43,7 +42,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         accuracy_interval: 95 %, after Wilson (JASA 1927).
         balanced_accuracy: the mean recall over the labels that occur.
-        macro_f1: the mean F1 over the labels that occur.
+        macro_f1: the mean F1 over the labels that occur or were answered, as scikit-learn's.
         ece: expected calibration error in 15 bins (Guo et al., ICML 2017).
         confusion: rows true, columns predicted, in the order of ``per_class``.
     """
@@ -85,22 +84,20 @@ def metrics(
         raise ValueError(
             f"{probabilities.shape} probabilities, {hard.shape} answers, {len(labels)} labels"
         )
-    from sklearn.metrics import confusion_matrix
-
-    predicted = leading(probabilities)
-    confusion = confusion_matrix(hard, predicted, labels=range(k))
+    confusion = confusion_of(hard, leading(probabilities), k)
+    scores = scores_of(confusion[None])
     per_class = {
         label: _of_class(int(hits), int(answered), int(true))
         for label, hits, answered, true in zip(
             labels, confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1), strict=True
         )
     }
-    correct = int((predicted == hard).sum())
+    correct = int(confusion.trace())
     return Metrics(
         accuracy=correct / n,
         accuracy_interval=wilson_interval(correct, n),
-        balanced_accuracy=_mean(figures.recall for figures in per_class.values()),
-        macro_f1=_mean(figures.f1 for figures in per_class.values()),
+        balanced_accuracy=float(scores.balanced_accuracy[0]),
+        macro_f1=float(scores.macro_f1[0]),
         n=n,
         per_class=per_class,
         ece=expected_calibration_error(probabilities, hard),
@@ -123,10 +120,6 @@ def _of_class(hits: int, answered: int, true: int) -> ClassMetrics:
     )
 
 
-def _mean(values: Iterable[float | None]) -> float:
-    return float(np.mean([value for value in values if value is not None]))
-
-
 def wilson_interval(correct: int, n: int, z: float = Z_95) -> tuple[float, float]:
     """Return Wilson's score interval of a share; unlike the normal one it stays within [0, 1]."""
     share = correct / n
@@ -134,53 +127,6 @@ def wilson_interval(correct: int, n: int, z: float = Z_95) -> tuple[float, float
     centre = (share + z * z / (2 * n)) / spread
     half = z / spread * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reliability:
-    """Confidence and accuracy in equal-width bins of confidence, each ``(bins,)``.
-
-    Attributes:
-        count: int64, the rows in each bin.
-        confidence: float64, their mean confidence, NaN where there are none.
-        accuracy: float64, the share of them that is right, NaN where there are none.
-    """
-
-    count: NDArray[np.int64]
-    confidence: NDArray[np.float64]
-    accuracy: NDArray[np.float64]
-
-    @property
-    def error(self) -> float:
-        """The expected calibration error."""
-        gaps = np.abs(self.accuracy - self.confidence) * self.count
-        return float(np.nansum(gaps) / self.count.sum())
-
-
-def reliability(
-    probabilities: NDArray[np.float32], hard: NDArray[np.int64], bins: int = ECE_BINS
-) -> Reliability:
-    """Sort rows into bins by the confidence of the answer; bin ``i`` is ``(i, i + 1] / bins``."""
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    right = (leading(probabilities) == hard).astype(np.float64)
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    count = np.bincount(index, minlength=bins)
-    rows = np.where(count, count, np.nan)
-    return Reliability(
-        count=count,
-        confidence=np.bincount(index, confidence, minlength=bins) / rows,
-        accuracy=np.bincount(index, right, minlength=bins) / rows,
-    )
-
-
-def expected_calibration_error(
-    probabilities: NDArray[np.float32], hard: NDArray[np.int64], bins: int = ECE_BINS
-) -> float:
-    """Return the mean distance of confidence and accuracy over equal-width bins, by rows.
-
-    Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017.
-    """
-    return reliability(probabilities, hard, bins).error
 
 
 def brier_score(probabilities: NDArray[np.float32], hard: NDArray[np.int64]) -> float:

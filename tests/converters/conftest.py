@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from converters.frameworks import import_keras, quiet
 from converters.labelled_images import LabelledImages
 from edge.contract.labels import EMOTIONS
 from edge.contract.mesh_features import (
@@ -22,6 +21,7 @@ from edge.contract.mesh_features import (
     standardized,
 )
 from edge.contract.metadata import Dataset
+from host_training.frameworks import import_keras, quiet
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from converters.errors import ConversionError
-from converters.frameworks import import_tensorflow, quiet
 from converters.tflite.conversion import _converter, to_tflite
 from converters.tflite.flatbuffer import check_builtin_only, check_full_int8, read_graph
+from host_training.frameworks import import_tensorflow, quiet
 
 
 def int8_with(model, images, **options) -> bytes:

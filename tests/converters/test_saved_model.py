@@ -7,7 +7,6 @@ import pytest
 
 from converters.convert.convert import convert
 from converters.errors import ConversionError
-from converters.frameworks import import_tensorflow, quiet
 from converters.model.graph_operations import COMPUTING, SAVING
 from converters.model.model_file import load_model
 from converters.request import ConvertRequest
@@ -15,6 +14,7 @@ from converters.tflite.flatbuffer import read_graph
 from edge.contract.bundle import open_bundle
 from edge.contract.labels import EMOTIONS
 from edge.inference.trial import KERAS_MEMORY
+from host_training.frameworks import import_tensorflow, quiet
 
 
 @pytest.fixture(scope="module")

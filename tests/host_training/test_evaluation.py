@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
 from edge.contract.decision import Decision, temper
+from edge.contract.scores import expected_calibration_error, reliability
 from edge.errors import ConfigError
 from host_training.data.load import one_hot
 from host_training.data.samples import EXCLUDED, Samples
@@ -25,13 +26,7 @@ from host_training.evaluation.robustness import CorruptionFigures, KindFigures
 from host_training.metrics.coverage import CoveragePoint
 from host_training.metrics.plots import MISTAKES, draw_worst_mistakes, worst_mistakes
 from host_training.metrics.predict import Answers, Predict
-from host_training.metrics.scores import (
-    brier_score,
-    expected_calibration_error,
-    interval_by_group,
-    reliability,
-    wilson_interval,
-)
+from host_training.metrics.scores import brier_score, interval_by_group, wilson_interval
 from host_training.runs.provenance import Origin
 
 ORIGIN = Origin("runs/made", "0" * 64)

@@ -6,13 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support
 
-from host_training.metrics.scores import (
-    ClassMetrics,
-    expected_calibration_error,
-    metrics,
-    saturated,
-    wilson_interval,
-)
+from edge.contract.scores import expected_calibration_error
+from host_training.metrics.scores import ClassMetrics, metrics, saturated, wilson_interval
 
 LABELS = ("neutral", "happiness", "surprise")
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from edge.contract.labels import EMOTIONS
+from edge.contract.scores import reliability
 from host_training.data.load import one_hot
 from host_training.data.samples import Samples
 from host_training.metrics import plots
 from host_training.metrics.coverage import coverage_curve, risk_coverage
 from host_training.metrics.predict import Answers
-from host_training.metrics.scores import metrics, reliability
+from host_training.metrics.scores import metrics
 from host_training.training.checkpoint import EpochRow
 
 LONG = "a-run-with-a-name-that-says-everything-of-what-it-was-made-from-" * 2

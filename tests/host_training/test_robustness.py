@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.contract.decision import Decision
+from edge.contract.scores import expected_calibration_error
 from host_training.data.corruptions import HELD_OUT, KINDS, SEVERITIES, corrupted
 from host_training.data.samples import Samples
 from host_training.evaluation.evaluate import Question, evaluate_in_full
@@ -15,7 +16,6 @@ from host_training.evaluation.robustness import corruption_figures
 from host_training.evaluation.seen import NOT_FOUND, Seen
 from host_training.evaluation.tables import corruptions_key
 from host_training.evaluation.views import Corruption, RawView, answers_to
-from host_training.metrics.scores import expected_calibration_error
 from host_training.runs.provenance import Origin
 
 ORIGIN = Origin("made", "0" * 64, Decision(temperature=0.5))

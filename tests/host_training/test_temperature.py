@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.contract.decision import temper
+from edge.contract.scores import expected_calibration_error
 from edge.contract.temperature import HIGHEST, LOWEST, fit_temperature
 from edge.errors import ConfigError
 from host_training.data.samples import Samples, picture_keys
 from host_training.errors import DataError
 from host_training.metrics.calibration import calibration_mask, cross_fitted, fitted_elsewhere
 from host_training.metrics.predict import Answers
-from host_training.metrics.scores import expected_calibration_error
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.contract.logfiles import FILE_NAME, closed_files, closed_name
-from edge.files import open_own
+from edge.files import open_own, sync_folder
 from edge.logs.lock import DirectoryLock
 from edge.sinks.jsonl.ends import cut_torn_line, last_closed_seq, last_seq
 from edge.sinks.jsonl.mark import NextMark
@@ -165,17 +165,10 @@ class Appender:
         self._number += 1
         self._day = _utc_day(now_s)
         self._fd = self._create()
-        self._sync_directory()
+        sync_folder(self._directory)
 
     def _create(self) -> int:
         return open_own(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-
-    def _sync_directory(self) -> None:
-        fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
     def _close_file(self) -> None:
         if self._fd >= 0:

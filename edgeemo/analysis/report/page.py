@@ -1,6 +1,5 @@
 """The report as a page: no script, nothing from elsewhere, and a policy that forbids both."""
 
-import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import Final
 from edge._version import __version__
 from edge.contract.labels import EMOTIONS, is_label
 from edge.errors import LogError
+from edge.files import replacing
 from edgeemo.analysis.database import Logs
 from edgeemo.analysis.report import plots
 from edgeemo.analysis.report.figures import MOST_DEVICES, MOST_TRACKS, SERIES, Figures, collect
@@ -46,14 +46,11 @@ def write_report(logs: Logs, target: Path, name: str) -> None:
         LogError: the logs cannot be read, or the file cannot be written.
     """
     page = report_page(collect(logs), name, datetime.now(UTC))
-    part = target.with_name(f".{target.name}.part")
     try:
-        part.write_text(page, "utf-8")
-        os.replace(part, target)  # noqa: PTH105 - over an earlier report
+        with replacing(target, durable=False) as file:
+            file.write(page.encode())
     except OSError as error:
         raise LogError(f"{target}: cannot be written ({error.strerror})") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def report_page(figures: Figures, name: str, made: datetime) -> str:

@@ -1,10 +1,10 @@
 """`edgeemo logs export --as ...`: sessions as tables and annotations, for statistics and ELAN."""
 
-import os
 from pathlib import Path
 from typing import Final, Literal
 
 from edge.errors import ConfigError, LogError
+from edge.files import replacing
 from edgeemo.analysis.database import Logs
 from edgeemo.analysis.studies.annotations import bids, elan
 from edgeemo.analysis.studies.sessions import chosen, sessions
@@ -75,11 +75,8 @@ def write_whole(target: Path, content: bytes) -> None:
     Raises:
         LogError: it cannot be written.
     """
-    part = target.with_name(f".{target.name}.part")
     try:
-        part.write_bytes(content)
-        os.replace(part, target)  # noqa: PTH105 - over an earlier one
+        with replacing(target, durable=False) as file:
+            file.write(content)
     except OSError as error:
         raise LogError(f"{target}: cannot be written ({error.strerror})") from error
-    finally:
-        part.unlink(missing_ok=True)

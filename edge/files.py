@@ -8,12 +8,16 @@ nothing for a regular file.
 
 import errno
 import os
-import pwd
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
+
+_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
+_SAFELY: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_NO_TERMINAL: Final = getattr(os, "O_NOCTTY", 0)
+"""Flags that Windows has not, where there is nothing that they would keep from happening."""
 
 _KINDS: Final = {
     stat.S_IFLNK: "a link",
@@ -67,8 +71,8 @@ def open_regular(
     except FileNotFoundError:
         if not flags & os.O_CREAT:
             raise
-    link = 0 if follow else os.O_NOFOLLOW
-    fd = os.open(path, flags | link | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+    link = 0 if follow else _NO_LINK
+    fd = os.open(path, flags | link | _SAFELY, mode)
     try:
         _check_kind(path, os.fstat(fd))
     except NotRegularError:
@@ -90,7 +94,7 @@ def open_own(path: str | os.PathLike[str], flags: int, mode: int = 0o640) -> int
         raise ValueError("a file must not be cut before it is known to be one's own")
     fd = open_regular(path, flags, mode)
     status = os.fstat(fd)
-    if status.st_nlink <= 1 and (os.geteuid() != 0 or status.st_uid == 0):
+    if status.st_nlink <= 1 and (not _is_root() or status.st_uid == 0):
         return fd
     os.close(fd)
     if status.st_nlink > 1:
@@ -154,7 +158,7 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
     """
     try:
         _check(os.stat(path), most_bytes)  # noqa: PTH116 - raises for every reason, also in 3.11
-        with os.fdopen(open_regular(path, os.O_RDONLY | os.O_NOCTTY, follow=True), "rb") as file:
+        with os.fdopen(open_regular(path, os.O_RDONLY | _NO_TERMINAL, follow=True), "rb") as file:
             _check(os.fstat(file.fileno()), most_bytes)
             content = file.read(most_bytes + 1)
     except ValueError as error:  # a null character in the path
@@ -183,7 +187,13 @@ def _check_kind(path: str | os.PathLike[str], status: os.stat_result) -> None:
         raise NotRegularError(path, f"is {what}, not a regular file")
 
 
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
 def _account(uid: int) -> str:
+    import pwd  # asked about accounts only where there are any
+
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

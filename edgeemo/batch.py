@@ -17,6 +17,7 @@ from edge._version import __version__
 from edge.config import Reach
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError, EdgeEmoError, SinkError
+from edge.system.machine import usable_cores
 from edge.system.native_path import NativePath
 from edgeemo.batch_worker import Done, FileFailure, Job, Settings, Worker
 from edgeemo.table import kinds_of
@@ -132,7 +133,7 @@ def analyze(
     todo = [(job, part) for job, part in tasks if part not in done]
     reused = sum(len(job.files) for job, part in tasks if part in done)
     crew = _Crew(settings, todo)
-    with closing(crew.work(min(workers or _cores(), len(todo)))) as progress:
+    with closing(crew.work(min(workers or usable_cores(), len(todo)))) as progress:
         for files_done, frames in progress:
             if watch is not None:
                 watch(sum(len(job.files) for job in jobs), reused + files_done, frames)
@@ -165,13 +166,6 @@ def _form(target: Path) -> Form:
 
     import_duckdb()
     return "parquet"
-
-
-def _cores() -> int:
-    """Return how many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # as on Linux only
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _decides(analyzer: Any, every_n: int | None) -> bytes:

@@ -1,11 +1,11 @@
 """One process at a time in a run directory."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edge.contract.locks import lock_alone
 from edge.errors import ConfigError
 from host_training.errors import TrainingError
 
@@ -25,7 +25,7 @@ def locked(path: Path) -> Iterator[None]:
         raise TrainingError(f"{path}: cannot be opened ({error.strerror})") from error
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_alone(handle)
         except OSError as error:
             raise ConfigError(
                 f"{path}: another process is training in it; wait for it, or choose another --out"

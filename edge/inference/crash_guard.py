@@ -181,8 +181,10 @@ def _memory_mb() -> int:
 
 
 def _limit_resources() -> None:
-    import resource
-
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits; the time that it may take is bounded anyhow
+        return
     # Where memory is short it is this process that the kernel ends, not the one that waits for it.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", "ascii")

@@ -1,11 +1,11 @@
 """One writer a directory: a locked file that names its holder."""
 
 import contextlib
-import fcntl
 import os
 from pathlib import Path
 from typing import Final
 
+from edge.contract.locks import lock_alone
 from edge.contract.logfiles import LOCK_NAME
 from edge.errors import SinkError
 from edge.files import open_own, open_regular
@@ -39,7 +39,7 @@ class DirectoryLock:
         os.close(open_own(self._path, os.O_WRONLY | os.O_CREAT))
         fd = open_own(self._path, os.O_RDONLY)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_alone(fd)
         except OSError as error:
             os.close(fd)
             raise SinkError(

@@ -238,6 +238,8 @@ def _decode(data: bytes, form: str) -> NDArray[np.uint8] | None:
 
 def _first_frame(data: bytes) -> NDArray[np.uint8] | None:
     """Decode the first frame by FFmpeg, from memory: a name may be one that OpenCV cannot open."""
+    if not hasattr(os, "memfd_create"):  # as on Linux only; it gives up a GIF that OpenCV has not
+        return None
     descriptor = os.memfd_create("picture")
     try:
         os.write(descriptor, data)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -191,7 +192,7 @@ def _new_session() -> str:
 
 
 def _device(config: Config) -> str:
-    return config.log.device or os.uname().nodename
+    return config.log.device or platform.node()
 
 
 def is_reconnecting(config: SourceConfig, *, is_managed: bool) -> bool:

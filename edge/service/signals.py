@@ -31,8 +31,9 @@ def signals_heeded(service: Service) -> Iterator[None]:
     handlers = {
         signal.SIGINT: stop,
         signal.SIGTERM: stop,
-        signal.SIGHUP: stop if _has_terminal() else renew,
     }
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        handlers[signal.SIGHUP] = stop if _has_terminal() else renew
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield

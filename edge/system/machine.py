@@ -1,6 +1,7 @@
 """What the kernel tells about this machine; None where it does not."""
 
 import os
+import platform
 import struct
 from pathlib import Path
 
@@ -14,6 +15,13 @@ def rss_mb() -> float:
     """Return this process's resident memory in MB (10**6 bytes)."""
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def usable_cores() -> int:
+    """Return how many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # as on Linux only
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def temperature_c() -> float | None:
@@ -65,7 +73,7 @@ def lacks_lse_atomics() -> bool:
 
     mediapipe 1.x's aarch64 wheels are compiled for them and abort without.
     """
-    if os.uname().machine != "aarch64":
+    if platform.machine() != "aarch64":
         return False
     try:
         cpuinfo = Path("/proc/cpuinfo").read_text("utf-8", "replace")

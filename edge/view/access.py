@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import platform
 import secrets
 from collections.abc import Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
@@ -101,7 +102,7 @@ def rules(address: str, port: int, token: str | None, allowed: Iterable[str] = (
             f"--bind {address}: others can reach this address, so the page must ask for a token; "
             "add --token-file FILE (it is made if there is none)"
         )
-    device = os.uname().nodename.lower()
+    device = platform.node().lower()
     hosts = _LOOPBACK | {str(bound), device, f"{device}.local"} | named
     return Access(hosts, bound.is_unspecified, token, cookie)
 
@@ -130,7 +131,7 @@ def read_token(path: Path) -> str:
             content = file.read(_LONGEST_TOKEN + 1)
     except OSError as error:
         raise ConfigError(f"token file {path}: {error.strerror}") from error
-    if status.st_uid != os.geteuid():
+    if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
         raise ConfigError(
             f"token file {path}: it belongs to another account, which knows the token; "
             "give a file of your own"

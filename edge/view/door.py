@@ -7,7 +7,6 @@ makes room for the next one when places are short, the oldest first; who has sho
 import asyncio
 import ipaddress
 import os
-import resource
 import time
 from collections import OrderedDict
 from typing import Any, Final
@@ -43,6 +42,10 @@ def places() -> int:
     Raises:
         ConfigError: hardly any.
     """
+    try:
+        import resource
+    except ImportError:  # Windows, where sockets are no files
+        return MOST
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return MOST

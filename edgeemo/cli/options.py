@@ -68,9 +68,9 @@ def load_data(
 
 def processes(workers: int | None) -> int:
     """Return how many processes mesh."""
-    import os
+    from edge.machine import usable_cores
 
-    return workers or len(os.sched_getaffinity(0))
+    return workers or usable_cores()
 
 
 def read_model_labels(text: str | None) -> tuple[str, ...] | None:

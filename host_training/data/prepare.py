@@ -1,6 +1,5 @@
 """`edgeemo data prepare`: mesh every picture once, and go on where the last run stopped."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.locks import lock_alone
 from host_training.data.find_faces import MakeMesher, mesh_in_batches
 from host_training.data.picture_progress import PictureProgress
 from host_training.data.prepared import (
@@ -97,7 +97,7 @@ def _locked(out: Path, meshes: Path) -> Iterator[None]:
     """Keep other processes out of the folder; the system frees it however this one ends."""
     try:
         meshes.mkdir(parents=True, exist_ok=True)
-        lock = os.open(out / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = os.open(out / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise DataError(f"{out}: cannot be made or written ({error.strerror})") from error
     try:
@@ -111,8 +111,8 @@ def _locked(out: Path, meshes: Path) -> Iterator[None]:
 
 def _lock(lock: int, out: Path) -> None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        lock_alone(lock)
+    except OSError as error:
         raise DataError(
             f"{out}: another process is preparing this folder; wait for it, or give another --out"
         ) from error

@@ -47,3 +47,10 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def analyzer() -> Iterator[edgeemo.Analyzer]:
     with edgeemo.Analyzer() as analyzer:
         yield analyzer
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let Keras speak of its own use of NumPy 2; every other warning stays an error."""
+    config.addinivalue_line(
+        "filterwarnings", "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+    )

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 
 import edgeemo
-from edge.run_request import RunRequest
+from edge.runtime.request import RunRequest
 from edge.service.session import run_session
 from edge.sources.select import open_source
 

@@ -68,7 +68,7 @@ def load_data(
 
 def processes(workers: int | None) -> int:
     """Return how many processes mesh."""
-    from edge.machine import usable_cores
+    from edge.system.machine import usable_cores
 
     return workers or usable_cores()
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -28,7 +28,7 @@ def signals_heeded(service: Service) -> Iterator[None]:
     def renew(_: int, __: FrameType | None) -> None:
         service.reload()
 
-    handlers = {
+    handlers: dict[int, Callable[[int, FrameType | None], None]] = {
         signal.SIGINT: stop,
         signal.SIGTERM: stop,
     }

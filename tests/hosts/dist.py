@@ -51,7 +51,7 @@ def use(wheel: Path, python: str) -> bool:
         run([python, "-m", "venv", "venv"], folder)
         binaries = folder / "venv" / "bin"
         run([binaries / "pip", "install", "-q", "--disable-pip-version-check", wheel], folder)
-        code = "from edge.assets import ASTRONAUT, asset_path; print(asset_path(ASTRONAUT))"
+        code = "from edge.assets.store import ASTRONAUT, asset_path; print(asset_path(ASTRONAUT))"
         photo = run([binaries / "python", "-c", code], folder).strip()
         (folder / "pictures").mkdir()
         shutil.copy(photo, folder / "pictures")

@@ -18,7 +18,6 @@ from edge.config import Reach
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError, EdgeEmoError, SinkError
 from edge.system.machine import usable_cores
-from edge.system.machine import usable_cores
 from edge.system.native_path import NativePath
 from edgeemo.batch_worker import Done, FileFailure, Job, Settings, Worker
 from edgeemo.table import kinds_of

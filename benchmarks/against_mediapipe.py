@@ -44,7 +44,7 @@ from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.config import Config, Emit, EventsConfig, LogConfig, MesherConfig, SourceConfig
 from edge.protocols import FaceMesher
 from edge.records import Face, FaceEvent, Frame
-from edge.runtime.build import Parts, open_parts
+from edge.runtime.build import Runtime, build_runtime
 from edge.service.session import reporter_for
 from edge.sources.demo.events import EventsDemo
 from edge.sources.demo.source import EPOCH, DemoSource
@@ -102,13 +102,13 @@ def ours(faces: int, emit: Emit, stack: ExitStack) -> tuple[Step, TimedMesher]:
         mesher=MesherConfig(max_faces=faces),
         log=LogConfig(dir=directory, emit=emit),
     )
-    parts = open_parts(config, stack)
+    parts = build_runtime(config, stack)
     mesher = TimedMesher(parts.pipeline._mesher)
     parts.pipeline._mesher = mesher
     return _written(parts), mesher
 
 
-def _written(parts: Parts) -> Step:
+def _written(parts: Runtime) -> Step:
     reporter = reporter_for(parts)
 
     def step(frame: Frame) -> None:
@@ -209,7 +209,7 @@ def events_share(rounds: int) -> tuple[float, float, int]:
             events=EventsConfig(detect=("all",)),
             log=LogConfig(dir=directory),
         )
-        parts = open_parts(config, stack)
+        parts = build_runtime(config, stack)
         detector = parts.pipeline._events = TimedDetector(config.events)
         step = _written(parts)
         shares, own_ms = [], []

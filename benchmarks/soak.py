@@ -26,7 +26,7 @@ import msgspec
 
 from edge.config import Config, LogConfig, SourceConfig
 from edge.records import Frame, FrameResult
-from edge.runtime.build import open_parts
+from edge.runtime.build import build_runtime
 from edge.runtime.request import RunRequest
 from edge.service.notify import Notifier
 from edge.service.session import run_parts
@@ -117,7 +117,7 @@ def soak(frames: int, every: int) -> list[Sample]:
             source=SourceConfig(spec="demo"),
             log=LogConfig(dir=directory, emit="frame", health_interval_s=60.0),
         )
-        parts = msgspec.structs.replace(open_parts(config, stack), source=EndlessDemo())
+        parts = msgspec.structs.replace(build_runtime(config, stack), source=EndlessDemo())
         request = RunRequest(max_frames=frames)
         run_parts([parts], request, stack, Notifier(), extra=[sampler])
     return sampler.samples

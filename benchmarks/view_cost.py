@@ -18,7 +18,7 @@ from collections import defaultdict
 from contextlib import ExitStack
 
 from edge.config import Config, SourceConfig
-from edge.runtime.build import open_parts
+from edge.runtime.build import build_runtime
 from edge.view.access import rules
 from edge.view.app import page
 from edge.view.hub import Hub
@@ -44,7 +44,7 @@ def measure(viewers: int, frames: int, *, pictures: bool) -> tuple[float, float]
     """Return seconds, and seconds of CPU time, per frame."""
     with ExitStack() as stack:
         config = Config(source=SourceConfig(spec="demo"))
-        parts = open_parts(config, stack, keep_records=False)
+        parts = build_runtime(config, stack, keep_records=False)
         sock = listen("127.0.0.1", 0)
         port = sock.getsockname()[1]
         hub = Hub({}, frames=pictures)

@@ -20,7 +20,12 @@ from host_training.data.samples import Samples
 from host_training.keras_file import KERAS, refusal
 from host_training.metrics.predict import Predict, keras_probabilities
 from host_training.runs.directory import RunDirectory
-from host_training.runs.provenance import Origin, origin_of_bundle, origin_of_file, origin_of_run
+from host_training.runs.provenance import (
+    ModelProvenance,
+    origin_of_bundle,
+    origin_of_file,
+    origin_of_run,
+)
 
 TFLITE: Final = ".tflite"
 
@@ -49,7 +54,7 @@ def check_kind(model: Path) -> None:
 
 def opened(
     model: Path, labels: tuple[str, ...] | None = None
-) -> tuple[Predict, tuple[str, ...], Origin]:
+) -> tuple[Predict, tuple[str, ...], ModelProvenance]:
     """Return the function that runs a model as it comes, its labels, and where it comes from.
 
     Args:

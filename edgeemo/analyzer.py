@@ -19,7 +19,7 @@ from edge.contract.align import Template
 from edge.errors import ConfigError, EdgeEmoError
 from edge.protocols import Classifier
 from edge.records import EmotionEstimate, FrameResult
-from edge.runtime.build import compose_pipeline, open_model, open_parts, open_pipeline
+from edge.runtime.build import build_runtime, compose_pipeline, open_model, open_pipeline
 from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Service
 from edge.service.session import reporter_for
@@ -186,7 +186,7 @@ class Analyzer:
             log=override(self.config.log, dir=None if log_dir is None else os.fspath(log_dir)),
         )
         with ExitStack() as stack:
-            parts = open_parts(
+            parts = build_runtime(
                 config, stack, keep_records=log_dir is not None, classifier=self._classifier
             )
             service = Service(parts.source, parts.pipeline, parts.sink, reporter_for(parts))

@@ -61,7 +61,7 @@ from edge.contract.metadata import (
     schema_version_for,
 )
 from edge.contract.rehearsal import REHEARSAL, encode_rehearsal
-from edge.inference.crash_guard import ensure_loadable
+from edge.inference.crash_guard import check_loads
 from edge.inference.emotion_model import EmotionModel
 from edge.inference.golden import encode_golden
 from edge.inference.interpreter import TfliteModel
@@ -99,7 +99,7 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
     progress(f"converting to {request.form}")
     calibration = _calibration(request)
     content, output_kind = _convert(request, trained, calibration)
-    ensure_loadable(content, MODEL)
+    check_loads(content, MODEL)
     model = EmotionModel(TfliteModel(content, name=MODEL), trained.run.mesh_norm, output_kind)
     golden = golden_vectors(model, _builtin(request, trained, content), trained.template)
     progress(f"comparing on {len(request.evaluation):,} samples")

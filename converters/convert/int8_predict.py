@@ -16,7 +16,7 @@ from converters.tflite.flatbuffer import check_full_int8, read_graph
 from converters.tflite.metadata import metadata_if_ours
 from edge.contract.bundle import MODEL, open_bundle
 from edge.contract.decision import temper
-from edge.inference.crash_guard import ensure_loadable
+from edge.inference.crash_guard import check_loads
 from edge.inference.emotion_model import EmotionModel, open_emotion_model
 from edge.inference.interpreter import TfliteModel, read_model_file
 
@@ -60,7 +60,7 @@ def tflite_probabilities(
 def _open_file(path: Path) -> EmotionModel:
     """Load a ``.tflite`` file that has no metadata beside it; what it gives stands in the file."""
     content = read_model_file(path)
-    ensure_loadable(content, str(path))
+    check_loads(content, str(path))
     known = metadata_if_ours(content)
     model = TfliteModel(content, name=str(path))
     return EmotionModel(model, output_kind="probabilities" if known is None else known.output)

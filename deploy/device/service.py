@@ -15,7 +15,7 @@ from .preflight import run_demo
 SERVICE = "edgeemo.service"
 WATCHER = "edgeemo-deploy.service"
 _PREFIX = "/opt/edgeemo"
-"""Where the shipped files take edgeemo to be."""
+"""Where the packaged_file files take edgeemo to be."""
 _UNITS = Path("/etc/systemd/system")
 _SYSUSERS = Path("/etc/sysusers.d/edgeemo.conf")
 _TMPFILES = Path("/etc/tmpfiles.d/edgeemo.conf")

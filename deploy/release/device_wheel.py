@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.errors import DeployError
-from deploy.release.systemd_files import shipped
+from deploy.release.systemd_files import packaged_file
 
 _DISTRIBUTION: Final = "edgeemo"
 _TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)
@@ -90,7 +90,7 @@ def _package_files() -> dict[str, bytes]:
             name = f"{package}/{path.relative_to(top).as_posix()}"
             if path.is_file() and not _SKIPPED & set(path.parts):
                 files[name] = path
-    if units := shipped("systemd"):
+    if units := packaged_file("systemd"):
         # a checkout has it with the units only
         files.setdefault(f"edge/{_EXAMPLE}", units / _EXAMPLE)
     return {

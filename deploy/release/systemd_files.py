@@ -4,7 +4,7 @@ from importlib import resources
 from pathlib import Path
 
 
-def shipped(name: str) -> Path | None:
+def packaged_file(name: str) -> Path | None:
     """Return ``systemd`` or ``constraints.txt``: the wheel's own, else the checkout's, else None.
 
     ``pyproject.toml`` puts them into the wheel.

@@ -13,7 +13,7 @@ from edge.bench.report import Spread, Throughput
 from edge.config import Config, override
 from edge.errors import CameraError
 from edge.records import EndedTrack, Frame, FrameResult
-from edge.runtime.build import Parts, open_parts
+from edge.runtime.build import Runtime, build_runtime
 from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Service
 from edge.service.session import reporter_for
@@ -35,7 +35,7 @@ def measure(config: Config, frames: int) -> tuple[Throughput, Mapping[str, objec
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeemo-bench-"))
         log = override(config.log, dir=directory)
-        stopwatch, parts = _timed(open_parts(override(config, log=log), stack))
+        stopwatch, parts = _timed(build_runtime(override(config, log=log), stack))
         service = Service(
             parts.source, parts.pipeline, parts.sink, reporter_for(parts), [stopwatch]
         )
@@ -48,7 +48,7 @@ def measure(config: Config, frames: int) -> tuple[Throughput, Mapping[str, objec
         return stopwatch.result(parts.source.dropped, summary.records), parts.facts
 
 
-def _timed(parts: Parts) -> tuple["_Stopwatch", Parts]:
+def _timed(parts: Runtime) -> tuple["_Stopwatch", Runtime]:
     stopwatch = _Stopwatch(parts.pipeline)
     return stopwatch, msgspec.structs.replace(parts, pipeline=cast(Pipeline, stopwatch))
 

@@ -66,7 +66,7 @@ def bundle_path(given: Path | None) -> Path:
     return given
 
 
-def ensure_loadable(content: bytes, name: str) -> None:
+def check_loads(content: bytes, name: str) -> None:
     """Make sure that a model can be loaded in this process.
 
     Args:

@@ -15,7 +15,7 @@ from edge.contract.mesh_features import FEATURE_COUNT, FEATURES, FeatureNorm, st
 from edge.contract.metadata import OutputKind, TensorSpec
 from edge.contract.quantize import PIXELS, Quantization, dequantize, pixels_to_int8, quantize
 from edge.errors import BundleError, ImplausibleError, InferenceError
-from edge.inference.crash_guard import PACKAGED, ensure_loadable
+from edge.inference.crash_guard import PACKAGED, check_loads
 from edge.inference.interpreter import TfliteModel
 
 FLOAT_STEPS: Final[dict[OutputKind, float]] = {"probabilities": 1 / 256, "logits": 1 / 16}
@@ -170,7 +170,7 @@ def open_emotion_model(bundle: Bundle, *, num_threads: int = 1) -> EmotionModel:
     """
     where = str(bundle.path / MODEL)
     if bundle.path.resolve() != PACKAGED.resolve():
-        ensure_loadable(bundle.model, where)
+        check_loads(bundle.model, where)
     model = TfliteModel(bundle.model, num_threads=num_threads, name=where)
     metadata, mesh = bundle.metadata, bundle.metadata.mesh_input
     problems = _tensor_problems(model) or [

@@ -21,12 +21,12 @@ from edge.inference.interpreter import runtime_name
 from edge.protocols import Classifier, CountingSink, FaceMesher, FrameSource, Sink
 from edge.runtime.pipeline import Pipeline
 from edge.sinks.jsonl import FilePolicy, JsonlSink
-from edge.sinks.nowhere import Nowhere
+from edge.sinks.nowhere import NullSink
 from edge.sources.limits import WatchLimits
 from edge.sources.select import SourceOptions, open_source, source_kind
 from edge.stages.classify import TfliteClassifier
 from edge.stages.mesh.litert import LitertMesher
-from edge.stages.quality import FaceGate
+from edge.stages.quality import FaceQualityFilter
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.tracking.tracker import FaceTracker
 from edge.system import machine
@@ -37,7 +37,7 @@ DEFAULT_BUNDLE = PACKAGED
 """The packaged model, trained by this project."""
 
 
-class Parts(msgspec.Struct, frozen=True):
+class Runtime(msgspec.Struct, frozen=True):
     """An opened source, pipeline and sink, and the facts that ``service_started`` tells.
 
     Attributes:
@@ -59,14 +59,14 @@ class Parts(msgspec.Struct, frozen=True):
     held: ExitStack
 
 
-def open_parts(
+def build_runtime(
     config: Config,
     stack: ExitStack,
     *,
     is_managed: bool = False,
     keep_records: bool = True,
     classifier: Classifier | None = None,
-) -> Parts:
+) -> Runtime:
     """Open everything a run needs; ``stack`` closes it, also when this fails half-way.
 
     What fails fast and needs no hardware comes first. The log comes last: what cannot run leaves
@@ -95,9 +95,9 @@ def open_parts(
     log = open_log(config.log) if keep_records else None
     if log is not None:
         stack.callback(log.close)
-    sink: CountingSink = open_sink(config.log, log) if log is not None else Nowhere()
+    sink: CountingSink = open_sink(config.log, log) if log is not None else NullSink()
     stack.callback(sink.close)
-    return Parts(
+    return Runtime(
         config=config,
         source=source,
         pipeline=pipeline,
@@ -111,7 +111,7 @@ def open_parts(
     )
 
 
-def renewed(parts: Parts, config: Config) -> Parts:
+def reload(parts: Runtime, config: Config) -> Runtime:
     """Return parts as ``config`` has them, in a new session, with the same source and sink.
 
     What only a restart can change is told and left as it was. The caller closes the pipeline that
@@ -252,7 +252,7 @@ def open_sink(config: LogConfig, log: JsonlSink) -> CountingSink:
     """
     if not config.also:
         return log
-    from edge.sinks.fan_out import Tee
+    from edge.sinks.fan_out import MultiSink
 
     with ExitStack() as opened:
         others: dict[str, Sink] = {}
@@ -260,7 +260,7 @@ def open_sink(config: LogConfig, log: JsonlSink) -> CountingSink:
             others[spec] = _open_other(spec)
             opened.callback(others[spec].close)
         opened.pop_all()
-    return Tee(log, others)
+    return MultiSink(log, others)
 
 
 def _open_other(spec: str) -> Sink:
@@ -313,7 +313,7 @@ def compose_pipeline(
         EmotionSmoother(
             smoothing.half_life_s, smoothing.dwell_s, smoothing.margin, smoothing.min_confidence
         ),
-        FaceGate(config.quality),
+        FaceQualityFilter(config.quality),
         0.0 if config.log.emit == "frame" else config.model.interval_s,
         detector,
     )

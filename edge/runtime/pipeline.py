@@ -16,7 +16,7 @@ from edge.contract.logrecord import EventName
 from edge.errors import ImplausibleError
 from edge.protocols import Classifier, FaceMesher
 from edge.records import EndedTrack, Face, FaceEvent, FaceResult, FaceTrack, Frame, FrameResult
-from edge.stages.quality import FaceGate
+from edge.stages.quality import FaceQualityFilter
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.tracking.tracker import FaceTracker
 
@@ -59,7 +59,7 @@ class Pipeline:
         tracker: FaceTracker,
         classifier: Classifier,
         smoother: EmotionSmoother,
-        gate: FaceGate | None = None,
+        gate: FaceQualityFilter | None = None,
         interval_s: float = 0.0,
         events: "EventDetector | None" = None,
     ) -> None:
@@ -78,7 +78,7 @@ class Pipeline:
         self._tracker = tracker
         self._classifier = classifier
         self._smoother = smoother
-        self._gate = gate or FaceGate(_ANYTHING)
+        self._gate = gate or FaceQualityFilter(_ANYTHING)
         self._interval_s = interval_s
         self._events = events
         self._readings: dict[int, _Reading] = {}
@@ -133,7 +133,7 @@ class Pipeline:
     def _read(self, frame: Frame, track: FaceTrack, watch: "_Stopwatch") -> FaceResult:
         face, track_id = track.face, track.track_id
         with watch("align"):
-            quality, crop = self._gate.judge(
+            quality, crop = self._gate.check(
                 track_id,
                 face,
                 lambda: _crop(frame, face, self._classifier.template),

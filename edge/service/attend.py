@@ -19,7 +19,7 @@ def _at_once() -> float:
     return 0.0
 
 
-def attended(
+def read_frames(
     source: FrameSource,
     is_stopping: Callable[[], bool],
     due_s: Callable[[], float] = _at_once,

@@ -15,11 +15,11 @@ from edge.errors import CameraError, EdgeEmoError, SinkError
 from edge.protocols import CountingSink, FrameSource, LiveSource
 from edge.records import Frame, FrameResult
 from edge.runtime.pipeline import Pipeline
-from edge.service.attend import attended, is_capturing
+from edge.service.attend import is_capturing, read_frames
 from edge.service.marks import MarkRequest
 from edge.service.notify import Notifier
 from edge.service.reporter import Reporter
-from edge.service.thermal import Governor
+from edge.service.thermal import ThermalThrottle
 from edge.text import one_line
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ Listener = Callable[[FrameResult], bool]
 """Sees every result (a window, a video file); returning False asks the service to stop."""
 
 
-class Renewal(msgspec.Struct, frozen=True):
+class Reloaded(msgspec.Struct, frozen=True):
     """What takes over when the configuration is read again: the source and the sink stay.
 
     Attributes:
@@ -49,7 +49,7 @@ class Renewal(msgspec.Struct, frozen=True):
     thermal: ThermalConfig | None = None
 
 
-def _not_renewable() -> Renewal:
+def _not_renewable() -> Reloaded:
     raise EdgeEmoError("this run cannot read its configuration again")
 
 
@@ -64,8 +64,8 @@ class Supervision(msgspec.Struct, frozen=True):
     """
 
     notifier: Notifier = msgspec.field(default_factory=Notifier)
-    renew: Callable[[], Renewal] = _not_renewable
-    governor: Governor | None = None
+    renew: Callable[[], Reloaded] = _not_renewable
+    governor: ThermalThrottle | None = None
     marks: Callable[[], Iterable[MarkRequest]] = tuple
 
 
@@ -134,7 +134,7 @@ class Service:
         self._listeners = listeners
         supervision = supervision or Supervision()
         self._notifier, self._renew = supervision.notifier, supervision.renew
-        self._governor = supervision.governor or Governor(ThermalConfig(high_c=0))
+        self._governor = supervision.governor or ThermalThrottle(ThermalConfig(high_c=0))
         self._marks = supervision.marks
         self._began_s = 0.0
         self._totals = _Totals()
@@ -232,7 +232,7 @@ class Service:
             _log.warning("a face is passed over, and so are others like it: %s", one_line(reason))
 
     def _frames(self) -> Iterator[Frame]:
-        for event in attended(self._source, lambda: bool(self._stop_reason), self._due_s):
+        for event in read_frames(self._source, lambda: bool(self._stop_reason), self._due_s):
             self._governor.look(time.monotonic())
             if is_capturing(self._source, time.monotonic()):
                 self._notifier.progress(self._status)

@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, TextIO
 
 from edge.records import FrameResult
-from edge.runtime.build import Parts, open_parts, renewed
+from edge.runtime.build import Runtime, build_runtime, reload
 from edge.runtime.request import RunRequest
-from edge.service.daemon import Listener, Renewal, RunSummary, Service, Supervision
+from edge.service.daemon import Listener, Reloaded, RunSummary, Service, Supervision
 from edge.service.marks import MarkBox, Marks
 from edge.service.notify import Notifier
 from edge.service.reporter import Reporter, ReporterConfig
-from edge.service.signals import signals_heeded
-from edge.service.thermal import Governor
+from edge.service.signals import handle_signals
+from edge.service.thermal import ThermalThrottle
 
 if TYPE_CHECKING:
     from edge.preview.video import VideoFile
@@ -28,12 +28,12 @@ def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
     """
     _check_outputs(request)
     notifier = Notifier.from_environment()
-    parts = open_parts(request.settings(), stack, is_managed=notifier.is_managed)
+    parts = build_runtime(request.settings(), stack, is_managed=notifier.is_managed)
     return run_parts([parts], request, stack, notifier)
 
 
 def run_parts(
-    opened: list[Parts],
+    opened: list[Runtime],
     request: RunRequest,
     stack: ExitStack,
     notifier: Notifier,
@@ -64,7 +64,7 @@ def run_parts(
     listeners += extra
     if sys.stderr.isatty():
         listeners.append(_status(stack))
-    governor = Governor(parts.config.thermal)
+    governor = ThermalThrottle(parts.config.thermal)
     supervision = Supervision(notifier, _Reload(request, parts), governor, marks.take)
     service = Service(
         parts.source, parts.pipeline, parts.sink, reporter_for(parts), listeners, supervision
@@ -76,7 +76,7 @@ def run_parts(
     # All that is here now is here to stay: later collections need not look at it.
     gc.freeze()
     gc.enable()
-    with signals_heeded(service):
+    with handle_signals(service):
         summary = service.run(facts, request.max_frames)
     stack.close()  # finishes the video and the snapshot before their paths are printed
     picture = request.snapshot if request.snapshot and request.snapshot.exists() else None
@@ -92,17 +92,17 @@ def run_parts(
 class _Reload:
     """Reads the configuration again, with what the command line said still standing above it."""
 
-    def __init__(self, request: RunRequest, parts: Parts) -> None:
+    def __init__(self, request: RunRequest, parts: Runtime) -> None:
         self._request = request
         self._parts = parts
 
-    def __call__(self) -> Renewal:
-        self._parts = renewed(self._parts, self._request.settings())
+    def __call__(self) -> Reloaded:
+        self._parts = reload(self._parts, self._request.settings())
         parts = self._parts
-        return Renewal(parts.pipeline, reporter_for(parts), parts.facts, parts.config.thermal)
+        return Reloaded(parts.pipeline, reporter_for(parts), parts.facts, parts.config.thermal)
 
 
-def reporter_for(parts: Parts) -> Reporter:
+def reporter_for(parts: Runtime) -> Reporter:
     """Return a reporter as the configuration has it."""
     log = parts.config.log
     return Reporter(
@@ -135,7 +135,7 @@ def _check_outputs(request: RunRequest) -> None:
 
 
 def _open_outputs(
-    parts: Parts, request: RunRequest, marks: Marks, stack: ExitStack
+    parts: Runtime, request: RunRequest, marks: Marks, stack: ExitStack
 ) -> tuple[list[Listener], "VideoFile | None"]:
     listeners: list[Listener] = []
     video = None

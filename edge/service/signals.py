@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def signals_heeded(service: Service) -> Iterator[None]:
+def handle_signals(service: Service) -> Iterator[None]:
     """Let SIGINT and SIGTERM end the service cleanly inside the block, and SIGHUP renew it.
 
     The first signal asks; a second one of SIGINT interrupts at once, for a camera that hangs.

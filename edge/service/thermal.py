@@ -42,7 +42,7 @@ def read_heat() -> Heat:
     return Heat(machine.temperature_c(), bool(bits & _SLOWED_BY_HEAT))
 
 
-class Governor:
+class ThermalThrottle:
     """Says how many frames a second the board can bear, one step at a time.
 
     Hotter than ``high_c``, or slowed by its firmware, it goes a step down; for ``hold_s`` without a

@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 _COMPLAINT_INTERVAL_S: Final = 60.0
 
 
-class Tee:
+class MultiSink:
     """Writes to the log first; what another sink refuses is counted and told once a minute."""
 
     def __init__(self, log: JsonlSink, others: Mapping[str, Sink]) -> None:

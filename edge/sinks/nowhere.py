@@ -3,7 +3,7 @@
 from edge.contract.logrecord import LogRecord
 
 
-class Nowhere:
+class NullSink:
     """Takes every record and keeps none."""
 
     dropped = 0

@@ -59,7 +59,7 @@ def _face(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
     return crop[inside, inside].astype(np.float32)
 
 
-class FaceGate:
+class FaceQualityFilter:
     """Says of every face whether it shall be classified, and if not, why.
 
     A classifier answers for any crop, and most surely for the worst. What is unfit by one of the
@@ -71,7 +71,7 @@ class FaceGate:
         self._config = config
         self._unfit: dict[int, Quality] = {}
 
-    def judge(
+    def check(
         self, track_id: int, face: Face, crop: Callable[[], NDArray[np.uint8]]
     ) -> tuple[Quality, NDArray[np.uint8] | None]:
         """Judge the next face of a track, the cheapest threshold first.

@@ -11,7 +11,7 @@ from typing import TextIO
 import msgspec
 
 from edge.errors import ConfigError
-from edge.runtime.build import Parts, open_parts
+from edge.runtime.build import Runtime, build_runtime
 from edge.runtime.request import RunRequest
 from edge.service.daemon import RunSummary
 from edge.service.marks import Marks
@@ -61,7 +61,7 @@ def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> RunSum
     access = rules(address, port, token, view.hosts)
     request = _to_watch(request)
     notifier = Notifier.from_environment()
-    parts = open_parts(
+    parts = build_runtime(
         request.settings(),
         stack,
         is_managed=notifier.is_managed,
@@ -91,7 +91,7 @@ def _to_watch(request: RunRequest) -> RunRequest:
     )
 
 
-def _about(parts: Parts) -> dict[str, object]:
+def _about(parts: Runtime) -> dict[str, object]:
     told = ("version", "source", "model", "mesher", "runtime", "labels")
     return {
         "device": parts.device,

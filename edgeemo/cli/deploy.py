@@ -73,10 +73,10 @@ def push(
     from dataclasses import replace
 
     from deploy.operations.push import push as push_one
-    from deploy.release.systemd_files import shipped
+    from deploy.release.systemd_files import packaged_file
 
     options = replace(
-        options, with_service=service, dry_run=dry_run, constraints=shipped("constraints.txt")
+        options, with_service=service, dry_run=dry_run, constraints=packaged_file("constraints.txt")
     )
     contents = _contents(model, config, units, with_service=service)
     chosen = targets_of(targets, inventory)
@@ -194,7 +194,7 @@ def _contents(
 ) -> "Contents":
     """Gather what every release holds: checked here, before any device is asked."""
     from deploy.release.archive import Contents
-    from deploy.release.systemd_files import shipped
+    from deploy.release.systemd_files import packaged_file
     from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
     from edge.config import load_config
     from edge.inference.crash_guard import bundle_path
@@ -203,7 +203,7 @@ def _contents(
         load_config(config)
     files = {}
     if with_service:
-        folder = units or shipped("systemd")
+        folder = units or packaged_file("systemd")
         found = sorted(folder.rglob("*")) if folder else []
         files = {str(path.relative_to(folder or "")): path for path in found if path.is_file()}
         if "edgeemo.service" not in files:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from host_training.evaluation.evaluate import Evaluation, Measured, Question
     from host_training.evaluation.views import View
     from host_training.metrics.predict import Predict
-    from host_training.runs.provenance import Origin
+    from host_training.runs.provenance import ModelProvenance
 
 By = Literal["subject", "picture", "random"]
 Crop = Literal["raw", "aligned"]
@@ -259,7 +259,7 @@ def _one(
     view: "View",
     screen: Any,
     known: "Decision | None" = None,
-) -> "tuple[Any, Measured, Origin]":
+) -> "tuple[Any, Measured, ModelProvenance]":
     """Measure the model on one data set; returns the set, all figures and where it comes from."""
     from host_training.evaluation.evaluate import evaluate_in_full
 
@@ -537,7 +537,7 @@ def _takes_mesh(model: Path) -> bool:
 
 def _opened(
     request: EvaluateRequest, samples: Any, known: "Decision | None"
-) -> "tuple[Predict, Origin]":
+) -> "tuple[Predict, ModelProvenance]":
     """Return the function that runs a model under its tau or another, and what its files tell.
 
     Args:
@@ -563,7 +563,7 @@ def _opened(
 
 
 def _with_prior(
-    decision: "Decision", origin: "Origin", samples: Any, labels: tuple[str, ...]
+    decision: "Decision", origin: "ModelProvenance", samples: Any, labels: tuple[str, ...]
 ) -> "Decision":
     """Count the prior in the data that a model has learnt from, where it carries none."""
     from host_training.data.samples import TRAINING
@@ -596,7 +596,7 @@ def _held_against(request: EvaluateRequest, other: Path, measured: "Measured") -
     return held_against(measured, adjusted(predict, origin.decision or Decision()), origin)
 
 
-def _with_held_out(samples: Any, split: str | None, model: Path, origin: "Origin") -> Any:
+def _with_held_out(samples: Any, split: str | None, model: Path, origin: "ModelProvenance") -> Any:
     """Name the samples that the model's run held out, where they are asked for."""
     from host_training.data.samples import HELD_OUT
     from host_training.evaluation.held_out import with_held_out
@@ -626,10 +626,10 @@ def _cross_validated(
     )
     from host_training.runs.directory import RunDirectory
     from host_training.training.progress import ConsoleProgress
-    from host_training.training.run import Ancestors
+    from host_training.training.run import Pretrained
 
     if model.suffix == ".json":
-        config, ancestors = recipe(str(model)), Ancestors()
+        config, ancestors = recipe(str(model)), Pretrained()
     else:
         config, ancestors = RunDirectory(model).config(), ancestors_of(RunDirectory(model))
     form = FoldForm("int8", _int8_of_fold) if int8 else AS_TRAINED

@@ -11,7 +11,7 @@ from edgeemo.cli.options import Data, Labels, Prepared, Protocol, console, load_
 
 if TYPE_CHECKING:
     from host_training.config import TrainConfig
-    from host_training.training.run import Ancestors
+    from host_training.training.run import Pretrained
 
 
 def register(app: typer.Typer) -> None:
@@ -104,7 +104,7 @@ def _config(
     recipe: str | None,
     options: dict[str, Any],
     pairs: list[str],
-    ancestors: "Ancestors",
+    ancestors: "Pretrained",
     resumed: Path | None,
 ) -> "TrainConfig":
     """Return the settings: a recipe's or the resumed run's own, changed by single options."""
@@ -124,18 +124,18 @@ def _config(
     return config
 
 
-def _ancestors(teachers: list[Path], initial: Path | None, resumed: Path | None) -> "Ancestors":
+def _ancestors(teachers: list[Path], initial: Path | None, resumed: Path | None) -> "Pretrained":
     """Find the models to learn from; a resumed run remembers where its own are."""
     from host_training.runs.directory import RunDirectory
     from host_training.training.distillation import model_file
-    from host_training.training.run import Ancestors
+    from host_training.training.run import Pretrained
 
     if resumed is not None and (resumed / "run.json").is_file():
         record = RunDirectory(resumed).record()
         teachers = teachers or [Path(path) for path in record.teachers]
         initial = initial or (Path(record.initial) if record.initial else None)
 
-    return Ancestors(
+    return Pretrained(
         tuple(model_file(path) for path in teachers),
         None if initial is None else model_file(initial),
     )

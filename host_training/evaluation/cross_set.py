@@ -7,7 +7,7 @@ import msgspec
 from host_training.data.load import FER2013
 from host_training.data.samples import Samples
 from host_training.evaluation.evaluate import Evaluation
-from host_training.runs.provenance import Origin
+from host_training.runs.provenance import ModelProvenance
 
 Relation = Literal["zero-shot", "own data", "unknown"]
 
@@ -37,7 +37,7 @@ class CrossSet(msgspec.Struct, frozen=True, kw_only=True):
     sets: tuple[SetFigures, ...]
 
 
-def relation(samples: Samples, origin: Origin) -> Relation:
+def relation(samples: Samples, origin: ModelProvenance) -> Relation:
     """Tell whether a model knows a data set, by pictures, fingerprints and names.
 
     Args:

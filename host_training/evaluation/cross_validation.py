@@ -23,13 +23,13 @@ from host_training.errors import DataError, TrainingError
 from host_training.evaluation.evaluate import Evaluation, Measured, summed_up, with_remark
 from host_training.frameworks import import_keras
 from host_training.metrics.calibration import Calibration, cross_fitted
-from host_training.metrics.predict import Answers, ask, keras_probabilities
+from host_training.metrics.predict import Predictions, ask, keras_probabilities
 from host_training.metrics.scores import Metrics, metrics
 from host_training.runs.directory import RUN, RunDirectory, check_free, write_json
-from host_training.runs.provenance import Origin
+from host_training.runs.provenance import ModelProvenance
 from host_training.training.distillation import model_file
 from host_training.training.progress import TrainingProgress
-from host_training.training.run import Ancestors, train
+from host_training.training.run import Pretrained, train
 
 PLAN: Final = "folds.json"
 
@@ -123,7 +123,7 @@ def cross_validate(
     plan: FoldPlan,
     out: Path,
     progress: TrainingProgress,
-    ancestors: Ancestors = Ancestors(),  # noqa: B008 - frozen
+    ancestors: Pretrained = Pretrained(),  # noqa: B008 - frozen
     form: FoldForm = AS_TRAINED,
 ) -> CrossValidation:
     """Train one run a fold on the other folds, and measure each on the rows that it has not seen.
@@ -213,7 +213,7 @@ def _claim(out: Path, record: FoldsRecord) -> None:
 
 
 def _run(
-    rows: Samples, config: TrainConfig, out: Path, progress: TrainingProgress, ancestors: Ancestors
+    rows: Samples, config: TrainConfig, out: Path, progress: TrainingProgress, ancestors: Pretrained
 ) -> RunDirectory:
     """Train a fold's run as far as it is not done yet."""
     begun = (out / RUN).is_file()
@@ -247,18 +247,22 @@ def _without_retracing_warnings() -> Iterator[None]:
 
 
 def _pooled(
-    samples: Samples, split: str, fold: NDArray[np.int64], parts: Sequence[Answers]
-) -> Answers:
+    samples: Samples, split: str, fold: NDArray[np.int64], parts: Sequence[Predictions]
+) -> Predictions:
     """Put the folds' answers back into the order of the rows."""
     rows = replace(samples, split=np.full(len(samples), split))
     probabilities = np.empty((len(rows), len(rows.labels)), np.float32)
     for number, part in enumerate(parts):
         probabilities[fold == number] = part.probabilities
-    return Answers(rows, rows.labels, probabilities, rows.hard)
+    return Predictions(rows, rows.labels, probabilities, rows.hard)
 
 
 def _report(
-    pooled: Answers, parts: Sequence[Answers], plan: FoldPlan, origin: Origin, leaks: str | None
+    pooled: Predictions,
+    parts: Sequence[Predictions],
+    plan: FoldPlan,
+    origin: ModelProvenance,
+    leaks: str | None,
 ) -> tuple[FoldReport, Calibration | None]:
     calibration = cross_fitted(pooled, plan.seed)
     figures = summed_up(pooled, calibration, origin)
@@ -283,22 +287,22 @@ def _report(
 _NAMES: Final = Figures.__struct_fields__
 
 
-def _origin(config: TrainConfig, runs: Sequence[RunDirectory], form: str) -> Origin:
+def _origin(config: TrainConfig, runs: Sequence[RunDirectory], form: str) -> ModelProvenance:
     digests = [model_file(run.path).sha256 for run in runs]
-    return Origin(
+    return ModelProvenance(
         f"{config.architecture}, one run a fold, {form}",
         hashlib.sha256("".join(digests).encode()).hexdigest(),
     )
 
 
-def ancestors_of(run: RunDirectory) -> Ancestors:
+def ancestors_of(run: RunDirectory) -> Pretrained:
     """Find the models that a run learnt from, where its record says that they are.
 
     Raises:
         ConfigError: one is gone.
     """
     record = run.record()
-    return Ancestors(
+    return Pretrained(
         tuple(model_file(Path(path)) for path in record.teachers),
         model_file(Path(record.initial)) if record.initial else None,
     )

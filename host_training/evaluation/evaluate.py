@@ -26,7 +26,7 @@ from host_training.metrics.calibration import (
 )
 from host_training.metrics.coverage import Coverage, risk_coverage
 from host_training.metrics.paired import Paired, paired
-from host_training.metrics.predict import Answers, Predict, ask, measured_mask
+from host_training.metrics.predict import Predict, Predictions, ask, measured_mask
 from host_training.metrics.scores import (
     SATURATED,
     Metrics,
@@ -36,7 +36,7 @@ from host_training.metrics.scores import (
     saturated,
 )
 from host_training.runs.known_pictures import UNSEEN, WHERES, Seen, seen_counts
-from host_training.runs.provenance import Origin
+from host_training.runs.provenance import ModelProvenance
 
 
 class Evaluation(Metrics, frozen=True, kw_only=True):
@@ -104,11 +104,11 @@ class Measured:
     """
 
     figures: Evaluation
-    answers: Answers
+    answers: Predictions
     calibration: Calibration | None
     index: NDArray[np.int64]
     fold: NDArray[np.int64] | None = None
-    other: Answers | None = None
+    other: Predictions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Question:
 
 
 def evaluate_in_full(
-    samples: Samples, question: Question, predict: Predict, origin: Origin
+    samples: Samples, question: Question, predict: Predict, origin: ModelProvenance
 ) -> Measured:
     """Measure a model on a data set's rows, with its calibration.
 
@@ -183,7 +183,7 @@ def _mask(samples: Samples, question: Question) -> NDArray[np.bool_]:
     return chosen
 
 
-def held_against(measured: Measured, predict: Predict, origin: Origin) -> Measured:
+def held_against(measured: Measured, predict: Predict, origin: ModelProvenance) -> Measured:
     """Ask another model about the same samples, and tell how the two differ.
 
     Args:
@@ -204,7 +204,9 @@ def held_against(measured: Measured, predict: Predict, origin: Origin) -> Measur
     return replace(measured, figures=figures, other=other)
 
 
-def summed_up(answers: Answers, calibration: Calibration | None, origin: Origin) -> Evaluation:
+def summed_up(
+    answers: Predictions, calibration: Calibration | None, origin: ModelProvenance
+) -> Evaluation:
     """Return all figures of a model's answers, and the remarks that follow from them."""
     rows, raw, right = answers.rows, answers.probabilities, answers.right
     given = raw if origin.temperature is None else temper(raw, origin.temperature)
@@ -250,7 +252,7 @@ _CALIBRATED_ON_TRAINING: Final = (
 )
 
 
-def _seen(places: NDArray[np.int64], given: NDArray[np.float32], answers: Answers) -> Seen:
+def _seen(places: NDArray[np.int64], given: NDArray[np.float32], answers: Predictions) -> Seen:
     """Say how many samples the model knew, and how well it does on the others."""
     unseen = places == UNSEEN
     figures = None
@@ -268,7 +270,9 @@ def _seen(places: NDArray[np.int64], given: NDArray[np.float32], answers: Answer
     )
 
 
-def _remarks(answers: Answers, origin: Origin, places: NDArray[np.int64] | None) -> Iterator[str]:
+def _remarks(
+    answers: Predictions, origin: ModelProvenance, places: NDArray[np.int64] | None
+) -> Iterator[str]:
     """Say what flatters a figure, and what it does not tell."""
     rows = answers.rows
     yield from _known(rows, origin, None if places is None else seen_counts(places))
@@ -285,7 +289,7 @@ def _remarks(answers: Answers, origin: Origin, places: NDArray[np.int64] | None)
         )
 
 
-def _known(rows: Samples, origin: Origin, seen: Seen | None) -> Iterator[str]:
+def _known(rows: Samples, origin: ModelProvenance, seen: Seen | None) -> Iterator[str]:
     """Say what the model knew of the rows before."""
     fingerprint, some = rows.fingerprint().fingerprint, f"of these {len(rows):,} samples"
     if fingerprint == origin.training:

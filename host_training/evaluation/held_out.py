@@ -9,11 +9,11 @@ from edge.errors import ConfigError
 from host_training.data.samples import HELD_OUT, TRAINING, Samples
 from host_training.runs.directory import RUN, RunDirectory
 from host_training.runs.known_pictures import VALIDATED
-from host_training.runs.provenance import Origin
+from host_training.runs.provenance import ModelProvenance
 from host_training.training.run import divided
 
 
-def with_held_out(samples: Samples, model: Path, origin: Origin) -> Samples:
+def with_held_out(samples: Samples, model: Path, origin: ModelProvenance) -> Samples:
     """Return the samples with those that a model's run has held out named ``Validation``.
 
     Args:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from edge.contract.decision import leading
 from host_training.data.samples import Samples
 from host_training.evaluation.seen import Seen
-from host_training.metrics.predict import Answers, answers_of_model
+from host_training.metrics.predict import Predictions, answers_of_model
 from host_training.metrics.scores import interval_by_group, wilson_interval
 
 
@@ -52,7 +52,7 @@ class PipelineFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pipeline_figures(
-    rows: Samples, answers: Answers, seen: Seen, raw: Answers | None
+    rows: Samples, answers: Predictions, seen: Seen, raw: Predictions | None
 ) -> PipelineFigures:
     """Sum up how samples went through the pipeline.
 
@@ -76,7 +76,7 @@ def pipeline_figures(
     )
 
 
-def whole_figures(rows: Samples, answers: Answers, seen: Seen | None) -> WholeFigures:
+def whole_figures(rows: Samples, answers: Predictions, seen: Seen | None) -> WholeFigures:
     """Return figures over all samples; see ``pipeline_figures``; None for all are classified."""
     right = answers_of_model(rows, answers.labels)
     correct = correct_of_all(answers, seen)
@@ -97,7 +97,7 @@ def whole_figures(rows: Samples, answers: Answers, seen: Seen | None) -> WholeFi
     )
 
 
-def correct_of_all(answers: Answers, seen: Seen | None) -> NDArray[np.bool_]:
+def correct_of_all(answers: Predictions, seen: Seen | None) -> NDArray[np.bool_]:
     """Return bool ``(n,)``: whether each sample is classified, and rightly."""
     given = leading(answers.probabilities) == answers.right
     if seen is None:

@@ -17,7 +17,7 @@ from host_training.data.samples import Samples
 from host_training.evaluation.pipeline_figures import whole_figures
 from host_training.evaluation.seen import Seen
 from host_training.evaluation.views import Corruption, View, answers_to
-from host_training.metrics.predict import Answers, Predict
+from host_training.metrics.predict import Predict, Predictions
 
 
 class KindFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +80,7 @@ class CorruptionFigures(msgspec.Struct, frozen=True, kw_only=True):
 def corruption_figures(
     rows: Samples,
     clean: Seen,
-    answers: Answers,
+    answers: Predictions,
     predict: Predict,
     view: View,
     *,

@@ -27,7 +27,7 @@ from host_training.data.samples import Samples
 from host_training.data.workers import work_through
 from host_training.errors import DataError
 from host_training.evaluation.seen import OK, Seen, SeenStore, nothing_seen
-from host_training.metrics.predict import Answers, Predict, ask
+from host_training.metrics.predict import Predict, Predictions, ask
 
 BATCH: Final = 32
 """Pictures that a worker takes at a time."""
@@ -62,7 +62,7 @@ class View(Protocol):
         """
 
 
-def answers_to(rows: Samples, seen: Seen, predict: Predict) -> Answers:
+def answers_to(rows: Samples, seen: Seen, predict: Predict) -> Predictions:
     """Ask a model about those samples that are classified.
 
     Args:

@@ -12,7 +12,7 @@ from edge.errors import ConfigError
 from host_training.data.folds import assign_folds, best_by
 from host_training.data.samples import Samples, picture_keys
 from host_training.errors import DataError
-from host_training.metrics.predict import Answers
+from host_training.metrics.predict import Predictions
 
 FEWEST: Final = 10
 """Fewer rows are not asked for a temperature."""
@@ -35,7 +35,7 @@ class Calibration:
     fitted_on: str
 
 
-def cross_fitted(answers: Answers, seed: int = 0) -> Calibration | None:
+def cross_fitted(answers: Predictions, seed: int = 0) -> Calibration | None:
     """Fit a temperature on each half of the rows and judge the other half under it.
 
     Args:
@@ -69,7 +69,7 @@ def cross_fitted(answers: Answers, seed: int = 0) -> Calibration | None:
     )
 
 
-def fitted_elsewhere(answers: Answers, other: Answers) -> Calibration:
+def fitted_elsewhere(answers: Predictions, other: Predictions) -> Calibration:
     """Fit one temperature on other rows and judge all measured ones under it.
 
     Args:

@@ -82,13 +82,13 @@ def input_names(model: "keras.Model") -> tuple[str, ...]:
     return tuple(tensor.name for tensor in model.inputs)
 
 
-def fed(model: "keras.Model", inputs: Inputs) -> Inputs | NDArray[np.float32]:
+def as_model_input(model: "keras.Model", inputs: Inputs) -> Inputs | NDArray[np.float32]:
     """Return a network's own inputs as Keras wants them: an array where there is but one."""
     own = {name: inputs[name] for name in input_names(model)}
     return own if len(own) > 1 else next(iter(own.values()))
 
 
-def foreign_inputs(
+def adapt_inputs(
     model: "keras.Model", rows: Samples, norm: FeatureNorm | None, where: str
 ) -> Inputs:
     """Return the inputs of a network from anywhere, which may call them as it likes.

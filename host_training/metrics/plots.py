@@ -17,7 +17,7 @@ from host_training.atomic import RESUME, write_atomically
 from host_training.data.corruptions import HELD_OUT, SEVERITIES
 from host_training.evaluation.robustness import CorruptionFigures
 from host_training.metrics.coverage import Coverage
-from host_training.metrics.predict import Answers
+from host_training.metrics.predict import Predictions
 from host_training.metrics.scores import Metrics, wilson_interval
 from host_training.training.checkpoint import EpochRow, best_row
 
@@ -183,7 +183,7 @@ def _draw_reliability(axes: Any, bins: Reliability) -> None:
     axes.set_axisbelow(True)
 
 
-def draw_worst_mistakes(answers: Answers, path: Path, title: str) -> int:
+def draw_worst_mistakes(answers: Predictions, path: Path, title: str) -> int:
     """Draw the wrong answers that the model is surest of, as many as ``MISTAKES`` at most.
 
     Returns:
@@ -215,7 +215,7 @@ def draw_worst_mistakes(answers: Answers, path: Path, title: str) -> int:
     return len(chosen)
 
 
-def worst_mistakes(answers: Answers) -> NDArray[np.int64]:
+def worst_mistakes(answers: Predictions) -> NDArray[np.int64]:
     """Return the places of all wrong answers, the surest first.
 
     Of equals, as int8 has many, the one that leaves least to the truth is first.

@@ -15,7 +15,7 @@ from host_training.data.samples import EXCLUDED, TRAINING, VALIDATION, Samples
 from host_training.errors import DataError, TrainingError
 from host_training.frameworks import import_keras
 from host_training.keras_file import refusal, written_by
-from host_training.metrics.inputs import Inputs, fed, foreign_inputs
+from host_training.metrics.inputs import Inputs, adapt_inputs, as_model_input
 from host_training.metrics.scores import Metrics, metrics
 from host_training.runs.directory import RUN, RunDirectory
 
@@ -32,7 +32,7 @@ _SUM_TOLERANCE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answers:
+class Predictions:
     """What a model answered, and what would have been right.
 
     Attributes:
@@ -52,9 +52,9 @@ class Answers:
         """Bool ``(n,)``: whether each answer is right."""
         return np.asarray(leading(self.probabilities) == self.right)
 
-    def where(self, mask: NDArray[np.bool_]) -> "Answers":
+    def where(self, mask: NDArray[np.bool_]) -> "Predictions":
         """Return the answers to the rows where ``mask`` is true."""
-        return Answers(
+        return Predictions(
             self.rows.where(mask), self.labels, self.probabilities[mask], self.right[mask]
         )
 
@@ -73,7 +73,7 @@ def evaluate(rows: Samples, predict: Predict) -> Metrics:
     return measured(ask(rows, predict))
 
 
-def measured(answers: Answers) -> Metrics:
+def measured(answers: Predictions) -> Metrics:
     """Return the figures of a model's answers as they come."""
     return metrics(
         answers.probabilities,
@@ -84,7 +84,7 @@ def measured(answers: Answers) -> Metrics:
     )
 
 
-def ask(rows: Samples, predict: Predict) -> Answers:
+def ask(rows: Samples, predict: Predict) -> Predictions:
     """Ask a model about rows.
 
     Args:
@@ -109,7 +109,7 @@ def ask(rows: Samples, predict: Predict) -> Answers:
             "--model-labels, or evaluate the run directory or bundle, which know them"
         )
     _check_probabilities(probabilities)
-    return Answers(rows, labels, probabilities, answers_of_model(rows, labels))
+    return Predictions(rows, labels, probabilities, answers_of_model(rows, labels))
 
 
 def adjusted(predict: Predict, decision: Decision) -> Predict:
@@ -261,7 +261,7 @@ def keras_probabilities(
     model = load_keras_model(run.model if path.is_dir() else path)
     record = run.record() if (run.path / RUN).is_file() else None
     norm = None if record is None else record.mesh_norm
-    inputs = foreign_inputs(model, rows, norm, str(path))
+    inputs = adapt_inputs(model, rows, norm, str(path))
     return None if record is None else record.labels, batched_probabilities(model, inputs)
 
 
@@ -272,5 +272,5 @@ def batched_probabilities(model: "keras.Model", inputs: Inputs) -> NDArray[np.fl
         {name: values[i : i + _BATCH] for name, values in inputs.items()}
         for i in range(0, rows, _BATCH)
     )
-    parts = [np.asarray(model.predict_on_batch(fed(model, batch))) for batch in batches]
+    parts = [np.asarray(model.predict_on_batch(as_model_input(model, batch))) for batch in batches]
     return np.concatenate(parts).astype(np.float32)

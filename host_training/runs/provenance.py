@@ -14,7 +14,7 @@ from host_training.runs.directory import RUN, RunDirectory, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ModelProvenance:
     """Where a measured model comes from.
 
     Attributes:
@@ -48,22 +48,22 @@ class Origin:
         return None if self.decision is None else self.decision.temperature
 
 
-def origin_of_file(path: Path) -> Origin:
+def origin_of_file(path: Path) -> ModelProvenance:
     """Describe a bare model file.
 
     Raises:
         TrainingError: it cannot be read.
     """
     try:
-        return Origin(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), is_own=True)
+        return ModelProvenance(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), is_own=True)
     except OSError as error:
         raise TrainingError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def origin_of_bundle(bundle: Bundle) -> Origin:
+def origin_of_bundle(bundle: Bundle) -> ModelProvenance:
     """Describe a bundle."""
     metadata = bundle.metadata
-    return Origin(
+    return ModelProvenance(
         str(bundle.path),
         bundle.sha256[MODEL],
         metadata.decision,
@@ -80,7 +80,7 @@ def beside(bundle: Path) -> Path:
     return whole.with_name(f"{whole.name}.{PICTURES}")
 
 
-def origin_of_run(path: Path) -> Origin:
+def origin_of_run(path: Path) -> ModelProvenance:
     """Describe a run directory, or the ``.keras`` file in one or anywhere.
 
     Raises:
@@ -94,7 +94,7 @@ def origin_of_run(path: Path) -> Origin:
     before = [_origin_of_ancestor(Path(name)) for name in _ancestors(record)]
     names = [record.training_data.name, record.validation_data.name]
     names += [name for origin in before if origin is not None for name in origin.data_names]
-    return Origin(
+    return ModelProvenance(
         str(path),
         file.sha256,
         # 1 exactly is what a record has before a temperature is fitted.
@@ -111,7 +111,7 @@ def _ancestors(record: RunRecord) -> list[str]:
     return [*record.teachers, *([] if record.initial is None else [record.initial])]
 
 
-def _origin_of_ancestor(path: Path) -> Origin | None:
+def _origin_of_ancestor(path: Path) -> ModelProvenance | None:
     """Describe a model by the path that a record has of it; None where it is no longer there."""
     path = bundle_path(path)
     try:

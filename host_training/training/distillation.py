@@ -23,7 +23,7 @@ from host_training.atomic import RESUME, write_atomically
 from host_training.config import Engine, Precision
 from host_training.errors import TrainingError
 from host_training.frameworks import import_torch
-from host_training.metrics.inputs import Inputs, MeshRows, fed, input_names
+from host_training.metrics.inputs import Inputs, MeshRows, as_model_input, input_names
 from host_training.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class _Member:
         return np.asarray(self._predict(inputs))
 
     def _by_keras(self, inputs: Inputs) -> Any:
-        return self._model.predict_on_batch(fed(self._model, inputs))
+        return self._model.predict_on_batch(as_model_input(self._model, inputs))
 
 
 def _opened(

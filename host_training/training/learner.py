@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from host_training.errors import TrainingError
 from host_training.frameworks import import_keras
-from host_training.metrics.inputs import Batch, fed
+from host_training.metrics.inputs import Batch, as_model_input
 
 if TYPE_CHECKING:
     import keras
@@ -73,7 +73,10 @@ class KerasLearner:
     def step(self, batch: Batch) -> tuple[float, float]:
         """Take a step, see ``Learner``."""
         logs = self._model.train_on_batch(
-            fed(self._model, batch.inputs), batch.targets, batch.weights, return_dict=True
+            as_model_input(self._model, batch.inputs),
+            batch.targets,
+            batch.weights,
+            return_dict=True,
         )
         return float(logs["loss"]), float(logs["accuracy"])
 

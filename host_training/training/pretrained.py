@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import keras
 
 
-def take_over(
+def load_pretrained(
     model: "keras.Model", labels: tuple[str, ...], file: ModelFile, images: NDArray[np.uint8]
 ) -> str:
     """Copy a trained network's weights into a new one of its architecture, or a wider one.

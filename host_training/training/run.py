@@ -34,7 +34,7 @@ from host_training.training.batches import TrainingBatches, balanced_class_weigh
 from host_training.training.distillation import ModelFile, Teachers
 from host_training.training.epochs import Run, run_epochs
 from host_training.training.optimizer import learner_of, untrained_model
-from host_training.training.pretrained import take_over
+from host_training.training.pretrained import load_pretrained
 from host_training.training.progress import TrainingProgress
 from host_training.training.report import write_reports
 from host_training.training.targets import with_targets
@@ -47,7 +47,7 @@ TEACHER_CACHE = "teacher"
 
 
 @dataclass(frozen=True, slots=True)
-class Ancestors:
+class Pretrained:
     """Trained models that a run learns from; their hashes stand in its settings.
 
     Attributes:
@@ -66,7 +66,7 @@ def train(
     progress: TrainingProgress,
     *,
     resume: bool,
-    ancestors: Ancestors = Ancestors(),
+    ancestors: Pretrained = Pretrained(),
 ) -> RunDirectory:
     """Train a network and write its run directory.
 
@@ -129,7 +129,7 @@ def config_to_resume(out: Path) -> TrainConfig:
     return RunDirectory(out).config()
 
 
-def _check_ancestors(config: TrainConfig, ancestors: Ancestors) -> None:
+def _check_ancestors(config: TrainConfig, ancestors: Pretrained) -> None:
     """Refuse models that are not those that the settings name."""
     given = tuple(file.sha256 for file in ancestors.teachers)
     if given != config.teachers:
@@ -171,7 +171,7 @@ def _partition(samples: Samples, config: TrainConfig, progress: TrainingProgress
 
 
 def _prepared(
-    directory: RunDirectory, parts: Partition, progress: TrainingProgress, ancestors: Ancestors
+    directory: RunDirectory, parts: Partition, progress: TrainingProgress, ancestors: Pretrained
 ) -> Run:
     """Build all that the epochs need; ``directory`` holds the settings."""
     config, rows = directory.config(), parts.training
@@ -198,7 +198,7 @@ def _prepared(
     )
     model = untrained_model(config, len(rows.labels))
     if ancestors.initial is not None:
-        progress.say(take_over(model, rows.labels, ancestors.initial, rows.images))
+        progress.say(load_pretrained(model, rows.labels, ancestors.initial, rows.images))
     learner = learner_of(model, config, len(batches), rows.targets)
     # Built apart, without optimiser and mixed precision, as the converters want it.
     inference = build(config.architecture, len(rows.labels), dropout=config.dropout, inference=True)
@@ -232,7 +232,7 @@ def _record_network(
     directory.write_record(record)
 
 
-def run_record(config: TrainConfig, parts: Partition, ancestors: Ancestors) -> RunRecord:
+def run_record(config: TrainConfig, parts: Partition, ancestors: Pretrained) -> RunRecord:
     """Describe a run that begins now: what ``run.json`` tells of it."""
     rows = parts.training
     initial = ancestors.initial

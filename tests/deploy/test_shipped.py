@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.release.systemd_files import shipped
+from deploy.release.systemd_files import packaged_file
 from edgeemo.cli.deploy import _contents
 
 CHECKOUT = Path(__file__).parents[2]
@@ -14,7 +14,7 @@ CHECKOUT = Path(__file__).parents[2]
 @pytest.mark.parametrize("name", ["systemd", "constraints.txt"])
 def test_what_a_push_needs_is_found_here_and_goes_into_the_wheel(name):
     """A checkout has it at its top, a wheel in the package, as pyproject.toml says."""
-    assert shipped(name) == CHECKOUT / name
+    assert packaged_file(name) == CHECKOUT / name
     build = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     assert build["targets"]["wheel"]["force-include"][name] == f"deploy/{name}"
 
@@ -24,8 +24,8 @@ def test_the_wheels_own_files_come_first(tmp_path, monkeypatch):
     (tmp_path / "deploy" / "systemd").mkdir(parents=True)
     (tmp_path / "systemd").mkdir()
     monkeypatch.setattr("importlib.resources.files", lambda _: tmp_path / "deploy")
-    assert shipped("systemd") == tmp_path / "deploy" / "systemd"
-    assert shipped("nothing") is None
+    assert packaged_file("systemd") == tmp_path / "deploy" / "systemd"
+    assert packaged_file("nothing") is None
 
 
 def test_a_release_has_every_file_for_systemd():

@@ -11,7 +11,7 @@ from edge.contract.logrecord import Health, LogRecord, decode_record, encode_rec
 from edge.errors import CameraError, InferenceError, SinkError
 from edge.records import Face, HeadPose
 from edge.runtime.pipeline import Pipeline
-from edge.service.daemon import Renewal, Service, Supervision
+from edge.service.daemon import Reloaded, Service, Supervision
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.tracking.tracker import FaceTracker
@@ -164,7 +164,7 @@ def test_no_picture_is_kept_while_the_next_is_made():
 
 def test_a_reload_takes_over_between_two_frames():
     """The old session ends and a new one starts, in one log; no frame is left out."""
-    calm = Renewal(pipeline(scores=(0.9, 0.1)), reporter("renewed"), FACTS | {"model": "calm"})
+    calm = Reloaded(pipeline(scores=(0.9, 0.1)), reporter("renewed"), FACTS | {"model": "calm"})
     sink = MemorySink()
     running = service(
         FakeSource(frames(4)),
@@ -225,7 +225,7 @@ def test_the_frame_limit_counts_across_a_reload():
         FakeSource(frames(9)),
         MemorySink(),
         listeners=[lambda result: result.frame.index != 2 or running.reload() is None],
-        supervision=Supervision(renew=lambda: Renewal(pipeline(), reporter("renewed"), FACTS)),
+        supervision=Supervision(renew=lambda: Reloaded(pipeline(), reporter("renewed"), FACTS)),
     )
     assert running.run(FACTS, 5).frames == 5
 

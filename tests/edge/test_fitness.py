@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from edge.assets.store import ASTRONAUT, asset_path
 from edge.config import QualityConfig
 from edge.contract.align import FER48, aligned_crop
-from edge.stages.quality import FaceGate, contrast_to_noise, sharpness
+from edge.stages.quality import FaceQualityFilter, contrast_to_noise, sharpness
 from edge.testing.fakes import make_face
 
 POINTS = "astronaut_mesh.npz"
@@ -75,7 +75,7 @@ def test_light_and_contrast_do_not_blur(photo, points, gain: float, lift: int) -
 
 
 def judged(crop: np.ndarray) -> str:
-    return FaceGate(QualityConfig()).judge(1, FACE, lambda: crop)[0]
+    return FaceQualityFilter(QualityConfig()).check(1, FACE, lambda: crop)[0]
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_a_face_at_the_threshold_of_sharpness_does_not_flicker(photo, points) ->
     """Once too blurred, a face must be sharper by a tenth to be classified again."""
     crop = cropped(photo, points)
     value = sharpness(crop)
-    gate = FaceGate(QualityConfig(min_sharpness=value * 0.95))
+    gate = FaceQualityFilter(QualityConfig(min_sharpness=value * 0.95))
     blurred = cv2.GaussianBlur(crop, (0, 0), 3)
-    said = [gate.judge(1, FACE, lambda c=c: c)[0] for c in (crop, blurred, crop)]
+    said = [gate.check(1, FACE, lambda c=c: c)[0] for c in (crop, blurred, crop)]
     assert said == ["ok", "too_blurred", "too_blurred"]
     gate.forget(1)
-    assert gate.judge(1, FACE, lambda: crop)[0] == "ok"
+    assert gate.check(1, FACE, lambda: crop)[0] == "ok"

@@ -25,7 +25,7 @@ from edge.contract.logrecord import decode_record
 from edge.doctor import software
 from edge.errors import ConfigError, InferenceError
 from edge.inference import crash_guard
-from edge.inference.crash_guard import MEMORY, ensure_loadable
+from edge.inference.crash_guard import MEMORY, check_loads
 from edge.inference.emotion_model import EmotionModel
 from edge.inference.golden import (
     MIN_PROBES,
@@ -213,14 +213,14 @@ def test_a_name_that_a_terminal_would_obey_is_refused(bundle_path, alter_bundle,
 def test_a_model_is_tried_once_and_remembered(bundle_path, cache, monkeypatch):
     """A child loads what this machine has not seen; its hash and the runtime spare the next."""
     content = (bundle_path / MODEL).read_bytes()
-    ensure_loadable(content, "m")
+    check_loads(content, "m")
     (mark,) = cache.iterdir()
     assert mark.stat().st_size == 0
     monkeypatch.setattr(crash_guard, "_CHILD", KILLED)
-    ensure_loadable(content, "m")
+    check_loads(content, "m")
     mark.unlink()
     with pytest.raises(InferenceError, match="crashes"):
-        ensure_loadable(content, "m")
+        check_loads(content, "m")
     assert not list(cache.iterdir())
 
 
@@ -240,7 +240,7 @@ def test_a_child_that_does_not_come_back_well_is_one_line(
     monkeypatch.setattr(crash_guard, "_CHILD", child)
     monkeypatch.setattr(crash_guard, "_TIMEOUT_S", 1 if child == ASLEEP else 40)
     with pytest.raises(InferenceError, match=message):
-        ensure_loadable((bundle_path / MODEL).read_bytes(), "m")
+        check_loads((bundle_path / MODEL).read_bytes(), "m")
     assert not cache.exists()
 
 
@@ -248,20 +248,20 @@ def test_a_cache_that_can_not_be_written_costs_time_only(bundle_path, tmp_path, 
     """A service without a cache tries its model at each start."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    ensure_loadable((bundle_path / MODEL).read_bytes(), "m")
+    check_loads((bundle_path / MODEL).read_bytes(), "m")
 
 
 def test_a_services_own_cache_is_used(bundle_path, tmp_path, monkeypatch):
     """What systemd gives as CacheDirectory= keeps the mark."""
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "service"))
-    ensure_loadable((bundle_path / MODEL).read_bytes(), "m")
+    check_loads((bundle_path / MODEL).read_bytes(), "m")
     assert len(list((tmp_path / "service" / "loaded").iterdir())) == 1
 
 
 def test_a_size_computed_from_the_picture_is_refused(cache):
     """What a model takes can be known before it sees a face only where the face decides nothing."""
     with pytest.raises(InferenceError, match="FILL: its size depends on the picture") as caught:
-        ensure_loadable(COMPUTED_SIZE.read_bytes(), "m")
+        check_loads(COMPUTED_SIZE.read_bytes(), "m")
     assert "\n" not in str(caught.value)
     assert not cache.exists()
 
@@ -270,7 +270,7 @@ def test_the_child_runs_on_faces_with_bounded_memory(cache, monkeypatch):
     """What the look through the file did not see, a face in the child does: 4 GB are not had."""
     monkeypatch.setattr("edge.inference.tflite.verify.check_tflite", len)
     with pytest.raises(InferenceError, match="FILL"):
-        ensure_loadable(COMPUTED_SIZE.read_bytes(), "m")
+        check_loads(COMPUTED_SIZE.read_bytes(), "m")
     assert not cache.exists()
 
 
@@ -279,11 +279,11 @@ def test_the_memory_of_a_model_can_be_set(bundle_path, monkeypatch):
     content = (bundle_path / MODEL).read_bytes()
     monkeypatch.setenv(MEMORY, "1")
     with pytest.raises(InferenceError, match=rf"1 MB that a model may take.* raise {MEMORY}"):
-        ensure_loadable(content, "m")
+        check_loads(content, "m")
     for wrong in ("0", "-1", "much", "9999999", "1e3"):
         monkeypatch.setenv(MEMORY, wrong)
         with pytest.raises(ConfigError, match=f"{MEMORY}="):
-            ensure_loadable(content, "m")
+            check_loads(content, "m")
 
 
 def test_a_child_that_the_kernel_ends_wanted_too_much_memory(bundle_path, monkeypatch):
@@ -291,7 +291,7 @@ def test_a_child_that_the_kernel_ends_wanted_too_much_memory(bundle_path, monkey
     killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     monkeypatch.setattr(crash_guard, "_CHILD", killed)
     with pytest.raises(InferenceError, match="takes more memory than the 1,000 MB"):
-        ensure_loadable((bundle_path / MODEL).read_bytes(), "m")
+        check_loads((bundle_path / MODEL).read_bytes(), "m")
 
 
 @pytest.fixture

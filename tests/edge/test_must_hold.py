@@ -28,7 +28,7 @@ from edge.sources.demo.source import DemoSource
 from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.stages.classify import TfliteClassifier
 from edge.stages.mesh.litert import LitertMesher
-from edge.stages.quality import FaceGate
+from edge.stages.quality import FaceQualityFilter
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.tracking.tracker import FaceTracker
 from edge.system import machine
@@ -67,7 +67,7 @@ def whole_pipeline(reach: Reach = "near") -> Pipeline:
         FaceTracker(1.5, 2, 1.5),
         TfliteClassifier(open_bundle(DEFAULT_BUNDLE)),
         EmotionSmoother(0.3, 0.3, 0.1, 0.4),
-        FaceGate(QualityConfig()),
+        FaceQualityFilter(QualityConfig()),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from edge.config import QualityConfig
 from edge.records import Face, Frame, HeadPose
 from edge.runtime.pipeline import Pipeline
-from edge.stages.quality import FaceGate
+from edge.stages.quality import FaceQualityFilter
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.tracking.tracker import FaceTracker
 from edge.testing.fakes import FakeClassifier, FakeMesher, make_face
@@ -110,7 +110,7 @@ def test_a_face_that_can_not_be_read_is_said_to_be_so(face, level, quality):
     classifier = FakeClassifier([(0.1, 0.9)], ("neutral", "happiness"))
     subject = Pipeline(
         FakeMesher(lambda _: [face]), FaceTracker(0.3, 1, 1.5), classifier,
-        EmotionSmoother(0.3, 0.3, 0.1, 0.4), FaceGate(QualityConfig()),
+        EmotionSmoother(0.3, 0.3, 0.1, 0.4), FaceQualityFilter(QualityConfig()),
     )  # fmt: skip
     (result,) = subject.process(bright_frame(0, level)).faces
     assert result.quality == quality
@@ -127,7 +127,7 @@ def test_a_face_that_can_not_be_read_is_said_to_be_so(face, level, quality):
 
 def test_a_face_at_a_threshold_does_not_flicker():
     """Once too turned, a face must be clearly less turned to be read again."""
-    subject = FaceGate(QualityConfig(max_yaw_deg=50))
+    subject = FaceQualityFilter(QualityConfig(max_yaw_deg=50))
 
     def quality(yaw: float) -> str:
         return subject.judge(1, posed((40, 20, 100, 100), yaw), lambda: crop)[0]
@@ -145,7 +145,7 @@ def test_brightness_is_that_of_the_face_and_not_of_what_is_behind():
     """A bright window around a dark face does not make it readable."""
     crop = np.full((48, 48), 255, np.uint8)
     crop[12:36, 12:36] = 10
-    assert FaceGate(QualityConfig()).judge(1, GOOD, lambda: crop) == ("too_dark", None)
+    assert FaceQualityFilter(QualityConfig()).check(1, GOOD, lambda: crop) == ("too_dark", None)
 
 
 def test_after_the_dark_the_label_returns_by_the_usual_rules():
@@ -153,7 +153,7 @@ def test_after_the_dark_the_label_returns_by_the_usual_rules():
     subject = Pipeline(
         FakeMesher(lambda _: [GOOD]), FaceTracker(1.0, 1, 1.5),
         FakeClassifier([(0.1, 0.9)], ("neutral", "happiness")),
-        EmotionSmoother(0.3, 0.3, 0.1, 0.4), FaceGate(QualityConfig()),
+        EmotionSmoother(0.3, 0.3, 0.1, 0.4), FaceQualityFilter(QualityConfig()),
     )  # fmt: skip
     states = [
         subject.process(bright_frame(i, 5 if 5 <= i < 8 else 128)).faces[0].state for i in range(20)

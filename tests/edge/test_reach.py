@@ -31,7 +31,7 @@ from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.mesh.litert.roi import Roi
 from edge.stages.mesh.litert.tiles import is_known, tiles
-from edge.stages.quality import FaceGate
+from edge.stages.quality import FaceQualityFilter
 from edge.stages.tracking.tracker import FaceTracker
 from edge.testing.fakes import make_frame
 from edgeemo.cli.main import main
@@ -254,7 +254,10 @@ def test_a_small_face_is_followed_as_one(heads, width, pace) -> None:
 
 def test_a_face_that_goes_away_becomes_too_small(heads) -> None:
     """Followed down to 18 pixels: classified down to ``min_width_px``, then named too small."""
-    mesher, gate = mesher_of("far"), FaceGate(QualityConfig(max_yaw_deg=180, max_pitch_deg=180))
+    mesher, gate = (
+        mesher_of("far"),
+        FaceQualityFilter(QualityConfig(max_yaw_deg=180, max_pitch_deg=180)),
+    )
     # Sharp and without noise: what is refused here is refused for its size.
     crop = np.kron(np.random.default_rng(0).integers(40, 220, (12, 12)), np.ones((4, 4))).astype(
         "u1"
@@ -262,7 +265,7 @@ def test_a_face_that_goes_away_becomes_too_small(heads) -> None:
     widths, said = np.linspace(30, 17, 60), []
     for i, scene in _walk(heads[0], widths, 2):
         faces = mesher.detect(make_frame(i, scene.image))
-        said += [gate.judge(1, face, lambda: crop)[0] for face in faces]
+        said += [gate.check(1, face, lambda: crop)[0] for face in faces]
     assert len(said) >= HOLDS * len(widths)
     first = said.index("too_small")
     assert set(said[:first]) == {"ok"}

@@ -17,7 +17,7 @@ from edge.errors import CameraError, CameraStuckError, ConfigError
 from edge.records import Frame
 from edge.runtime.pipeline import Pipeline
 from edge.service.attend import is_capturing
-from edge.service.daemon import Renewal, Service, Supervision
+from edge.service.daemon import Reloaded, Service, Supervision
 from edge.service.notify import Notifier
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.sources.cameras.identity import FollowedCamera, Places, first_camera
@@ -513,7 +513,7 @@ def test_a_reload_does_not_wait_for_a_lost_camera() -> None:
     latest = LatestFrame(ReconnectingSource(camera.open, LIMITS, BackOff(0.01, 0.01)))
     asked = threading.Event()
 
-    def renew() -> Renewal:
+    def renew() -> Reloaded:
         asked.set()
         raise ConfigError("not today")
 

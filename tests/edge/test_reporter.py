@@ -18,7 +18,7 @@ from edge.records import Face, Frame, FrameResult
 from edge.runtime.pipeline import Pipeline
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.stages.eyes import eye_openness
-from edge.stages.quality import FaceGate
+from edge.stages.quality import FaceQualityFilter
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.tracking.tracker import FaceTracker
 from edge.testing.fakes import FakeClassifier, FakeMesher, make_face
@@ -45,7 +45,7 @@ def report(
     per_frame: bool = False,
     interval_s: float = 1.0,
     details: tuple[Detail, ...] = (),
-    gate: FaceGate | None = None,
+    gate: FaceQualityFilter | None = None,
     smoother: EmotionSmoother | None = None,
 ) -> list[LogRecord]:
     """Run frames through a real pipeline with a scripted face and scripted scores."""
@@ -193,7 +193,7 @@ def test_a_face_that_can_not_be_read_is_written_with_the_reason():
     scene = [[small]] * 10 + [[wide]] * 10
     records = report(
         frames(20), scene, [HAPPY] * 20, interval_s=100.0,
-        gate=FaceGate(QualityConfig(min_brightness=0)),
+        gate=FaceQualityFilter(QualityConfig(min_brightness=0)),
     )  # fmt: skip
     emotions = emotions_of(records)
     assert [(r.frame, r.label, r.quality, r.confidence) for r in emotions] == [

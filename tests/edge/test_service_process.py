@@ -17,7 +17,7 @@ from edge.runtime.build import DEFAULT_BUNDLE
 from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Service
 from edge.service.reporter import Reporter, ReporterConfig
-from edge.service.signals import signals_heeded
+from edge.service.signals import handle_signals
 from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.tracking.tracker import FaceTracker
@@ -314,7 +314,7 @@ def test_a_signal_ends_a_run_that_waits_for_a_camera_that_hangs(number):
 
     service = Service(latest, pipeline, sink, reporter, [signal_soon])
     facts = dict.fromkeys(("version", "source", "model", "model_sha256", "mesher", "runtime"), "x")
-    with signals_heeded(service):
+    with handle_signals(service):
         assert service.run(facts | {"labels": ("neutral", "happiness")}).reason == "signal"
     assert sink.records[-1].reason == "signal"
     hanging.release.set()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from edge.config import load_config
 from edge.contract.logrecord import CameraLost, Emotion, encode_record
 from edge.errors import ConfigError, SinkError
-from edge.sinks.fan_out import Tee
+from edge.sinks.fan_out import MultiSink
 from edge.sinks.journal import JournalSink
 from edge.sinks.jsonl import JsonlSink
 from edge.sinks.stream import FifoSink, StdoutSink
@@ -348,7 +348,7 @@ def test_the_log_comes_first(tmp_path, caplog):
     """What another sink refuses is in the log all the same, counted there as its own loss only."""
     caplog.set_level(logging.WARNING)
     log, bad, good = JsonlSink(tmp_path), Refusing(), MemorySink()
-    tee = Tee(log, {"bad": bad, "good": good})
+    tee = MultiSink(log, {"bad": bad, "good": good})
     for seq in range(50):
         tee.write(record(seq))
     tee.close()

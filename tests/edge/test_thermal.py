@@ -12,9 +12,9 @@ from edge.contract.logrecord import Health
 from edge.errors import ConfigError
 from edge.runtime.build import _with_what_stays
 from edge.runtime.pipeline import Pipeline
-from edge.service.daemon import Renewal, Service, Supervision
+from edge.service.daemon import Reloaded, Service, Supervision
 from edge.service.reporter import Reporter, ReporterConfig
-from edge.service.thermal import Governor, Heat, read_heat
+from edge.service.thermal import Heat, ThermalThrottle, read_heat
 from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.tracking.tracker import FaceTracker
@@ -27,7 +27,7 @@ HOT, WARM, COOL = Heat(85.0), Heat(75.0), Heat(60.0)
 def limits(readings: list[tuple[float, Heat]], config: ThermalConfig = CONFIG) -> list:
     """Return the limit after each look; a reading holds until the next one."""
     now = {"heat": COOL}
-    governor = Governor(config, lambda: now["heat"])
+    governor = ThermalThrottle(config, lambda: now["heat"])
     told = []
     for at_s, heat in readings:
         now["heat"] = heat
@@ -39,7 +39,7 @@ def limits(readings: list[tuple[float, Heat]], config: ThermalConfig = CONFIG) -
 def test_a_cool_board_has_no_limit():
     """Below the lower threshold nothing is held back, and the next frame is due at once."""
     assert limits([(t, COOL) for t in range(0, 600, 5)]) == [None] * 120
-    assert Governor(CONFIG).due_s(12.5) == 12.5
+    assert ThermalThrottle(CONFIG).due_s(12.5) == 12.5
 
 
 def test_a_hot_board_steps_down_one_step_a_hold():
@@ -84,7 +84,7 @@ def test_the_firmwares_word_is_enough():
 def test_the_sensor_is_read_at_the_interval_only():
     """Thirty frames a second do not read sysfs thirty times a second."""
     reads = []
-    governor = Governor(CONFIG, lambda: reads.append(1) or COOL)
+    governor = ThermalThrottle(CONFIG, lambda: reads.append(1) or COOL)
     for i in range(300):
         governor.look(i / 30)
     assert len(reads) == 2
@@ -153,8 +153,8 @@ def run_hot(
         return True
 
     supervision = Supervision(
-        renew=lambda: Renewal(*parts(), FACTS, reloaded),
-        governor=Governor(config, lambda: next(readings, heats[-1])),
+        renew=lambda: Reloaded(*parts(), FACTS, reloaded),
+        governor=ThermalThrottle(config, lambda: next(readings, heats[-1])),
     )
     running = Service(source, parts()[0], sink, parts()[1], (listener,), supervision)
     began = time.monotonic()
@@ -209,7 +209,7 @@ def test_a_live_source_is_thinned_and_a_recording_is_slowed():
 def test_other_steps_and_thresholds_go_over():
     """The step stays as low as it was, as far as there are so many; the sensor is asked at once."""
     heat = {"now": HOT}
-    governor = Governor(CONFIG, lambda: heat["now"])
+    governor = ThermalThrottle(CONFIG, lambda: heat["now"])
     for at_s in (0.0, 30.0):
         governor.look(at_s)
     assert governor.fps_limit == 5
@@ -226,7 +226,7 @@ def test_other_steps_and_thresholds_go_over():
 
 def test_no_limit_without_thresholds():
     """What switches the back-off off lets the frames go, hot or not."""
-    governor = Governor(CONFIG, lambda: HOT)
+    governor = ThermalThrottle(CONFIG, lambda: HOT)
     governor.look(0.0)
     assert governor.fps_limit == 10
     governor.reconfigure(ThermalConfig(high_c=0))

@@ -14,7 +14,7 @@ from edgeemo.cli.main import main
 from host_training.data.samples import Samples
 from host_training.evaluation.cross_set import Relation, relation
 from host_training.runs.directory import RunDirectory, RunRecord
-from host_training.runs.provenance import Origin, origin_of_run
+from host_training.runs.provenance import ModelProvenance, origin_of_run
 
 Write = Callable[..., Path]
 
@@ -55,7 +55,7 @@ def test_what_the_model_knows(
         chosen = samples if part == "all" else samples.split_rows(part)
         return chosen.fingerprint().fingerprint
 
-    origin = Origin("m", "0", None, print_of(training), print_of(validation), names)
+    origin = ModelProvenance("m", "0", None, print_of(training), print_of(validation), names)
     assert relation(samples, origin) == expected
 
 
@@ -121,7 +121,7 @@ def test_what_it_started_from_counts(tmp_path: Path) -> None:
         "seed": 1, "data_form": "", "epochs": 1,
     }  # fmt: skip
 
-    def origin_with(name: str, **ancestors: object) -> Origin:
+    def origin_with(name: str, **ancestors: object) -> ModelProvenance:
         run = RunDirectory(tmp_path / name)
         run.path.mkdir()
         run.model.write_bytes(b"weights")
@@ -141,6 +141,6 @@ def test_what_it_started_from_counts(tmp_path: Path) -> None:
 
 def test_lost_ancestors_make_no_set_zero_shot(striped: Samples) -> None:
     """Without every model before it, a set that the record does not name is no zero-shot one."""
-    origin = Origin("m", "0", None, "other", "other", ("ferplus",), is_traced=False)
+    origin = ModelProvenance("m", "0", None, "other", "other", ("ferplus",), is_traced=False)
     assert relation(striped, origin) == "unknown"
     assert relation(replace(striped, name="ferplus"), origin) == "own data"

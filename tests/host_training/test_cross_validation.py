@@ -382,11 +382,11 @@ def test_ancestors_are_found_again(
 ) -> None:
     """A run's first weights and teachers serve its folds; a lost one is an error."""
     from host_training.training.distillation import model_file
-    from host_training.training.run import Ancestors
+    from host_training.training.run import Pretrained
 
     first = model_file(trained)
     config = msgspec.structs.replace(settings, initial=first.sha256, epochs=1)
-    ancestors = Ancestors((), first)
+    ancestors = Pretrained((), first)
     child = train(people, config, tmp_path / "child", Recorder(), resume=False, ancestors=ancestors)
     assert ancestors_of(child) == ancestors
     lost = msgspec.structs.replace(child.record(), initial=str(tmp_path / "gone"))

@@ -25,11 +25,11 @@ from host_training.evaluation.report import write_report
 from host_training.evaluation.robustness import CorruptionFigures, KindFigures
 from host_training.metrics.coverage import CoveragePoint
 from host_training.metrics.plots import MISTAKES, draw_worst_mistakes, worst_mistakes
-from host_training.metrics.predict import Answers, Predict
+from host_training.metrics.predict import Predict, Predictions
 from host_training.metrics.scores import brier_score, interval_by_group, wilson_interval
-from host_training.runs.provenance import Origin
+from host_training.runs.provenance import ModelProvenance
 
-ORIGIN = Origin("runs/made", "0" * 64)
+ORIGIN = ModelProvenance("runs/made", "0" * 64)
 FER2013 = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear")
 
 
@@ -135,7 +135,7 @@ def test_calibrated_on_another_split(rows: Samples) -> None:
 
 
 def test_a_model_that_knows_more(rows: Samples) -> None:
-    """Answers of an emotion that the protocol does not have count as wrong, and are counted."""
+    """Predictions of an emotion that the protocol does not have count as wrong, and are counted."""
     eight = (*FER2013, "contempt")
     measured = evaluate_in_full(rows, Question(), model_of(eight, pull=1.0), ORIGIN)
     given = measured.answers.probabilities.argmax(axis=1)
@@ -195,7 +195,7 @@ def test_what_flatters_is_said(rows: Samples) -> None:
     """Rows that the model has learnt from, or was chosen by, are recognised by fingerprint."""
     chosen = rows.where((rows.split == "PublicTest") & rows.measurable).fingerprint().fingerprint
 
-    def remarks(origin: Origin, split: str) -> str:
+    def remarks(origin: ModelProvenance, split: str) -> str:
         return " ".join(evaluate_in_full(rows, Question(split), model_of(), origin).figures.remarks)
 
     assert not remarks(ORIGIN, "PublicTest")
@@ -310,11 +310,11 @@ def test_the_worst_mistakes_come_first(rows: Samples, tmp_path: Path) -> None:
     probabilities[1, 0] = 1
     probabilities[2, 1:3] = 0.9, 0.1
     probabilities[3, :2] = 0.1, 0.9
-    answers = Answers(chosen, FER2013, probabilities, chosen.hard)
+    answers = Predictions(chosen, FER2013, probabilities, chosen.hard)
     assert worst_mistakes(answers).tolist() == [2, 3, 0]
     assert draw_worst_mistakes(answers, tmp_path / "a.png", "made") == 3
     assert size_of(tmp_path / "a.png")[1] == 472
-    everything = Answers(rows, FER2013, np.roll(one_hot(rows.hard, 7), 1, axis=1), rows.hard)
+    everything = Predictions(rows, FER2013, np.roll(one_hot(rows.hard, 7), 1, axis=1), rows.hard)
     assert draw_worst_mistakes(everything, tmp_path / "b.png", "made") == MISTAKES
 
 

@@ -26,7 +26,7 @@ from host_training.runs.known_pictures import (
     known_pictures,
     read_known_pictures,
 )
-from host_training.runs.provenance import Origin
+from host_training.runs.provenance import ModelProvenance
 
 LABELS = ("neutral", "happiness", "surprise")
 
@@ -104,7 +104,9 @@ def test_figures_are_told_apart_by_what_was_seen() -> None:
 
     # Another name and split change nothing: what counts is in the pictures.
     called = replace(rows, name="elsewhere", split=np.full(90, "Fresh"))
-    figures = evaluate_in_full(called, Question(), predict, Origin("m", "0", known=known)).figures
+    figures = evaluate_in_full(
+        called, Question(), predict, ModelProvenance("m", "0", known=known)
+    ).figures
     seen = figures.seen
     assert seen is not None
     assert (seen.training, seen.validation, seen.unseen) == (60, 10, 20)
@@ -124,10 +126,12 @@ def test_nothing_is_said_of_what_is_not_known() -> None:
     def predict(_: Samples) -> tuple[tuple[str, ...], NDArray[np.float32]]:
         return LABELS, one_hot(rows.hard, 3)
 
-    untold = evaluate_in_full(rows, Question(), predict, Origin("m", "0")).figures
+    untold = evaluate_in_full(rows, Question(), predict, ModelProvenance("m", "0")).figures
     assert untold.seen is None
     known = known_pictures(samples(9, seed=2), samples(9, seed=3))
-    new = evaluate_in_full(rows, Question(), predict, Origin("m", "0", known=known)).figures
+    new = evaluate_in_full(
+        rows, Question(), predict, ModelProvenance("m", "0", known=known)
+    ).figures
     assert new.seen is not None
     assert new.seen.unseen == 30
     assert new.remarks == ()

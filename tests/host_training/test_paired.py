@@ -14,7 +14,7 @@ from host_training.evaluation.tables import figure_lines
 from host_training.metrics.paired import paired
 from host_training.metrics.predict import Predict
 from host_training.runs.known_pictures import known_pictures
-from host_training.runs.provenance import Origin
+from host_training.runs.provenance import ModelProvenance
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=50))
@@ -52,8 +52,8 @@ def test_what_the_other_model_has_seen_is_told(striped: Samples) -> None:
     learnt = measured.where(np.arange(16) < 5)
     known = known_pictures(learnt, striped.split_rows("Training"))
     predict: Predict = lambda rows: (striped.labels, np.eye(4, dtype=np.float32)[rows.hard])  # noqa: E731
-    first = evaluate_in_full(measured, Question(), predict, Origin("a", "0"))
-    outcome = held_against(first, predict, Origin("b", "1", known=known)).figures
+    first = evaluate_in_full(measured, Question(), predict, ModelProvenance("a", "0"))
+    outcome = held_against(first, predict, ModelProvenance("b", "1", known=known)).figures
     assert outcome.against is not None
     assert outcome.against.other_seen is not None
     assert outcome.against.other_seen.training == 5

@@ -13,7 +13,7 @@ from host_training.data.load import one_hot
 from host_training.data.samples import Samples
 from host_training.metrics import plots
 from host_training.metrics.coverage import coverage_curve, risk_coverage
-from host_training.metrics.predict import Answers
+from host_training.metrics.predict import Predictions
 from host_training.metrics.scores import metrics
 from host_training.training.checkpoint import EpochRow
 
@@ -22,7 +22,7 @@ LONG = "a-run-with-a-name-that-says-everything-of-what-it-was-made-from-" * 2
 Draw = Callable[[str, Path], object]
 
 
-def answers(n: int = 90) -> Answers:
+def answers(n: int = 90) -> Predictions:
     generator = np.random.default_rng(0)
     hard = np.arange(n) % 7  # contempt has no sample
     scores = generator.dirichlet(np.full(8, 0.4), n).astype(np.float32) + 0.4 * one_hot(hard, 8)
@@ -36,7 +36,7 @@ def answers(n: int = 90) -> Answers:
         form="made",
         protocol="majority",
     )
-    return Answers(rows, EMOTIONS, scores / scores.sum(axis=1, keepdims=True), hard)
+    return Predictions(rows, EMOTIONS, scores / scores.sum(axis=1, keepdims=True), hard)
 
 
 def history(n: int) -> list[EpochRow]:

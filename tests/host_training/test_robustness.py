@@ -16,9 +16,9 @@ from host_training.evaluation.robustness import corruption_figures
 from host_training.evaluation.seen import NOT_FOUND, Seen
 from host_training.evaluation.tables import corruptions_key
 from host_training.evaluation.views import Corruption, RawView, answers_to
-from host_training.runs.provenance import Origin
+from host_training.runs.provenance import ModelProvenance
 
-ORIGIN = Origin("made", "0" * 64, Decision(temperature=0.5))
+ORIGIN = ModelProvenance("made", "0" * 64, Decision(temperature=0.5))
 
 
 def by_contrast(rows: Samples) -> tuple[tuple[str, ...], NDArray[np.float32]]:

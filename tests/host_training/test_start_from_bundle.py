@@ -12,7 +12,7 @@ from host_training.architectures import build
 from host_training.data.samples import Samples
 from host_training.training.bundle_weights import folded_weights
 from host_training.training.distillation import Teachers, model_file
-from host_training.training.pretrained import take_over
+from host_training.training.pretrained import load_pretrained
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_the_network_answers_as_the_bundle_does(crops) -> None:
     """Unfolded weights in the device's own form of the network give the bundle's answers."""
     bundle = open_bundle(PACKAGED)
     network = build("compact", len(EMOTIONS), dropout=0.1, inference=True)
-    said = take_over(network, EMOTIONS, model_file(PACKAGED), crops)
+    said = load_pretrained(network, EMOTIONS, model_file(PACKAGED), crops)
     assert said.startswith("starting from bundle default")
     device = open_emotion_model(bundle, num_threads=1)
     expected = np.array([device.probabilities(crop, None) for crop in crops])
@@ -49,7 +49,7 @@ def test_the_network_answers_as_the_bundle_does(crops) -> None:
 def test_normalisations_are_ready_to_train(crops) -> None:
     """On the rows that they were measured on, training and inference agree, layer for layer."""
     network = build("compact", len(EMOTIONS), dropout=0.0)
-    take_over(network, EMOTIONS, model_file(PACKAGED), crops)
+    load_pretrained(network, EMOTIONS, model_file(PACKAGED), crops)
     pixels = crops[..., None].astype(np.float32)
     still, training = network(pixels, training=False), network(pixels, training=True)
     np.testing.assert_allclose(still, training, atol=0.02)
@@ -61,7 +61,7 @@ def test_emotions_are_taken_over_by_name(crops) -> None:
     full = build("compact", len(EMOTIONS), dropout=0.0)
     few = build("compact", len(labels), dropout=0.0)
     for network, known in ((full, EMOTIONS), (few, labels)):
-        take_over(network, known, model_file(PACKAGED), crops)
+        load_pretrained(network, known, model_file(PACKAGED), crops)
     kernel, bias = full.get_layer("scores").get_weights()
     at = [EMOTIONS.index(label) for label in labels]
     np.testing.assert_array_equal(few.get_layer("scores").get_weights()[0], kernel[:, at])
@@ -75,7 +75,7 @@ def test_emotions_are_taken_over_by_name(crops) -> None:
 def test_another_architecture_is_refused(architecture, message, crops) -> None:
     """The layer that does not fit is named, or that this network cannot start from a bundle."""
     with pytest.raises(ConfigError, match=message):
-        take_over(
+        load_pretrained(
             build(architecture, len(EMOTIONS), dropout=0.0),
             EMOTIONS,
             model_file(PACKAGED),

@@ -15,7 +15,7 @@ from edge.errors import ConfigError
 from host_training.data.samples import Samples, picture_keys
 from host_training.errors import DataError
 from host_training.metrics.calibration import calibration_mask, cross_fitted, fitted_elsewhere
-from host_training.metrics.predict import Answers
+from host_training.metrics.predict import Predictions
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -76,15 +76,15 @@ def test_nothing_to_fit(rows: int, answers: int) -> None:
 
 
 @pytest.fixture
-def answers(striped: Samples) -> Answers:
-    """Answers to 64 rows that are too sure of themselves."""
+def answers(striped: Samples) -> Predictions:
+    """Predictions to 64 rows that are too sure of themselves."""
     generator = np.random.default_rng(5)
     logits = generator.normal(0, 3, (len(striped), 4))
     logits[np.arange(len(striped)), striped.hard] += 2
-    return Answers(striped, striped.labels, softmax(logits), striped.hard)
+    return Predictions(striped, striped.labels, softmax(logits), striped.hard)
 
 
-def test_no_row_is_judged_under_a_temperature_that_it_fitted(answers: Answers) -> None:
+def test_no_row_is_judged_under_a_temperature_that_it_fitted(answers: Predictions) -> None:
     """Another truth for a row changes the temperature of the other half, never its own."""
     before = cross_fitted(answers)
     assert before is not None
@@ -98,7 +98,7 @@ def test_no_row_is_judged_under_a_temperature_that_it_fitted(answers: Answers) -
         assert 25 <= changed.sum() <= 39, "not the other half"
 
 
-def test_copies_of_a_picture_are_in_one_half(answers: Answers) -> None:
+def test_copies_of_a_picture_are_in_one_half(answers: Predictions) -> None:
     """A temperature is not fitted on the copy of a picture that it is judged on."""
     images = answers.rows.images.copy()
     images[32:] = images[:32]
@@ -112,8 +112,8 @@ def test_copies_of_a_picture_are_in_one_half(answers: Answers) -> None:
     np.testing.assert_array_equal(after.tempered[[8, 40]], before.tempered[[8, 40]])
 
 
-def test_cross_fitting_helps_and_keeps_every_answer(answers: Answers) -> None:
-    """Answers that are too sure get better calibrated, and none of them changes."""
+def test_cross_fitting_helps_and_keeps_every_answer(answers: Predictions) -> None:
+    """Predictions that are too sure get better calibrated, and none of them changes."""
     found = cross_fitted(answers)
     assert found is not None
     assert min(found.temperatures) > 1
@@ -126,7 +126,7 @@ def test_cross_fitting_helps_and_keeps_every_answer(answers: Answers) -> None:
     assert found.temperature == fit_temperature(answers.probabilities, answers.right)
 
 
-def test_halves_are_disjoint_by_subject(answers: Answers) -> None:
+def test_halves_are_disjoint_by_subject(answers: Predictions) -> None:
     """Where subjects are known, none is in both halves."""
     subjects = np.array([f"S{i // 8}" for i in range(64)])
     known = replace(answers, rows=replace(answers.rows, subjects=subjects))
@@ -149,11 +149,11 @@ def test_too_few_rows_get_no_temperature(n: int) -> None:
         images, np.eye(2, dtype=np.float32)[hard], ("neutral", "fear"), hard,
         np.full(n, "Test"), "made", "made up", "labels",
     )  # fmt: skip
-    found = cross_fitted(Answers(rows, rows.labels, np.full((n, 2), 0.5, np.float32), hard))
+    found = cross_fitted(Predictions(rows, rows.labels, np.full((n, 2), 0.5, np.float32), hard))
     assert (found is None) == (n < 20)
 
 
-def test_other_rows_fit_it(answers: Answers) -> None:
+def test_other_rows_fit_it(answers: Predictions) -> None:
     """Fitted elsewhere, all measured rows are judged under that one temperature."""
     measured = answers.where(answers.rows.split == "PublicTest")
     other = answers.where(answers.rows.split == "Training")

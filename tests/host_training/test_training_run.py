@@ -28,7 +28,7 @@ from host_training.training.batches import TrainingBatches
 from host_training.training.checkpoint import EpochRow, load_newest
 from host_training.training.epochs import Run, run_epochs
 from host_training.training.optimizer import learner_of, untrained_model
-from host_training.training.run import Ancestors, config_to_resume, run_record, train
+from host_training.training.run import Pretrained, config_to_resume, run_record, train
 from host_training.training.weight_average import WeightAverage
 
 keras = import_keras()
@@ -185,7 +185,7 @@ def test_the_history_is_of_whole_epochs(
     model.train_on_batch = recorded
     (tmp_path / "checkpoints").mkdir()
     directory = RunDirectory(tmp_path)
-    directory.write_record(run_record(settings, parts, Ancestors()))
+    directory.write_record(run_record(settings, parts, Pretrained()))
     one_epoch = msgspec.structs.replace(settings, epochs=1)
     run = Run(
         directory=directory,

@@ -54,14 +54,14 @@ fi
 (cd / && "$tool/bin/python" - "$payload" <<'PYTHON'
 import pathlib, shutil, sys
 from deploy.release.device_wheel import requirements
-from deploy.release.systemd_files import shipped
+from deploy.release.systemd_files import packaged_file
 from deploy.release.wheelhouse import Kind, wheelhouse
 from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 
 payload = pathlib.Path(sys.argv[1])
 for folder, needs in (("wheels", []), ("tool", ["pyinfra>=3.2,<4"])):
     needs = [*requirements(), *needs]
-    for wheel in wheelhouse(Kind("x86_64", "3.11", 36), needs, shipped("constraints.txt"), lambda line: None):
+    for wheel in wheelhouse(Kind("x86_64", "3.11", 36), needs, packaged_file("constraints.txt"), lambda line: None):
         shutil.copy(wheel, payload / folder)
 for asset in (ASTRONAUT, FACE_LANDMARKER):
     shutil.copy(asset_path(asset), payload / "assets")

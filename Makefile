@@ -24,7 +24,7 @@ define pytest
 	  exit $$code; }
 endef
 
-.PHONY: help demo test test-device test-full soak test-arm64 test-bare test-runtimes test-wheels service-test vm-test docs examples dist fmt lint type schema framing clean
+.PHONY: help demo test test-device test-full soak test-arm64 test-bare test-runtimes test-wheels service-test vm-test test-camera docs examples dist fmt lint type schema framing clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -86,6 +86,10 @@ service-test: $(DEVICE)/.installed ## run it as a service of a booted Debian and
 
 vm-test: $(FULL)/.installed ## push it to a whole emulated PC with a camera, unplug, reboot, cut the power, as root (qemu-system-x86)
 	tests/hosts/vm_test.sh build $(FULL)/bin/python
+
+test-camera: ## run the ribbon camera's suite on the real picamera2 and libcamera in a chroot, as root (needs debootstrap; makes it once, a quarter of an hour)
+	[ -d build/ribbon-camera ] || tests/hosts/ribbon_camera.sh make build/ribbon-camera
+	tests/hosts/ribbon_camera.sh test build/ribbon-camera
 
 fmt: $(FULL)/.installed ## format the code
 	$(FULL)/bin/ruff format $(CODE)

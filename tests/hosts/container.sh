@@ -1,7 +1,7 @@
 #!/bin/bash
 # A Debian with a real systemd as its process 1, booted as a container without any network, or with one of its own.
 #
-#   container.sh make ROOTFS [SUITE]        once: about a minute, 370 MB
+#   container.sh make ROOTFS [SUITE]        once: about a minute, 420 MB
 #   container.sh make32 DIR                 once: a 32-bit sh and python3, and what they need, 30 MB
 #   container.sh boot ROOTFS NAME [NETNS]   in the foreground; SIGTERM to its child (systemd-nspawn) shuts it down as a
 #                                           power button would, SIGKILL to itself is a pulled plug
@@ -20,7 +20,7 @@ case $verb in
         rm -rf "$root.partial"
         mkdir -p "$(dirname "$root")"
         packages=systemd,systemd-sysv,dbus,libnss-systemd,libpam-systemd,python3,procps,openssh-server,sudo
-        debootstrap --variant=minbase --include=$packages,python3-venv \
+        debootstrap --variant=minbase --include=$packages,python3-venv,python3-numpy \
             "$suite" "$root.partial" "$mirror" >"$root.log" 2>&1
         rm -rf "$root.partial"/var/cache/apt/archives/*.deb
         : >"$root.partial/etc/machine-id"

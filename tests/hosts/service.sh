@@ -19,7 +19,7 @@ for tool in debootstrap systemd-nspawn ip ssh-keygen; do
     }
 done
 cd "$top"
-[ -x "$build/service-debian/usr/sbin/sshd" ] || rm -rf "$build/service-debian" # one made before it was needed
+[ -d "$build/service-debian/usr/lib/python3/dist-packages/numpy" ] || rm -rf "$build/service-debian" # made before it was needed
 [ -d "$build/service-debian" ] || "$here/container.sh" make "$build/service-debian"
 [ -d "$build/service-debian32" ] || "$here/container.sh" make32 "$build/service-debian32"
 [ -n "$python" ] || exit 0
@@ -68,6 +68,9 @@ for asset in (ASTRONAUT, FACE_LANDMARKER):
 PYTHON
 )
 cp "$wheel" "$payload/wheels"
+# What Raspberry Pi OS Bookworm has beside its NumPy 1.24: compiled for that, and no good with ours.
+"$python" $pip download --no-deps --only-binary :all: --python-version 3.11 --platform manylinux2014_x86_64 \
+    -d "$payload/system" simplejpeg==1.6.6 2>/dev/null
 cp -r systemd "$payload/systemd"
 
 "$python" "$here/service_scenes.py" "$build/service-debian" "$payload"

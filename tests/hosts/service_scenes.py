@@ -19,9 +19,14 @@ from debian_container import HERE, Container, SceneError, must, until
 
 LIMIT_EXPOSURE = 1.1
 LIMIT_STOP_S = 2.0
+LONGEST_SILENCE_S = 10.0
+"""Between two signs to a watchdog that waits for 30 s; they are due every 5 s."""
 TORN = '{"kind":"emotion"'
 LOG = "var/log/edgeemo/edgeemo.jsonl"
 CONFIG = "etc/edgeemo/edgeemo.toml"
+_PACKAGES = "usr/lib/python3/dist-packages"
+_PLAY = "var/cache/edgeemo/play"
+_DROP_IN = "etc/systemd/system/edgeemo.service.d"
 
 
 class Service:
@@ -318,6 +323,82 @@ def scene_other_readers(service: Service) -> None:
     print(f"records went to {', '.join(shown)}; the FIFO outlived a restart")
 
 
+_FILM = """
+import struct, sys
+from edge.sources.select import open_source
+film, seen = open_source("demo"), []
+while len(seen) < 30 and (frame := film.read()) is not None:
+    seen.append(frame.image)
+height, width = seen[0].shape[:2]
+with open(sys.argv[1], "wb") as file:
+    file.write(struct.pack("<III", width, height, len(seen)) + b"".join(p.tobytes() for p in seen))
+"""
+
+
+def scene_ribbon_camera(service: Service) -> None:
+    """A ribbon camera, with Bookworm's own NumPy: its stop hangs for good, and the run goes on."""
+    container, since = service.container, service.now()
+    packages = container.root / _PACKAGES
+    played = HERE.parent / "edge" / "fake_picamera2"
+    (packages / "picamera2").mkdir()
+    shutil.copy(played / "picamera2.py", packages / "picamera2" / "__init__.py")
+    shutil.copy(played / "libcamera.py", packages)
+    container.run(f"python3 -m zipfile -e /srv/payload/system/simplejpeg*.whl /{_PACKAGES}")
+    versions = container.run("python3 -c 'import numpy, simplejpeg; print(numpy.__version__)'")
+    play = container.root / _PLAY
+    container.run(f"install -d -o edgeemo -g edgeemo /{_PLAY} /{_DROP_IN}")
+    film = f"import sys; sys.argv[1:] = ['/{_PLAY}/frames']\n{_FILM}"
+    container.run(
+        "EDGEEMO_ASSETS=/var/lib/edgeemo/assets "
+        f"/opt/edgeemo/current/bin/python -c {shlex.quote(film)}"
+    )
+    drop_in = container.root / _DROP_IN / "play.conf"
+    drop_in.write_text(f"[Service]\nEnvironment=PLAY_CSI=/{_PLAY}\n", "ascii")
+    service.configure("ribbon", spec="picamera")
+    container.run("systemctl daemon-reload; systemctl restart edgeemo")
+    service.wait_for_more()
+    pid, child = service.pid, container.run("pgrep -f '[r]ibbon_process.py'")
+    python = container.run(f"readlink /proc/{child}/exe")
+    must(python.startswith("/usr/bin/python3"), f"the camera's process is the system's: {python}")
+    (play / "stuck").touch()
+    (play / "loose").touch()
+    until(
+        lambda: any(r["kind"] == "camera_lost" for r in service.records()), "the loss is recorded"
+    )
+    (play / "loose").unlink()
+    silences = []
+
+    def is_restored() -> bool:
+        last_us = int(service.show("WatchdogTimestampMonotonic"))
+        silences.append(time.monotonic() - last_us / 1e6)
+        return any(r["kind"] == "camera_restored" for r in service.records())
+
+    took = until(is_restored, "the camera is back")
+    must(max(silences) < LONGEST_SILENCE_S, f"signs to the watchdog: {max(silences):.1f} s apart")
+    must(service.pid == pid, "it is the same process")
+    journal = service.journal(since)
+    must("its process was ended" in journal, f"what hung is told: {journal}")
+    service.wait_for_more()
+    replaced = container.run("pgrep -f '[r]ibbon_process.py'")
+    must(replaced != child, "the camera's process is another one")
+    print(
+        f"NumPy {versions}: a stop that hung was killed, the camera back after {took:.1f} s, "
+        f"signs to the watchdog at most {max(silences):.1f} s apart"
+    )
+    started = time.monotonic()
+    container.run("systemctl stop edgeemo")
+    took = time.monotonic() - started
+    must(service.show("Result") == "success", "a clean end")
+    must(not container.try_run("pgrep -f '[r]ibbon_process.py'").stdout, "nothing is left")
+    must(took < LIMIT_STOP_S, f"the end took {took:.1f} s")
+    print(f"ended in {took:.2f} s (limit {LIMIT_STOP_S:.0f} s) while the camera hung")
+    drop_in.unlink()
+    container.run(f"rm -r /{_PLAY} /{_PACKAGES}/picamera2 /{_PACKAGES}/libcamera.py")
+    service.configure("second")
+    container.run("systemctl daemon-reload; systemctl start edgeemo")
+    service.wait_for_more()
+
+
 def frames_around_the_last_start(records: list[dict]) -> tuple[int, int]:
     start = max(i for i, record in enumerate(records) if record["kind"] == "service_started")
     old = [
@@ -371,7 +452,7 @@ def scene_reboot(service: Service) -> None:
 
 SCENES = (
     scene_start, scene_security, scene_kill, scene_hang, scene_reload,
-    scene_reload_of_what_can_not_be_used, scene_other_readers, scene_stop,
+    scene_reload_of_what_can_not_be_used, scene_other_readers, scene_stop, scene_ribbon_camera,
     scene_wrong_configuration, scene_reboot,
 )  # fmt: skip
 

@@ -245,7 +245,9 @@ class _Camera:
 
     def _controls(self) -> dict[str, Any]:
         frame_us = self._frame_us()
-        controls: dict[str, Any] = {"FrameDurationLimits": (frame_us, frame_us)}
+        controls: dict[str, Any] = {}
+        if "FrameDurationLimits" in self._camera.camera_controls:
+            controls["FrameDurationLimits"] = (frame_us, frame_us)
         if "AfMode" in self._camera.camera_controls:
             metres = self._wanted["focus_m"]
             controls["AfMode"] = _CONTINUOUS_FOCUS if metres is None else _MANUAL_FOCUS

@@ -24,6 +24,7 @@ These have no counterpart there:
 """
 
 # ruff: noqa: ARG002, D101, D102 - it is picamera2's interface
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -40,6 +41,9 @@ from types import SimpleNamespace
 
 import libcamera
 import numpy as np
+
+with contextlib.suppress(ImportError):
+    import simplejpeg  # noqa: F401 - where it was compiled for another NumPy, this raises
 
 _PLAY = Path(os.environ["PLAY_CSI"])
 _LOG = logging.getLogger("picamera2")

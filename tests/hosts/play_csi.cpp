@@ -163,7 +163,7 @@ public:
 				config.pixelFormat = formats::RGB888;
 				status = Adjusted;
 			}
-			const Size size = raw ? config.size : config.size.alignedDownTo(2, 2).boundedTo(kSensor).expandedTo(Size(64, 64));
+			const Size size = raw ? config.size : config.size.alignedDownTo(2, 2).boundedTo(kSensor).expandedTo(Size(32, 32));
 			if (size != config.size) {
 				config.size = size;
 				status = Adjusted;
@@ -227,7 +227,7 @@ public:
 				known = { { formats::SRGGB10_CSI2P, kModes }, { formats::SRGGB8, kModes } };
 			else
 				for (const PixelFormat &f : { formats::RGB888, formats::BGR888, formats::XRGB8888, formats::XBGR8888 })
-					known[f] = { SizeRange(Size(64, 64), kSensor, 2, 2) };
+					known[f] = { SizeRange(Size(32, 32), kSensor, 2, 2) };
 			StreamConfiguration config{ StreamFormats(known) };
 			config.pixelFormat = role == StreamRole::Raw ? formats::SRGGB10_CSI2P : formats::XRGB8888;
 			config.size = role == StreamRole::Raw ? kSensor : Size(800, 600);

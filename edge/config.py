@@ -248,7 +248,7 @@ class EventsConfig(_Section, frozen=True):
     mouth_open: Share = 0.35
     hysteresis: Fraction = 0.3
     hold_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.2
-    nod_deg: Angle = 5.0
+    nod_deg: Angle = 7.0
     shake_deg: Angle = 8.0
     away_yaw_deg: Angle = 30.0
     away_pitch_deg: Angle = 25.0

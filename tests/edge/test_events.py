@@ -188,6 +188,18 @@ def test_looking_away_and_back(pose):
     )
 
 
+def test_nods_do_not_overlap():
+    """Nods that follow each other, too slowly to be one, end before the next begins."""
+
+    def script(t_s: float) -> Face:
+        return face(pose=(0.0, 9.0 * math.sin(2 * math.pi * 0.9 * t_s) if t_s < 6 else 0.0))
+
+    found = [event for event in seen(times(30, 8), script) if event.name == "nod"]
+    assert len(found) >= 1
+    for one, other in itertools.pairwise(found):
+        assert one.end_s <= other.start_s
+
+
 def test_eyes_that_stay_closed_are_no_blink():
     """Eyes shut for 0.4 s have blinked; for 2 s, they were closed, which is one event."""
     for length_s, name in ((0.4, "blink"), (2.0, "eyes_closed"), (90.0, "eyes_closed")):

@@ -1,5 +1,6 @@
 """Nods and shakes of the head."""
 
+import math
 from collections import deque
 from typing import Final
 
@@ -32,6 +33,7 @@ class Swings:
         self._turns: list[tuple[Moment, float]] = []
         self._start: Moment | None = None
         self._peak = 0.0
+        self._free_s = -math.inf  # since then, nothing belongs to an event that is over
 
     def see(self, angle: float, other: float, now: Moment) -> Span | None:
         """Take the next angle and the other one, in degrees; return what is over with it."""
@@ -63,8 +65,9 @@ class Swings:
 
     def _turn(self, way: int, moment: Moment, extreme: float) -> None:
         """Take note of a turn, if the angle had come to it as quickly as it left."""
-        before = [one for one in self._past if 0 <= moment.t_s - one[0].t_s <= _MAX_SWING_S]
-        reach = max(way * (extreme - angle) for _, angle, _ in before)
+        since_s = max(moment.t_s - _MAX_SWING_S, self._free_s)
+        before = [one for one in self._past if since_s <= one[0].t_s <= moment.t_s]
+        reach = max((way * (extreme - angle) for _, angle, _ in before), default=0.0)
         others = [other for at, _, other in self._past if moment.t_s - at.t_s <= _MAX_SWING_S]
         if reach < self._degrees or max(others) - min(others) > reach:
             return
@@ -91,4 +94,5 @@ class Swings:
         after = [(at, abs(angle - extreme)) for at, angle, _ in self._past if at.t_s > last.t_s]
         reach = max((moved for _, moved in after), default=0.0)
         end = next((at for at, moved in after if moved >= self._MOVED * reach), last)
+        self._free_s = end.t_s
         return Span(start, end, max(self._peak, reach), complete=True)

@@ -90,21 +90,23 @@ def calibrate(
         _say(screen, f"FORCED: {reason}")
     if json_file is not None:
         json_file.write_bytes(msgspec.json.format(msgspec.json.encode(calibration)) + b"\n")
-    _note(data, write_calibrated(opened, calibration, out), pictures)
+    write_calibrated(opened, calibration, out)
+    people = tuple(map(str, pictures.samples.persons))
+    note_made("bundle", out, data, pictures.fingerprint, people)
     _say(screen, f"bundle: {out}")
 
 
-def _note(data: Path, written: "Bundle", pictures: "Pictures") -> None:
+def note_made(what: str, out: Path, data: Path, fingerprint: str, people: tuple[str, ...]) -> None:
     """Write down beside captured pictures what was made from them, for `capture --forget`."""
     from datetime import UTC, datetime
 
     from edge.capture.folder import Derived, note_derived
 
     derived = Derived(
-        what="bundle",
-        path=str(written.path.resolve()),
-        fingerprint=pictures.fingerprint,
-        people=tuple(map(str, pictures.samples.persons)),
+        what=what,
+        path=str(out.resolve()),
+        fingerprint=fingerprint,
+        people=people,
         time=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     )
     note_derived(data if data.is_dir() else data.parent, derived)

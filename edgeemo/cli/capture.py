@@ -96,7 +96,8 @@ def _forget(folder: "CaptureFolder", subject: str) -> None:
     if not folder.path.is_dir():
         raise CaptureError(f"{folder.path}: no such folder; nothing of {subject} is there")
     deleted = folder.forget(subject)
-    print(f"deleted {deleted} pictures of {subject}; a scan of {folder.path} finds none any more")
+    count = "1 picture" if deleted == 1 else f"{deleted} pictures"
+    print(f"deleted {count} of {subject}; a scan of {folder.path} finds none any more")
     for made in folder.derived():
         if subject in made.people:
             print(

@@ -13,6 +13,7 @@ from edgeemo.cli.options import (
     Workers,
     console,
     load_data,
+    note_samples,
     processes,
     write_json,
 )
@@ -149,6 +150,7 @@ def prepare(
         record = mesh_all(samples, out, recipe, make, processes(workers), progress)
     screen.print(prepared_view(record, samples))
     screen.print(f"prepared folder: {out}", highlight=False, markup=False, soft_wrap=True)
+    note_samples("prepared data", out, data, samples)
 
 
 def _device_mesher() -> "tuple[Recipe, MakeMesher]":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.errors import ConfigError
-from edgeemo.cli.calibrate import read_map
+from edgeemo.cli.calibrate import note_made, read_map
 
 if TYPE_CHECKING:
     from converters.labelled_images import LabelledImages
@@ -64,6 +64,12 @@ def load_data(
     line = f"data: {samples.form}, {len(samples):,} samples, protocol {samples.protocol}"
     screen.print(line, highlight=False, markup=False, soft_wrap=True)
     return samples
+
+
+def note_samples(what: str, out: Path, data: Path, samples: Any) -> None:
+    """Write down beside captured pictures what was made from them, see ``note_made``."""
+    people = () if samples.subjects is None else tuple(sorted(set(map(str, samples.subjects))))
+    note_made(what, out, data, samples.fingerprint().fingerprint, people)
 
 
 def processes(workers: int | None) -> int:

@@ -7,7 +7,7 @@ import typer
 
 from edgeemo.cli.calibrate import Map
 from edgeemo.cli.extras import require
-from edgeemo.cli.options import Data, Labels, Prepared, Protocol, console, load_data
+from edgeemo.cli.options import Data, Labels, Prepared, Protocol, console, load_data, note_samples
 
 if TYPE_CHECKING:
     from host_training.config import TrainConfig
@@ -97,6 +97,7 @@ def train(
     )
     run = run_training(samples, config, out, progress, resume=resume, ancestors=ancestors)
     screen.print(f"run directory: {run.path}", highlight=False, markup=False, soft_wrap=True)
+    note_samples("run", run.path, data, samples)
     return run
 
 

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.capture.folder import CaptureFolder, Taken
+from edgeemo.cli.options import note_samples
 from host_training.data.label_studio import write_tasks
 from host_training.data.load import load_samples
 from host_training.errors import DataError
@@ -186,3 +188,29 @@ def test_own_classes_are_read_and_slips_are_not(tmp_path: Path, write_folders: o
     two = write_folders(tmp_path / "two", ["happy", "joyful"], 1)  # type: ignore[operator]
     with pytest.raises(DataError, match="both mean happiness"):
         load_samples(two, names={"joyful": "happiness"})
+
+
+def test_what_is_made_from_captured_pictures_is_written_down(tmp_path: Path) -> None:
+    """`capture --forget` names it; a manifest of somebody else's is left as it is."""
+    folder = CaptureFolder(tmp_path / "mine")
+    line = Taken(
+        path="happiness/anna-0123abcd-0001.png",
+        label="happiness",
+        subject="anna",
+        time="2026-11-30T12:00:00Z",
+        session="0123abcd",
+        camera="0",
+        quality="ok",
+        consent="...",
+        consent_time="2026-11-30T12:00:00Z",
+    )
+    with folder.opened() as lines:
+        folder.keep(np.zeros((48, 48, 3), np.uint8), line, lines)
+    samples = load_samples(folder.path)
+    note_samples("run", tmp_path / "run", folder.path, samples)
+    (made,) = folder.derived()
+    assert (made.what, made.people) == ("run", ("anna",))
+    assert made.fingerprint == samples.fingerprint().fingerprint
+    other = manifest(tmp_path / "other")
+    note_samples("run", tmp_path / "run", other, load_samples(other))
+    assert not (other / "derived.jsonl").exists()

@@ -312,6 +312,31 @@ class LogConfig(_Section, frozen=True):
     also: Annotated[tuple[OtherSink, ...], msgspec.Meta(max_length=16)] = ()
 
 
+class MetricsConfig(_Section, frozen=True):
+    """``[metrics]``: how the run does, for Prometheus.
+
+    Attributes:
+        textfile: a file in Prometheus' text format, replaced at every health record; ``auto`` is
+            ``edgeemo.prom`` in the folder that systemd gives the service below /run, and none
+            without; empty: none.
+    """
+
+    textfile: Text = "auto"
+
+
+class LiveConfig(_Section, frozen=True):
+    """``[live]``: lets `edgeemo view` watch the running service, by a socket on this machine.
+
+    Attributes:
+        socket: its path; ``auto`` is ``live`` in the folder that systemd gives the service below
+            /run, and none without; empty: none. Whoever is in the service's group may watch.
+        pictures: send the pictures, too; without, the mesh and the numbers.
+    """
+
+    socket: Text = "auto"
+    pictures: bool = False
+
+
 class ThermalConfig(_Section, frozen=True):
     """``[thermal]``: fewer frames while the board is hot.
 
@@ -348,6 +373,8 @@ class Config(_Section, frozen=True):
     events: EventsConfig = EventsConfig()
     study: StudyConfig = StudyConfig()
     log: LogConfig = LogConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    live: LiveConfig = LiveConfig()
     thermal: ThermalConfig = ThermalConfig()
 
 

@@ -26,6 +26,8 @@ from edge.files import is_regular
 
 FILE_NAME: Final = "edgeemo.jsonl"
 LOCK_NAME: Final = "edgeemo.lock"
+STORE_NAME: Final = "edgeemo-store"
+"""A folder with what is known of the logs beside it, in another form; it holds no log."""
 PART_SUFFIX: Final = ".part"
 """Of a compressed file that is not finished."""
 
@@ -92,7 +94,7 @@ def _listed(directory: Path) -> dict[int, ClosedFile]:
 def log_directories(root: Path) -> Iterator[Path]:
     """Yield the log directories at and below ``root``, in the order of their names."""
     for folder, subfolders, names in os.walk(root):
-        subfolders.sort()
+        subfolders[:] = sorted(name for name in subfolders if name != STORE_NAME)
         has_names = any(name == FILE_NAME or _CLOSED.fullmatch(name) for name in names)
         if has_names and log_files(Path(folder)):
             yield Path(folder)

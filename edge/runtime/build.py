@@ -11,7 +11,16 @@ import msgspec
 
 from edge._version import __version__
 from edge.assets.store import FACE_LANDMARKER, asset_path
-from edge.config import Config, LogConfig, MesherConfig, MesherKind, ModelConfig, SourceConfig
+from edge.config import (
+    Config,
+    LiveConfig,
+    LogConfig,
+    MesherConfig,
+    MesherKind,
+    MetricsConfig,
+    ModelConfig,
+    SourceConfig,
+)
 from edge.contract.bundle import Bundle, open_bundle
 from edge.contract.decision import Decision
 from edge.contract.names import escaped
@@ -95,7 +104,7 @@ def build_runtime(
     log = open_log(config.log) if keep_records else None
     if log is not None:
         stack.callback(log.close)
-    sink: CountingSink = open_sink(config.log, log) if log is not None else NullSink()
+    sink: CountingSink = open_sink(config, log) if log is not None else NullSink()
     stack.callback(sink.close)
     return Runtime(
         config=config,
@@ -145,11 +154,18 @@ def _with_what_stays(old: Config, new: Config) -> Config:
     """Return ``new`` with what only a start can apply as in ``old``; its change is told."""
     applied = {key: getattr(new.log, key) for key in _RENEWABLE_LOG_KEYS}
     log = msgspec.structs.replace(old.log, **applied)
-    for table, stays, asked in (("source", old.source, new.source), ("log", log, new.log)):
+    for table, stays, asked in (
+        ("source", old.source, new.source),
+        ("log", log, new.log),
+        ("metrics", old.metrics, new.metrics),
+        ("live", old.live, new.live),
+    ):
         if changed := [key for key in asked.__struct_fields__ if _differ(stays, asked, key)]:
             names = ", ".join(f"{table}.{key}" for key in changed)
             _log.warning("%s: changed, but only a restart can apply it", names)
-    return msgspec.structs.replace(new, source=old.source, log=log)
+    return msgspec.structs.replace(
+        new, source=old.source, log=log, metrics=old.metrics, live=old.live
+    )
 
 
 def _differ(one: object, other: object, key: str) -> bool:
@@ -244,23 +260,45 @@ def open_log(config: LogConfig) -> JsonlSink:
     return JsonlSink(Path(config.dir), policy)
 
 
-def open_sink(config: LogConfig, log: JsonlSink) -> CountingSink:
+def open_sink(config: Config, log: JsonlSink) -> CountingSink:
     """Return the log, or the log and the other sinks that are configured.
 
     Raises:
         SinkError: one of them cannot be had.
     """
-    if not config.also:
+    metrics = metrics_path(config.metrics)
+    if not config.log.also and metrics is None:
         return log
     from edge.sinks.fan_out import MultiSink
 
     with ExitStack() as opened:
         others: dict[str, Sink] = {}
-        for spec in dict.fromkeys(config.also):
+        for spec in dict.fromkeys(config.log.also):
             others[spec] = _open_other(spec)
             opened.callback(others[spec].close)
+        if metrics is not None:
+            from edge.sinks.metrics import MetricsSink
+
+            others["metrics"] = MetricsSink(metrics)
         opened.pop_all()
     return MultiSink(log, others)
+
+
+def metrics_path(config: MetricsConfig) -> Path | None:
+    """Return the file for Prometheus; ``auto``: in the folder that systemd gives a service."""
+    return _in_runtime_folder(config.textfile, "edgeemo.prom")
+
+
+def live_path(config: LiveConfig) -> Path | None:
+    """Return the socket for watchers; ``auto``: in the folder that systemd gives a service."""
+    return _in_runtime_folder(config.socket, "live")
+
+
+def _in_runtime_folder(asked: str, name: str) -> Path | None:
+    if asked != "auto":
+        return Path(asked) if asked else None
+    folder, _, _ = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")
+    return Path(folder) / name if folder else None
 
 
 def _open_other(spec: str) -> Sink:

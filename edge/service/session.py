@@ -20,8 +20,17 @@ if TYPE_CHECKING:
     from edge.preview.video import VideoFile
 
 
-def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
+Attach = Callable[[Runtime, ExitStack], tuple[Runtime, Sequence[Listener]]]
+"""Puts something beside opened parts: returns them with it, and what is to see every result."""
+
+
+def run_session(request: RunRequest, stack: ExitStack, attach: Attach | None = None) -> RunSummary:
     """Run until the source ends, the limit is reached or a signal comes, then print a summary.
+
+    Args:
+        request: the command line.
+        stack: closes what is opened here.
+        attach: is asked once all parts are open.
 
     Raises:
         EdgeEmoError: a part cannot be opened, or the camera or a model failed on the way.
@@ -29,7 +38,11 @@ def run_session(request: RunRequest, stack: ExitStack) -> RunSummary:
     _check_outputs(request)
     notifier = Notifier.from_environment()
     parts = build_runtime(request.settings(), stack, is_managed=notifier.is_managed)
-    return run_parts([parts], request, stack, notifier)
+    opened, extra = [parts], list[Listener]()
+    if attach is not None:
+        opened[0], extra[:] = attach(parts, stack)
+    del parts
+    return run_parts(opened, request, stack, notifier, extra)
 
 
 def run_parts(

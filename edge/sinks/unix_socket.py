@@ -29,7 +29,7 @@ class UnixSocketSink:
         """
         self._path = path
         self._readers: dict[socket.socket, LineOutlet] = {}
-        _clear(path)
+        clear_socket(path)
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._server.bind(str(path))
@@ -83,7 +83,7 @@ class UnixSocketSink:
                 self._readers[reader] = LineOutlet(reader.fileno(), reader.send)
 
 
-def _clear(path: Path) -> None:
+def clear_socket(path: Path) -> None:
     """Remove a socket that a killed run left behind; refuse to touch anything else."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):

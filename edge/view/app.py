@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from edge.view import door
 from edge.view.access import Access
 from edge.view.guard import Guard
-from edge.view.hub import Hub
+from edge.view.hub import Watched
 
 STATIC: Final = Path(__file__).parent / "static"
 _TYPES: Final = {
@@ -31,7 +31,7 @@ _STALL_S: Final = 20.0
 """A viewer that takes nothing for so long is let go; a browser that still lives comes back."""
 
 
-def page(hub: Hub, access: Access, mark: Callable[[str], None] | None = None) -> ASGIApp:
+def page(hub: Watched, access: Access, mark: Callable[[str], None] | None = None) -> ASGIApp:
     """Return the whole page as an ASGI application.
 
     Args:
@@ -77,7 +77,7 @@ def page(hub: Hub, access: Access, mark: Callable[[str], None] | None = None) ->
 class EventStream(Response):
     """Sends one viewer its events until it goes, stalls, or the run ends."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Watched) -> None:
         super().__init__(media_type="text/event-stream")
         del self.headers["content-length"]
         self._hub = hub

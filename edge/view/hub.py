@@ -11,12 +11,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol
 
 from edge.records import FrameResult
-from edge.system import machine
 from edge.view import messages
 from edge.view.faults import Faults
+from edge.view.vitals import VITALS_S, Vitals
 
 MAX_VIEWERS: Final = 64
 HISTORY_S: Final = 60.0
@@ -24,12 +24,31 @@ HISTORY_S: Final = 60.0
 _EVENTS_PER_S: Final = 10.0
 _HISTORY_STEP_S: Final = 0.25
 _KEEP_ALIVE_S: Final = 10.0
-_VITALS_S: Final = 1.0
 _MOST_NOTES: Final = 200
 _NOTED_S: Final = 5.0
 """How long a note goes with every frame's event, for viewers that miss some."""
 
-_Value = TypeVar("_Value")
+
+class Watched(Protocol):
+    """What a page shows: a run of this process, or a service elsewhere."""
+
+    faults: Faults
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether one more viewer is one too many."""
+
+    def running(self) -> "contextlib.AbstractAsyncContextManager[None]":
+        """Make events inside the block."""
+
+    def events(self) -> AsyncGenerator[bytes, None]:
+        """Yield the events of one viewer."""
+
+    def publish(self, result: FrameResult) -> None:
+        """Take a result."""
+
+    def end(self, reason: str) -> None:
+        """Tell the viewers that there will be no more."""
 
 
 class Hub:
@@ -56,7 +75,7 @@ class Hub:
         self._about = about
         self._frames = frames
         self.faults = Faults()
-        self._vitals = _Vitals(dropped, lost_records, self.faults)
+        self._vitals = Vitals(dropped, lost_records, self.faults)
         self._lock = threading.Lock()
         self._history: deque[messages.Moment] = deque(maxlen=round(HISTORY_S / _HISTORY_STEP_S))
         self._notes: deque[messages.Note] = deque(maxlen=_MOST_NOTES)
@@ -183,7 +202,7 @@ class Hub:
     async def _woken(self) -> None:
         """Wait for news; while the camera is lost, no longer than a second."""
         with self._lock:
-            limit_s = _VITALS_S if self._outage is not None else None
+            limit_s = VITALS_S if self._outage is not None else None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
                 await self._wake.wait()
@@ -199,69 +218,3 @@ class Hub:
 
     def _finish(self, reason: str) -> None:
         self._last = asyncio.ensure_future(self._post(messages.ended(reason), is_last=True))
-
-
-class _Vitals:
-    """Measures the service, at most once a second, and only when asked.
-
-    What cannot be measured keeps its last value, and is counted.
-    """
-
-    def __init__(
-        self,
-        dropped: Callable[[], int],
-        lost_records: Callable[[], int | None],
-        faults: Faults,
-    ) -> None:
-        self.frames = 0
-        self.fps_limit: float | None = None
-        self._read_dropped = dropped
-        self._read_lost_records = lost_records
-        self._faults = faults
-        self._failed = 0
-        self._dropped = 0
-        self._lost_records: int | None = None
-        self._measured_s = time.monotonic()
-        self._measured_frames = 0
-        self._fps = 0.0
-        self._machine: _Machine = (0.0, None, None)
-
-    def read(self, viewers: int) -> messages.Health:
-        """Return the health since the last measurement."""
-        now_s = time.monotonic()
-        elapsed_s = now_s - self._measured_s
-        if elapsed_s >= _VITALS_S or self._machine[0] == 0:
-            self._fps = (self.frames - self._measured_frames) / elapsed_s if elapsed_s > 0 else 0.0
-            self._measured_s, self._measured_frames = now_s, self.frames
-            self._machine = self._tried(_machine, self._machine)
-        self._dropped = self._tried(self._read_dropped, self._dropped)
-        self._lost_records = self._tried(self._read_lost_records, self._lost_records)
-        rss_mb, temperature_c, throttling = self._machine
-        return messages.Health(
-            fps=round(self._fps, 1),
-            fps_limit=self.fps_limit,
-            dropped_frames=self._dropped,
-            lost_records=self._lost_records,
-            rss_mb=round(rss_mb, 1),
-            temperature_c=temperature_c,
-            throttling=throttling,
-            viewers=viewers,
-            failed_readings=self._failed,
-        )
-
-    def _tried(self, read: Callable[[], _Value], last: _Value) -> _Value:
-        try:
-            return read()
-        except Exception as error:
-            self._failed += 1
-            self._faults.note(f"health cannot be read: {error}")
-            return last
-
-
-_Machine = tuple[float, float | None, tuple[str, ...] | None]
-
-
-def _machine() -> _Machine:
-    bits = machine.throttled()
-    throttling = None if bits is None else machine.throttling(bits)
-    return machine.rss_mb(), machine.temperature_c(), throttling

@@ -74,7 +74,7 @@ def hello(
     notes: Sequence[Note] = (),
 ) -> bytes:
     """Return the first event of a connection: who speaks, how a mesh is drawn, the last minute."""
-    return _event(
+    return event(
         "hello",
         {
             "about": about,
@@ -113,18 +113,18 @@ def seen(result: FrameResult, health: Health, *, frames: bool, notes: Sequence[N
     }
     if frames:
         content["jpeg"] = base64.b64encode(jpeg(result.frame.image)).decode("ascii")
-    return _event("seen", content)
+    return event("seen", content)
 
 
 def waiting(outage: Outage, now_s: float, health: Health) -> bytes:
     """Return the event of a camera that is lost; ``now_s`` is ``time.monotonic()``."""
     lost_for_s = round(now_s - outage.since_s, 1)
-    return _event("waiting", {"reason": outage.reason, "lost_for_s": lost_for_s, "health": health})
+    return event("waiting", {"reason": outage.reason, "lost_for_s": lost_for_s, "health": health})
 
 
 def ended(reason: str) -> bytes:
     """Return the last event of a run."""
-    return _event("ended", {"reason": readable(reason)})
+    return event("ended", {"reason": readable(reason)})
 
 
 def moment(result: FrameResult) -> Moment:
@@ -178,6 +178,7 @@ def _whole(values: NDArray[np.float32]) -> list[int]:
     return steps
 
 
-def _event(kind: str, content: Mapping[str, Any], *, retry: bool = False) -> bytes:
+def event(kind: str, content: Mapping[str, Any], *, retry: bool = False) -> bytes:
+    """Return an event of any kind."""
     first = b"retry: %d\n" % _RETRY_MS if retry else b""
     return b"%sevent: %s\ndata: %s\n\n" % (first, kind.encode(), msgspec.json.encode(content))

@@ -1,16 +1,18 @@
 """`edgeemo view`: the run of `edgeemo run`, with the page's server beside it."""
 
+import asyncio
 import logging
 import os
 import stat
 import sys
-from contextlib import ExitStack
+import threading
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TextIO
 
 import msgspec
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, EdgeEmoError
 from edge.runtime.build import Runtime, build_runtime
 from edge.runtime.request import RunRequest
 from edge.service.daemon import RunSummary
@@ -19,6 +21,7 @@ from edge.service.notify import Notifier
 from edge.service.session import run_parts
 from edge.view.access import Access, is_loopback, own_token_file, read_token, rules
 from edge.view.app import page
+from edge.view.attach import Feed, Relay
 from edge.view.hub import Hub
 from edge.view.server import PageServer, listen
 from edge.view.witness import Witness
@@ -81,6 +84,27 @@ def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> RunSum
     opened = [parts]
     del parts
     return run_parts(opened, request, stack, notifier, [server.show], marks)
+
+
+def run_attached(feed: Feed, view: ViewRequest, stack: ExitStack) -> None:
+    """Serve the page of a service that runs, until Ctrl-C.
+
+    Raises:
+        EdgeEmoError: the page cannot be served, or there is no service to be watched.
+    """
+    try:
+        asyncio.run(Relay(feed, frames=view.frames).check())
+    except (TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
+        raise EdgeEmoError(f"{feed.place}: the service does not answer as edgeemo does") from error
+    sock = listen(view.address, view.port)
+    stack.callback(sock.close)
+    address, port = sock.getsockname()[:2]
+    access = rules(address, port, _token(view, address), view.hosts)
+    relay = Relay(feed, frames=view.frames)
+    stack.enter_context(PageServer(page(relay, access), relay, sock))
+    _log.info("watch %s at %s", feed.place, _link(view, port, access))
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 def _to_watch(request: RunRequest) -> RunRequest:

@@ -7,12 +7,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+import msgspec
+
 from edge.contract.labels import EMOTIONS
 from edge.contract.logfiles import LONGEST_LINE, log_files
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.errors import LogError, MissingExtraError
 from edge.logs.lines import cut
 from edge.logs.tail import directories_in
+from edgeemo.analysis.held import held, held_within
 from edgeemo.analysis.plausible import condition, is_of_unknown_kind
 from edgeemo.analysis.time_range import Span
 
@@ -82,21 +85,69 @@ _KIND: Final = (
 )
 
 
+class Choice(msgspec.Struct, frozen=True):
+    """Which records are asked for; what is empty is not asked about.
+
+    Attributes:
+        span: from when, until when.
+        devices, sessions: all records of these.
+        labels: of emotion records; those of other kinds are left out.
+        min_confidence: the same.
+    """
+
+    span: Span = Span()
+    devices: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    min_confidence: float = 0.0
+
+    @property
+    def of_runs(self) -> str:
+        """The condition on devices and sessions, in SQL."""
+        terms = [
+            f"{name} IN ({', '.join(map(text_literal, wanted))})"
+            for name, wanted in (("device", self.devices), ("session", self.sessions))
+            if wanted
+        ]
+        return " AND ".join(terms or ["true"])
+
+    @property
+    def has_emotions(self) -> bool:
+        """Only some of the emotion records are asked for."""
+        return bool(self.labels or self.min_confidence)
+
+    @property
+    def of_emotions(self) -> str:
+        """The condition on emotion records, in SQL."""
+        terms = ["label IS NOT NULL", f"confidence >= {self.min_confidence}"]
+        if self.labels:
+            terms.append(f"label IN ({', '.join(map(text_literal, self.labels))})")
+        return " AND ".join(terms)
+
+
 class Logs:
     """The records below a folder as the view ``records``; a context manager.
 
-    ``records`` has those of the span that is asked for; ``all_records`` has all, and ``in_span``
-    says which these are. ``folder`` numbers the log directory of each. The ``kind`` of a line that
-    is no record, for what it holds or for what it lacks, is NULL; that of a record which a later
-    version may have written, of a kind that this one does not know, is ``unknown``. Memory is
-    bounded: what does not fit spills to a temporary folder.
+    ``records`` has those of the span that is asked for; ``all_records`` has all of the devices and
+    sessions that are, and ``in_span`` says which these are. ``folder`` numbers the log directory of
+    each. The ``kind`` of a line that is no record, for what it holds or for what it lacks, is NULL;
+    that of a record which a later version may have written, of a kind that this one does not know,
+    is ``unknown``. Memory is bounded: what does not fit spills to a temporary folder.
 
     Attributes:
-        span: which part of the records is asked for.
-        has_span: it is a part.
+        choice: what is asked for.
+        has_span: the records of a part of the time.
+        has_rollups: the views ``hours`` and ``emotions`` answer what is asked for.
+        columns: names and types of what is read of a line.
+        remark: what the user should know of how the answers come about.
+        directories, names: the log directories by number, and their paths below the folder.
     """
 
-    def __init__(self, root: Path, span: Span = _ALWAYS) -> None:
+    has_rollups = False
+    remark = ""
+    columns: Mapping[str, str] = COLUMNS
+
+    def __init__(self, root: Path, choice: Choice | Span = _ALWAYS) -> None:
         """Find the files.
 
         Raises:
@@ -104,9 +155,10 @@ class Logs:
             MissingExtraError: DuckDB is not installed.
         """
         self._duckdb = import_duckdb()
-        self._directories = directories_in(root)
-        self.span = span
-        self.has_span = span != _ALWAYS
+        self.directories = directories_in(root)
+        self.choice = Choice(choice) if isinstance(choice, Span) else choice
+        self.has_span = self.choice.span != _ALWAYS
+        self.names = [one.relative_to(root).as_posix() for one in self.directories]
         self._stack = ExitStack()
         self._tables = 0
 
@@ -116,8 +168,8 @@ class Logs:
         # DuckDB takes wild cards in names for patterns, so it is given names of our own.
         links, self._cuts = self.scratch / "logs", self.scratch / "cuts"
         links.mkdir()
-        self._names = [links / str(number) for number in range(len(self._directories))]
-        for directory, name in zip(self._directories, self._names, strict=True):
+        self._names = [links / str(number) for number in range(len(self.directories))]
+        for directory, name in zip(self.directories, self._names, strict=True):
             name.symlink_to(directory.absolute(), target_is_directory=True)
             (self._cuts / name.name).mkdir(parents=True)
         settings = {
@@ -155,6 +207,7 @@ class Logs:
                 return self._attempt(sql)
             except self._duckdb.Error as error:
                 may_pass = isinstance(error, self._duckdb.IOException) and attempt < _ATTEMPTS
+                self._refresh()
                 if not may_pass and not self._cut_long_lines(str(error)):
                     raise LogError(f"the logs cannot be queried: {self._told(error)}") from error
             attempt += 1
@@ -190,6 +243,35 @@ class Logs:
         self._tables += 1
         return f"edgeemo_{self._tables}"
 
+    @property
+    def unreadable(self) -> int:
+        """Lines that are no records, beside those that ``records`` shows."""
+        return 0
+
+    @property
+    def copies(self) -> int:
+        """Records that are there already, beside those that ``records`` shows."""
+        return 0
+
+    def held(self) -> str:
+        """Return a query for what is asked for; see ``held_within``."""
+        query = held_within(self.choice.span, self.once("records"), self.once("all_records"))
+        if not self.choice.has_emotions:
+            return query
+        unreadable = "kind IS NULL AND NOT (is_copy OR is_carried)"
+        return f"SELECT * FROM ({query}) WHERE ({self.choice.of_emotions}) OR ({unreadable})"
+
+    def once(self, records: str) -> str:
+        """Return a query for records with what each is worth; see ``edgeemo.analysis.held``."""
+        return held(records)
+
+    def runs(self) -> list[tuple[Any, ...]] | None:
+        """Return what each session has, as ``losses.Run`` wants it; None: ask the records."""
+        return None
+
+    def _refresh(self) -> None:
+        """Look anew at what there is, after a query has failed."""
+
     def _cut_long_lines(self, error: str) -> bool:
         """Put copies in the place of files whose lines DuckDB finds too long; False: none has any.
 
@@ -212,7 +294,7 @@ class Logs:
         """Return the files by the names that DuckDB gets; those with a copy are left out."""
         return {
             name / path.name: path
-            for directory, name in zip(self._directories, self._names, strict=True)
+            for directory, name in zip(self.directories, self._names, strict=True)
             for path in log_files(directory)
             if not self._cut_of(name / path.name).exists()
         }
@@ -220,27 +302,30 @@ class Logs:
     def _told(self, error: Exception) -> str:
         """Return an error's first line, with the names that the user knows."""
         text = str(error).splitlines()[0]
-        for directory, name in zip(self._directories, self._names, strict=True):
+        for directory, name in zip(self.directories, self._names, strict=True):
             text = text.replace(f"{name}/", f"{directory}/")
         return text
 
     def _attempt(self, sql: str) -> list[tuple[Any, ...]]:
-        views = {
-            "all_records": f"SELECT *, {self._in_span()} AS in_span FROM ({self._source()})",
-            "records": "SELECT * EXCLUDE in_span FROM all_records WHERE kind IS NULL OR in_span",
-        }
-        for name, query in views.items():
+        for name, query in self._views().items():
             self._connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}")
         rows: list[tuple[Any, ...]] = self._connection.execute(sql).fetchall()
         return rows
 
+    def _views(self) -> dict[str, str]:
+        return {
+            "all_records": f"SELECT * EXCLUDE (filename), {self._in_span()} AS in_span "
+            f"FROM ({self._source()}) WHERE kind IS NULL OR ({self.choice.of_runs})",
+            "records": "SELECT * EXCLUDE in_span FROM all_records WHERE kind IS NULL OR in_span",
+        }
+
     def _source(self) -> str:
         files = [*self._files(), *self._cuts.glob("*/*")]
         names = ", ".join(text_literal(str(name)) for name in files)
-        columns = ", ".join(f"{name}: '{kind}'" for name, kind in COLUMNS.items())
+        columns = ", ".join(f"{name}: '{kind}'" for name, kind in self.columns.items())
         place = len(self._cuts.parts) + 1  # in /scratch/logs/7/edgeemo.jsonl, and below cuts
         return (
-            f"SELECT * EXCLUDE (filename) REPLACE ({_KIND} AS kind), "
+            f"SELECT * REPLACE ({_KIND} AS kind), "
             f"split_part(filename, '/', {place})::INT AS folder "
             f"FROM read_json([{names}], columns = {{{columns}}}, filename = true, "
             f"maximum_object_size = {LONGEST_LINE}, "
@@ -250,7 +335,7 @@ class Logs:
     def _in_span(self) -> str:
         limits = [
             f"time {operator} {moment}"
-            for operator, moment in zip((">=", "<"), self.span.limits, strict=True)
+            for operator, moment in zip((">=", "<"), self.choice.span.limits, strict=True)
             if moment is not None
         ]
         return " AND ".join(limits or ["true"])

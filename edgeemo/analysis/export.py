@@ -9,7 +9,6 @@ from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError, LogError
 from edge.system.native_path import NativePath
 from edgeemo.analysis.database import Logs, text_literal
-from edgeemo.analysis.held import held, held_within
 
 Format = Literal["csv", "parquet", "json"]
 Kind = Literal[
@@ -121,7 +120,7 @@ def selected(logs: Logs, kind: Kind, time: str = "time", *, nested: bool = True)
     more = _NESTED.get(kind, ()) if nested else ()
     columns = ", ".join((time, *_HEAD, *_COLUMNS[kind], *more))
     # An emotion lasts until another kind of record; the others need no neighbours of another kind.
-    others = held(f"(FROM records WHERE kind = {text_literal(kind)})")
-    chosen = held_within(logs.span) if kind == "emotion" else others
+    others = logs.once(f"(FROM records WHERE kind = {text_literal(kind)})")
+    chosen = logs.held() if kind == "emotion" else others
     only = f"WHERE kind = {text_literal(kind)}"
     return f"SELECT {columns} FROM ({chosen}) {only} ORDER BY device, session, seq"

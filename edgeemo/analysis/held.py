@@ -1,6 +1,20 @@
 """How long a face showed each emotion, in SQL: what ``edge.logs.held.Stay`` counts."""
 
+from typing import Final
+
 from edgeemo.analysis.time_range import Span
+
+# Up to version 0.1, ``track_ended`` was dated up to 1.5 s after the face was last seen: there its
+# duration, in whole milliseconds, tells the end.
+END_S: Final = "least(next_s, first_s + stayed_s + 0.0005)"
+"""When a record's emotion ended, in SQL, by the next record of its track and by the first one."""
+IS_APART: Final = "coalesce(kind IN ('event', 'unknown'), false)"
+"""Records of a track that say nothing of what it shows."""
+IS_STILL: Final = "kind = 'emotion' AND stayed_s IS NOT NULL AND end_s < first_s + 0.001"
+HELD_S: Final = f"""CASE
+    WHEN {IS_STILL} THEN 0
+    WHEN kind = 'emotion' AND end_s IS NOT NULL THEN greatest(0, end_s - monotonic_s)
+END"""
 
 
 def held(records: str = "records") -> str:
@@ -14,18 +28,12 @@ def held(records: str = "records") -> str:
     Args:
         records: a table, view or query in parentheses with the columns of ``source.COLUMNS``.
     """
-    # Up to version 0.1, ``track_ended`` was dated up to 1.5 s after the face was last seen: there
-    # its duration, in whole milliseconds, tells the end.
     return f"""
         SELECT * EXCLUDE (next_s, stayed_s, first_s, end_s)
             REPLACE (CASE WHEN NOT is_copy THEN kind END AS kind),
-            kind = 'emotion' AND stayed_s IS NOT NULL AND end_s < first_s + 0.001 AS is_still,
-            CASE
-                WHEN is_still THEN 0
-                WHEN kind = 'emotion' AND end_s IS NOT NULL THEN greatest(0, end_s - monotonic_s)
-            END AS held_s
+            {IS_STILL} AS is_still, {HELD_S} AS held_s
         FROM (
-            SELECT *, least(next_s, first_s + stayed_s + 0.0005) AS end_s
+            SELECT *, {END_S} AS end_s
             FROM (
                 SELECT *,
                     kind IS NOT NULL AND coalesce(seq = lag(seq) OVER its_track, false) AS is_copy,
@@ -34,24 +42,28 @@ def held(records: str = "records") -> str:
                     first_value(monotonic_s) OVER its_track AS first_s
                 FROM {records}
                 WINDOW its_track AS (
-                    PARTITION BY kind IS NULL, kind IN ('event', 'unknown'), device, session, track
-                    ORDER BY seq
+                    PARTITION BY kind IS NULL, {IS_APART}, device, session, track ORDER BY seq
                 )
             )
         )
     """
 
 
-def held_within(span: Span) -> str:
+def held_within(span: Span, records: str, everything: str) -> str:
     """Return a query as ``held`` does, for a part of the records.
 
     What a face showed already when the part begins is counted from there, and what it shows when
     the part ends until there. ``is_carried``: the record itself is older than the part; its
     ``kind`` is NULL, for it is none of the part's records.
+
+    Args:
+        span: the part.
+        records: a query for those of the part, as ``held`` gives it; asked where it is the whole.
+        everything: the same for all, and ``in_span`` says which are of the part.
     """
     since, until = span.limits
     if since is until is None:
-        return f"SELECT *, false AS is_carried FROM ({held()})"
+        return f"SELECT *, false AS is_carried FROM ({records})"
     begins = f"greatest(time, {since})" if since else "time"
     ends = "time + to_microseconds(round(held_s * 1e6)::BIGINT)"
     ends = f"least({ends}, {until})" if until else ends
@@ -64,8 +76,8 @@ def held_within(span: Span) -> str:
         FROM (
             SELECT *,
                 greatest(0, date_diff('microsecond', {begins}, {ends}) / 1e6) AS within_s,
-                NOT in_span AND coalesce(within_s, 0) > 0 AS is_carried
-            FROM ({held("all_records")})
+                coalesce(NOT in_span AND held_s > 0 AND within_s > 0, false) AS is_carried
+            FROM ({everything})
         )
         WHERE in_span OR is_carried OR (kind IS NULL AND NOT is_copy)
     """

@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from edge.contract.labels import EMOTIONS, UNCERTAIN
-from edgeemo.analysis.database import Logs
+from edgeemo.analysis.database import Choice, Logs
 from edgeemo.analysis.export import selected
+from edgeemo.analysis.store import open_logs
 from edgeemo.analysis.studies.sessions import sessions
 from edgeemo.analysis.studies.tables import KEYS, MEASURES, wide_rows
 from edgeemo.analysis.summary import By, Summary, summarise
@@ -26,6 +27,10 @@ _KEYS: Final[dict[By, tuple[str, ...]]] = {
     "track": ("device", "session", "track"),
     "device": ("device",),
     "segment": ("device", "session", "segment"),
+    "session": ("device", "session"),
+    "file": ("device", "file"),
+    "weekday": ("weekday",),
+    "quality": ("quality",),
 }
 _TYPES: Final = {"hour": "TIMESTAMP", "track": "BIGINT"}
 _KEY_TYPES: Final = {
@@ -108,9 +113,7 @@ class Log:
         return self._table(selected(self._logs, "service_stopped"))
 
     def summary(self, by: By = "total") -> "DuckDBPyRelation":
-        """Return a row for each hour, track, device or segment, or one for all.
-
-        As `edgeemo logs summary`.
+        """Return a row for each group, or one for all, as `edgeemo logs summary`.
 
         ``seconds_...`` is how long faces showed each label, ``faces_...`` counts those that were
         seen in one frame only, as in pictures; ``lost`` counts the records that are missing.
@@ -160,6 +163,8 @@ def open_log(
 ) -> Log:
     """Open the log directory at ``path``, or all below it, as those of a fleet.
 
+    Where `edgeemo logs store` keeps them as Parquet, they are read from there.
+
     Args:
         path: a ``--log-dir`` of `edgeemo run`, or a folder that holds several.
         since: from then on: ``2026-01-31``, ``2026-01-31T12:00`` (UTC), or ``24h`` ago.
@@ -171,7 +176,7 @@ def open_log(
         MissingExtraError: DuckDB is not installed.
     """
     span = parse_span(since, until, datetime.now(UTC))
-    return Log(Logs(Path(os.fsdecode(path)), span))
+    return Log(open_logs(Path(os.fsdecode(path)), Choice(span)))
 
 
 def _figures(group: Summary) -> Sequence[Any]:

@@ -16,18 +16,29 @@ _HEADINGS: Final[dict[By, tuple[str, ...]]] = {
     "track": ("device", "session", "track", "from (UTC)"),
     "device": ("device", "from (UTC)", "to (UTC)"),
     "segment": ("device", "session", "segment", "from (UTC)"),
+    "session": ("device", "session", "from (UTC)", "to (UTC)"),
+    "file": ("device", "file", "from (UTC)"),
+    "weekday": ("weekday (UTC)",),
+    "quality": ("quality",),
 }
 
 
+_FIGURES: Final = (
+    "records", "lost", "tracks", "face time", "confidence", "frames/s", "ms 50/95 %",
+)  # fmt: skip
 NOTHING: Final = "n/a"
 """Of a figure that was measured on nothing."""
 
 _NOT_TOLD: Final[dict[By, tuple[str, ...]]] = {
     "total": (),
     "hour": ("lost",),
+    "weekday": ("lost",),
     "track": ("lost", "tracks", "frames/s", "ms 50/95 %"),
+    "file": ("lost", "frames/s", "ms 50/95 %"),
+    "quality": ("lost", "frames/s"),
     "device": (),
     "segment": ("lost",),
+    "session": (),
 }
 
 
@@ -40,7 +51,7 @@ def total_lines(summaries: Summaries) -> list[str]:
         "from": _moment(group.first),
         "to": _moment(group.last),
         "records": f"{group.records:,}",
-        "lost records": f"{group.lost:,}",
+        "lost records": "" if group.lost is None else f"{group.lost:,}",
         "tracks": f"{group.tracks:,}",
         "face time": duration(sum(group.seconds.values())),
         "emotions": shares(group.weights, most=9),
@@ -63,15 +74,7 @@ def summary_table(summaries: Summaries, by: By, most: int) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in _HEADINGS[by]:
         table.add_column(heading, no_wrap=True)
-    for heading in (
-        "records",
-        "lost",
-        "tracks",
-        "face time",
-        "confidence",
-        "frames/s",
-        "ms 50/95 %",
-    ):
+    for heading in _FIGURES:
         if heading not in _NOT_TOLD[by]:
             table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("emotions")
@@ -98,20 +101,27 @@ def remarks(summaries: Summaries, most: int) -> list[str]:
 
 
 def _cells(group: Summary, by: By) -> Sequence[str]:
-    key = tuple(plain(part, 24) for part in group.key)
+    key = [plain(part, 24) for part in group.key]
     first, last = _moment(group.first), _moment(group.last)
-    is_track = by == "track"
-    named = (key[0][:16],) if by == "hour" else (*key, first, *((last,) if by == "device" else ()))
-    return (
-        *named,
-        f"{group.records:,}",
-        *(() if group.lost is None else (f"{group.lost:,}",)),
-        *(() if is_track else (f"{group.tracks:,}",)),
-        duration(sum(group.seconds.values())),
-        percent(group.confidence),
-        *(() if is_track else (figure(group.fps), latency(group, "{:.1f}/{:.1f}"))),
-        shares(group.weights),
-    )
+    keys = {
+        "hour": [key[0][:16]],
+        "weekday": key,
+        "quality": [key[0].replace("_", " ")],
+        "track": [*key, first],
+        "file": [*key, first],
+        "segment": [*key, first],
+    }
+    cells = {
+        "records": f"{group.records:,}",
+        "lost": NOTHING if group.lost is None else f"{group.lost:,}",
+        "tracks": f"{group.tracks:,}",
+        "face time": duration(sum(group.seconds.values())),
+        "confidence": percent(group.confidence),
+        "frames/s": figure(group.fps),
+        "ms 50/95 %": latency(group, "{:.1f}/{:.1f}"),
+    }
+    told = [text for heading, text in cells.items() if heading not in _NOT_TOLD[by]]
+    return (*keys.get(by, [*key, first, last]), *told, shares(group.weights))
 
 
 def percent(share: float | None) -> str:

@@ -91,6 +91,7 @@ def run(
 ) -> None:
     """Watch a source and log the emotions of the faces in it."""
     from edge.service.session import run_session
+    from edge.view.live import live
 
     request = RunRequest(
         source=source,
@@ -110,7 +111,7 @@ def run(
         realtime=realtime,
     )
     with ExitStack() as stack:
-        run_session(request, stack)
+        run_session(request, stack, live)
 
 
 @app.command()

@@ -33,6 +33,9 @@ WORKSTATION: Final = {
     "logs report": "log_analysis",
     "logs collect": "log_analysis",
     "logs agree": "log_analysis",
+    "logs store": "log_analysis",
+    "logs sessions": "log_analysis",
+    "logs fleet": "log_analysis",
 }
 """The commands that a device's wheel is without, and the modules of ``edgeemo.cli`` with them."""
 _HALF: Final = frozenset({"host_training", "converters", "deploy"})

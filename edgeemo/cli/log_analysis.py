@@ -34,12 +34,29 @@ Since = Annotated[
     ),
 ]
 Until = Annotated[str | None, typer.Option(help="Before then; the same forms.")]
+Devices = Annotated[
+    list[str] | None, typer.Option("--device", help="Only this device; may be given again.")
+]
+Sessions = Annotated[
+    list[str] | None, typer.Option("--session", help="Only this session; may be given again.")
+]
+Labels = Annotated[
+    list[str] | None, typer.Option("--label", help="Only this emotion; may be given again.")
+]
+MinConfidence = Annotated[
+    float, typer.Option(min=0, max=1, help="Only emotions that are as certain as that.")
+]
+By = Literal["total", "hour", "weekday", "track", "segment", "session", "device", "file", "quality"]
 _FILE_COLUMNS = 200
 
 
 def register(logs: typer.Typer) -> None:
     """Add the commands to the group."""
-    for command in (summary, export, report, collect, studies.agree):
+    from edgeemo.cli.log_store import fleet, sessions, store
+
+    for command in (
+        summary, export, report, collect, store, sessions, fleet, studies.agree,
+    ):  # fmt: skip
         logs.command()(command)
 
 
@@ -48,26 +65,34 @@ def summary(
     since: Since = None,
     until: Until = None,
     by: Annotated[
-        Literal["total", "hour", "track", "device", "segment"],
-        typer.Option(help="What a line of the table is; segment: what markers cut out."),
+        By,
+        typer.Option(
+            help="What a line of the table is; segment: what markers cut out; file: a picture or "
+            "film."
+        ),
     ] = "total",
     rows: Annotated[int, typer.Option(min=1, help="The most lines to show.")] = 50,
+    device: Devices = None,
+    session: Sessions = None,
+    label: Labels = None,
+    min_confidence: MinConfidence = 0.0,
     json_file: JsonFile = None,
 ) -> None:
     """Show times, tracks, emotions, speed and losses."""
     from edgeemo.analysis.summary import summarise
     from edgeemo.analysis.summary_table import remarks, summary_table, total_lines
 
-    with _logs(root, since, until) as logs:
+    chosen = (device, session, label, min_confidence)
+    with logs_of(root, since, until, *chosen) as logs:
         summaries = summarise(logs, by)
     if by == "total":
         print("\n".join(total_lines(summaries)))
     else:
-        _screen().print(summary_table(summaries, by, rows))
+        screen().print(summary_table(summaries, by, rows))
     for remark in remarks(summaries, rows):
         print(remark)
     if json_file is not None:
-        _write(json_file, summaries)
+        write_json(json_file, summaries)
 
 
 def export(
@@ -95,6 +120,9 @@ def export(
     session: studies.Session = None,
     since: Since = None,
     until: Until = None,
+    device: Devices = None,
+    label: Labels = None,
+    min_confidence: MinConfidence = 0.0,
 ) -> None:  # fmt: skip
     """Write records of one kind as a table, or sessions as studies need them."""
     if study is not None:
@@ -106,7 +134,8 @@ def export(
     from edgeemo.analysis.export import format_of
 
     form = format_of(out, form)
-    with _logs(root, since, until) as logs:
+    chosen = (device, None, label, min_confidence)
+    with logs_of(root, since, until, *chosen) as logs:
         count = write(logs, kind, form, out)
     print(f"{out}: {count:,} records")
 
@@ -121,7 +150,7 @@ def _export_study(
         raise ConfigError(
             "--as takes whole sessions; leave out --since and --until, give --session"
         )
-    with _logs(root, None, None) as logs:
+    with logs_of(root) as logs:
         for path in export_study(logs, study, out, session):
             print(path)
 
@@ -137,7 +166,7 @@ def report(
         raise ConfigError(f"--out {out}: the report is HTML; expected a name that ends in .html")
     from edgeemo.analysis.report import write_report
 
-    with _logs(root, since, until) as logs:
+    with logs_of(root, since, until) as logs:
         write_report(logs, out, str(root))
     print(f"report: {out}")
 
@@ -154,10 +183,13 @@ def collect(
     batch: Batch = "32",
     ssh_config: SshConfig = None,
     accept_new: AcceptNew = False,
+    no_store: Annotated[
+        bool, typer.Option("--no-store", help="Do not bring the store in line; see logs store.")
+    ] = False,
 ) -> None:
     """Bring what is new in devices' logs here over ssh, verified.
 
-    The same call goes on where an earlier one ended.
+    The same call goes on where an earlier one ended. Then what came is stored as Parquet.
     """
     from deploy.ssh.transport import prepare
 
@@ -165,28 +197,55 @@ def collect(
     from deploy.logs.collect import check_log_dir, collecting
     from deploy.logs.collect import collect as collect_one
     from deploy.operations.push import Options
+    from edgeemo.cli.log_store import store_collected
 
     options = Options(ssh_config=ssh_config, accept_new=accept_new)
     chosen, place = targets_of(targets, inventory), check_log_dir(log_dir)
-    with collecting(out, chosen):
-        run_on(chosen, lambda one: collect_one(one, options, place, out), batch, len(chosen))
+    try:
+        with collecting(out, chosen):
+            run_on(chosen, lambda one: collect_one(one, options, place, out), batch, len(chosen))
+    finally:
+        if not no_store:
+            store_collected(out)
 
 
-def _logs(root: Path, since: str | None, until: str | None) -> "Logs":
-    from edgeemo.analysis.database import Logs
+def logs_of(
+    root: Path,
+    since: str | None = None,
+    until: str | None = None,
+    devices: list[str] | None = None,
+    sessions: list[str] | None = None,
+    labels: list[str] | None = None,
+    min_confidence: float = 0.0,
+) -> "Logs":
+    """Return what is asked for of the logs below a folder, by their store where there is one."""
+    from edgeemo.analysis.database import Choice
+    from edgeemo.analysis.store import open_logs
     from edgeemo.analysis.time_range import parse_span
 
-    return Logs(root, parse_span(since, until, datetime.now(UTC)))
+    span = parse_span(since, until, datetime.now(UTC))
+    choice = Choice(
+        span, tuple(devices or ()), tuple(sessions or ()), tuple(labels or ()), min_confidence
+    )
+    logs = open_logs(root, choice)
+    if logs.remark:
+        print(logs.remark, file=sys.stderr)
+    return logs
 
 
-def _screen() -> "Console":
+def screen() -> "Console":
     """Return a screen that cuts nothing off where no terminal sets a width."""
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
 
 
-def _write(path: Path, value: object) -> None:
+def write_json(path: Path, value: object) -> None:
+    """Write a value as JSON.
+
+    Raises:
+        LogError: it cannot be written.
+    """
     import msgspec
 
     from edge.errors import LogError

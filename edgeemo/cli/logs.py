@@ -1,7 +1,9 @@
 """`edgeemo logs ...`: what needs no more than a device has; the others are in ``log_analysis``."""
 
+import shutil
 import sys
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -104,3 +106,22 @@ def forget(
         f"{plain(participant)}: forgotten in {done.sessions} session(s), {done.files} file(s) "
         "written anew; other copies of the log keep it until they are treated the same"
     )
+    _forget_in_stores(root)
+
+
+def _forget_in_stores(root: Path) -> None:
+    """Bring the stores that were made of these files in line, or let them go."""
+    from edge.contract.logfiles import STORE_NAME
+
+    for folder in (root, root.absolute().parent):
+        store = folder / STORE_NAME
+        if not store.is_dir():
+            continue
+        if is_here("logs store") and find_spec("duckdb") is not None:
+            from edgeemo.analysis.store import update
+
+            update(folder)
+            print(f"{store}: brought in line")
+        else:
+            shutil.rmtree(store)
+            print(f"{store}: removed; `edgeemo logs store` makes it anew")

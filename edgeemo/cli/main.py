@@ -81,9 +81,10 @@ def _dispatch(words: list[str]) -> None:
         return
     set_up_logging(debug=False)
     from edge.service.session import run_session
+    from edge.view.live import live
 
     with ExitStack() as stack:
-        run_session(request, stack)
+        run_session(request, stack, live)
 
 
 def _fail_unforeseen(error: Exception, words: list[str]) -> NoReturn:

@@ -42,7 +42,7 @@ def agree(
     """Compare a log with what people saw in the same film."""
     import msgspec
 
-    from edgeemo.analysis.database import Logs
+    from edgeemo.analysis.store import open_logs
     from edgeemo.analysis.studies.agreement import agreement
     from edgeemo.analysis.studies.export import write_whole
     from edgeemo.analysis.studies.picture import agreement_picture
@@ -52,7 +52,7 @@ def agree(
     if picture is not None and picture.suffix.lower() != ".svg":
         raise ConfigError(f"--picture {picture}: expected a name that ends in .svg")
     seen = moved(read_truth(truth), offset)
-    with Logs(root) as logs:
+    with open_logs(root) as logs:
         one = chosen(sessions(logs), session)
     result = agreement(one, seen, tolerance)
     _show(result)

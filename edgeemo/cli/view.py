@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from edge.config import MesherKind
+from edge.errors import ConfigError
 from edge.runtime.request import RunRequest
 from edgeemo.cli.extras import require
 
@@ -17,6 +18,10 @@ def register(app: typer.Typer) -> None:
 
 
 def view(
+    device: Annotated[
+        str | None,
+        typer.Argument(help="user@host[:port] whose running service to watch, over ssh."),
+    ] = None,
     source: Annotated[str | None, typer.Option(help="What `edgeemo run` takes.")] = None,
     model: Annotated[
         Path | None, typer.Option(help="Model bundle; the packaged one by default.")
@@ -47,10 +52,19 @@ def view(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="A further name by which the page may be opened.")
     ] = None,
+    socket: Annotated[
+        Path, typer.Option(help="Of the running service; see [live] in its configuration.")
+    ] = Path("/run/edgeemo/live"),
+    ssh_config: Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/config.")] = None,
 ) -> None:
-    """Watch a source and show what is seen as a live page."""
+    """Show what is seen as a live page: of the running service, or of a source of its own.
+
+    Without --source, --model or --config the page is attached to the service of this machine, where
+    one runs, or to that of the device that is named. Otherwise it opens a source itself.
+    """
     require("view", "starlette", "uvicorn")
-    from edge.view.session import ViewRequest, run_view
+    from edge.view.attach import Feed, is_there
+    from edge.view.session import ViewRequest, run_attached, run_view
 
     request = RunRequest(
         source=source,
@@ -68,5 +82,27 @@ def view(
         hosts=tuple(allow_host or ()),
         frames=frames,
     )
+    has_source = any(one is not None for one in (source, model, config, log_dir, mesher))
+    if device is not None and has_source:
+        raise ConfigError(
+            f"{device}: the service there has its source; leave --source, --model, --config, "
+            "--log-dir and --mesher out"
+        )
     with ExitStack() as stack:
-        run_view(request, page, stack)
+        if device is not None:
+            run_attached(Feed(socket, _over_ssh(device, ssh_config)), page, stack)
+        elif not has_source and is_there(socket):
+            run_attached(Feed(socket), page, stack)
+        else:
+            run_view(request, page, stack)
+
+
+def _over_ssh(device: str, ssh_config: Path | None) -> tuple[str, ...]:
+    from deploy.ssh.targets import parse_target
+    from edge.view.attach import over_ssh
+
+    target = parse_target(device)
+    if target.is_local:
+        return ()
+    user = f"{target.user}@" if target.user else ""
+    return over_ssh(f"{user}{target.host}", target.port, ssh_config)

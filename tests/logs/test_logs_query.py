@@ -162,7 +162,7 @@ def test_since_and_until_choose(log):
     span = Span(START + timedelta(seconds=5), START + timedelta(seconds=10))
     (all_,) = summary_of(log, span=span).groups
     assert all_.records == 2
-    assert all_.seconds == {"happiness": 1.0}
+    assert all_.seconds == {"happiness": 1.0, "fear": 4.0}  # which is there when the time ends
     assert summary_of(log, "hour", Span(START + timedelta(days=1))).groups == []
 
 
@@ -181,6 +181,14 @@ def test_a_file_and_its_compressed_twin_count_once(log):
     plain = next(path for path in log.iterdir() if path.name.startswith("edgeemo-000003"))
     plain.with_name(f"{plain.name}.gz").write_bytes(gzip.compress(plain.read_bytes()))
     assert summary_of(log).groups[0].records == 8
+
+
+@pytest.mark.parametrize("span", [Span(START), Span(START, START + timedelta(hours=2))])
+def test_lines_that_are_no_records_are_counted_in_any_span(log, span):
+    """They have no time, so they are told whichever part is asked for."""
+    with (log / FILE_NAME).open("ab") as file:
+        file.write(b'no json\n{"kind":"emo\n')
+    assert summary_of(log, span=span).unreadable == 2
 
 
 @pytest.mark.parametrize("name", ["[a-c]*?", 'it\'s "quoted"', "ünï 日本", "a\nb"])

@@ -127,6 +127,19 @@ def serve():
 
 
 @pytest.fixture
+def open_page():
+    """Open streams of a port; they are closed with the test."""
+    with ExitStack() as stack:
+
+        def start(port: int) -> Viewer:
+            viewer = Viewer(port)
+            stack.callback(viewer.close)
+            return viewer
+
+        yield start
+
+
+@pytest.fixture
 def result():
     """Make results: ``result(index, label, image)``."""
     return make_result

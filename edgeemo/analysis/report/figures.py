@@ -10,7 +10,6 @@ import msgspec
 
 from edge.contract.labels import UNCERTAIN
 from edgeemo.analysis.database import Logs, text_literal
-from edgeemo.analysis.held import held_within
 from edgeemo.analysis.report.plots import Line, Mark, Segment
 from edgeemo.analysis.summary import Summaries, summarise
 
@@ -96,9 +95,7 @@ def collect(logs: Logs) -> Figures:
     """
     database = text_literal(str(logs.scratch / "report.duckdb"))
     logs.rows(f"ATTACH {database} AS report")
-    logs.rows(
-        f"CREATE OR REPLACE TABLE report.held AS SELECT {_KEPT} FROM ({held_within(logs.span)})"
-    )
+    logs.rows(f"CREATE OR REPLACE TABLE report.held AS SELECT {_KEPT} FROM ({logs.held()})")
     devices = summarise(logs, "device", _HELD)
     busiest = sorted(devices.groups, key=lambda group: -group.records)[:MOST_DEVICES]
     drawn = sorted(group.key[0] for group in busiest)

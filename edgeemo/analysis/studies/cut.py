@@ -2,7 +2,6 @@
 
 from edge.errors import LogError
 from edgeemo.analysis.database import Logs, text_literal
-from edgeemo.analysis.held import held
 from edgeemo.analysis.studies.sessions import sessions
 
 
@@ -33,7 +32,7 @@ def cut_by_markers(logs: Logs) -> str:
                 least(monotonic_s + held_s, end_s) - greatest(monotonic_s, start_s)
             END AS held_s
         )
-        FROM (SELECT *, false AS is_carried FROM ({held()}))
+        FROM (SELECT *, false AS is_carried FROM ({logs.once("records")}))
         JOIN (VALUES {", ".join(rows)}) AS cut(of_device, of_session, segment, start_s, end_s)
             ON device = of_device AND session = of_session AND kind IS NOT NULL
             AND kind NOT IN ('service_started', 'service_stopped')

@@ -11,7 +11,6 @@ from edge.contract.labels import EMOTIONS
 from edge.contract.logrecord import EventName
 from edge.errors import ConfigError
 from edgeemo.analysis.database import Logs, text_literal
-from edgeemo.analysis.held import held
 
 _LIVE: Final = re.compile(r"\d+|auto|picamera|demo:live|/dev/.*|\w+://.*", re.DOTALL)
 """Names of sources whose clock is the machine's own, and began long before."""
@@ -141,7 +140,8 @@ def sessions(logs: Logs) -> list[Session]:
     rows = logs.rows(f"""
         SELECT device, session, kind, monotonic_s, track, label, confidence, scores, held_s,
             event, duration_s, intensity, degrees, complete, marker, phase
-        FROM ({held()}) WHERE kind IN ('emotion', 'event', 'marker') ORDER BY device, session, seq
+        FROM ({logs.once("records")}) WHERE kind IN ('emotion', 'event', 'marker')
+        ORDER BY device, session, seq
     """)
     shown, done, marks = defaultdict(list), defaultdict(list), defaultdict(list)
     for device, session, kind, t_s, *rest in rows:
@@ -202,7 +202,7 @@ def _abouts(logs: Logs) -> dict[tuple[str, str], About]:
             min(time) FILTER (kind = 'service_started'),
             arg_min(epoch(time), seq) FILTER (kind NOT IN ('service_started', 'service_stopped')),
             arg_min(monotonic_s, seq) FILTER (kind NOT IN ('service_started', 'service_stopped'))
-        FROM ({held()}) WHERE kind IS NOT NULL GROUP BY device, session
+        FROM ({logs.once("records")}) WHERE kind IS NOT NULL GROUP BY device, session
     """)
     abouts = {}
     for device, session, source, study, participant, condition, began, *clocks in rows:

@@ -84,7 +84,7 @@ export class Timeline {
   }
 
   drawNotes(context, x, height) {
-    const right = NAMES_PX + this.canvas.clientWidth - NAMES_PX;
+    const right = this.canvas.clientWidth;
     const bottom = this.rows.length * height;
     let free = -Infinity; // where the next name may begin
     for (const [from, to, kind, text] of [...this.notes.values()].sort((a, b) => a[0] - b[0])) {
@@ -92,14 +92,18 @@ export class Timeline {
       context.fillStyle = color("text");
       if (kind === "marker") {
         if (x(from) >= NAMES_PX) context.fillRect(left, 0, 2, bottom);
-        context.fillText(text, Math.min(left + 4, right - 8), 8, Math.max(1, right - left - 6));
+        const wide = context.measureText(text).width;
+        const at = left + 4 + wide <= right ? left + 4 : Math.max(NAMES_PX, left - 4 - wide);
+        context.fillText(text, at, 8, right - at);
         continue;
       }
       const top = bottom - height;
       context.fillRect(left, top + 2, Math.max(2, x(to) - left), 4);
-      if (left < free) continue;
-      context.fillText(text, left, top + height / 2 + 3);
-      free = left + context.measureText(text).width + 6;
+      const wide = context.measureText(text).width;
+      const at = Math.min(left, right - wide);
+      if (at < free) continue;
+      context.fillText(text, at, top + height / 2 + 3);
+      free = at + wide + 6;
     }
   }
 

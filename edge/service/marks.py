@@ -5,11 +5,11 @@ mark. The kernel holds a few until the service comes to read them, so nothing wa
 nothing grows: what is too much, too long or not a marker is passed over.
 """
 
+import _socket as socket  # what `socket` adds is half a megabyte that a run does not need
 import contextlib
 import errno
 import logging
 import os
-import socket
 import stat
 import time
 from collections import deque
@@ -142,7 +142,7 @@ def send_mark(directory: Path, text: str, phase: Phase = "point", wait_s: float 
 
 
 def _send(directory: Path, content: bytes) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sender:
         sender.setblocking(False)
         try:
             with _reachable(directory) as folder:

@@ -22,9 +22,9 @@ from edge.contract.mesh_features import FeatureNorm
 from edge.contract.metadata import Dataset
 from edge.errors import ConfigError
 from host_training.atomic import CHECK, RESUME, write_atomically
-from host_training.training.checkpoint import EpochRow
 from host_training.config import TrainConfig, decode_config
 from host_training.errors import TrainingError
+from host_training.training.checkpoint import EpochRow
 
 CONFIG: Final = "config.json"
 RUN: Final = "run.json"

@@ -9,8 +9,8 @@ from edge.contract.decision import Decision
 from edge.errors import EdgeEmoError
 from edge.inference.crash_guard import bundle_path
 from host_training.errors import TrainingError
-from host_training.runs.known_pictures import PICTURES, KnownPictures, read_known_pictures
 from host_training.runs.directory import RUN, RunDirectory, RunRecord
+from host_training.runs.known_pictures import PICTURES, KnownPictures, read_known_pictures
 
 
 @dataclass(frozen=True, slots=True)

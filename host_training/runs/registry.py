@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from edge.errors import ConfigError, EdgeEmoError
-from host_training.training.checkpoint import EpochRow, best_row
 from host_training.config import TrainConfig
 from host_training.metrics.paired import Paired, paired
 from host_training.runs.directory import RUN, RunDirectory, RunRecord
+from host_training.training.checkpoint import EpochRow, best_row
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):

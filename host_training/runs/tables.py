@@ -7,7 +7,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from host_training.runs.registry import RunSummary, comparable, differing_settings, validation_differences
+from host_training.runs.registry import (
+    RunSummary,
+    comparable,
+    differing_settings,
+    validation_differences,
+)
 
 
 def runs_view(runs: Sequence[RunSummary], folder: Path) -> RenderableType:

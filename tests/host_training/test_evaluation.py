@@ -160,7 +160,7 @@ def test_a_model_that_knows_less(rows: Samples, protocol: str, lacking: str, rem
     """Rows of an emotion that the model lacks are an error that counts them and says what to do."""
     named = replace(rows, protocol=protocol, labels=(*FER2013[:6], lacking))
     number = int((rows.hard[200:] == 6).sum())
-    with pytest.raises(DataError, match=rf"{lacking} \({number} rows\); the model .*{remedy}"):
+    with pytest.raises(DataError, match=rf"{lacking} \({number} samples\); the model .*{remedy}"):
         evaluate_in_full(named, Question(), model_of(FER2013[:6]), ORIGIN)
 
 

@@ -55,7 +55,8 @@ def origin_of_file(path: Path) -> ModelProvenance:
         TrainingError: it cannot be read.
     """
     try:
-        return ModelProvenance(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), is_own=True)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return ModelProvenance(str(path), digest, is_own=True)
     except OSError as error:
         raise TrainingError(f"{path}: cannot be read ({error.strerror})") from error
 

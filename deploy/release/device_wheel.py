@@ -31,6 +31,7 @@ _WORKSTATION: Final = (
     "edgeemo/cli/evaluate.py",
     "edgeemo/cli/fleet.py",
     "edgeemo/cli/log_analysis.py",
+    "edgeemo/cli/log_store.py",
     "edgeemo/cli/options.py",
     "edgeemo/cli/runs.py",
     "edgeemo/cli/study.py",

@@ -119,3 +119,10 @@ def _told(root: Path, done: "Update") -> str:
         f"{files}; {done.records:,} records of {done.logs:,} logs in {root / STORE_NAME}, "
         f"{done.size_bytes / 1e6:,.1f} MB"
     )
+
+
+def bring_in_line(folder: Path) -> None:
+    """Make the store of a folder of logs anew where they have changed."""
+    from edgeemo.analysis.store import update
+
+    update(folder)

@@ -118,9 +118,9 @@ def _forget_in_stores(root: Path) -> None:
         if not store.is_dir():
             continue
         if is_here("logs store") and find_spec("duckdb") is not None:
-            from edgeemo.analysis.store import update
+            from edgeemo.cli import log_store
 
-            update(folder)
+            log_store.bring_in_line(folder)
             print(f"{store}: brought in line")
         else:
             shutil.rmtree(store)

@@ -304,9 +304,9 @@ def run_on_a_device(wheel: Path, *words: str) -> subprocess.CompletedProcess[str
 def test_a_device_lists_what_it_can_do(wheel: Path) -> None:
     """A device's wheel has no command of the workstation, and lists none; the others stay."""
     assert listed(run_on_a_device(wheel, "--help")) == {
-        "run", "doctor", "view", "bench", "logs", "config",
+        "run", "doctor", "view", "bench", "logs", "config", "capture", "calibrate",
     }  # fmt: skip
-    assert listed(run_on_a_device(wheel, "logs", "--help")) == {"tail"}
+    assert listed(run_on_a_device(wheel, "logs", "--help")) == {"tail", "mark", "forget"}
 
 
 def listed(done: subprocess.CompletedProcess[str]) -> set[str]:

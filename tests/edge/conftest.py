@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import edge
-from edge.contract.bundle import FILES, SUMS
+from edge.contract.bundle import KNOWN, SUMS
 
 DEFAULT = Path(edge.__file__).parent / "models" / "default"
 
@@ -28,7 +28,7 @@ def alter_bundle(bundle_path: Path) -> AlterBundle:
     def alter(**files: bytes) -> Path:
         for name, data in files.items():
             (bundle_path / f"{name}").write_bytes(data)
-        sums = {name: hashlib.sha256((bundle_path / name).read_bytes()) for name in FILES}
+        sums = {name: hashlib.sha256((bundle_path / name).read_bytes()) for name in KNOWN}
         lines = [f"{digest.hexdigest()}  {name}\n" for name, digest in sums.items()]
         (bundle_path / SUMS).write_text("".join(lines))
         return bundle_path

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.contract import bundle as bundle_module
-from edge.contract.bundle import FILES, METADATA, MODEL, SUMS, open_bundle, write_bundle
+from edge.contract.bundle import FILES, KNOWN, METADATA, MODEL, SUMS, open_bundle, write_bundle
 from edge.errors import BundleError
 
 KILL = """
@@ -32,7 +32,7 @@ os.fsync = sync_then_die
 if sys.argv[4] == "no-exchange":
     bundle._exchange = lambda first, second: False
 source, target = map(Path, sys.argv[1:3])
-bundle.write_bundle(target, {name: (source / name).read_bytes() for name in bundle.FILES})
+bundle.write_bundle(target, {name: (source / name).read_bytes() for name in bundle.KNOWN})
 """
 
 LOOP = """
@@ -42,7 +42,7 @@ from pathlib import Path
 from edge.contract import bundle
 
 source, target = map(Path, sys.argv[1:])
-files = {name: (source / name).read_bytes() for name in bundle.FILES}
+files = {name: (source / name).read_bytes() for name in bundle.KNOWN}
 for number in range(10_000):
     bundle.write_bundle(target, {**files, "MODEL_CARD.md": b"# %d\\n" % number})
     print(number, flush=True)
@@ -50,7 +50,7 @@ for number in range(10_000):
 
 
 def contents(path: Path) -> dict[str, bytes]:
-    return {name: (path / name).read_bytes() for name in FILES}
+    return {name: (path / name).read_bytes() for name in KNOWN}
 
 
 def listing(path: Path) -> list[str]:
@@ -189,7 +189,7 @@ def kill_after(syncs: int, source: Path, target: Path, *, exchange: bool = True)
 
 
 @pytest.mark.parametrize("exists", [False, True])
-@pytest.mark.parametrize("syncs", range(1, len(FILES) + 2))
+@pytest.mark.parametrize("syncs", range(1, len(KNOWN) + 2))
 def test_a_kill_before_the_swap_leaves_nothing_half(bundle_path, tmp_path, exists, syncs):
     """After SIGKILL at any file there is the older bundle, or none: no part of the new one."""
     target = tmp_path / "out"
@@ -211,7 +211,7 @@ def test_a_kill_right_after_the_swap_leaves_the_whole_new_one(
     target = tmp_path / "out"
     if exists:
         write_bundle(target, {**contents(bundle_path), "MODEL_CARD.md": b"# older\n"})
-    kill_after(len(FILES) + 2, bundle_path, target, exchange=exchange)
+    kill_after(len(KNOWN) + 2, bundle_path, target, exchange=exchange)
     assert open_bundle(target).digest == open_bundle(bundle_path).digest
 
 

@@ -20,7 +20,6 @@ from edge.contract.bundle import (
     read_rehearsal,
     write_bundle,
 )
-from edge.contract.decision import log_probabilities
 from edge.contract.rehearsal import (
     MOST_BYTES,
     REHEARSAL,
@@ -198,20 +197,17 @@ def test_general_needs_a_rehearsal_set_and_uses_the_one_of_the_bundle(
     faces: Path, tmp_path: Path, command: Command
 ) -> None:
     """Without one it says so; with one, it is rehearsed, kept, and what it costs is printed."""
-    packaged = open_bundle(Path("edge/models/default").resolve())
-    assert read_rehearsal(packaged) is None
+    with_one = Path("edge/models/default").resolve()
+    packaged = open_bundle(with_one)
+    assert read_rehearsal(packaged) is not None
+    files = {name: (packaged.path / name).read_bytes() for name in packaged.sha256}
+    del files[REHEARSAL]
+    without = write_bundle(tmp_path / "without", files).path
     words = ("--data", faces, "--for", "general", "--force")
-    code, _, error = command("calibrate", "default", *words, "--out", tmp_path / "out")
+    code, _, error = command("calibrate", without, *words, "--out", tmp_path / "out")
     assert code == 1
     assert "rehearsal" in error
 
-    rng = np.random.default_rng(0)
-    answers = np.arange(800) % 8
-    logits = rng.normal(0, 1, (800, 8)) + 4 * np.eye(8)[answers]
-    files = {name: (packaged.path / name).read_bytes() for name in packaged.sha256}
-    rehearsal = Rehearsal(log_probabilities(logits.clip(1e-3)).astype(np.float32), answers)
-    with_one = tmp_path / "with-one"
-    write_bundle(with_one, {**files, REHEARSAL: encode_rehearsal(rehearsal)})
     code, shown, error = command("calibrate", with_one, *words, "--out", tmp_path / "out")
     assert code == 0, error
     assert "general faces" in shown

@@ -54,7 +54,9 @@ def analyze(
         bool, typer.Option("--restart", help="Forget what an interrupted call has done.")
     ] = False,
 ) -> None:
-    """Analyze films and pictures in parallel: a table with a row for each face in each frame.
+    """Turn films and pictures into one table of faces, in parallel.
+
+    A row for each face in each frame.
 
     The same call goes on where an earlier one was interrupted.
     """

@@ -57,7 +57,7 @@ def calibrate(
         Path | None, typer.Option("--json", help="Write the calibration as JSON.")
     ] = None,
 ) -> None:
-    """Fit a bundle's decision to labelled pictures, and prove the gain.
+    """Fit a bundle's decision to labelled pictures.
 
     The network stays as it is. The gain is judged on people held out, and without one nothing is
     written. Runs on a device, too.

@@ -124,7 +124,7 @@ def export(
     label: Labels = None,
     min_confidence: MinConfidence = 0.0,
 ) -> None:  # fmt: skip
-    """Write records of one kind as a table, or sessions as studies need them."""
+    """Write records as a table, or in the forms that studies need."""
     if study is not None:
         _export_study(out, root, study, session, since, until)
         return

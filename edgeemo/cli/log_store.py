@@ -21,7 +21,9 @@ def store(
         bool, typer.Option("--rebuild", help="Make it anew from the raw files.")
     ] = False,
 ) -> None:
-    """Keep the logs as Parquet, too, in edgeemo-store below them: later questions take seconds.
+    """Keep logs as Parquet, too: later questions take seconds.
+
+    The store lies in edgeemo-store below the logs.
 
     Only what is new is read. Every other command uses the store, and other programs can.
     """
@@ -56,7 +58,7 @@ def sessions(
     rows: Annotated[int, typer.Option(min=1, help="The most rows to show.")] = 50,
     json_file: JsonFile = None,
 ) -> None:
-    """List the runs of edgeemo, the newest first: when, how much, and why they ended."""
+    """List the runs: when, how much, and why they ended."""
     from edgeemo.analysis.fleet_table import sessions_table
     from edgeemo.analysis.sessions import sessions as find
     from edgeemo.cli.log_analysis import logs_of, screen, write_json
@@ -80,7 +82,9 @@ def fleet(
         bool, typer.Option("--quiet", "-q", help="Show only what needs attention.")
     ] = False,
 ) -> None:
-    """Show how each device does, the worst first; exit 1 if one needs attention.
+    """Show how each device does; exit 1 if one needs attention.
+
+    The worst comes first.
 
     The exit codes are fit for cron and for checks of Nagios and its kind.
     """

@@ -72,7 +72,7 @@ def mark(
         float, typer.Option(min=0, max=86_400, help="Seconds to wait for a run that begins.")
     ] = 0.0,
 ) -> None:
-    """Mark this moment in the log of an edgeemo that runs on this machine."""
+    """Mark this moment in the log of a run on this machine."""
     from edge.contract.logrecord import Phase
     from edge.service.marks import LONGEST_TEXT, send_mark
     from edge.text import one_line
@@ -92,7 +92,7 @@ def forget(
     root: Root,
     participant: Annotated[str, typer.Option(help="The code, as in [study] of the configuration.")],
 ) -> None:
-    """Remove a participant's code from the log's files; all else stays."""
+    """Remove a participant's code from a log; all else stays."""
     from edge.logs.forget import forget_participant
     from edge.logs.plain import plain
 

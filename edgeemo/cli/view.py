@@ -57,7 +57,7 @@ def view(
     ] = Path("/run/edgeemo/live"),
     ssh_config: Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/config.")] = None,
 ) -> None:
-    """Show what is seen as a live page: of the running service, or of a source of its own.
+    """Show a live page of the running service, or of a source.
 
     Without --source, --model or --config the page is attached to the service of this machine, where
     one runs, or to that of the device that is named. Otherwise it opens a source itself.

@@ -1,9 +1,11 @@
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import edge
 from edge.contract.bundle import GOLDEN, METADATA, MODEL, PARITY, open_bundle
 from edge.contract.labels import EMOTIONS
 from edge.contract.mesh_features import FEATURE_COUNT
@@ -24,9 +26,11 @@ from edge.inference.interpreter import TfliteModel
 from edge.stages.classify import TfliteClassifier
 from edge.testing.fakes import make_face
 
+DEFAULT = Path(edge.__file__).parent / "models" / "default"
 FACE = make_face((100, 100, 200, 220))
 CROPS, MESH = np.zeros((2, 48, 48), np.uint8), np.zeros((2, FEATURE_COUNT), np.float32)
 ANSWERS = np.zeros((2, 8), np.int8)
+ZERO_POINT = open_bundle(DEFAULT).metadata.output.zero_point
 CROP = np.random.default_rng(3).integers(0, 256, (48, 48)).astype(np.uint8)
 
 
@@ -62,11 +66,13 @@ def test_the_packaged_model_tells_all_emotions(bundle_path):
 
 def test_scores_are_the_models_own_outputs(bundle_path, alter_bundle):
     """Pixels go in shifted, outputs come back with the tensor's own scale, and nothing else."""
-    path = alter_bundle(**{METADATA: metadata_with(bundle_path, temperature=1.0)})
+    lie = {"temperature": 1.0, "decision__tau": 0.0}
+    path = alter_bundle(**{METADATA: metadata_with(bundle_path, **lie)})
     model = TfliteModel(path / MODEL)
     (output,) = model.run(pixels_to_int8(CROP)[None, :, :, None])
-    real = (output[0].astype(float) + 128) / 256
-    expected = np.maximum(real, 1 / 512) / np.maximum(real, 1 / 512).sum()
+    said = json.loads((bundle_path / METADATA).read_bytes())["output"]
+    logits = (output[0].astype(float) - said["zero_point"]) * said["scale"]
+    expected = np.exp(logits) / np.exp(logits).sum()
     scores = TfliteClassifier.open(path).classify(CROP, FACE).scores
     assert np.allclose(scores, expected, atol=1e-6)
 
@@ -105,11 +111,15 @@ def test_other_crops_are_refused(bundle_path, crop, message):
         ({"input__scale": 0.5}, "metadata says input scale 0.5, the model has 1.0"),
         ({"input__zero_point": 0}, "metadata says input zero point 0, the model has -128"),
         ({"input__dtype": "float32"}, "metadata says input dtype float32, the model has int8"),
-        ({"output__scale": 0.01}, "metadata says output scale 0.01, the model has 0.0039"),
-        ({"output__zero_point": 3}, "metadata says output zero point 3, the model has -128"),
+        ({"output__scale": 0.01}, "metadata says output scale 0.01, the model has 0.067"),
+        ({"output__zero_point": 3}, f"metadata says output zero point 3, the model has {ZERO_POINT}"),
         ({"output__dtype": "uint8"}, "metadata says output dtype uint8, the model has int8"),
         (
-            {"labels": list(EMOTIONS[:7]), "output__shape": [1, 7]},
+            {
+                "labels": list(EMOTIONS[:7]),
+                "output__shape": [1, 7],
+                "decision__prior": [0.2, 0.2, 0.2, 0.1, 0.1, 0.1, 0.1],
+            },
             r"metadata says output shape \[1, 7\], the model has \[1, 8\]",
         ),
         ({"labels": list(EMOTIONS[:7])}, r"7 labels do not fit an output of shape \[1, 8\]"),

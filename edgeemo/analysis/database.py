@@ -53,6 +53,7 @@ COLUMNS: Final = {
     "study": "VARCHAR",
     "participant": "VARCHAR",
     "condition": "VARCHAR",
+    "calibration": "VARCHAR",
     "shares": f"STRUCT({', '.join(f'{name} DOUBLE' for name in (*EMOTIONS, 'uncertain'))})",
     "fps": "DOUBLE",
     "dropped_frames": "BIGINT",

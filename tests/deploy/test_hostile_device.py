@@ -368,7 +368,7 @@ def test_a_long_answer_is_whole_json(liars, tmp_path):
 _ASK = """
 import sys
 from pathlib import Path
-from deploy import stream
+from deploy.ssh import stream
 from deploy.ssh.transport import Device, prepare
 prepare()
 from deploy.errors import DeployError

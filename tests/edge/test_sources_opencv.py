@@ -346,12 +346,13 @@ def test_native_code_is_quiet(folder: Path, tmp_path: Path) -> None:
         import sys
         from pathlib import Path
         from edge.errors import CameraError
-        from edge.sources import opencv, opencv_film, opencv_stream, recording, replay
+        from edge.sources.cameras import opencv, opencv_stream
+        from edge.sources.files import image_folder, opencv_film, recording
 
         folder = Path(sys.argv[1])
         attempts = [
             *(lambda f=f: opencv_film.OpenCvFilm(f) for f in sorted(folder.glob("*.mp4"))),
-            lambda: replay.ReplaySource(folder),
+            lambda: image_folder.ReplaySource(folder),
             lambda: opencv.OpenCvCamera(97),
             lambda: opencv.open_capture("/dev/video97", opencv.cv2.CAP_V4L2),
             lambda: opencv_stream.OpenCvStream("rtsp://127.0.0.1:9/x"),

@@ -130,7 +130,7 @@ def test_a_face_at_a_threshold_does_not_flicker():
     subject = FaceQualityFilter(QualityConfig(max_yaw_deg=50))
 
     def quality(yaw: float) -> str:
-        return subject.judge(1, posed((40, 20, 100, 100), yaw), lambda: crop)[0]
+        return subject.check(1, posed((40, 20, 100, 100), yaw), lambda: crop)[0]
 
     crop = np.full((48, 48), 128, np.uint8)
     assert [quality(yaw) for yaw in (49, 51, 49, 51, 46, 45, 49)] == [

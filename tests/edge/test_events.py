@@ -145,7 +145,7 @@ def test_what_is_too_short_is_no_event(fps):
 @pytest.mark.parametrize("fps", [10.0, 15.0, 30.0, 60.0])
 @pytest.mark.parametrize(("name", "axis", "degrees"), [("nod", 1, 8.0), ("shake", 0, 12.0)])
 def test_the_head_nods_and_shakes(fps, name, axis, degrees):
-    """Two swings to and fro are one nod or shake; where it moved, and how far."""
+    """Two swings back and forth are one nod or shake; where it moved, and how far."""
 
     def script(t_s: float) -> Face:
         angle = degrees * math.sin(2 * math.pi * 1.5 * (t_s - 1)) if 1 <= t_s <= 3 else 0.0

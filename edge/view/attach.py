@@ -148,6 +148,7 @@ class Relay:
         self._changed = asyncio.Condition()
         self._wanted = asyncio.Event()
         self._hello = b""
+        self._hellos = 0
         self._event = b""
         self._number = 0
         self._health = messages.Health(0.0, None, 0, None, 0.0, None, None, 0)
@@ -188,12 +189,12 @@ class Relay:
         """Yield the events of one page: hello, then always the newest."""
         self.viewers += 1
         self._wanted.set()
-        number, hello = self._number, b""
+        number, greeted = self._number, 0
         try:
             while True:
-                if self._hello != hello:
-                    hello = self._hello
-                    yield hello
+                if self._hellos != greeted:
+                    greeted = self._hellos
+                    yield self._hello
                 try:
                     async with asyncio.timeout(_KEEP_ALIVE_S), self._changed:
                         while self._number == number:
@@ -202,9 +203,9 @@ class Relay:
                     yield messages.KEEP_ALIVE
                     continue
                 number = self._number
-                if self._hello != hello:
-                    hello = self._hello
-                    yield hello
+                if self._hellos != greeted:
+                    greeted = self._hellos
+                    yield self._hello
                 if self._event:
                     yield self._event
         finally:
@@ -261,6 +262,7 @@ class Relay:
         if kind == "hello":
             content["frames"] = bool(content.get("frames")) and self._frames
             self._hello = messages.event(kind, content, retry=True)
+            self._hellos += 1
             self._event = b""
             return await self._post(b"")
         if not self._frames:

@@ -31,7 +31,7 @@ _HELD: Final = "SELECT * FROM report.held"
 _DONE: Final = f"""
     SELECT device, session, track, event, epoch(time), epoch(time) + duration_s
     FROM report.held WHERE kind = 'event' AND time IS NOT NULL
-    ORDER BY time DESC, seq DESC LIMIT {_MOST_SEGMENTS}
+    ORDER BY time DESC, seq DESC, device, session LIMIT {_MOST_SEGMENTS}
 """
 _COUNTS: Final = """
     SELECT replace(event, '_', ' '), count(*) FROM report.held WHERE kind = 'event'
@@ -39,7 +39,8 @@ _COUNTS: Final = """
 """
 _MARKERS: Final = f"""
     SELECT epoch(time), device, marker, phase FROM report.held
-    WHERE kind = 'marker' AND time IS NOT NULL ORDER BY time DESC, seq DESC LIMIT {_MOST_EVENTS}
+    WHERE kind = 'marker' AND time IS NOT NULL
+    ORDER BY time DESC, seq DESC, device, session LIMIT {_MOST_EVENTS}
 """
 
 SERIES: Final = {
@@ -208,7 +209,7 @@ def _events(logs: Logs) -> list[Event]:
             coalesce(reason, concat_ws(', ', version, source, model), '')
         FROM report.held
         WHERE kind IN ('service_started', 'service_stopped', 'camera_lost', 'camera_restored')
-        ORDER BY time DESC, seq DESC LIMIT {_MOST_EVENTS}
+        ORDER BY time DESC, seq DESC, device, session LIMIT {_MOST_EVENTS}
     """)
     return [
         Event(

@@ -112,7 +112,7 @@ WRONG = {
     "one dimension": (np.zeros(7, np.uint8), edgeemo.PictureError, "uint8 (7,)"),
     "nothing": (np.zeros((0, 4, 3), np.uint8), edgeemo.PictureError, "(0, 4, 3)"),
     "empty bytes": (b"", edgeemo.PictureError, "an empty file"),
-    "no picture": (b"hello, I am a text", edgeemo.PictureError, "its content is none"),
+    "no picture": (b"hello, I am a text", edgeemo.PictureError, "a text file, expected"),
     "no such file": ("nowhere/photo.jpg", edgeemo.PictureError, "nowhere/photo.jpg"),
     "a number": (7, edgeemo.ConfigError, "got int"),
 }

@@ -205,8 +205,8 @@ class QualityConfig(_Section, frozen=True):
     max_yaw_deg: Degrees = 55.0
     max_pitch_deg: Degrees = 40.0
     min_brightness: Annotated[float, msgspec.Meta(ge=0, le=255)] = 30.0
-    min_contrast_to_noise: Annotated[float, msgspec.Meta(ge=0, le=100)] = 2.7
-    min_sharpness: Fraction = 0.095
+    min_contrast_to_noise: Annotated[float, msgspec.Meta(ge=0, le=100)] = 1.3
+    min_sharpness: Fraction = 0.036
 
 
 class SmoothingConfig(_Section, frozen=True):

@@ -107,7 +107,7 @@ def test_protocols(evaluated: Evaluated, options: tuple[str, ...], protocol: str
 
 def test_the_bundles_own_temperature(evaluated: Evaluated, tmp_path: Path) -> None:
     """Before is before: the bundle's own temperature is taken off, and its figure shown beside."""
-    plain, _ = evaluated(DEFAULT_BUNDLE)
+    plain, _ = evaluated(with_decision(tmp_path / "plain", prior=PRIOR))
     figures, shown = evaluated(with_decision(tmp_path / "own", prior=PRIOR, temperature=2.5))
     assert figures["ece_untempered"] == plain["ece_untempered"]
     assert figures["temperature"] == plain["temperature"]
@@ -174,7 +174,7 @@ def test_a_tau_without_any_prior_is_refused(
 def test_a_bare_tflite_file(evaluated: Evaluated) -> None:
     """A file without a bundle has no temperature of its own, and the same answers."""
     figures, shown = evaluated(DEFAULT_BUNDLE / "model.tflite")
-    bundle, _ = evaluated(DEFAULT_BUNDLE)
+    bundle, _ = evaluated(DEFAULT_BUNDLE, "--tau", 0)  # a bare file has no prior, either
     assert figures["own_temperature"] is None
     assert figures["ece"] == figures["ece_untempered"] == bundle["ece_untempered"]
     assert figures["model_sha256"] == bundle["model_sha256"]

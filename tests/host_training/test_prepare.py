@@ -390,7 +390,7 @@ def test_killed_and_resumed(
     assert not ended.value.code
     shown = " ".join(capsys.readouterr().out.split())
     assert f"{5 * BATCH} distinct pictures in {5 * BATCH} samples, {len(files) * BATCH} of" in shown
-    assert f"face found in {2 * FACES} of {5 * BATCH} rows" in shown
+    assert f"face found in {2 * FACES} of {5 * BATCH} samples" in shown
     assert all(file.read_bytes() == content for file, content in files.items())
     result = with_prepared(load_samples(data), out, "aligned")
     assert result.mesh is not None

@@ -42,7 +42,11 @@ def test_the_network_answers_as_the_bundle_does(crops) -> None:
     device = open_emotion_model(bundle, num_threads=1)
     expected = np.array([device.probabilities(crop, None) for crop in crops])
     found = np.concatenate([answers(network, crop[None]) for crop in crops])
-    assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.95
+    same = found.argmax(axis=1) == expected.argmax(axis=1)
+    first, second = np.sort(expected, axis=1)[:, :-3:-1].T
+    # Near a tie, int8 decides: the probes hold some of those by intent.
+    assert same[first - second > 0.05].all()
+    assert same.mean() >= 0.9
     assert np.abs(found - expected).mean() < 0.01
 
 

@@ -67,7 +67,7 @@ class Stage:
 
     def change_code(self, note: str) -> None:
         """Let another version of the code be what is pushed from now on; it can have bugs."""
-        path = self.code / "build.py"
+        path = self.code / "runtime" / "build.py"
         pristine = path.read_text().partition("\n\n# What the scenes put in")[0]
         path.write_text(f"{pristine}{_BUGS.rstrip()}\n\n# {note}\n" if note else f"{pristine}\n")
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edge.protocols import FrameSource
 from edge.records import Frame
 from edge.sources.limits import WatchLimits
+from edge.sources.wrappers import SourceWrapper
 
 _log = logging.getLogger(__name__)
 
@@ -74,26 +75,16 @@ class PictureWatch:
         return limit_s > 0 and passed_s >= limit_s
 
 
-class WatchedSource:
+class WatchedSource(SourceWrapper):
     """A live source whose bad pictures are told of, once each, and let through.
 
     For runs that somebody watches; a service takes ``ReconnectingSource``.
     """
 
     def __init__(self, source: FrameSource, limits: WatchLimits) -> None:
-        self._source = source
+        super().__init__(source)
         self._watch = PictureWatch(limits)
         self._is_ill = False
-
-    @property
-    def fps(self) -> float | None:
-        """The source's rate."""
-        return self._source.fps
-
-    @property
-    def dropped(self) -> int:
-        """Frames that the source left out."""
-        return self._source.dropped
 
     def read(self) -> Frame | None:
         """Return the next frame; see ``edge.protocols.FrameSource``."""
@@ -104,7 +95,3 @@ class WatchedSource:
                 _log.warning("the camera %s", fault)
             self._is_ill = bool(fault)
         return frame
-
-    def close(self) -> None:
-        """Release the source."""
-        self._source.close()

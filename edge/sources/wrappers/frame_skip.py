@@ -4,9 +4,10 @@ import msgspec
 
 from edge.protocols import FrameSource
 from edge.records import Frame
+from edge.sources.wrappers import SourceWrapper
 
 
-class EveryNth:
+class EveryNth(SourceWrapper):
     """Gives the first frame of a source and then every n-th; their numbers and times stay.
 
     Args:
@@ -15,7 +16,7 @@ class EveryNth:
     """
 
     def __init__(self, source: FrameSource, n: int) -> None:
-        self._source = source
+        super().__init__(source)
         self._n = n
         self._has_begun = False
 
@@ -23,11 +24,6 @@ class EveryNth:
     def fps(self) -> float | None:
         """Frames given per second, where the source tells its own rate."""
         return None if self._source.fps is None else self._source.fps / self._n
-
-    @property
-    def dropped(self) -> int:
-        """Frames that the source left out; those between two n-th ones are nobody's loss."""
-        return self._source.dropped
 
     def read(self) -> Frame | None:
         """Return the next frame that is not left out; None at the end.
@@ -48,7 +44,3 @@ class EveryNth:
         if frame is not None and is_cut and not frame.cut:
             return msgspec.structs.replace(frame, cut=True)
         return frame
-
-    def close(self) -> None:
-        """Release the source."""
-        self._source.close()

@@ -6,12 +6,13 @@ from typing import Final
 
 from edge.protocols import FrameSource
 from edge.records import Frame
+from edge.sources.wrappers import SourceWrapper
 
 _LONGEST_S: Final = 1.0
 """No longer wait than this: a gap in a recording is not worth watching."""
 
 
-class Paced:
+class Paced(SourceWrapper):
     """Gives each frame when its ``t_s`` says so; frames themselves stay as they are.
 
     One that is late is given at once, and those after it are timed from there: nothing is dropped.
@@ -27,20 +28,10 @@ class Paced:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._source = source
+        super().__init__(source)
         self._clock = clock
         self._sleep = sleep
         self._offset_s: float | None = None
-
-    @property
-    def fps(self) -> float | None:
-        """The source's rate."""
-        return self._source.fps
-
-    @property
-    def dropped(self) -> int:
-        """Frames that the source left out; none are here."""
-        return self._source.dropped
 
     def read(self) -> Frame | None:
         """Return the next frame, when it is time; None at the end.
@@ -58,7 +49,3 @@ class Paced:
             self._sleep(wait_s)
         self._offset_s = now_s + wait_s - frame.t_s
         return frame
-
-    def close(self) -> None:
-        """Release the source."""
-        self._source.close()

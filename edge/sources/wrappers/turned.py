@@ -5,9 +5,10 @@ import msgspec
 from edge.protocols import FrameSource
 from edge.records import Frame
 from edge.sources.files.upright import Turn
+from edge.sources.wrappers import SourceWrapper
 
 
-class Turned:
+class Turned(SourceWrapper):
     """Turns each picture of a source.
 
     Args:
@@ -16,18 +17,8 @@ class Turned:
     """
 
     def __init__(self, source: FrameSource, turn: Turn) -> None:
-        self._source = source
+        super().__init__(source)
         self._turn = turn
-
-    @property
-    def fps(self) -> float | None:
-        """The source's own rate."""
-        return self._source.fps
-
-    @property
-    def dropped(self) -> int:
-        """Frames that the source left out."""
-        return self._source.dropped
 
     def read(self) -> Frame | None:
         """Return the next frame, turned; None at the end.
@@ -39,7 +30,3 @@ class Turned:
         if frame is None:
             return None
         return msgspec.structs.replace(frame, image=self._turn.apply(frame.image))
-
-    def close(self) -> None:
-        """Release the source."""
-        self._source.close()

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def analyze(
     files: Annotated[
         list[Path],
-        typer.Argument(help="Films, pictures, and folders, which are searched to their depth."),
+        typer.Argument(help="Films, pictures, and folders, which are searched recursively."),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The table to write: .csv, or .parquet.")
@@ -51,14 +51,14 @@ def analyze(
         int | None, typer.Option(min=1, help="Processes; one a processor core by default.")
     ] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Forget what an interrupted call has done.")
+        bool, typer.Option("--restart", help="Start over instead of resuming.")
     ] = False,
 ) -> None:
     """Turn films and pictures into one table of faces, in parallel.
 
     A row for each face in each frame.
 
-    The same call goes on where an earlier one was interrupted.
+    Run the same command again to resume after an interruption.
     """
     from edgeemo.batch import analyze as run
     from edgeemo.progress import FilesBar

@@ -51,7 +51,7 @@ def calibrate(
     names: Map = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Write it without a gain, too; the bundle says so."),
+        typer.Option("--force", help="Write the bundle even without a gain; it is marked so."),
     ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the calibration as JSON.")

@@ -86,7 +86,7 @@ def fleet(
 
     The worst comes first.
 
-    The exit codes are fit for cron and for checks of Nagios and its kind.
+    The exit codes suit cron and Nagios-style checks.
     """
     from edgeemo.analysis.fleet import fleet as judge
     from edgeemo.analysis.fleet import read_rules

@@ -46,7 +46,7 @@ def main() -> None:
     now = datetime.now(UTC)
     anchors = []
     for i, picture in enumerate(rows):
-        faces = mesher.detect(Frame(enlarged(picture), i, float(i), now, cut=True))
+        faces = mesher.detect(Frame(enlarged(picture), i, float(i), now, starts_new_clip=True))
         anchors += [face_anchors(face.points) * scale - BORDER for face in faces]
     mesher.close()
 

@@ -56,7 +56,9 @@ def poses(pictures: Sequence[Picture]) -> list[tuple[float, float] | None]:
     mesher = LitertMesher(asset_path(FACE_LANDMARKER), MesherConfig(max_faces=1))
     now, found = datetime.now(UTC), []
     for i, picture in enumerate(pictures):
-        frame = Frame(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR), i, float(i), now, cut=True)
+        frame = Frame(
+            cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR), i, float(i), now, starts_new_clip=True
+        )
         faces = mesher.detect(frame)
         pose = faces[0].head_pose if faces else None
         found.append((abs(pose.yaw_deg), abs(pose.pitch_deg)) if pose else None)

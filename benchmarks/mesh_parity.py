@@ -288,7 +288,9 @@ def fer_faces(path: Path, rows: int) -> Iterator[Frame]:
     images = load_samples(path).images
     for count, i in enumerate(np.linspace(0, len(images) - 1, rows).astype(int)):
         large = cv2.resize(images[i], (256, 256), interpolation=cv2.INTER_CUBIC)
-        yield Frame(cv2.cvtColor(large, cv2.COLOR_GRAY2BGR), count, float(count), NOW, cut=True)
+        yield Frame(
+            cv2.cvtColor(large, cv2.COLOR_GRAY2BGR), count, float(count), NOW, starts_new_clip=True
+        )
 
 
 if __name__ == "__main__":

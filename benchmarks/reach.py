@@ -416,7 +416,7 @@ def mesher_of(reach: Reach, **others: object) -> LitertMesher:
 
 def look(mesher: LitertMesher, image: Picture) -> Sequence[Face]:
     """Return the faces of a still."""
-    return mesher.detect(Frame(np.ascontiguousarray(image), 0, 0.0, NOW, cut=True))
+    return mesher.detect(Frame(np.ascontiguousarray(image), 0, 0.0, NOW, starts_new_clip=True))
 
 
 def portraits(pictures: Sequence[Path] = ()) -> list[Portrait]:

@@ -67,7 +67,8 @@ class FaceMesher(Protocol):
     def detect(self, frame: Frame) -> Sequence[Face]:
         """Return the faces of a frame, at most as many as configured, in any order.
 
-        Frames must come in the order of their ``t_s``; a frame with ``cut`` starts afresh.
+        Frames must come in the order of their ``t_s``; one with ``starts_new_clip`` is searched
+        afresh.
 
         Raises:
             InferenceError: the model or its runtime failed.

@@ -26,8 +26,8 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
         t_s: monotonic seconds, strictly rising within a source. A file's own timestamps for a
             recording.
         captured_at: the same moment in UTC.
-        cut: this frame does not continue the one before it (an unrelated still): meshers, tracker
-            and smoother start afresh.
+        starts_new_clip: the frame does not continue the one before it (an unrelated still): mesher,
+            tracker and smoother start afresh.
         name: the file it came from, for stills.
     """
 
@@ -35,7 +35,7 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
     index: int
     t_s: float
     captured_at: datetime
-    cut: bool = False
+    starts_new_clip: bool = False
     name: str | None = None
 
     def __post_init__(self) -> None:

@@ -232,7 +232,9 @@ class Analyzer:
     def _still(self, loaded: Loaded, index: int) -> Frame:
         self._check_open()
         moment = loaded.captured_at
-        frame = records.Frame(loaded.image, index, float(index), moment, cut=True, name=loaded.name)
+        frame = records.Frame(
+            loaded.image, index, float(index), moment, starts_new_clip=True, name=loaded.name
+        )
         with self._lock:
             pipeline = self._pipeline = self._pipeline or self._open_pipeline()
             result = pipeline.process(frame)

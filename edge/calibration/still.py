@@ -62,7 +62,9 @@ class Stills:
             InferenceError: the mesher failed.
         """
         self._kept.forget()
-        frame = Frame(image, self._index, float(self._index), datetime.now(UTC), cut=True)
+        frame = Frame(
+            image, self._index, float(self._index), datetime.now(UTC), starts_new_clip=True
+        )
         self._index += 1
         faces = self._device.process(frame).faces
         largest = max(faces, key=lambda result: _area(result.track.face), default=None)

@@ -97,7 +97,9 @@ class Pipeline:
             faces = [face for face in map(_plausible, found) if face is not None]
         passed_over = [_NO_FACE] * (len(found) - len(faces))
         with watch("track"):
-            tracks, ended = self._tracker.update(faces, frame.t_s, cut=frame.cut)
+            tracks, ended = self._tracker.update(
+                faces, frame.t_s, starts_new_clip=frame.starts_new_clip
+            )
         ended = self._forget(ended)
         results = []
         for track in tracks:

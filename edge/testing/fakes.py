@@ -179,13 +179,16 @@ class MemorySink:
 
 
 def make_frame(
-    index: int, image: NDArray[np.uint8] | None = None, fps: float = 25.0, cut: bool = False
+    index: int,
+    image: NDArray[np.uint8] | None = None,
+    fps: float = 25.0,
+    starts_new_clip: bool = False,
 ) -> Frame:
     """Return frame ``index`` of a clip at ``fps``; without an image a grey one of 640x480."""
     if image is None:
         image = np.full((480, 640, 3), 128, np.uint8)
     t_s = index / fps
-    return Frame(image, index, t_s, EPOCH + timedelta(seconds=t_s), cut=cut)
+    return Frame(image, index, t_s, EPOCH + timedelta(seconds=t_s), starts_new_clip=starts_new_clip)
 
 
 def make_face(box_xyxy: NDArray[np.floating] | Sequence[float]) -> Face:

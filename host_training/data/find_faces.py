@@ -68,7 +68,7 @@ def mesh_pictures(images: NDArray[np.uint8], mesher: FaceMesher) -> Meshed:
     now = datetime.now(UTC)
     for i, image in enumerate(images):
         bgr = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
-        for face in mesher.detect(Frame(bgr, i, float(i), now, cut=True))[:1]:
+        for face in mesher.detect(Frame(bgr, i, float(i), now, starts_new_clip=True))[:1]:
             if face.blendshapes is None:
                 raise ValueError("the mesher gives no blendshapes; open it with them")
             try:

@@ -299,7 +299,9 @@ class _Looking:
     def _look(self, image: NDArray[np.uint8]) -> FaceResult | None:
         """Return the largest face of a picture."""
         self._kept.forget()
-        frame = Frame(image, self._index, float(self._index), datetime.now(UTC), cut=True)
+        frame = Frame(
+            image, self._index, float(self._index), datetime.now(UTC), starts_new_clip=True
+        )
         self._index += 1
         faces = self._device.process(frame).faces
         return max(faces, key=lambda result: _area(result.track.face), default=None)

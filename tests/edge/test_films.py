@@ -363,7 +363,7 @@ def test_a_film_that_changes_its_size_is_followed(tmp_path: Path) -> None:
     """With PyAV all of it is read: each picture in its own size, a cut where it changes."""
     frames = read_all(AvFilm(joined(tmp_path, SIZES)))
     assert [size for size, _ in itertools.groupby(frame.size_hw for frame in frames)] == SIZES
-    assert len([frame for frame in frames if frame.cut]) == 2
+    assert len([frame for frame in frames if frame.starts_new_clip]) == 2
     assert len(frames) >= 34
     assert all(is_scene(frame, frame.index % 12) for frame in frames)
     assert (np.diff([frame.t_s for frame in frames]) > 0).all()

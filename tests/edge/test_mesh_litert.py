@@ -50,8 +50,10 @@ def make(**config: object) -> LitertMesher:
     return LitertMesher(asset_path(FACE_LANDMARKER), MesherConfig(**config))
 
 
-def frame(image: np.ndarray, t_s: float = 0.0, *, cut: bool = False) -> Frame:
-    return Frame(np.ascontiguousarray(image), round(t_s * 25), t_s, NOW, cut=cut)
+def frame(image: np.ndarray, t_s: float = 0.0, *, starts_new_clip: bool = False) -> Frame:
+    return Frame(
+        np.ascontiguousarray(image), round(t_s * 25), t_s, NOW, starts_new_clip=starts_new_clip
+    )
 
 
 def percent(actual: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -86,7 +88,7 @@ def check(face: Face) -> None:
 @pytest.mark.parametrize("cut", [True, False])
 def test_the_mesh_is_mediapipes(photo, reference, cut) -> None:
     """On the photo, as a still or as the first frame of a video, the results are MediaPipe's."""
-    (face,) = make(blendshapes=True).detect(frame(photo, cut=cut))
+    (face,) = make(blendshapes=True).detect(frame(photo, starts_new_clip=cut))
     apart = percent(face.points, reference["points"])
     assert apart.mean() < 0.05
     assert apart.max() < 0.2
@@ -130,8 +132,8 @@ def test_a_mirrored_picture_gives_the_mirrored_mesh(mesher, photo) -> None:
     partner = np.linalg.norm(vertices[:, np.newaxis] - mirrored, axis=2).argmin(axis=1)
     assert (partner[partner] == np.arange(468)).all()
     large = cv2.resize(photo, None, fx=1.5, fy=1.5)
-    (face,) = mesher.detect(frame(large, cut=True))
-    (other,) = mesher.detect(frame(large[:, ::-1], cut=True))
+    (face,) = mesher.detect(frame(large, starts_new_clip=True))
+    (other,) = mesher.detect(frame(large[:, ::-1], starts_new_clip=True))
     back = other.points[partner] * (-1, 1, 1) + (large.shape[1], 0, 0)
     apart = percent(back, face.points[:468])
     assert apart.mean() < 1.5
@@ -161,13 +163,13 @@ def _noise(height: int, width: int) -> np.ndarray:
 def test_no_face_no_mesh(mesher, image, cut) -> None:
     """Noise, flat colours and degenerate sizes give no face, in whatever mode."""
     for t_s in (0.0, 0.1, 0.2):
-        assert list(mesher.detect(frame(image, t_s, cut=cut))) == []
+        assert list(mesher.detect(frame(image, t_s, starts_new_clip=cut))) == []
 
 
 def test_a_huge_picture_is_no_trouble(mesher, photo, reference) -> None:
     """The face is found where it is in 8000x6000 pixels."""
     large = cv2.resize(photo, (8000, 6000))
-    (face,) = mesher.detect(frame(large, cut=True))
+    (face,) = mesher.detect(frame(large, starts_new_clip=True))
     expected = reference["points"][:, :2] * (8000 / 512, 6000 / 512)
     assert percent(face.points, expected).mean() < 3
 
@@ -176,7 +178,7 @@ def test_a_huge_picture_is_no_trouble(mesher, photo, reference) -> None:
 def test_a_face_turned_in_plane_is_found(mesher, photo, reference, angle) -> None:
     """Up to 45 degrees either way the mesh is the photo's, turned, and so is the head."""
     picture, move = placed(photo, 320, 240, angle, 1.5)
-    (face,) = mesher.detect(frame(picture, cut=True))
+    (face,) = mesher.detect(frame(picture, starts_new_clip=True))
     check(face)
     assert percent(face.points, move(reference["points"])).mean() < 4
     upright = head_pose(reference["pose"]).roll_deg
@@ -214,7 +216,7 @@ def test_a_face_is_meshed_as_it_is_turned(mesher, reference, angle, at_least, pe
     for scale in SCALES:
         picture, truth = _turned(reference, angle, scale)
         video = make(max_faces=1)
-        still = mesher.detect(frame(picture, cut=True))
+        still = mesher.detect(frame(picture, starts_new_clip=True))
         first, second = (video.detect(frame(picture, t_s)) for t_s in (0.0, 0.04))
         for face in (*still, *first, *second):
             assert percent(face.points, truth).mean() < percent_off
@@ -238,7 +240,7 @@ def test_a_face_upside_down_is_meshed_upside_down(photo, reference, scale) -> No
     picture, move = placed(photo, 320, 240, 180, scale)
     mesher = make()
     for t_s, cut in ((0.0, True), (0.1, False), (0.2, False)):
-        (face,) = mesher.detect(frame(picture, t_s, cut=cut))
+        (face,) = mesher.detect(frame(picture, t_s, starts_new_clip=cut))
         assert percent(face.points, move(reference["points"])).mean() < 6
         assert abs(face.head_pose.roll_deg) > 170
 
@@ -251,7 +253,7 @@ def test_a_face_cut_by_the_edge_does_no_harm(photo, x, y) -> None:
     picture, _ = placed(photo, x, y, 0, 1.5)
     mesher = make()
     for t_s, cut in ((0.0, True), (0.1, False), (0.2, False)):
-        for face in mesher.detect(frame(picture, t_s, cut=cut)):
+        for face in mesher.detect(frame(picture, t_s, starts_new_clip=cut)):
             check(face)
             assert np.linalg.norm(face.points[:, :2].mean(axis=0) - (x, y)) < 90
 
@@ -320,7 +322,7 @@ def test_a_cut_forgets_the_faces(photo) -> None:
     """After an unrelated still, the frame that follows is searched afresh."""
     mesher = make()
     assert len(mesher.detect(frame(photo))) == 1
-    assert len(mesher.detect(frame(np.zeros_like(photo), 0.1, cut=True))) == 0
+    assert len(mesher.detect(frame(np.zeros_like(photo), 0.1, starts_new_clip=True))) == 0
     assert mesher._followed == []
 
 
@@ -387,7 +389,10 @@ def test_time_and_size_may_do_as_they_like(photo) -> None:
 def test_thresholds_are_obeyed(photo, sure) -> None:
     """Nothing is as sure as 1, so nothing is found."""
     mesher = make(**sure)
-    assert [len(mesher.detect(frame(photo, t, cut=t == 0.0))) for t in (0.0, 0.1)] == [0, 0]
+    assert [len(mesher.detect(frame(photo, t, starts_new_clip=t == 0.0))) for t in (0.0, 0.1)] == [
+        0,
+        0,
+    ]
 
 
 # --- what a service needs

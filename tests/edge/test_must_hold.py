@@ -72,17 +72,17 @@ def whole_pipeline(reach: Reach = "near") -> Pipeline:
 
 
 @pytest.mark.parametrize("picture", [noise, flat, upside_down, sizes], ids=lambda f: f.__name__)
-@pytest.mark.parametrize("cut", [False, True], ids=["film", "stills"])
+@pytest.mark.parametrize("starts_new_clip", [False, True], ids=["film", "stills"])
 @pytest.mark.parametrize("reach", ["near", "far"])
 def test_hostile_frames_neither_crash_nor_pile_up(
-    picture: Callable[[int], np.ndarray], cut: bool, reach: Reach
+    picture: Callable[[int], np.ndarray], starts_new_clip: bool, reach: Reach
 ) -> None:
     """No frame ends a run, memory stays bounded, and what is no face makes no claim."""
     pipeline = whole_pipeline(reach)
     settled_mb = 0.0
     for index in range(FRAMES):
         image = picture(index)
-        result = pipeline.process(make_frame(index, image=image, cut=cut))
+        result = pipeline.process(make_frame(index, image=image, starts_new_clip=starts_new_clip))
         for face in result.faces:
             assert picture is upside_down, "a face where there is none"
             assert abs(face.track.face.head_pose.roll_deg) > 90  # a mesh, and the right way round
@@ -97,11 +97,11 @@ def test_a_picture_of_48_megapixels_is_read() -> None:
     """8000x6000 is meshed, and all that it needed is given back."""
     pipeline = whole_pipeline()
     photo = cv2.imread(str(asset_path(ASTRONAUT)))
-    pipeline.process(make_frame(0, image=photo, cut=True))
+    pipeline.process(make_frame(0, image=photo, starts_new_clip=True))
     before_mb = machine.rss_mb()
     for index in range(1, 4):
         huge = cv2.resize(photo, (8000, 6000), interpolation=cv2.INTER_NEAREST)
-        (face,) = pipeline.process(make_frame(index, image=huge, cut=True)).faces
+        (face,) = pipeline.process(make_frame(index, image=huge, starts_new_clip=True)).faces
         assert face.quality == "ok"
         assert face.state.label == "happiness"
         del huge

@@ -198,7 +198,7 @@ def test_a_face_is_read_no_more_often_than_asked():
 
 def test_a_new_face_is_read_at_once():
     """Another track, and every frame of unrelated stills, begins with a reading of its own."""
-    stills = [msgspec.structs.replace(frame(i), cut=True) for i in range(3)]
+    stills = [msgspec.structs.replace(frame(i), starts_new_clip=True) for i in range(3)]
     subject = Pipeline(
         FakeMesher(lambda _: [make_face((30, 20, 90, 100))]),
         FaceTracker(0.3, 1, 1.5),

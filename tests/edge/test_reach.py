@@ -125,7 +125,7 @@ def test_near_never_looks_at_a_tile(heads, monkeypatch: pytest.MonkeyPatch) -> N
     mesher = LitertMesher(asset_path(FACE_LANDMARKER), MesherConfig())
     monkeypatch.setattr(mesher._detector, "propose", None)
     for i, cut in enumerate((False, False, True)):
-        mesher.detect(make_frame(i, wall(), fps=1, cut=cut))
+        mesher.detect(make_frame(i, wall(), fps=1, starts_new_clip=cut))
 
 
 def test_large_and_small_faces_are_each_found_once(far, heads) -> None:

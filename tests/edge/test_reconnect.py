@@ -120,14 +120,14 @@ def test_frames_are_numbered_through_in_rising_time() -> None:
     frames = [item for item in told if isinstance(item, Frame)]
     assert [frame.index for frame in frames] == list(range(6))
     assert (np.diff([frame.t_s for frame in frames]) > 0).all()
-    assert not any(frame.cut for frame in frames)
+    assert not any(frame.starts_new_clip for frame in frames)
 
 
 def test_another_size_after_an_outage_is_a_cut() -> None:
     """A camera that comes back with another size starts afresh for tracker and mesher."""
     told = play(reconnecting(FakeCamera([("good", 1), ("absent", 1), ("garbage", 2)])))
     frames = [item for item in told if isinstance(item, Frame)]
-    assert [frame.cut for frame in frames] == [False, True, False]
+    assert [frame.starts_new_clip for frame in frames] == [False, True, False]
 
 
 def test_attempts_grow_rarer_up_to_the_cap() -> None:

@@ -27,11 +27,16 @@ LABELS = ("neutral", "happiness")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def frames(count: int, fps: float = 10.0, *, cut: bool = False) -> list[Frame]:
+def frames(count: int, fps: float = 10.0, *, starts_new_clip: bool = False) -> list[Frame]:
     image = np.zeros((120, 160, 3), np.uint8)
     return [
         Frame(
-            image, i, i / fps, START + timedelta(seconds=i / fps), cut, f"{i}.png" if cut else None
+            image,
+            i,
+            i / fps,
+            START + timedelta(seconds=i / fps),
+            starts_new_clip,
+            f"{i}.png" if starts_new_clip else None,
         )
         for i in range(count)
     ]
@@ -114,7 +119,7 @@ def test_a_track_that_ended_tells_duration_and_shares():
 
 def test_stills_are_three_records_each_with_the_file_name():
     """Unrelated pictures do not share tracks or scores."""
-    records = report(frames(2, cut=True), [[FACE]] * 2, [CALM, HAPPY])
+    records = report(frames(2, starts_new_clip=True), [[FACE]] * 2, [CALM, HAPPY])
     assert kinds(records) == [
         "track_started", "emotion", "track_ended", "track_started", "emotion", "track_ended",
         "service_stopped",

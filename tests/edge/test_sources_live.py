@@ -126,11 +126,11 @@ def test_a_thinned_source_is_alive_though_it_gives_little() -> None:
 
 def test_a_cut_that_is_left_out_is_kept() -> None:
     """The frame that is given after it starts afresh."""
-    frames = [make_frame(i, cut=i == 1) for i in range(3)]
+    frames = [make_frame(i, starts_new_clip=i == 1) for i in range(3)]
     latest = LatestFrame(FakeSource(frames), every_n=2)
     latest._thread.join(PATIENCE_S)
     frame = latest.read()
-    assert (frame.index, frame.cut) == (2, True)
+    assert (frame.index, frame.starts_new_clip) == (2, True)
     latest.close()
 
 

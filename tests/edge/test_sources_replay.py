@@ -38,7 +38,7 @@ def test_pictures_come_in_natural_order_as_stills(tmp_path: Path) -> None:
     assert [int(frame.image[0, 0, 0]) for frame in frames] == [1, 2, 9, 10]
     assert [frame.captured_at.timestamp() for frame in frames] == [1001, 1002, 1009, 1010]
     assert [frame.index for frame in frames] == [0, 1, 2, 3]
-    assert all(frame.cut for frame in frames)
+    assert all(frame.starts_new_clip for frame in frames)
     assert (np.diff([frame.t_s for frame in frames]) > 0).all()
 
 
@@ -54,7 +54,7 @@ def test_sequence_has_a_rate(tmp_path: Path) -> None:
         5000.25,
         5000.375,
     ]
-    assert not any(frame.cut for frame in frames)
+    assert not any(frame.starts_new_clip for frame in frames)
 
 
 def test_unreadable_pictures_are_named_and_keep_their_place(

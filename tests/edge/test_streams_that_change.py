@@ -104,7 +104,7 @@ def test_a_stream_that_changes_is_followed(
     sizes = [size for size, _ in itertools.groupby(frame.size_hw for frame in frames)]
     assert sizes == SIZES
     assert len(frames) >= len(SIZES) * EACH - 6
-    assert sum(frame.cut for frame in frames) == len(SIZES) - 1
+    assert sum(frame.starts_new_clip for frame in frames) == len(SIZES) - 1
     for frame in frames:
         expected = scene(SIZES.index(frame.size_hw), frame.size_hw).astype(int)
         rows = np.abs(frame.image.astype(int) - expected).mean(axis=(1, 2))

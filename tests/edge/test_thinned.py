@@ -16,9 +16,15 @@ def test_the_first_and_every_third_after_it():
 
 def test_a_cut_that_is_left_out_is_not_forgotten():
     """The face before a cut must not become the face after it."""
-    frames = [make_frame(0), make_frame(1, cut=True), make_frame(2), make_frame(3), make_frame(4)]
+    frames = [
+        make_frame(0),
+        make_frame(1, starts_new_clip=True),
+        make_frame(2),
+        make_frame(3),
+        make_frame(4),
+    ]
     source = EveryNth(FakeSource(frames), 2)
-    assert [source.read().cut for _ in range(3)] == [False, True, False]
+    assert [source.read().starts_new_clip for _ in range(3)] == [False, True, False]
 
 
 def test_a_recording_is_thinned_and_tells_its_new_rate():

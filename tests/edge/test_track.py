@@ -96,7 +96,7 @@ def test_a_cut_starts_afresh_and_reports_at_once():
     """Unrelated stills never share a track, and wait for no confirmation."""
     subject = tracker(confirm_hits=3)
     for i in range(3):
-        tracks, ended = subject.update([face(100)], float(i), cut=True)
+        tracks, ended = subject.update([face(100)], float(i), starts_new_clip=True)
         assert ids_of(tracks) == [i + 1]
         assert [track.track_id for track in ended] == ([i] if i else [])
 

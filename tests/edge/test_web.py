@@ -142,7 +142,7 @@ def test_a_stream_that_changes_size_and_format_is_followed(serve) -> None:
     direct, _ = open_web(serve({"/": answer(body)}) + "/")
     frames = [direct.read() for _ in body]
     assert [frame.size_hw for frame in frames] == [size for size, _ in shapes for _ in range(3)]
-    assert [frame.index for frame in frames if frame.cut] == [6, 9]
+    assert [frame.index for frame in frames if frame.starts_new_clip] == [6, 9]
     assert {round(float(frame.image.mean())) for frame in frames} == {60}
     direct.close()
 

@@ -79,7 +79,9 @@ def device_answers(files: Sequence[str]) -> list[tuple[str, NDArray[np.float32] 
     pipeline, answers = open_pipeline(Config(), BUNDLE), []
     for i, file in enumerate(files):
         image = open_picture(Path(file)).image
-        result = pipeline.process(Frame(image, i, float(i), datetime.now(UTC), cut=True))
+        result = pipeline.process(
+            Frame(image, i, float(i), datetime.now(UTC), starts_new_clip=True)
+        )
         boxes = [
             np.prod(np.diff(face.track.face.box_xyxy.reshape(2, 2), axis=0))
             for face in result.faces

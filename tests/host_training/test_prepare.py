@@ -133,7 +133,7 @@ def test_the_devices_own_mesh_and_crop(tmp_path: Path) -> None:
     assert (result.mesh.dtype, result.mesh.shape) == (np.float32, (FACES + 3, FEATURE_COUNT))
     for i in range(FACES):
         bgr = cv2.cvtColor(data.images[i], cv2.COLOR_GRAY2BGR)
-        frame = Frame(bgr, 0, 0.0, datetime(2026, 1, 1, tzinfo=UTC), cut=True)
+        frame = Frame(bgr, 0, 0.0, datetime(2026, 1, 1, tzinfo=UTC), starts_new_clip=True)
         (face,) = mesher.detect(frame)
         assert face.blendshapes is not None
         np.testing.assert_array_equal(result.mesh[i], mesh_features(face.points, face.blendshapes))

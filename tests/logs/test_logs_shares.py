@@ -196,7 +196,7 @@ def test_of_pictures_each_face_counts(tmp_path, age):
     records = []
     labels = ["happiness", "happiness", "neutral", "happiness", "happiness"]
     for index, label in enumerate(labels):
-        frame = Frame(IMAGE, index, index * 1.0, START, cut=True, name=f"{index}.png")
+        frame = Frame(IMAGE, index, index * 1.0, START, starts_new_clip=True, name=f"{index}.png")
         state = EmotionState(EMOTIONS, SCORES, label, 0.5, changed=True, since_s=0.0)
         face = FaceResult(FaceTrack(index + 1, FACE, index * 1.0, is_new=True), None, state)
         ended = (EndedTrack(index, index - 1.0, index - 1.0),) if index else ()

@@ -70,8 +70,8 @@ class ContainedStream:
         if image is None:
             image = self._next()
         self._t_s = max(time.monotonic(), math.nextafter(self._t_s, math.inf))
-        is_cut = self._size_hw not in {None, image.shape[:2]}
-        frame = Frame(image, self._index, self._t_s, datetime.now(UTC), cut=is_cut)
+        is_new_clip = self._size_hw not in {None, image.shape[:2]}
+        frame = Frame(image, self._index, self._t_s, datetime.now(UTC), starts_new_clip=is_new_clip)
         self._size_hw = frame.size_hw
         self._index += 1
         return frame

@@ -47,7 +47,7 @@ _MATROSKA: Final = {
 class OpenCvStream:
     """A network stream, for instance RTSP, through FFmpeg, with timeouts on every wait.
 
-    Pictures have square pixels; one of another size than the one before carries ``cut``.
+    Pictures have square pixels; one of another size than the one before starts a new clip.
 
     Raises:
         CameraError: it cannot be opened; the message never holds the address's password.
@@ -86,8 +86,8 @@ class OpenCvStream:
         if square != stored:
             image = np.asarray(cv2.resize(image, square, interpolation=cv2.INTER_LINEAR), np.uint8)
         self._t_s = max(time.monotonic(), math.nextafter(self._t_s, math.inf))
-        is_cut = self._size_hw not in {None, image.shape[:2]}
-        frame = Frame(image, self._index, self._t_s, datetime.now(UTC), cut=is_cut)
+        is_new_clip = self._size_hw not in {None, image.shape[:2]}
+        frame = Frame(image, self._index, self._t_s, datetime.now(UTC), starts_new_clip=is_new_clip)
         self._size_hw = frame.size_hw
         self._index += 1
         return frame

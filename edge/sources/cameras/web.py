@@ -128,7 +128,7 @@ class MotionJpeg:
     """The pictures of a camera's motion JPEG, stamped on arrival.
 
     A part that is empty or damaged is passed over and counted; a picture of another size than the
-    one before carries ``cut``.
+    one before carries ``starts_new_clip``.
     """
 
     fps = None
@@ -167,8 +167,8 @@ class MotionJpeg:
 
     def _frame(self, image: NDArray[np.uint8]) -> Frame:
         self._t_s = max(time.monotonic(), math.nextafter(self._t_s, math.inf))
-        is_cut = self._size_hw not in {None, image.shape[:2]}
-        frame = Frame(image, self._index, self._t_s, datetime.now(UTC), cut=is_cut)
+        is_new_clip = self._size_hw not in {None, image.shape[:2]}
+        frame = Frame(image, self._index, self._t_s, datetime.now(UTC), starts_new_clip=is_new_clip)
         self._size_hw = frame.size_hw
         self._index += 1
         return frame
@@ -246,7 +246,9 @@ class WebPicture:
             raise CameraError(f"{answer.name}: broke off ({_why(error)})") from error
         finally:
             answer.close()
-        self._frame: Frame | None = Frame(image, 0, time.monotonic(), datetime.now(UTC), cut=True)
+        self._frame: Frame | None = Frame(
+            image, 0, time.monotonic(), datetime.now(UTC), starts_new_clip=True
+        )
 
     def read(self) -> Frame | None:
         """Return the picture once."""

@@ -29,7 +29,7 @@ class AvFilm:
     """A film in a file or behind an address, as fast as it is read; ``FilmClock`` times it.
 
     Frames are upright, with square pixels. What cannot be decoded is passed over and counted; a
-    frame of another size than the one before carries ``cut``.
+    frame of another size than the one before carries ``starts_new_clip``.
 
     Args:
         source: the file, or the http address of one.
@@ -104,7 +104,7 @@ class AvStream:
     """A network stream, with timeouts on every wait; frames are stamped on arrival.
 
     Frames are upright, with square pixels. What cannot be decoded is passed over and counted; a
-    frame of another size than the one before carries ``cut``.
+    frame of another size than the one before carries ``starts_new_clip``.
 
     Raises:
         CameraError: it cannot be opened; the message never holds the address's password.
@@ -143,8 +143,10 @@ class AvStream:
                 "unplugged, switched off, or taken by another program?"
             )
         self._t_s = max(time.monotonic(), math.nextafter(self._t_s, math.inf))
-        is_cut = self._size_hw not in {None, shown.image.shape[:2]}
-        frame = Frame(shown.image, self._index, self._t_s, datetime.now(UTC), cut=is_cut)
+        is_new_clip = self._size_hw not in {None, shown.image.shape[:2]}
+        frame = Frame(
+            shown.image, self._index, self._t_s, datetime.now(UTC), starts_new_clip=is_new_clip
+        )
         self._size_hw = frame.size_hw
         self._index += 1
         return frame

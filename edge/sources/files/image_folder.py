@@ -19,10 +19,10 @@ _log = logging.getLogger(__name__)
 class ReplaySource:
     """The pictures of a folder (or one picture) in natural order: ``2.png`` before ``10.png``.
 
-    By default each is a still of its own: ``cut`` is set, ``t_s`` counts one second a picture and
-    ``captured_at`` is its file's modification time. With ``fps`` they are a sequence: ``t_s`` is
-    ``i / fps`` and ``captured_at`` the first file's modification time plus that. Either way no
-    clock is read. What a file is is judged by its content. A picture that cannot be read is
+    By default each is a still of its own: ``starts_new_clip`` is set, ``t_s`` counts one second a
+    picture and ``captured_at`` is its file's modification time. With ``fps`` they are a sequence:
+    ``t_s`` is ``i / fps`` and ``captured_at`` the first file's modification time plus that. Either
+    way no clock is read. What a file is is judged by its content. A picture that cannot be read is
     logged, skipped, and keeps its place; other files are passed over. Both are counted at the end.
 
     Raises:
@@ -91,7 +91,9 @@ class ReplaySource:
 
     def _frame(self, image: NDArray[np.uint8], index: int, path: Path) -> Frame:
         if self._fps is None or self._started_at is None:
-            return Frame(image, index, float(index), _modified_at(path), cut=True, name=path.name)
+            return Frame(
+                image, index, float(index), _modified_at(path), starts_new_clip=True, name=path.name
+            )
         t_s = index / self._fps
         captured_at = self._started_at + timedelta(seconds=t_s)
         return Frame(image, index, t_s, captured_at, name=path.name)

@@ -34,7 +34,7 @@ class FilmClock:
     ``Frame.t_s`` is the film's own presentation time, from 0; where that does not rise (damaged or
     missing times, films joined together), the nominal frame time after the frame before.
     ``captured_at`` is the file's modification time plus ``t_s``: no clock is read, so the same film
-    gives the same frames. A frame of another size than the one before it is ``cut``.
+    gives the same frames. A frame of another size than the one before it starts a new clip.
 
     Attributes:
         index: the number of the next frame.
@@ -65,8 +65,8 @@ class FilmClock:
         else:
             self._t_s += self._step_s
         captured_at = self._recorded_at + timedelta(seconds=self._t_s)
-        is_cut = self._size_hw not in {None, image.shape[:2]}
-        frame = Frame(image, self.index, self._t_s, captured_at, cut=is_cut)
+        is_new_clip = self._size_hw not in {None, image.shape[:2]}
+        frame = Frame(image, self.index, self._t_s, captured_at, starts_new_clip=is_new_clip)
         self._size_hw = frame.size_hw
         self.index += 1
         return frame

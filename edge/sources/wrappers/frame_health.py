@@ -42,7 +42,11 @@ class PictureWatch:
     def judge(self, frame: Frame) -> str:
         """Return what is wrong with the pictures up to this one, or nothing."""
         # A source that knows of a change of size says so; any other has taken a wrong picture.
-        if self._size_hw is not None and frame.size_hw != self._size_hw and not frame.cut:
+        if (
+            self._size_hw is not None
+            and frame.size_hw != self._size_hw
+            and not frame.starts_new_clip
+        ):
             expected = "x".join(map(str, reversed(self._size_hw)))
             return f"gave a picture of {frame.size_hw[1]}x{frame.size_hw[0]} among {expected}"
         self._size_hw = frame.size_hw

@@ -28,19 +28,19 @@ class EveryNth(SourceWrapper):
     def read(self) -> Frame | None:
         """Return the next frame that is not left out; None at the end.
 
-        A cut among those left out is one for the frame that follows.
+        If a frame left out starts a new clip, the next frame given starts it.
 
         Raises:
             CameraError: the source failed.
         """
-        is_cut = False
+        is_new_clip = False
         for _ in range(self._n - 1 if self._has_begun else 0):
             skipped = self._source.read()
             if skipped is None:
                 return None
-            is_cut = is_cut or skipped.cut
+            is_new_clip = is_new_clip or skipped.starts_new_clip
         self._has_begun = True
         frame = self._source.read()
-        if frame is not None and is_cut and not frame.cut:
-            return msgspec.structs.replace(frame, cut=True)
+        if frame is not None and is_new_clip and not frame.starts_new_clip:
+            return msgspec.structs.replace(frame, starts_new_clip=True)
         return frame

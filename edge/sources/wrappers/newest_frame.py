@@ -38,7 +38,7 @@ class LatestFrame:
         self._source = source
         self._every_n = every_n
         self._to_skip = 0
-        self._is_cut = False
+        self._is_new_clip = False
         self._recovering = source if isinstance(source, RecoveringSource) else None
         self._stall_s = stall_s
         self._changed = threading.Condition()
@@ -165,15 +165,15 @@ class LatestFrame:
             return False
         if self._to_skip > 0:
             return self._skip(frame)
-        if self._is_cut and not frame.cut:
-            frame = msgspec.structs.replace(frame, cut=True)
-        self._to_skip, self._is_cut = self._every_n - 1, False
+        if self._is_new_clip and not frame.starts_new_clip:
+            frame = msgspec.structs.replace(frame, starts_new_clip=True)
+        self._to_skip, self._is_new_clip = self._every_n - 1, False
         return self._publish(frame)
 
     def _skip(self, frame: Frame) -> bool:
-        """Leave a frame out; a cut in it is one for the frame that is given next."""
+        """Leave a frame out; if it starts a new clip, the next frame given starts it."""
         self._to_skip -= 1
-        self._is_cut = self._is_cut or frame.cut
+        self._is_new_clip = self._is_new_clip or frame.starts_new_clip
         with self._changed:
             self._is_lost = False
             self._progress_s = time.monotonic()

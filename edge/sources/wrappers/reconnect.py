@@ -64,7 +64,7 @@ class ReconnectingSource:
 
     ``read`` raises once when the camera is lost (also when it is absent at the start, or its
     pictures are frozen, black or of a wrong size), then, asked again, waits for the first good
-    frame. Frames are numbered through; one of another size than before carries ``cut``.
+    frame. Frames are numbered through; one of another size than before carries ``starts_new_clip``.
 
     Args:
         open_camera: opens the source, wherever it is by now.
@@ -182,10 +182,12 @@ class ReconnectingSource:
         elif frame.t_s - self._steady_since_s >= self._back_off.steady_s:
             self._attempts = 0
         self._t_s = max(frame.t_s, math.nextafter(self._t_s, math.inf))
-        is_cut = self._size_hw not in {None, frame.size_hw}
+        is_new_clip = self._size_hw not in {None, frame.size_hw}
         self._size_hw = frame.size_hw
         index, self._index = self._index, self._index + 1
-        return msgspec.structs.replace(frame, index=index, t_s=self._t_s, cut=frame.cut or is_cut)
+        return msgspec.structs.replace(
+            frame, index=index, t_s=self._t_s, starts_new_clip=frame.starts_new_clip or is_new_clip
+        )
 
     def _wait(self) -> None:
         """Wait for the turn of the next attempt; the very first one has none to wait for."""

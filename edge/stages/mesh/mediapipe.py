@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class MediaPipeMesher:
-    """Follows faces with FaceLandmarker in VIDEO mode; cut frames are detected afresh.
+    """Follows faces with FaceLandmarker in VIDEO mode; a new clip is detected afresh.
 
     The landmarker wants strictly rising whole milliseconds and never recovers from a stamp that
     does not rise (mediapipe#2983), so stamps are made to rise here, and after any error it is made
@@ -54,7 +54,7 @@ class MediaPipeMesher:
 
     def detect(self, frame: Frame) -> Sequence[Face]:
         """Return the faces of ``frame``; see ``edge.protocols.FaceMesher``."""
-        if frame.cut:
+        if frame.starts_new_clip:
             return self._detect_still(frame)
         if self._video is None:
             self._video = self._create("VIDEO")

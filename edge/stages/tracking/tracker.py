@@ -112,26 +112,28 @@ class FaceTracker:
         self._last_id = 0
 
     def update(
-        self, faces: Sequence[Face], t_s: float, *, cut: bool = False
+        self, faces: Sequence[Face], t_s: float, *, starts_new_clip: bool = False
     ) -> tuple[list[FaceTrack], list[EndedTrack]]:
         """Take the faces of the next frame; an empty sequence still lets time pass.
 
         Args:
             faces: in any order.
             t_s: the frame's time, not before the last one.
-            cut: the frame does not continue the last one: every track ends, and the faces of this
-                one are reported at once, as there will be no second look at them.
+            starts_new_clip: the frame does not continue the last one: every track ends, and the
+                faces of this one are reported at once, as there will be no second look at them.
 
         Returns:
             The confirmed tracks seen in this frame by id, and the reported tracks that ended.
         """
-        gone = self._end([t for t in self._tracks if cut or t_s - t.seen_s > self._max_gap_s])
+        gone = self._end(
+            [t for t in self._tracks if starts_new_clip or t_s - t.seen_s > self._max_gap_s]
+        )
         for track in self._tracks:
             track.expected = track.motion.after(t_s - track.seen_s)
         sightings = [_Sighting.of(face) for face in faces]
         new = self._follow(sightings, t_s)
         self._tracks += [_start(face, t_s) for face in new]
-        return self._report(t_s, 1 if cut else self._confirm_hits), gone
+        return self._report(t_s, 1 if starts_new_clip else self._confirm_hits), gone
 
     def close(self) -> list[EndedTrack]:
         """End every track, at the end of the source."""

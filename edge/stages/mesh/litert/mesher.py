@@ -113,7 +113,7 @@ class LitertMesher:
 
     def detect(self, frame: Frame) -> Sequence[Face]:
         """Return the faces of ``frame``; see ``edge.protocols.FaceMesher``."""
-        if frame.cut:
+        if frame.starts_new_clip:
             self._forget()
             faces = look_twice(frame.image, self._look)
             if self._config.reach == "far":

@@ -14,8 +14,12 @@ MEDIAPIPE := mediapipe==1.2.2
 MEDIAPIPE_NEEDS := absl-py certifi flatbuffers
 CODE := edgeemo edge host_training converters deploy tests benchmarks examples
 
-# Training and conversion measure no time and share nothing: their files run two at a time.
-APART := tests/host_training tests/converters
+# What a device can run is tested with a device's packages only. Of these, some files are run again beside
+# all other packages, which they must get along with.
+ON_DEVICE := tests/edge tests/edgeemo/cli tests/docs/test_docs.py tests/docs/test_wording.py --ignore=tests/edge/view
+BESIDE := $(addprefix tests/edge/,bench preview sources/files/test_films.py)
+# The files of a suite run two at a time.
+PARALLEL := --numprocesses=2 --dist=loadfile
 
 # A suite that collects nothing proves nothing: pytest's exit code 5 fails, and says why.
 define pytest
@@ -39,23 +43,19 @@ test-device: $(DEVICE)/.tested-with
 	@$(DEVICE)/bin/python -c "import importlib.util as u, sys; \
 	  sys.exit(any(map(u.find_spec, ('tensorflow', 'mediapipe', 'matplotlib', 'duckdb'))))" \
 	  || { echo "the device environment holds more than a device's packages" >&2; exit 1; }
-	$(call pytest,$(DEVICE),tests/edge)
+	$(call pytest,$(DEVICE),$(PARALLEL) $(ON_DEVICE))
 
-# The device's own tests have run in its own environment: here again only those that see the other
-# packages at work beside it.
 test-full: $(FULL)/.installed
 	@sh deploy/graphics-libraries.sh
-	$(call pytest,$(FULL),--numprocesses=2 --dist=loadfile $(APART))
-	$(call pytest,$(FULL),tests --ignore=tests/edge $(APART:%=--ignore=%))
-	$(call pytest,$(FULL),tests/edge/test_run.py tests/edge/test_docs.py tests/edge/test_bench.py tests/edge/test_command_line.py tests/edge/test_films.py tests/edge/test_preview.py)
+	$(call pytest,$(FULL),$(PARALLEL) $(filter-out tests/edge/,$(wildcard tests/*/)) tests/edge/view $(BESIDE))
 
 soak: $(DEVICE)/.tested-with $(FULL)/.installed ## kill a writer 1,000 times, a conversion 60; hostile bundles, 10,000 hostile frames each; 2,000 pictures without a face; ten minutes of a still one; memory over 100,000 (hours)
-	EDGEEMO_KILLS=1000 $(DEVICE)/bin/python -m pytest tests/edge/test_jsonl_faults.py -k killed
-	EDGEEMO_KILLS=60 $(FULL)/bin/python -m pytest tests/converters/test_convert_killed.py
-	EDGEEMO_FUZZ=40 $(DEVICE)/bin/python -m pytest tests/edge/test_hostile_bundles.py
-	EDGEEMO_FRAMES=10000 $(DEVICE)/bin/python -m pytest tests/edge/test_must_hold.py -k hostile
-	EDGEEMO_SCENES=2000 $(DEVICE)/bin/python -m pytest tests/edge/test_reach.py -k 'found or no_face'
-	EDGEEMO_STILL_MINUTES=10 $(DEVICE)/bin/python -m pytest tests/edge/test_events.py -k noisy
+	EDGEEMO_KILLS=1000 $(DEVICE)/bin/python -m pytest tests/edge/sinks/test_jsonl_faults.py -k killed
+	EDGEEMO_KILLS=60 $(FULL)/bin/python -m pytest tests/converters/convert/test_convert_killed.py
+	EDGEEMO_FUZZ=40 $(DEVICE)/bin/python -m pytest tests/edge/inference/test_hostile_bundles.py
+	EDGEEMO_FRAMES=10000 $(DEVICE)/bin/python -m pytest tests/edge/runtime/test_must_hold.py -k hostile
+	EDGEEMO_SCENES=2000 $(DEVICE)/bin/python -m pytest tests/edge/stages/mesh/test_reach.py -k 'found or no_face'
+	EDGEEMO_STILL_MINUTES=10 $(DEVICE)/bin/python -m pytest tests/edge/stages/events/test_events.py -k noisy
 	PYTHONPATH=. $(DEVICE)/bin/python benchmarks/soak.py --frames 100000 --json build/soak.json
 
 test-arm64: $(DEVICE)/.installed ## run it in an emulated arm64 Debian, as root (needs debootstrap, qemu-user-static, binfmt-support)
@@ -128,7 +128,7 @@ $(DEVICE)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 $(DEVICE)/.tested-with: $(DEVICE)/.installed
-	$(DEVICE)/bin/pip install $(PIP_FLAGS) -c constraints.txt pytest hypothesis jsonschema
+	$(DEVICE)/bin/pip install $(PIP_FLAGS) -c constraints.txt pytest pytest-xdist hypothesis jsonschema
 	@touch $@
 
 $(DOCS)/.installed: pyproject.toml constraints.txt

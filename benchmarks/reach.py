@@ -10,7 +10,7 @@ within a third of the face's width of the true one, and is about as wide.
 
 Every picture stands alone here (a still); in a film a face that is missed has a chance four times a
 second. The costs are of one run, by turns, in CPU time of one core. The figures stand in
-docs/mesh.md; ``tests/edge/test_reach.py`` asserts them for a few of the same scenes.
+docs/mesh.md; ``tests/edge/stages/mesh/test_reach.py`` asserts them for a few of the same scenes.
 """
 
 import argparse

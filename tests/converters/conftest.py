@@ -24,13 +24,6 @@ from edge.contract.metadata import Dataset
 from host_training.frameworks import import_keras, quiet
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Let Keras speak of its own use of NumPy 2; every other warning stays an error."""
-    config.addinivalue_line(
-        "filterwarnings", "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
-    )
-
-
 def draw_rows(n: int, seed: int, split: str) -> LabelledImages:
     """Gratings in eight directions, one per emotion, with random phase, contrast and noise."""
     rng = np.random.default_rng(seed)

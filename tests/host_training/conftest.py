@@ -17,13 +17,6 @@ from host_training.data.samples import Samples
 Row = tuple[int, NDArray[np.uint8], str]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Let Keras speak of its own use of NumPy 2; every other warning stays an error."""
-    config.addinivalue_line(
-        "filterwarnings", "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
-    )
-
-
 def picture(kind: int, seed: int) -> NDArray[np.uint8]:
     """Make a picture that shows its kind (0..7) plainly: stripes of a direction and a width."""
     generator = np.random.default_rng((kind, seed))

@@ -4,7 +4,7 @@
 #
 #   ribbon_camera.sh make ROOTFS       once: Debian trixie, libcamera from Debian's source, picamera2 from PyPI; 1.6 GB,
 #                                      a quarter of an hour on two busy cores
-#   ribbon_camera.sh test ROOTFS       installs this checkout into it, and runs the suite of tests/edge/test_picamera.py
+#   ribbon_camera.sh test ROOTFS       installs this checkout into it, and runs the suite of tests/edge/sources/cameras/test_picamera.py
 #   ribbon_camera.sh run ROOTFS CMD... runs something there; faults by files in ROOTFS/run/play-csi, see play_csi.cpp
 #
 # Real: picamera2, libcamera's core and its Python module (which holds the interpreter's lock), requests, buffers, EBUSY;
@@ -89,7 +89,7 @@ case $verb in
         inside sh -ec 'cd /opt/checkout; pip install -q -c constraints.txt . pytest hypothesis jsonschema'
         rm -f "$root"/run/play-csi/*
         with_camera sh -c 'cd /opt/checkout && exec python -m pytest -p no:cacheprovider "$@"' sh \
-            tests/edge/test_picamera.py "$@"
+            tests/edge/sources/cameras/test_picamera.py "$@"
         ;;
     run) with_camera "$@" ;;
     *)

@@ -339,7 +339,7 @@ def scene_ribbon_camera(service: Service) -> None:
     """A ribbon camera, with Bookworm's own NumPy: its stop hangs for good, and the run goes on."""
     container, since = service.container, service.now()
     packages = container.root / _PACKAGES
-    played = HERE.parent / "edge" / "fake_picamera2"
+    played = HERE.parent / "edge/sources/cameras/fake_picamera2"
     (packages / "picamera2").mkdir()
     shutil.copy(played / "picamera2.py", packages / "picamera2" / "__init__.py")
     shutil.copy(played / "libcamera.py", packages)

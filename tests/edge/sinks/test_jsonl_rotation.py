@@ -133,7 +133,11 @@ def test_numbers_go_on_after_a_file_that_was_just_closed(tmp_path, compress):
     appender.close()
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b'{"seq":1}\n')[:-12]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no gzip", gzip.compress(b'{"seq":1}\n')[:-12]],
+    ids=["empty", "no gzip", "half"],
+)
 def test_a_damaged_closed_file_does_not_keep_the_service_down(tmp_path, content):
     """The numbers begin anew when nobody can tell them."""
     (tmp_path / f"{closed_name(1, NOON_S)}.gz").write_bytes(content)

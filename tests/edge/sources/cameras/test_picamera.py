@@ -30,7 +30,7 @@ from edge.sources.wrappers.reconnect import BackOff, ReconnectingSource
 
 FAKE = Path(__file__).parent / "fake_picamera2"
 REAL = os.environ.get("PLAY_CSI")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 PATIENCE_S = 60
 FAULTS = ("frames", "loose", "error", "stuck", "absent")
 RED_BGR = (10, 20, 250)

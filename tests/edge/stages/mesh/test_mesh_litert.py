@@ -37,7 +37,7 @@ def photo() -> np.ndarray:
 @pytest.fixture(scope="module")
 def reference() -> dict[str, np.ndarray]:
     """MediaPipe's points, blendshapes and pose matrix for the photo."""
-    return dict(np.load(Path(__file__).parent / "data" / "astronaut_mesh.npz"))
+    return dict(np.load(Path(__file__).parents[2] / "data" / "astronaut_mesh.npz"))
 
 
 @pytest.fixture(scope="module")

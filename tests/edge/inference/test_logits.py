@@ -21,8 +21,8 @@ from edge.runtime.build import decision_of
 from edge.stages.classify import TfliteClassifier
 from edge.testing.fakes import make_face
 
-LOGITS = Path(__file__).parent / "data" / "logits"
-SOFTMAX = Path(__file__).parents[2] / "docs" / "trained" / "fer7-g" / "bundle"
+LOGITS = Path(__file__).parents[1] / "data" / "logits"
+SOFTMAX = Path(__file__).parents[3] / "docs" / "trained" / "fer7-g" / "bundle"
 """A bundle of version 0.1, which ends in a softmax."""
 FACE = make_face((100, 100, 200, 220))
 CROP = np.random.default_rng(3).integers(0, 256, (48, 48)).astype(np.uint8)

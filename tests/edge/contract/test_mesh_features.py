@@ -34,7 +34,7 @@ PARTNER = {a: b for pair in MIRRORED_POINTS for a, b in (pair, pair[::-1])}
 @pytest.fixture(scope="module")
 def face() -> np.ndarray:
     """MediaPipe's own mesh of the astronaut photo, in pixels."""
-    return np.load(Path(__file__).parent / "data" / "astronaut_mesh.npz")["points"]
+    return np.load(Path(__file__).parents[1] / "data" / "astronaut_mesh.npz")["points"]
 
 
 @pytest.fixture(scope="module")

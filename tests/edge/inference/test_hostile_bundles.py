@@ -38,7 +38,7 @@ from edge.inference.golden import (
 from edge.inference.interpreter import TfliteModel
 from edgeemo.cli.main import main
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 COMPUTED_SIZE = DATA / "computed_size.tflite"
 """Fills an array as large as the picture is bright: nothing on zeros, 4 GB on a face."""
 NOT_A_NUMBER = DATA / "not_a_number.tflite"

@@ -49,7 +49,7 @@ from edge.runtime.build import open_pipeline
 from edge.sources.demo.source import DemoSource
 from edge.stages.classify import TfliteClassifier
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 FUSION = DATA / "fusion.tflite"
 RNG = np.random.default_rng(8)
 CROP = RNG.integers(0, 256, (48, 48)).astype(np.uint8)

@@ -19,7 +19,7 @@ from edge.inference.tflite.flatbuffer import MalformedError, read
 from edge.inference.tflite.operators import OPERATORS
 from edge.inference.tflite.verify import SCHEMA, check_tflite
 
-FUSION = Path(__file__).parent / "data" / "fusion.tflite"
+FUSION = Path(__file__).parents[1] / "data" / "fusion.tflite"
 CONTENT = FUSION.read_bytes()
 
 Step = str | int

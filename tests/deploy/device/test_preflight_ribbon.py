@@ -9,8 +9,8 @@ import pytest
 
 from deploy.device.preflight import _RIBBON, _source
 
-ROOT = Path(__file__).parents[2]
-FAKE = ROOT / "tests" / "edge" / "fake_picamera2"
+ROOT = Path(__file__).parents[3]
+FAKE = ROOT / "tests/edge/sources/cameras/fake_picamera2"
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ def test_a_reason_can_not_speak_for_the_service(manager):
         (None, "0", False),
         (None, "soon", False),
     ],
+    ids=["any process", "this process", "its parent", "no watchdog", "zero", "no number"],
 )
 def test_the_environment_tells_who_listens(manager, pid, microseconds, has_watchdog):
     """The variables of sd_watchdog_enabled(3) are minded, and kept from child processes."""

@@ -8,7 +8,7 @@ import pytest
 from deploy.release.systemd_files import packaged_file
 from edgeemo.cli.deploy import _contents
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("name", ["systemd", "constraints.txt"])

@@ -149,7 +149,7 @@ def test_forgetting_leaves_nothing_of_a_person_and_everything_of_others(tmp_path
 
 WRITER = """
 import sys, itertools, numpy as np
-sys.path.insert(0, "tests/edge")
+sys.path.insert(0, "tests/edge/capture")
 from pathlib import Path
 from test_capture import line
 from edge.capture.folder import CaptureFolder

@@ -27,7 +27,7 @@ from edge.stages.mesh.litert.smoothing import OneEuroFilter
 from edge.stages.mesh.litert.taskfile import FaceModels, read_task
 from edge.stages.mesh.litert.wire import fields
 
-REFERENCE = Path(__file__).parent / "data" / "astronaut_mesh.npz"
+REFERENCE = Path(__file__).parents[2] / "data" / "astronaut_mesh.npz"
 ANGLES = st.floats(-math.pi, math.pi)
 SIDES = st.floats(60, 240)
 

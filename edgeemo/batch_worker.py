@@ -20,7 +20,7 @@ from edge.config import Reach
 from edge.errors import EdgeEmoError
 from edge.text import one_line
 
-_CODE: Final = "from edgeemo.batch_worker import main; main()"
+PROGRAM: Final = "from edgeemo.batch_worker import main; main()"
 _REPORT_S: Final = 0.5
 _LONGEST: Final = 2_000
 
@@ -92,7 +92,7 @@ class Worker:
         noise = None if logging.getLogger().isEnabledFor(logging.DEBUG) else subprocess.DEVNULL
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _CODE],
+                [sys.executable, "-P", "-c", PROGRAM],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=noise,

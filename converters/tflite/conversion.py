@@ -40,7 +40,7 @@ def to_tflite(
     tf, kinds = import_tensorflow(), input_kinds(model)
     try:
         with quiet():
-            converter = _converter(tf, model)
+            converter = make_converter(tf, model)
             rows = None if calibration is None else dict(zip(kinds, calibration, strict=True))
             _set_form(tf, converter, form, rows)
             return bytes(converter.convert())
@@ -53,7 +53,7 @@ def to_tflite(
         ) from error
 
 
-def _converter(tf: Any, model: Any) -> Any:
+def make_converter(tf: Any, model: Any) -> Any:
     """Freeze the model as one function of one row.
 
     Keras' own LiteRT export would let in Select-TF operations, which a lean runtime lacks, and

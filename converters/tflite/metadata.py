@@ -145,7 +145,7 @@ def read_file_metadata(content: bytes) -> FileMetadata | None:
     schema = tflite_schema()
     try:
         model = schema.Model.GetRootAs(content, 0)
-        data = _find(model)
+        data = find_metadata(model)
         if data is None:
             return None
         return _decode(data, _labels(content))
@@ -272,7 +272,8 @@ def _floats(builder: Any, value: float) -> int:
     return int(builder.EndVector())
 
 
-def _find(model: Any) -> bytes | None:
+def find_metadata(model: Any) -> bytes | None:
+    """Return the buffer that holds a model's metadata, None where there is none."""
     for index in range(model.MetadataLength()):
         entry = model.Metadata(index)
         if entry.Name() == _BUFFER.encode():

@@ -99,20 +99,27 @@ def _environment(layout: Layout, manifest: dict[str, Any]) -> Path:
         raise DeviceError("the release has no pip wheel; push with this version's `edgeemo deploy`")
     # Debian keeps ensurepip in python3-venv, which a bare device lacks: pip runs from its wheel.
     make = [sys.executable, "-m", "venv", "--without-pip"]
-    _run([*make, str(environment)], "the virtual environment could not be made")
+    run_isolated([*make, str(environment)], "the virtual environment could not be made")
     python = str(environment / "bin" / "python")
     options = ["--no-index", "--no-deps", "--no-input", "--no-cache-dir", "--quiet"]
     options += ["--disable-pip-version-check", "--no-warn-script-location"]
     wheels = [str(path) for path in paths if path is not pip]
-    _run([python, f"{pip}/pip", "install", *options, *wheels], "a wheel could not be installed")
-    _run([python, f"{pip}/pip", "check"], "the wheels do not fit together")
+    run_isolated(
+        [python, f"{pip}/pip", "install", *options, *wheels], "a wheel could not be installed"
+    )
+    run_isolated([python, f"{pip}/pip", "check"], "the wheels do not fit together")
     os.sync()
     (environment / _DONE).touch()
     sync_folder(environment)
     return environment
 
 
-def _run(command: list[str], problem: str) -> None:
+def run_isolated(command: list[str], problem: str) -> None:
+    """Run a command that sees none of the caller's settings of pip and Python.
+
+    Raises:
+        DeviceError: it failed; ``problem`` says what that means.
+    """
     # PYTHONPATH, too: what is to be had by it would not be installed.
     foreign = ("PIP_", "PYTHON")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}

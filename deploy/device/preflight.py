@@ -21,7 +21,7 @@ from edge.contract.bundle import open_bundle
 from edge.inference.golden import check_golden
 print(check_golden(open_bundle(pathlib.Path(sys.argv[1]))))
 """
-_RIBBON = """
+RIBBON_PROBE = """
 import sys
 from edge.errors import CameraError
 from edge.sources.cameras.ribbon import NoRibbonCameraError
@@ -53,12 +53,12 @@ def preflight(release: Path, config: Path) -> None:
             shutil.chown(folder, user)
         _golden(release, Path(folder), user)
         run_demo(release, Path(folder), user)
-        if _source(config) == "picamera":
-            command = [str(release / "env" / "bin" / "python"), "-I", "-c", _RIBBON]
+        if configured_source(config) == "picamera":
+            command = [str(release / "env" / "bin" / "python"), "-I", "-c", RIBBON_PROBE]
             _child(command, release, Path(folder), user, "the ribbon camera")
 
 
-def _source(config: Path) -> str:
+def configured_source(config: Path) -> str:
     """Return the source that a configuration names; what is wrong with the file is told later."""
     try:
         return str(tomllib.loads(config.read_text("utf-8"))["source"]["spec"])

@@ -20,8 +20,8 @@ Status = Literal["done", "unchanged", "planned", "rolled back", "failed", "not t
 Say = Callable[[str], object]
 
 _INSTALL_TIMEOUT_S: Final = 2400
-_POLL_S: Final = 1.0
-_PATIENCE_S: Final = 300.0
+POLL_S: Final = 1.0
+PATIENCE_S: Final = 300.0
 """How much longer than the window a device may take to decide."""
 _DEAF_TIMES: Final = 3
 """So many questions in a row may go without an answer while a device decides."""
@@ -108,7 +108,7 @@ def wait_for_verdict(device: Device, prefix: str, window_s: float) -> Facts:
     Raises:
         DeployError: the device cannot be asked several times in a row, or takes far too long.
     """
-    deadline = time.monotonic() + min(window_s, LONGEST_WINDOW_S) + _PATIENCE_S
+    deadline = time.monotonic() + min(window_s, LONGEST_WINDOW_S) + PATIENCE_S
     failures = 0
     while True:
         try:
@@ -123,7 +123,7 @@ def wait_for_verdict(device: Device, prefix: str, window_s: float) -> Facts:
                 return facts
         if time.monotonic() > deadline:
             raise DeployError("no verdict in time; the device goes on, ask `edgeemo deploy status`")
-        time.sleep(_POLL_S)
+        time.sleep(POLL_S)
 
 
 def _settled(device: Device, facts: Facts, options: Options, say: Say) -> Facts:

@@ -17,7 +17,7 @@ from deploy.errors import DeployError
 from edge.text import one_line
 
 TIMEOUT_S: Final = 60.0
-_LONGEST_LINE: Final = 16 << 20
+LONGEST_LINE: Final = 16 << 20
 _SLOWEST: Final = 1 << 10
 """Bytes a second that must come, averaged, once the timeout is over."""
 _BLOCK: Final = 1 << 16
@@ -67,7 +67,7 @@ class Output:
         searched = 0
         while (end := self._buffer.find(b"\n", searched)) < 0:
             searched = len(self._buffer)
-            if searched > _LONGEST_LINE or not self._more():
+            if searched > LONGEST_LINE or not self._more():
                 raise EOFError
         return self._take(end + 1)
 

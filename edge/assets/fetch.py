@@ -16,7 +16,7 @@ from typing import Final
 from edge.errors import AssetError
 
 _CONNECT_TIMEOUT_S: Final = 15
-_TOTAL_TIMEOUT_S: Final = 300.0
+TOTAL_TIMEOUT_S: Final = 300.0
 _CHUNK: Final = 1 << 16
 
 
@@ -26,15 +26,15 @@ def download(url: str, size: int) -> bytes:
     Raises:
         AssetError: why it could not be had, in one line.
     """
-    deadline_s = time.monotonic() + _TOTAL_TIMEOUT_S
+    deadline_s = time.monotonic() + TOTAL_TIMEOUT_S
     answer: Future[bytes] = Future()
     # A server that drips its headers, redirects or a name's address holds urllib up for as long as
     # it likes: the thread that waits for it is left behind, and ends with the process at last.
     threading.Thread(target=_fetch, args=(url, size, deadline_s, answer), daemon=True).start()
     try:
-        return answer.result(_TOTAL_TIMEOUT_S)
+        return answer.result(TOTAL_TIMEOUT_S)
     except TimeoutError as error:
-        raise AssetError(f"too slow: not here within {_TOTAL_TIMEOUT_S:.0f} s") from error
+        raise AssetError(f"too slow: not here within {TOTAL_TIMEOUT_S:.0f} s") from error
 
 
 def _fetch(url: str, size: int, deadline_s: float, answer: "Future[bytes]") -> None:
@@ -78,13 +78,13 @@ def _run_pip(requirement: str, directory: str) -> None:
     command += ["--disable-pip-version-check", "--no-input", "--quiet", "--retries=1"]
     command += [f"--timeout={_CONNECT_TIMEOUT_S}", f"--dest={directory}", requirement]
     try:
-        subprocess.run(command, check=True, capture_output=True, timeout=_TOTAL_TIMEOUT_S)
+        subprocess.run(command, check=True, capture_output=True, timeout=TOTAL_TIMEOUT_S)
     except subprocess.CalledProcessError as error:
         lines = error.stderr.decode("utf-8", "replace").strip().splitlines()
         reason = lines[-1] if lines else f"pip ended with status {error.returncode}"
         raise AssetError(reason) from error
     except subprocess.TimeoutExpired as error:
-        raise AssetError(f"too slow: over {_TOTAL_TIMEOUT_S:.0f} s") from error
+        raise AssetError(f"too slow: over {TOTAL_TIMEOUT_S:.0f} s") from error
     except OSError as error:
         raise AssetError(_one_line(error)) from error
 

@@ -37,7 +37,7 @@ LONGEST_LINE: Final = 1 << 20
 MOST_RECORDS: Final = 10**11
 """Numbers beyond are never given: no device makes so many records in its life."""
 
-_CLOSED = re.compile(r"edgeemo-(\d{6,})-\d{8}T\d{6}Z\.jsonl(\.gz)?")
+CLOSED = re.compile(r"edgeemo-(\d{6,})-\d{8}T\d{6}Z\.jsonl(\.gz)?")
 
 
 class ClosedFile(msgspec.Struct, frozen=True):
@@ -58,7 +58,7 @@ def parse_closed(name: str) -> tuple[int, bool] | None:
 
     Such a name has no separator and no dots of its own: it cannot lead out of a directory.
     """
-    match = _CLOSED.fullmatch(name)
+    match = CLOSED.fullmatch(name)
     return None if match is None else (int(match[1]), match[2] is not None)
 
 
@@ -95,7 +95,7 @@ def log_directories(root: Path) -> Iterator[Path]:
     """Yield the log directories at and below ``root``, in the order of their names."""
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if name != STORE_NAME)
-        has_names = any(name == FILE_NAME or _CLOSED.fullmatch(name) for name in names)
+        has_names = any(name == FILE_NAME or CLOSED.fullmatch(name) for name in names)
         if has_names and log_files(Path(folder)):
             yield Path(folder)
 

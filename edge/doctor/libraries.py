@@ -13,13 +13,13 @@ _OPENCV_WHEELS: Final = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-_GRAPHICS: Final = {"libEGL.so.1": "libegl1", "libGLESv2.so.2": "libgles2"}
+GRAPHICS: Final = {"libEGL.so.1": "libegl1", "libGLESv2.so.2": "libgles2"}
 """What mediapipe's library is linked with, and Debian's package of it."""
 
 
 def opencv() -> Check:
     """Tell which OpenCV there is; two wheels overwrite each other's files."""
-    wheels = [name for name in _OPENCV_WHEELS if _is_installed(name)]
+    wheels = [name for name in _OPENCV_WHEELS if is_installed(name)]
     headless = "then `pip install opencv-python-headless`"
     remove = f"`pip uninstall -y {' '.join(wheels)}`"
     try:
@@ -36,13 +36,13 @@ def opencv() -> Check:
 
 def graphics(config: Config) -> Check:
     """Tell whether the libraries are there that mediapipe, and only it, needs."""
-    missing = [name for name in _GRAPHICS if not _loads(name)]
+    missing = [name for name in GRAPHICS if not _loads(name)]
     if not missing:
-        return Check("graphics libraries", "ok", ", ".join(_GRAPHICS))
+        return Check("graphics libraries", "ok", ", ".join(GRAPHICS))
     detail = f"no {', '.join(missing)}"
     if config.mesher.kind != "mediapipe":
         return Check("graphics libraries", "ok", f"{detail}; only --mesher mediapipe needs it")
-    packages = " ".join(_GRAPHICS[name] for name in missing)
+    packages = " ".join(GRAPHICS[name] for name in missing)
     return Check("graphics libraries", "failure", detail, f"`sudo apt-get install {packages}`")
 
 
@@ -51,7 +51,8 @@ def _is_headless(build_information: str) -> bool:
     return line.split(":")[-1].strip() in {"", "NONE"}
 
 
-def _is_installed(distribution: str) -> bool:
+def is_installed(distribution: str) -> bool:
+    """Return whether a distribution is installed."""
     try:
         metadata.version(distribution)
     except metadata.PackageNotFoundError:

@@ -37,7 +37,7 @@ PACKAGED: Final = Path(__file__).parents[1] / "models" / "default"
 _PACKAGED_NAME: Final = Path("default")
 
 _REMEDY: Final = "copy the file again or convert the model again"
-_TIMEOUT_S: Final = 40
+TIMEOUT_S: Final = 40
 _CPU_S: Final = 20
 """A Zero 2 W runs `seed`, the slowest model there is, in a few seconds."""
 MEMORY: Final = "EDGEEMO_TFLITE_MB"
@@ -48,7 +48,7 @@ _TRIALS: Final = 12
 _MESH_RANK: Final = 2
 _RULES: Final = 2
 """Counts what a model must pass: one that passed less is looked at again."""
-_CHILD: Final = """
+CHILD_PROGRAM: Final = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from edge.inference.crash_guard import load_and_leave
@@ -143,15 +143,15 @@ def _load_in_a_child(content: bytes, name: str) -> None:
     _memory_mb()  # what is wrong with it is told here, not by the child
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", _CHILD, root, name],
+            [sys.executable, "-P", "-c", CHILD_PROGRAM, root, name],
             input=content,
             capture_output=True,
-            timeout=_TIMEOUT_S,
+            timeout=TIMEOUT_S,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise InferenceError(
-            f"{name}: the TFLite runtime had not run it once after {_TIMEOUT_S} s; {_REMEDY}"
+            f"{name}: the TFLite runtime had not run it once after {TIMEOUT_S} s; {_REMEDY}"
         ) from error
     except OSError as error:
         raise InferenceError(

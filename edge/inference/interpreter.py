@@ -68,7 +68,7 @@ class TfliteModel:
         self._name = str(model) if isinstance(model, Path) else name
         content = read_model_file(model) if isinstance(model, Path) else model
         _check_identifier(content, self._name)
-        runtime, _ = _runtime()
+        runtime, _ = find_runtime()
         options: dict[str, Any] = {}
         if kernels == "builtin":
             resolver = runtime.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -160,7 +160,7 @@ def runtime_name() -> str:
     Raises:
         InferenceError: no runtime is installed.
     """
-    return _runtime()[1]
+    return find_runtime()[1]
 
 
 def integer_kernels() -> Kernels:
@@ -172,7 +172,7 @@ def integer_kernels() -> Kernels:
 
 
 @functools.cache
-def _runtime() -> tuple[Any, str]:
+def find_runtime() -> tuple[Any, str]:
     """Import the first runtime that works; return its interpreter module and its name."""
     reasons = []
     for package, distribution in _RUNTIMES:

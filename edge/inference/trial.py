@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 KERAS_MEMORY: Final = "EDGEEMO_KERAS_MB"
 """The variable that sets how much opening a Keras model may take, TensorFlow included."""
 _KERAS_MB: Final = 2000
-_TIMEOUT_S: Final = 300.0
+TIMEOUT_S: Final = 300.0
 _LOOK_S: Final = 0.02
 """Between two looks at the memory: as much as 100 MB of it can be filled meanwhile."""
 _CHUNK: Final = 1 << 20
@@ -76,7 +76,7 @@ def problem_of_opening(path: Path, program: str) -> str | None:
     most_mb, mark = megabytes(KERAS_MEMORY, _KERAS_MB), _mark(path)
     if mark is not None and os.path.isfile(mark):  # noqa: PTH113 - never raises
         return None
-    outcome = _watched(path, program, most_mb)
+    outcome = open_watched(path, program, most_mb)
     if outcome == 0:
         _touch(mark)
     return outcome if isinstance(outcome, str) else None
@@ -87,7 +87,7 @@ def remember(path: Path) -> None:
     _touch(_mark(path))
 
 
-def _watched(path: Path, program: str, most_mb: int) -> int | str:
+def open_watched(path: Path, program: str, most_mb: int) -> int | str:
     """Return the child's exit code, or what was wrong with its end."""
     import subprocess
     import sys
@@ -102,7 +102,7 @@ def _watched(path: Path, program: str, most_mb: int) -> int | str:
         )
     except OSError as error:
         return f"no process could be started to open it in ({error.strerror}); free some memory"
-    deadline_s = time.monotonic() + _TIMEOUT_S
+    deadline_s = time.monotonic() + TIMEOUT_S
     try:
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -114,7 +114,7 @@ def _watched(path: Path, program: str, most_mb: int) -> int | str:
                     f"model for small pictures, or a larger {KERAS_MEMORY}"
                 )
             if time.monotonic() > deadline_s:
-                return f"it was not opened and run once after {_TIMEOUT_S:.0f} s"
+                return f"it was not opened and run once after {TIMEOUT_S:.0f} s"
     finally:
         child.kill()
         child.wait()

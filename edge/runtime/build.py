@@ -129,7 +129,7 @@ def reload(parts: Runtime, config: Config) -> Runtime:
     Raises:
         EdgeEmoError: the model cannot be had; nothing has changed.
     """
-    effective = _with_what_stays(parts.config, config)
+    effective = keep_what_needs_a_restart(parts.config, config)
     bundle = open_model(effective.model)
     pipeline = open_pipeline(effective, bundle, fetch=False)
     new = msgspec.structs.replace(
@@ -150,7 +150,7 @@ def reload(parts: Runtime, config: Config) -> Runtime:
 _RENEWABLE_LOG_KEYS: Final = ("device", "emit", "interval_s", "health_interval_s", "details")
 
 
-def _with_what_stays(old: Config, new: Config) -> Config:
+def keep_what_needs_a_restart(old: Config, new: Config) -> Config:
     """Return ``new`` with what only a start can apply as in ``old``; its change is told."""
     applied = {key: getattr(new.log, key) for key in _RENEWABLE_LOG_KEYS}
     log = msgspec.structs.replace(old.log, **applied)

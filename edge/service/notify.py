@@ -19,9 +19,9 @@ _SOCKET: Final = "NOTIFY_SOCKET"
 _WATCHDOG: Final = "WATCHDOG_USEC"
 _WATCHDOG_PID: Final = "WATCHDOG_PID"
 
-_BEATS_PER_WATCHDOG: Final = 4
+BEATS_PER_WATCHDOG: Final = 4
 """So many signs of life fit into the watchdog's time; sd_watchdog_enabled(3) asks for two."""
-_LONGEST_PAUSE_S: Final = 5.0
+LONGEST_PAUSE_S: Final = 5.0
 """A status line is no older, if there is progress."""
 RELOAD_S: Final = 60.0
 """What a reload may take: a new model is tried in a child process first (``crash_guard``)."""
@@ -50,7 +50,7 @@ class Notifier:
         self._address = address.replace("@", "\0", 1) if address else None
         self._watchdog_s = watchdog_s
         self._is_reloading = False
-        self._pause_s = min((watchdog_s or 60.0) / _BEATS_PER_WATCHDOG, _LONGEST_PAUSE_S)
+        self._pause_s = min((watchdog_s or 60.0) / BEATS_PER_WATCHDOG, LONGEST_PAUSE_S)
         self._clock = clock
         self._told_s = clock()
 

@@ -79,6 +79,11 @@ class FifoSink:
         if not is_fifo:
             raise SinkError(f"{path}: is there and is no FIFO; remove it or name another path")
 
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody had opened the FIFO when the last record was written."""
+        return self._outlet is not None
+
     def write(self, record: LogRecord) -> None:
         """Write one record, if somebody reads.
 

@@ -2,17 +2,13 @@
 
 They need neither a camera nor a mesher nor a TFLite runtime::
 
-    pipeline = Pipeline(
-        FakeMesher(lambda frame: [make_face((100, 80, 220, 240))]),
-        FaceTracker(max_gap_s=1.0, confirm_hits=1, max_jump=1.5),
-        FakeClassifier([[0, 1, 0, 0, 0, 0, 0, 0]]),
-        EmotionSmoother(half_life_s=0.3, dwell_s=0.3, margin=0.1, min_confidence=0.4),
-    )
+    pipeline = make_pipeline(lambda frame: [make_face((100, 80, 220, 240))])
+    result = pipeline.process(make_frame(0))
 """
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +17,16 @@ from edge.contract import landmarks
 from edge.contract.align import FER48, MESH_POINTS, Template
 from edge.contract.labels import EMOTIONS
 from edge.contract.logrecord import LogRecord
+from edge.protocols import Classifier, FaceMesher
 from edge.records import EmotionEstimate, Face, Frame
+from edge.runtime.pipeline import Pipeline
+from edge.stages.smooth import EmotionSmoother
+from edge.stages.tracking.tracker import FaceTracker
 from edge.testing.camera import FakeCamera, FakePauser
 
 __all__ = [
     "EPOCH",
+    "TWO_LABELS",
     "FakeCamera",
     "FakeClassifier",
     "FakeMesher",
@@ -33,9 +34,13 @@ __all__ = [
     "FakeSource",
     "MemorySink",
     "make_face",
+    "make_facts",
     "make_frame",
+    "make_pipeline",
 ]
 
+TWO_LABELS: Final = ("neutral", "happiness")
+"""The labels of ``make_pipeline``."""
 EPOCH: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """When the frames of ``make_frame`` were captured, plus their ``t_s``."""
 
@@ -206,6 +211,42 @@ def make_face(box_xyxy: NDArray[np.floating] | Sequence[float]) -> Face:
     size = np.array((x2 - x1, y2 - y1, x2 - x1))
     points = _unit_mesh() * size + (x1, y1, 0.0)
     return Face.from_points(points.astype(np.float32))
+
+
+def make_pipeline(
+    mesher: FaceMesher | Callable[[Frame], Sequence[Face]] = lambda _: [],
+    classifier: Classifier | Sequence[Sequence[float]] = ((0.1, 0.9),),
+    *,
+    tracker: FaceTracker | None = None,
+    smoother: EmotionSmoother | None = None,
+    **more: Any,
+) -> Pipeline:
+    """Return a pipeline in which every face is reported in its first frame.
+
+    Args:
+        mesher: finds the faces; or a script for ``FakeMesher``.
+        classifier: classifies them; or rows of scores of ``TWO_LABELS`` for ``FakeClassifier``.
+        tracker: follows them; without one, a real one that confirms at once.
+        smoother: smooths their scores; without one, a real one.
+        more: what ``Pipeline`` takes besides.
+    """
+    if callable(mesher):
+        mesher = FakeMesher(mesher)
+    if isinstance(classifier, Sequence):
+        classifier = FakeClassifier(classifier, TWO_LABELS)
+    return Pipeline(
+        mesher,
+        tracker or FaceTracker(max_gap_s=1.0, confirm_hits=1, max_jump=1.5),
+        classifier,
+        smoother or EmotionSmoother(half_life_s=0.3, dwell_s=0.3, margin=0.1, min_confidence=0.4),
+        **more,
+    )
+
+
+def make_facts(**changes: Any) -> dict[str, Any]:
+    """Return what ``Service.run`` writes about a run, as of ``make_pipeline``, with changes."""
+    facts = {"version": "0", "source": "fake", "mesher": "fake", "runtime": "none"}
+    return facts | {"model": "fake", "model_sha256": "0", "labels": TWO_LABELS} | changes
 
 
 def _unit_mesh() -> NDArray[np.float64]:

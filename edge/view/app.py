@@ -27,7 +27,7 @@ _TYPES: Final = {
 _ASKING: Final = "token.html"
 _LONGEST_MARKER: Final = 1_000
 """Bytes."""
-_STALL_S: Final = 20.0
+STALL_S: Final = 20.0
 """A viewer that takes nothing for so long is let go; a browser that still lives comes back."""
 
 
@@ -102,7 +102,7 @@ class EventStream(Response):
         if more:
             async with contextlib.aclosing(self._hub.events()) as events:
                 async for event in events:
-                    async with asyncio.timeout(_STALL_S):  # the server waits for a full buffer
+                    async with asyncio.timeout(STALL_S):  # the server waits for a full buffer
                         await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -64,15 +64,19 @@ class LiveSocket:
         self._newest: FrameResult | None = None
         self._outage: messages.Outage | None = None
         self._about: dict[str, Any] = {}
-        self._has_watchers = False
         self._is_ending = False
+        self._watchers: list[_Watcher] = []  # changed by the thread alone
         # Below is the thread's own.
-        self._watchers: list[_Watcher] = []
         self._sent_s = 0.0
         self._server = _listening(path)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="live-socket", daemon=True)
         self._thread.start()
+
+    @property
+    def watchers(self) -> int:
+        """Pages that are attached."""
+        return len(self._watchers)
 
     # In the pipeline's thread.
 
@@ -82,7 +86,7 @@ class LiveSocket:
         last_s = self._history[-1][0] if self._history else -_HISTORY_STEP_S
         if result.frame.t_s - last_s >= _HISTORY_STEP_S or result.frame.t_s < last_s:
             self._history.append(messages.moment(result))
-        if self._has_watchers:
+        if self._watchers:
             with self._lock:
                 self._newest, self._outage = result, None
             self._call()
@@ -217,7 +221,6 @@ class LiveSocket:
             watcher = _Watcher(accepted)
             self._watchers.append(watcher)
             selector.register(accepted, selectors.EVENT_READ, watcher)
-            self._has_watchers = True
 
     def _attend(self, watcher: "_Watcher", events: int, selector: selectors.BaseSelector) -> None:
         is_here = watcher.push() if events & selectors.EVENT_WRITE else True
@@ -231,7 +234,6 @@ class LiveSocket:
             self._watchers.remove(watcher)
             selector.unregister(watcher.socket)
             watcher.socket.close()
-            self._has_watchers = bool(self._watchers)
 
 
 class _Watcher:

@@ -78,7 +78,7 @@ def push(
     options = replace(
         options, with_service=service, dry_run=dry_run, constraints=packaged_file("constraints.txt")
     )
-    contents = _contents(model, config, units, with_service=service)
+    contents = gather_contents(model, config, units, with_service=service)
     chosen = targets_of(targets, inventory)
 
     def work(target: "Target") -> "Outcome":
@@ -189,7 +189,7 @@ def _options(
     )
 
 
-def _contents(
+def gather_contents(
     model: Path | None, config: Path | None, units: Path | None, *, with_service: bool
 ) -> "Contents":
     """Gather what every release holds: checked here, before any device is asked."""

@@ -25,22 +25,23 @@ def compact(classes: int, dropout: float, mirrored: bool) -> "keras.Model":
         dropout: the rate before the last layer.
         mirrored: see ``trunk``.
     """
-    return _classifier("compact", COMPACT_CHANNELS, classes, dropout, mirrored=mirrored)
+    return pixel_classifier("compact", COMPACT_CHANNELS, classes, dropout, mirrored=mirrored)
 
 
 def micro(classes: int, dropout: float, mirrored: bool) -> "keras.Model":
     """Build the same in small, under 150,000 parameters; see ``compact``."""
-    return _classifier("micro", MICRO_CHANNELS, classes, dropout, mirrored=mirrored)
+    return pixel_classifier("micro", MICRO_CHANNELS, classes, dropout, mirrored=mirrored)
 
 
 def large(classes: int, dropout: float, mirrored: bool) -> "keras.Model":
     """Build ``compact`` twice as wide, a teacher of four times its multiplications."""
-    return _classifier("large", LARGE_CHANNELS, classes, dropout, mirrored=mirrored)
+    return pixel_classifier("large", LARGE_CHANNELS, classes, dropout, mirrored=mirrored)
 
 
-def _classifier(
+def pixel_classifier(
     name: str, channels: tuple[int, ...], classes: int, dropout: float, *, mirrored: bool
 ) -> "keras.Model":
+    """Build a trunk of these widths with a classifier on top; see ``compact``."""
     import keras
 
     inputs = pixel_input()

@@ -22,24 +22,27 @@ def latex_tables(figures: Evaluation) -> str:
     counts = [(name, *map(str, row)) for name, row in zip(names, figures.confusion, strict=True)]
     parts = [
         "% Needs \\usepackage{booktabs}.",
-        _table(
+        latex_table(
             ("", ""), [(name.strip(), value) for name, value in figure_lines(figures)], measured
         ),
-        _table(CLASS_HEADER, class_rows(figures), f"By emotion; {measured}"),
-        _table(("true / predicted", *names), counts, f"Confusion matrix in samples; {measured}"),
+        latex_table(CLASS_HEADER, class_rows(figures), f"By emotion; {measured}"),
+        latex_table(
+            ("true / predicted", *names), counts, f"Confusion matrix in samples; {measured}"
+        ),
     ]
     if isinstance(figures, FoldReport):
         header, *rows = fold_rows(figures)
-        parts.append(_table(header, rows, f"By fold; {measured}"))
+        parts.append(latex_table(header, rows, f"By fold; {measured}"))
     return "\n\n".join(parts) + "\n"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
+def latex_table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
+    """Return a table environment with a header and one line a row."""
     lines = [_row(header), r"\midrule", *map(_row, rows)]
     return "\n".join(
         (
             r"\begin{table}",
-            rf"\caption{{{_escaped(caption)}}}",
+            rf"\caption{{{escaped(caption)}}}",
             r"\centering",
             rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
             r"\toprule",
@@ -52,8 +55,9 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -
 
 
 def _row(cells: Sequence[str]) -> str:
-    return " & ".join(map(_escaped, cells)) + r" \\"
+    return " & ".join(map(escaped, cells)) + r" \\"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Escape what LaTeX would read as commands."""
     return text.translate(_SPECIAL)

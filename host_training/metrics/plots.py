@@ -39,7 +39,7 @@ def draw_learning_curves(history: Sequence[EpochRow], path: Path, title: str) ->
     Raises:
         TrainingError: the disk refuses.
     """
-    figure = _figure(10, 4)
+    figure = new_figure(10, 4)
     epochs = [row.epoch for row in history]
     best = best_row(tuple(history))
     for place, name in enumerate(("loss", "accuracy"), 1):
@@ -61,7 +61,7 @@ def draw_compared_curves(histories: Mapping[str, Sequence[EpochRow]], path: Path
     Raises:
         TrainingError: the disk refuses.
     """
-    figure = _figure(10, 4.5)
+    figure = new_figure(10, 4.5)
     for place, name in enumerate(("val_loss", "val_accuracy"), 1):
         axes = figure.add_subplot(1, 2, place)
         for label, history in histories.items():
@@ -86,7 +86,7 @@ def draw_confusion_matrix(figures: Metrics, path: Path, title: str) -> None:
     sizes = counts.sum(axis=1)
     shares = 100 * counts / np.where(sizes, sizes, np.nan)[:, None]
     names = list(figures.per_class)
-    figure = _figure(8, 7.2)
+    figure = new_figure(8, 7.2)
     axes = figure.add_subplot()
     image = axes.imshow(shares, vmin=0, vmax=100, cmap="Blues")
     bar = figure.colorbar(image, ax=axes, shrink=0.8)
@@ -134,7 +134,7 @@ def draw_reliability(
     Raises:
         TrainingError: the disk refuses.
     """
-    figure = _figure(4.4 * len(panels) + 0.4, 6.4)
+    figure = new_figure(4.4 * len(panels) + 0.4, 6.4)
     grid = figure.subplots(
         2, len(panels), sharex=True, sharey="row", height_ratios=(3, 1), squeeze=False
     )
@@ -198,7 +198,7 @@ def draw_worst_mistakes(answers: Predictions, path: Path, title: str) -> int:
         return 0
     columns = min(_SHEET_COLUMNS, len(chosen))
     rows = -(-len(chosen) // columns)
-    figure = _figure(max(1.36 * columns, 5), 1.66 * rows + 0.7)
+    figure = new_figure(max(1.36 * columns, 5), 1.66 * rows + 0.7)
     for place, row in enumerate(chosen, 1):
         axes = figure.add_subplot(rows, columns, place)
         axes.imshow(answers.rows.images[row], cmap="gray", vmin=0, vmax=255)
@@ -243,7 +243,7 @@ def draw_coverage(
     Raises:
         TrainingError: the disk refuses.
     """
-    figure = _figure(6.4, 4.4)
+    figure = new_figure(6.4, 4.4)
     axes = figure.add_subplot()
     share = np.arange(1, len(accuracy) + 1) / len(accuracy)
     axes.plot(100 * share, 100 * accuracy, color="#7aa6d6")
@@ -269,7 +269,7 @@ def draw_corruptions(figures: CorruptionFigures, path: Path, title: str) -> None
     Raises:
         TrainingError: the disk refuses.
     """
-    figure = _figure(7.6, 5)
+    figure = new_figure(7.6, 5)
     axes = figure.add_subplot()
     severities = (0, *SEVERITIES)
     for number, (kind, row) in enumerate(figures.kinds.items()):
@@ -302,7 +302,8 @@ def _measured_on(figures: Metrics) -> str:
     )
 
 
-def _figure(width_in: float, height_in: float) -> Any:
+def new_figure(width_in: float, height_in: float) -> Any:
+    """Return an empty figure, drawn without a display."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width_in, height_in), layout="constrained")

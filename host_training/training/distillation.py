@@ -103,7 +103,7 @@ class Teachers:
         engine: Engine = "keras",
         precision: Precision = "float32",
     ) -> None:
-        self._members = [_Member(file, samples) for file in files]
+        self._members = [Teacher(file, samples) for file in files]
         if engine == "torch":
             for member in self._members:
                 member.use_torch(precision)
@@ -163,7 +163,7 @@ class Teachers:
         return self._cache / f"views-{table:03d}.npy"
 
 
-class _Member:
+class Teacher:
     """One teacher, with its own scaling of the mesh features."""
 
     def __init__(self, file: ModelFile, samples: "Samples") -> None:
@@ -194,6 +194,7 @@ class _Member:
         pixels: NDArray[np.float32],
         mirrored: NDArray[np.bool_],
     ) -> NDArray[Any]:
+        """Return this teacher's probabilities for views, ``(b, k)``; see ``Teachers.answers``."""
         inputs: Inputs = {"pixels": pixels} if "pixels" in self._names else {}
         if self._mesh is not None:
             inputs["mesh"] = self._mesh.rows(chosen, mirrored)

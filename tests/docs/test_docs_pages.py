@@ -77,6 +77,7 @@ def test_python_of_a_page_runs(page, photo, film, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with edgeemo.Analyzer() as analyzer:
         list(analyzer.video("film.mp4", log_dir="fleet/pi-1"))
+        ran = 0
         names = {"edgeemo": edgeemo, "analyzer": analyzer, "frame": analyzer.image("photo.jpg")}
         for block in blocks(page, "python"):
             code = textwrap.dedent(block)
@@ -93,6 +94,8 @@ def test_python_of_a_page_runs(page, photo, film, tmp_path, monkeypatch):
                 if lacks or NEEDS_CAMERA in source or not reads_known(reads, names, source):
                     continue
                 exec(compile(ast.Module([part], []), page, "exec"), names)
+                ran += 1
+    assert ran
 
 
 def reads_known(reads: set[str], names: dict[str, object], source: str) -> bool:

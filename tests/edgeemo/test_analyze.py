@@ -93,7 +93,7 @@ def test_what_kills_a_process_is_a_failure_of_its_file(folder, tmp_path, monkeyp
         "import os, edgeemo.pictures as p; real = p.open_picture\n"
         "p.open_picture = lambda path: os.abort() if path.name == 'two.png' else real(path)\n"
     )
-    monkeypatch.setattr(batch_worker, "_CODE", code + batch_worker._CODE)
+    monkeypatch.setattr(batch_worker, "PROGRAM", code + batch_worker.PROGRAM)
     report = edgeemo.analyze(folder, tmp_path / "all.csv", workers=1)
     (failure,) = report.failures
     assert failure.file.endswith("two.png")

@@ -93,7 +93,7 @@ class Archiver:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while not self._stop.is_set():
             self._wake.clear()
-            self._tidy()
+            self.tidy_once()
             self._stop.wait(_PAUSE_S)
             self._wake.wait(_PERIOD_S)
 
@@ -102,7 +102,8 @@ class Archiver:
         now_s, keep_s = self._clock.now_s(), self._policy.keep_s
         return trusted_now(now_s, self._directory, keep_s) if now_s and keep_s else None
 
-    def _tidy(self) -> None:
+    def tidy_once(self) -> None:
+        """Tidy now, as the thread does every minute; a failure is logged once."""
         try:
             removed = tidy(self._directory, self._policy, self._now_s(), self._stop.is_set)
         except OSError as error:

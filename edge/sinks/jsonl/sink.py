@@ -19,8 +19,8 @@ from edge.sinks.jsonl.policy import FilePolicy
 _log = logging.getLogger(__name__)
 
 _FSYNC_INTERVAL_S: Final = 1.0
-_QUEUE_RECORDS: Final = 4096
-_GRACE_S: Final = 10.0
+QUEUE_RECORDS: Final = 4096
+GRACE_S: Final = 10.0
 """How long the end of a run waits for a disk that hangs."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DEFAULTS: Final = FilePolicy()
@@ -83,6 +83,11 @@ class JsonlSink:
         """Records that were lost since the start, for want of space or of time."""
         return self._overflow + self._losses.count
 
+    @property
+    def waiting(self) -> int:
+        """Records that were taken and not given to the disk yet."""
+        return self._queue.qsize()
+
     def write(self, record: LogRecord) -> None:
         """Take one record; it is on its way to the file when this returns.
 
@@ -95,12 +100,12 @@ class JsonlSink:
         if self._is_closed:
             raise SinkError(f"{self.path}: is closed")
         self._taken = max(self._taken, record.seq)
-        if self._queue.qsize() >= _QUEUE_RECORDS:
+        if self.waiting >= QUEUE_RECORDS:
             self._overflow += 1
             return
         self._queue.put((record.seq, encode_record(record)))
 
-    def flush(self, timeout_s: float = _GRACE_S) -> bool:
+    def flush(self, timeout_s: float = GRACE_S) -> bool:
         """Wait until what was written so far is on the disk; False when that takes too long."""
         done = threading.Event()
         self._queue.put(done)
@@ -112,12 +117,12 @@ class JsonlSink:
             return
         self._is_closed = True
         self._queue.put(None)
-        self._thread.join(_GRACE_S)
+        self._thread.join(GRACE_S)
         if self._thread.is_alive():
-            waiting = self._queue.qsize()
+            waiting = self.waiting
             self._overflow += waiting
             _log.error("%s: the disk hangs; %d records are lost", self.path, waiting)
-        self._archiver.close(_GRACE_S)
+        self._archiver.close(GRACE_S)
 
     def _run(self) -> None:
         try:

@@ -64,6 +64,11 @@ class ContainedStream:
             self.close()
             raise
 
+    @property
+    def pid(self) -> int:
+        """The process that decodes."""
+        return self._child.pid
+
     def read(self) -> Frame | None:
         """Wait for the next frame; see ``edge.protocols.FrameSource``."""
         image, self._pending = self._pending, None

@@ -101,8 +101,8 @@ class OpenCvCamera(_Live):
                 "or gives no pictures (many cameras have a second node, for metadata); "
                 f"{_present()}"
             )
-        self.mode = _negotiate(capture, size_hw, fps)
-        _report(path, self.mode, size_hw, fps)
+        self.mode = negotiate(capture, size_hw, fps)
+        report_mode(path, self.mode, size_hw, fps)
         super().__init__(str(path), capture)
 
 
@@ -155,7 +155,8 @@ def _present() -> str:
     return f"present: {listing}; try `--source demo` without a camera"
 
 
-def _negotiate(capture: cv2.VideoCapture, size_hw: tuple[int, int], fps: float) -> CaptureMode:
+def negotiate(capture: cv2.VideoCapture, size_hw: tuple[int, int], fps: float) -> CaptureMode:
+    """Ask a driver for a format, a size and a rate, and return what it gives."""
     # MJPG first: raw YUYV fills USB 2 at 640x480 and 30 fps, and larger sizes get fewer frames.
     # YUYV next, which all others have: left alone, OpenCV 4 prefers BGR where a driver offers it,
     # and then hands out its bytes in one row instead of a picture.
@@ -176,7 +177,8 @@ def _negotiate(capture: cv2.VideoCapture, size_hw: tuple[int, int], fps: float) 
     )
 
 
-def _report(path: Path, mode: CaptureMode, size_hw: tuple[int, int], fps: float) -> None:
+def report_mode(path: Path, mode: CaptureMode, size_hw: tuple[int, int], fps: float) -> None:
+    """Log what a camera gives, as a warning where it is less than was asked for."""
     as_asked = mode.size_hw == size_hw and mode.fps >= 0.9 * fps
     _log.log(
         logging.INFO if as_asked else logging.WARNING,

@@ -22,7 +22,7 @@ from edge.sources.files.upright import Turn
 
 _log = logging.getLogger(__name__)
 
-_OPEN_TIMEOUT_S: Final = 20.0
+OPEN_TIMEOUT_S: Final = 20.0
 """A Zero 2 W loads picamera2 from a slow card in a third of it."""
 _FRAME_TIMEOUT_S: Final = 5.0
 _STOP_TIMEOUT_S: Final = 5.0
@@ -80,7 +80,7 @@ class PiCamera:
         self._dropped = 0
         self._t_s = -math.inf
         self._process: RibbonProcess | None = RibbonProcess(
-            _wanted(size_hw, fps, view), _OPEN_TIMEOUT_S
+            _wanted(size_hw, fps, view), OPEN_TIMEOUT_S
         )
         opened = self._process.opened
         self._size_hw = opened.size[1], opened.size[0]
@@ -119,7 +119,7 @@ class PiCamera:
         image = np.empty((*self._size_hw, 3), np.uint8)
         process.copy_to(image)
         self._dropped += picture.missed
-        age_s = _age_ns(picture.exposed_ns) / 1e9
+        age_s = exposure_age_ns(picture.exposed_ns) / 1e9
         self._t_s = max(time.monotonic() - age_s, math.nextafter(self._t_s, math.inf))
         taken_at = datetime.now(UTC) - timedelta(seconds=age_s)
         frame = Frame(self._turn.apply(image), self._index, self._t_s, taken_at)
@@ -165,7 +165,7 @@ def probe_ribbon(
         CameraError: it is busy, or it refuses.
     """
     wanted = _wanted(size_hw, fps, view or PiCameraView()) | {"probe": True}
-    process = RibbonProcess(wanted, _OPEN_TIMEOUT_S)
+    process = RibbonProcess(wanted, OPEN_TIMEOUT_S)
     process.close(_STOP_TIMEOUT_S)
     return str(process.opened)
 
@@ -197,7 +197,7 @@ def _rest_of_turn(wanted: Turn, done: Turn) -> Turn:
     )
 
 
-def _age_ns(exposed_ns: int) -> int:
+def exposure_age_ns(exposed_ns: int) -> int:
     """Return how long ago a picture was exposed.
 
     libcamera's clock goes on while the system is suspended, by its documentation; V4L2's drivers,

@@ -27,10 +27,10 @@ BUFFERS: Final = 3
 """One being filled, one queued, one being copied: 2.8 MB at 640x480. picamera2's six, and a raw
 stream of the sensor's size, would be tens: of CMA memory, which is scarce on a 512 MB board."""
 
-_PROGRAM: Final = Path(__file__).with_name("ribbon_process.py")
+PROGRAM: Final = Path(__file__).with_name("ribbon_process.py")
 _SYSTEM_PYTHON: Final = Path("/usr/bin/python3")
 _SYSTEM_PACKAGES: Final = ("lib/python3/dist-packages", "local/lib/python3*/dist-packages")
-_KILL_TIMEOUT_S: Final = 1.0
+KILL_TIMEOUT_S: Final = 1.0
 _MOST_BYTES: Final = 65_536
 _MOST_LINES: Final = 20
 """Of a library's own messages, for each opening; then they are for `--debug` only."""
@@ -139,7 +139,7 @@ class RibbonProcess:
 
     def __init__(self, wanted: dict[str, Any], open_timeout_s: float) -> None:
         failed: _OtherPythonError | None = None
-        for python in _pythons():
+        for python in candidate_pythons():
             try:
                 self._open(python, wanted, open_timeout_s)
             except _OtherPythonError as error:
@@ -163,7 +163,7 @@ class RibbonProcess:
         self._said = said
         try:
             self._child = subprocess.Popen(
-                [python, "-s", "-P", _PROGRAM, str(theirs.fileno()), str(self._memory)],
+                [python, "-s", "-P", PROGRAM, str(theirs.fileno()), str(self._memory)],
                 stdin=subprocess.PIPE,
                 stdout=their_said,
                 stderr=their_said,
@@ -248,7 +248,7 @@ class RibbonProcess:
     def _kill(self) -> None:
         self._child.kill()
         try:
-            self._child.wait(_KILL_TIMEOUT_S)
+            self._child.wait(KILL_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
             raise CameraStuckError(
                 "picamera: its process cannot be killed: the kernel's driver hangs; "
@@ -308,7 +308,7 @@ class RibbonProcess:
 
     def _ended(self) -> CameraError:
         self._hear()
-        code = self._child.wait(_KILL_TIMEOUT_S)
+        code = self._child.wait(KILL_TIMEOUT_S)
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         last = f": {one_line(self._last)}" if self._last else ""
         return CameraError(
@@ -354,7 +354,7 @@ class _OtherPythonError(CameraError):
     """This Python has no picamera2 that works; another one may have."""
 
 
-def _pythons() -> Iterator[str]:
+def candidate_pythons() -> Iterator[str]:
     """Yield the Pythons that have a picamera2: the system's, with which apt's packages fit."""
     places = (p for pattern in _SYSTEM_PACKAGES for p in _SYSTEM_PYTHON.parents[1].glob(pattern))
     has_it = any((place / "picamera2").is_dir() for place in places)

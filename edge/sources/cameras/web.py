@@ -34,7 +34,7 @@ from edge.sources.addresses import without_secrets
 _TIMEOUT_S: Final = 10.0
 _LONGEST_LINE: Final = 65_536
 _LARGEST_BYTES: Final = 64_000_000
-_MOST_FAILURES: Final = 200
+MOST_FAILURES: Final = 200
 """So many parts in a row without a picture: this is no camera."""
 _END: Final = b"\xff\xd9"
 _TEXTS: Final = frozenset({"text/html", "application/json", "application/xhtml+xml"})
@@ -145,7 +145,7 @@ class MotionJpeg:
 
     def read(self) -> Frame | None:
         """Wait for the next picture; see ``edge.protocols.FrameSource``."""
-        for _ in range(_MOST_FAILURES):
+        for _ in range(MOST_FAILURES):
             try:
                 image = decoded(self._part())
             except (EOFError, OSError, http.client.HTTPException) as error:
@@ -157,7 +157,7 @@ class MotionJpeg:
                 return self._frame(image)
             self.dropped += 1
         raise CameraError(
-            f"{self._answer.name}: {_MOST_FAILURES} parts in a row hold no picture; expected a "
+            f"{self._answer.name}: {MOST_FAILURES} parts in a row hold no picture; expected a "
             "camera's motion JPEG"
         )
 

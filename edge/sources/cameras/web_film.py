@@ -10,7 +10,7 @@ from edge.protocols import FrameSource
 from edge.sources.cameras.web import Answer
 from edge.sources.files.recording import check_content
 
-_ROOM: Final = 100_000_000
+SPARE_BYTES: Final = 100_000_000
 """So many bytes are left to others where a film is kept for a while."""
 _CHUNK: Final = 1 << 20
 
@@ -39,7 +39,7 @@ def open_web_film(url: str, answer: Answer) -> FrameSource:
 
 def _copied(answer: Answer) -> FrameSource:
     place = tempfile.gettempdir()
-    room = max(shutil.disk_usage(place).free - _ROOM, 0)
+    room = max(shutil.disk_usage(place).free - SPARE_BYTES, 0)
     if answer.length > room:
         raise CameraError(
             f"{answer.name}: a film of {answer.length / 1e6:,.0f} MB, and {room / 1e6:,.0f} MB are "

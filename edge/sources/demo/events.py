@@ -120,7 +120,7 @@ class EventsDemo(DemoSource):
         if pose != self._now:
             self._cameos = [_cameo(self._face.photo(pose))[0]]
             self._now = pose
-        picture = self._backdrop.copy()
+        picture = self.backdrop.copy()
         _paste(picture, self._cameos[0], self.motion(frame_index) @ self._to_photo)
         return picture
 

@@ -18,7 +18,7 @@ class DemoCamera:
 
     def __init__(self, demo: DemoSource) -> None:
         self._demo = demo
-        self._started_s = time.monotonic()
+        self.started_s = time.monotonic()
         self._next = 0
         self._closed = False
 
@@ -36,11 +36,11 @@ class DemoCamera:
         """Wait until the next frame is due and return it; None once closed."""
         if self._closed:
             return None
-        wait_s = self._started_s + self._next / self._demo.fps - time.monotonic()
+        wait_s = self.started_s + self._next / self._demo.fps - time.monotonic()
         if wait_s > 0:
             time.sleep(wait_s)
         now_s = time.monotonic()
-        index = max(self._next, int((now_s - self._started_s) * self._demo.fps))
+        index = max(self._next, int((now_s - self.started_s) * self._demo.fps))
         self._next = index + 1
         image = self._demo.render(index % self._demo.frames)
         return Frame(image, index, now_s, datetime.now(UTC))

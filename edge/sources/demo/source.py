@@ -84,7 +84,7 @@ class DemoSource:
             surprise = Surprise(smiling)
             shares = (mood / _MOODS for mood in range(1, _MOODS + 1))
             self._cameos += [_cameo(surprise.photo(share))[0] for share in shares]
-        self._backdrop = _backdrop(size_hw)
+        self.backdrop = _backdrop(size_hw)
         self._next = 0
 
     @property
@@ -142,7 +142,7 @@ class DemoSource:
 
     def render(self, frame_index: int) -> NDArray[np.uint8]:
         """Return the picture of a frame, BGR uint8 ``(H, W, 3)``."""
-        picture = self._backdrop.copy()
+        picture = self.backdrop.copy()
         cameo = self._cameos[round(_MOODS * self.surprise(frame_index))]
         for face in self.ways:
             _paste(picture, cameo, face.motion(frame_index / self.fps) @ self._to_photo)

@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 STALL_S: Final = 25.0
 """A camera that gives nothing for so long has failed; OpenCV's own timeouts come first, of 10 s
 for opening and 10 s for a picture."""
-_JOIN_S: Final = 1.0
+JOIN_S: Final = 1.0
 """A service has 2 s to end in."""
 
 
@@ -114,7 +114,7 @@ class LatestFrame:
             self._changed.notify_all()
         if self._recovering is not None:
             self._recovering.stop()
-        self._thread.join(_JOIN_S)
+        self._thread.join(JOIN_S)
         if self._thread.is_alive():
             _log.warning("the camera does not answer: its thread is left behind")
 

@@ -135,6 +135,11 @@ class FaceTracker:
         self._tracks += [_start(face, t_s) for face in new]
         return self._report(t_s, 1 if starts_new_clip else self._confirm_hits), gone
 
+    @property
+    def open_tracks(self) -> int:
+        """Faces that are followed at the moment, those that were not reported yet included."""
+        return len(self._tracks)
+
     def close(self) -> list[EndedTrack]:
         """End every track, at the end of the source."""
         return self._end(list(self._tracks))

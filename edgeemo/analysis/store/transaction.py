@@ -97,12 +97,12 @@ class Transaction:
         """
         for pending, _ in self._moves:
             (self._store / pending).chmod(_FILE_MODE)
-            _sync(self._store / pending)
+            sync_path(self._store / pending)
         part = self._store / _PENDING / _JOURNAL
         part.write_bytes(msgspec.json.encode(_Journal(self._moves, self._removals)))
-        _sync(part)
+        sync_path(part)
         part.rename(self._store / _JOURNAL)
-        _sync(self._store)
+        sync_path(self._store)
         _recover(self._store)
 
 
@@ -119,17 +119,18 @@ def _recover(store: Path) -> None:
                 (store / pending).rename(target)
             folders.add(target.parent)
         for folder in folders:
-            _sync(folder)
+            sync_path(folder)
         for path in change.removals:
             (store / path).unlink(missing_ok=True)
             with suppress(OSError):
                 (store / path).parent.rmdir()
         journal.unlink()
-        _sync(store)
+        sync_path(store)
     shutil.rmtree(store / _PENDING, ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Bring a file or a folder to the disk."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

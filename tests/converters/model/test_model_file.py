@@ -272,9 +272,9 @@ def test_a_model_is_opened_in_a_child_once(run, cache, monkeypatch):
     """Its hash spares the next time; another file, or one that fails there, is tried again."""
     load_model(run)
     assert len(list(cache.iterdir())) == 1
-    monkeypatch.setattr(trial, "_watched", lambda *_: pytest.fail("opened again"))
+    monkeypatch.setattr(trial, "open_watched", lambda *_: pytest.fail("opened again"))
     load_model(run)
-    monkeypatch.setattr(trial, "_watched", lambda *_: 1)
+    monkeypatch.setattr(trial, "open_watched", lambda *_: 1)
     content = (run / "model.keras").read_bytes()
     (run / "model.keras").write_bytes(content + b"x")
     load_model(run)
@@ -293,7 +293,7 @@ def test_a_model_is_opened_in_a_child_once(run, cache, monkeypatch):
 def test_a_child_that_does_not_end_well_is_a_problem(run, cache, monkeypatch, program, message):
     """A crash, a hang or a greed for memory ends the child; what Python raises is told later."""
     monkeypatch.setenv(KERAS_MEMORY, "1000")
-    monkeypatch.setattr(trial, "_TIMEOUT_S", 1.0 if "60" in program[:30] else 60.0)
+    monkeypatch.setattr(trial, "TIMEOUT_S", 1.0 if "60" in program[:30] else 60.0)
     problem = trial.problem_of_opening(run / "model.keras", program)
     assert problem is None if message is None else re.search(message, problem)
     assert not cache.exists()

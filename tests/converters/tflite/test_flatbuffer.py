@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from converters.errors import ConversionError
-from converters.tflite.conversion import _converter, to_tflite
+from converters.tflite.conversion import make_converter, to_tflite
 from converters.tflite.flatbuffer import check_builtin_only, check_full_int8, read_graph
 from host_training.frameworks import import_tensorflow, quiet
 
@@ -12,7 +12,7 @@ def int8_with(model, images, **options) -> bytes:
     """Convert to int8 as `to_tflite` does, with a converter's option set otherwise."""
     tf = import_tensorflow()
     with quiet():
-        converter = _converter(tf, model)
+        converter = make_converter(tf, model)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         samples = [[image[None, :, :, None].astype(np.float32)] for image in images]
         converter.representative_dataset = lambda: iter(samples)
@@ -47,7 +47,7 @@ def test_the_graph_is_read_as_it_is(int8_content):
 
 def test_the_int8_form_passes_its_own_check(int8_content):
     """What `to_tflite` makes is what `check_full_int8` asks for."""
-    check_full_int8(read_graph(int8_content))
+    assert check_full_int8(read_graph(int8_content)) is None
 
 
 @pytest.mark.parametrize("form", ["float32", "fp16", "dynamic"])
@@ -100,7 +100,7 @@ def test_a_select_tf_operation_is_named(keras):
         to_tflite(strange, "float32")
     assert "\n" not in str(caught.value)
     with quiet():
-        converter = _converter(tf, strange)
+        converter = make_converter(tf, strange)
         converter.target_spec.supported_ops = [
             tf.lite.OpsSet.TFLITE_BUILTINS,
             tf.lite.OpsSet.SELECT_TF_OPS,

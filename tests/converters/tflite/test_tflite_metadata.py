@@ -52,7 +52,7 @@ def test_mediapipe_reads_it(described):
     with zipfile.ZipFile(io.BytesIO(described)) as archive:
         assert archive.namelist() == ["labels.txt"]
         assert tuple(archive.read("labels.txt").decode().split()) == EMOTIONS
-    data = metadata._find(tflite_schema().Model.GetRootAs(described, 0))
+    data = metadata.find_metadata(tflite_schema().Model.GetRootAs(described, 0))
     assert schema.ModelMetadata.ModelMetadataBufferHasIdentifier(data, 0)
     model = schema.ModelMetadataT.InitFromPackedBuf(data, 0)
     assert (model.name, model.minParserVersion) == (b"tiny", b"1.0.0")

@@ -45,4 +45,4 @@ def test_the_operations_have_their_numbers():
 def test_every_form_of_a_model_fits_together(model, elu_model, form):
     """What the converter makes passes the look through the file, ELU and all."""
     for network in (model, elu_model):
-        check_tflite(to_tflite(network, form))
+        assert check_tflite(to_tflite(network, form)) is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.device.install import _run
+from deploy.device.install import run_isolated
 from deploy.device.layout import DeviceError
 
 _PROGRAM = """
@@ -43,6 +43,6 @@ def test_a_child_does_not_outlive_the_program_that_is_killed(tmp_path):
 def test_the_callers_python_does_not_reach_a_release(monkeypatch, name):
     """What its environment variables bring along would be taken for installed already."""
     monkeypatch.setenv(name, "/nowhere")
-    _run(["sh", "-c", f'test -z "${name}"'], f"{name} is not there")
+    run_isolated(["sh", "-c", f'test -z "${name}"'], f"{name} is not there")
     with pytest.raises(DeviceError, match="it can be seen"):
-        _run(["sh", "-c", 'test -z "$PIP_CONFIG_FILE"'], "it can be seen")
+        run_isolated(["sh", "-c", 'test -z "$PIP_CONFIG_FILE"'], "it can be seen")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.device.preflight import _RIBBON, _source
+from deploy.device.preflight import RIBBON_PROBE, configured_source
 
 ROOT = Path(__file__).parents[3]
 FAKE = ROOT / "tests/edge/sources/cameras/fake_picamera2"
@@ -30,7 +30,7 @@ def test_only_who_wants_the_ribbon_camera_is_asked(tmp_path: Path, text, spec) -
     config = tmp_path / "edgeemo.toml"
     if text is not None:
         config.write_text(text, "utf-8")
-    assert _source(config) == spec
+    assert configured_source(config) == spec
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_picamera2_that_does_not_work_stops_a_release(tmp_path: Path, fault, t
     if fault:
         (tmp_path / fault).write_text("numpy.dtype size changed", "ascii")
     done = subprocess.run(
-        [sys.executable, "-c", _RIBBON],
+        [sys.executable, "-c", RIBBON_PROBE],
         env=os.environ | {"PLAY_CSI": str(tmp_path), "PYTHONPATH": f"{FAKE}:{ROOT}"},
         capture_output=True,
         text=True,
@@ -56,7 +56,7 @@ def test_a_picamera2_that_does_not_work_stops_a_release(tmp_path: Path, fault, t
 def test_a_missing_picamera2_stops_a_release() -> None:
     """A configuration that asks for the ribbon camera cannot work without it."""
     done = subprocess.run(
-        [sys.executable, "-c", _RIBBON],
+        [sys.executable, "-c", RIBBON_PROBE],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -408,7 +408,7 @@ def test_a_listing_that_makes_no_sense_is_told(tmp_path):
 
 def test_the_program_knows_the_names_of_the_contract():
     """The device's program stands by itself; its idea of a log file is the one of who writes it."""
-    assert re.compile(program.CLOSED) == logfiles._CLOSED
+    assert re.compile(program.CLOSED) == logfiles.CLOSED
     assert program.CURRENT == FILE_NAME
 
 

@@ -141,7 +141,7 @@ def test_a_command_is_bounded_in_bytes_and_time(monkeypatch, script, told):
 
 def test_a_line_without_end_is_no_line(monkeypatch):
     """It is given up at its bound, not kept in memory for ever."""
-    monkeypatch.setattr(stream, "_LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr(stream, "LONGEST_LINE", 1 << 20)
     with open("/dev/zero", "rb") as zeros, pytest.raises(EOFError):  # noqa: PTH123
         Output(zeros).line()
 
@@ -160,8 +160,8 @@ def test_a_trial_without_end_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(
         push, "read_facts", lambda *_: decode(facts(pending={"release": A, "window_s": 1e300}))
     )
-    monkeypatch.setattr(push, "_POLL_S", 0.0)
-    monkeypatch.setattr(push, "_PATIENCE_S", -LONGEST_WINDOW_S - 1)
+    monkeypatch.setattr(push, "POLL_S", 0.0)
+    monkeypatch.setattr(push, "PATIENCE_S", -LONGEST_WINDOW_S - 1)
     with pytest.raises(DeployError, match="no verdict in time"):
         push.wait_for_verdict(SimpleNamespace(), "/opt/edgeemo", 1e300)
 

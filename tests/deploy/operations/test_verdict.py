@@ -19,7 +19,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, answers: list[Any]) -> list[Any]:
         return answer
 
     monkeypatch.setattr(push, "read_facts", read_facts)
-    monkeypatch.setattr(push, "_POLL_S", 0.0)
+    monkeypatch.setattr(push, "POLL_S", 0.0)
     return answers
 
 
@@ -45,6 +45,6 @@ def test_a_device_that_is_gone_is_told(monkeypatch) -> None:
 def test_waiting_ends_some_time(monkeypatch) -> None:
     """A device that never decides is named as one."""
     asked(monkeypatch, [TRYING] * 3)
-    monkeypatch.setattr(push, "_PATIENCE_S", -2.0)
+    monkeypatch.setattr(push, "PATIENCE_S", -2.0)
     with pytest.raises(DeployError, match="no verdict in time"):
         push.wait_for_verdict(None, "/opt/edgeemo", 1.0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deploy.release.systemd_files import packaged_file
-from edgeemo.cli.deploy import _contents
+from edgeemo.cli.deploy import gather_contents
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -30,7 +30,7 @@ def test_the_wheels_own_files_come_first(tmp_path, monkeypatch):
 
 def test_a_release_has_every_file_for_systemd():
     """Those in subfolders, too, under their own names: two of them are called the same."""
-    units = _contents(None, None, None, with_service=True).units
+    units = gather_contents(None, None, None, with_service=True).units
     folder = CHECKOUT / "systemd"
     there = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert set(units) == there

@@ -71,7 +71,7 @@ def server() -> Iterator[str]:
 )
 def test_a_server_that_drips_does_not_hold_the_download_up(monkeypatch, start, drip):
     """Each byte comes within the timeout of a read, and the whole never does."""
-    monkeypatch.setattr(fetch, "_TOTAL_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(fetch, "TOTAL_TIMEOUT_S", 1.0)
     over = Event()
     with socket.create_server(("127.0.0.1", 0)) as sock:
 

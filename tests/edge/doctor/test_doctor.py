@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -186,7 +187,7 @@ def test_a_ribbon_camera_is_asked_what_a_run_would_ask(monkeypatch):
 
 def test_graphics_libraries_matter_to_mediapipe_alone(monkeypatch):
     """Missing ones are a failure for `--mesher mediapipe`, with Debian's packages, else none."""
-    monkeypatch.setattr(libraries, "_GRAPHICS", {"libNone.so.1": "libnone1"})
+    monkeypatch.setattr(libraries, "GRAPHICS", {"libNone.so.1": "libnone1"})
     assert libraries.graphics(Config()).status == "ok"
     check = libraries.graphics(Config(mesher=MesherConfig(kind="mediapipe")))
     assert check.status == "failure"
@@ -195,7 +196,7 @@ def test_graphics_libraries_matter_to_mediapipe_alone(monkeypatch):
 
 def test_two_opencv_wheels_are_told(monkeypatch):
     """They overwrite each other's files: both go, one comes."""
-    monkeypatch.setattr(libraries, "_is_installed", lambda name: "contrib" not in name)
+    monkeypatch.setattr(libraries, "is_installed", lambda name: "contrib" not in name)
     check = libraries.opencv()
     assert check.status == "warning"
     assert "pip uninstall -y opencv-python opencv-python-headless`" in check.remedy
@@ -245,7 +246,7 @@ def test_a_hot_board_is_told(monkeypatch, celsius, status):
 
 def test_little_space_is_told_by_the_configured_bound(tmp_path, monkeypatch):
     """Below log.min_free_mb the oldest files go, which somebody may want to know before."""
-    usage = shutil.disk_usage(tmp_path)._replace(free=300_000_000)
+    usage = SimpleNamespace(total=10**10, used=10**10 - 3 * 10**8, free=3 * 10**8)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     fits = Config(log=LogConfig(dir=str(tmp_path / "logs")))
     assert hardware.log_directory(fits).status == "ok"

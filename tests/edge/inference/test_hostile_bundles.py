@@ -8,7 +8,6 @@ import math
 import os
 import random
 import struct
-import time
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +44,6 @@ NOT_A_NUMBER = DATA / "not_a_number.tflite"
 """Float, and its eight probabilities are no numbers."""
 
 TIMES = int(os.environ.get("EDGEEMO_FUZZ", "1"))
-LONGEST_S = 60
-"""More than a child process may take; an answer comes in a second or two."""
 
 KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 ASLEEP = "import time; time.sleep(60)"
@@ -63,13 +60,11 @@ def cache(tmp_path, monkeypatch) -> Path:
 def outcome(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
     """Run a command as the shell would; return its exit code and what it says on stderr."""
     capfd.readouterr()
-    started = time.monotonic()
     code: Any = 0
     try:
         main([str(word) for word in words])
     except SystemExit as stop:
         code = stop.code
-    assert time.monotonic() - started < LONGEST_S
     return code or 0, capfd.readouterr().err
 
 
@@ -216,7 +211,7 @@ def test_a_model_is_tried_once_and_remembered(bundle_path, cache, monkeypatch):
     check_loads(content, "m")
     (mark,) = cache.iterdir()
     assert mark.stat().st_size == 0
-    monkeypatch.setattr(crash_guard, "_CHILD", KILLED)
+    monkeypatch.setattr(crash_guard, "CHILD_PROGRAM", KILLED)
     check_loads(content, "m")
     mark.unlink()
     with pytest.raises(InferenceError, match="crashes"):
@@ -237,8 +232,8 @@ def test_a_child_that_does_not_come_back_well_is_one_line(
     bundle_path, monkeypatch, cache, child, message
 ):
     """What kills or stops the runtime kills or stops the child alone."""
-    monkeypatch.setattr(crash_guard, "_CHILD", child)
-    monkeypatch.setattr(crash_guard, "_TIMEOUT_S", 1 if child == ASLEEP else 40)
+    monkeypatch.setattr(crash_guard, "CHILD_PROGRAM", child)
+    monkeypatch.setattr(crash_guard, "TIMEOUT_S", 1 if child == ASLEEP else 40)
     with pytest.raises(InferenceError, match=message):
         check_loads((bundle_path / MODEL).read_bytes(), "m")
     assert not cache.exists()
@@ -249,6 +244,9 @@ def test_a_cache_that_can_not_be_written_costs_time_only(bundle_path, tmp_path, 
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     check_loads((bundle_path / MODEL).read_bytes(), "m")
+    monkeypatch.setattr(crash_guard, "CHILD_PROGRAM", KILLED)
+    with pytest.raises(InferenceError, match="crashes"):
+        check_loads((bundle_path / MODEL).read_bytes(), "m")
 
 
 def test_a_services_own_cache_is_used(bundle_path, tmp_path, monkeypatch):
@@ -289,7 +287,7 @@ def test_the_memory_of_a_model_can_be_set(bundle_path, monkeypatch):
 def test_a_child_that_the_kernel_ends_wanted_too_much_memory(bundle_path, monkeypatch):
     """Under a limit of the whole service it is the child that goes, and the reason is told."""
     killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    monkeypatch.setattr(crash_guard, "_CHILD", killed)
+    monkeypatch.setattr(crash_guard, "CHILD_PROGRAM", killed)
     with pytest.raises(InferenceError, match="takes more memory than the 1,000 MB"):
         check_loads((bundle_path / MODEL).read_bytes(), "m")
 

@@ -38,9 +38,9 @@ def model_path(bundle_path: Path) -> Path:
 
 @pytest.fixture
 def uncached_runtime():
-    interpreter_module._runtime.cache_clear()
+    interpreter_module.find_runtime.cache_clear()
     yield
-    interpreter_module._runtime.cache_clear()
+    interpreter_module.find_runtime.cache_clear()
 
 
 def crop(value: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from edge.runtime.pipeline import Pipeline
 from edge.stages.quality import FaceQualityFilter
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.tracking.tracker import FaceTracker
-from edge.testing.fakes import FakeClassifier, FakeMesher, make_face
+from edge.testing.fakes import FakeClassifier, make_face, make_pipeline
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -23,11 +23,8 @@ def frame(index: int) -> Frame:
 
 
 def pipeline(faces, scores) -> Pipeline:
-    return Pipeline(
-        FakeMesher(lambda frame: faces[frame.index]),
-        FaceTracker(0.3, 1, 1.5),
-        FakeClassifier(scores or [(0.5, 0.5)], ("neutral", "happiness")),
-        EmotionSmoother(0.3, 0.3, 0.1, 0.4),
+    return make_pipeline(
+        lambda frame: faces[frame.index], scores or [(0.5, 0.5)], tracker=FaceTracker(0.3, 1, 1.5)
     )
 
 
@@ -108,10 +105,7 @@ GOOD = posed((40, 20, 100, 100), 0)
 def test_a_face_that_can_not_be_read_is_said_to_be_so(face, level, quality):
     """Too small, turned or dark by the defaults: no classification, no scores, `uncertain`."""
     classifier = FakeClassifier([(0.1, 0.9)], ("neutral", "happiness"))
-    subject = Pipeline(
-        FakeMesher(lambda _: [face]), FaceTracker(0.3, 1, 1.5), classifier,
-        EmotionSmoother(0.3, 0.3, 0.1, 0.4), FaceQualityFilter(QualityConfig()),
-    )  # fmt: skip
+    subject = make_pipeline(lambda _: [face], classifier, gate=FaceQualityFilter(QualityConfig()))
     (result,) = subject.process(bright_frame(0, level)).faces
     assert result.quality == quality
     if quality == "ok":
@@ -150,11 +144,7 @@ def test_brightness_is_that_of_the_face_and_not_of_what_is_behind():
 
 def test_after_the_dark_the_label_returns_by_the_usual_rules():
     """Light out and on again: uncertain at once, and back when it has led for the dwell time."""
-    subject = Pipeline(
-        FakeMesher(lambda _: [GOOD]), FaceTracker(1.0, 1, 1.5),
-        FakeClassifier([(0.1, 0.9)], ("neutral", "happiness")),
-        EmotionSmoother(0.3, 0.3, 0.1, 0.4), FaceQualityFilter(QualityConfig()),
-    )  # fmt: skip
+    subject = make_pipeline(lambda _: [GOOD], gate=FaceQualityFilter(QualityConfig()))
     states = [
         subject.process(bright_frame(i, 5 if 5 <= i < 8 else 128)).faces[0].state for i in range(20)
     ]
@@ -177,11 +167,11 @@ def test_a_face_is_read_no_more_often_than_asked():
     """Between two readings it keeps label and scores, moves on, and no change is told twice."""
     boxes = [(30 + i, 20, 90 + i, 100) for i in range(12)]
     scores = [(0.1, 0.9)] * 3 + [(0.9, 0.1)] * 2
-    subject = Pipeline(
-        FakeMesher(lambda frame: [make_face(boxes[frame.index])]),
-        FaceTracker(0.3, 1, 1.5),
-        FakeClassifier(scores, ("neutral", "happiness")),
-        EmotionSmoother(0.3, 0.0, 0.1, 0.4),
+    subject = make_pipeline(
+        lambda frame: [make_face(boxes[frame.index])],
+        scores,
+        tracker=FaceTracker(0.3, 1, 1.5),
+        smoother=EmotionSmoother(0.3, 0.0, 0.1, 0.4),
         interval_s=0.25,
     )
     results = [subject.process(frame(i)) for i in range(12)]
@@ -199,11 +189,5 @@ def test_a_face_is_read_no_more_often_than_asked():
 def test_a_new_face_is_read_at_once():
     """Another track, and every frame of unrelated stills, begins with a reading of its own."""
     stills = [msgspec.structs.replace(frame(i), starts_new_clip=True) for i in range(3)]
-    subject = Pipeline(
-        FakeMesher(lambda _: [make_face((30, 20, 90, 100))]),
-        FaceTracker(0.3, 1, 1.5),
-        FakeClassifier([(0.5, 0.5)], ("neutral", "happiness")),
-        EmotionSmoother(0.3, 0.3, 0.1, 0.4),
-        interval_s=60.0,
-    )
+    subject = make_pipeline(lambda _: [make_face((30, 20, 90, 100))], [(0.5, 0.5)], interval_s=60.0)
     assert all("classify" in subject.process(still).stage_ms for still in stills)

@@ -13,27 +13,20 @@ from edge.records import Face, HeadPose
 from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Reloaded, Service, Supervision
 from edge.service.reporter import Reporter, ReporterConfig
-from edge.stages.smooth import EmotionSmoother
 from edge.stages.tracking.tracker import FaceTracker
 from edge.testing.fakes import (
     EPOCH,
-    FakeClassifier,
-    FakeMesher,
     FakeSource,
     MemorySink,
     make_face,
+    make_facts,
     make_frame,
+    make_pipeline,
 )
 
-FACTS = {
-    "version": "0",
-    "source": "fake",
-    "model": "fake",
-    "model_sha256": "0",
-    "mesher": "fake",
-    "runtime": "none",
-    "labels": ("neutral", "happiness"),
-}
+FACTS = make_facts()
+
+
 FACE = make_face((20, 20, 60, 70))
 
 
@@ -51,13 +44,8 @@ class FullDisk(MemorySink):
         super().write(record)
 
 
-def pipeline(mesh=lambda _: [FACE], scores=(0.1, 0.9)) -> Pipeline:
-    return Pipeline(
-        FakeMesher(mesh),
-        FaceTracker(1.0, 1, 1.5),
-        FakeClassifier([scores], ("neutral", "happiness")),
-        EmotionSmoother(0.3, 0.3, 0.1, 0.4),
-    )
+def pipeline(mesh=lambda _: [FACE], scores=((0.1, 0.9),), tracker=None) -> Pipeline:
+    return make_pipeline(mesh, scores, tracker=tracker)
 
 
 def reporter(session: str = "session") -> Reporter:
@@ -164,7 +152,7 @@ def test_no_picture_is_kept_while_the_next_is_made():
 
 def test_a_reload_takes_over_between_two_frames():
     """The old session ends and a new one starts, in one log; no frame is left out."""
-    calm = Reloaded(pipeline(scores=(0.9, 0.1)), reporter("renewed"), FACTS | {"model": "calm"})
+    calm = Reloaded(pipeline(scores=[(0.9, 0.1)]), reporter("renewed"), FACTS | {"model": "calm"})
     sink = MemorySink()
     running = service(
         FakeSource(frames(4)),
@@ -248,9 +236,10 @@ def test_whatever_ends_a_run_is_written(raised, where):
 
     sink = MemorySink()
     source = FakeSource(frames(2), raised if where == "source" else None)
-    steps = pipeline(fail if where == "mesher" else lambda _: [FACE])
-    if where == "at the end, too":
-        steps._tracker = _Unfinished(1.0, 1, 1.5)
+    steps = pipeline(
+        fail if where == "mesher" else lambda _: [FACE],
+        tracker=_Unfinished(1.0, 1, 1.5) if where == "at the end, too" else None,
+    )
     listeners = [] if where in ("source", "mesher") else [fail]
     with pytest.raises(type(raised)) as caught:
         Service(source, steps, sink, reporter(), listeners).run(FACTS)
@@ -313,8 +302,7 @@ def test_a_face_that_is_none_is_passed_over_and_counted(caplog, changes):
 def test_scores_that_are_none_are_passed_over(caplog, score):
     """A model that says what no probability is: the face is left out of those frames."""
     sink = MemorySink()
-    steps = pipeline()
-    steps._classifier = FakeClassifier([(0.1, 0.9), (0.1, score), (0.1, 0.9)], ("sad", "happy"))
+    steps = pipeline(scores=[(0.1, 0.9), (0.1, score), (0.1, 0.9)])
     summary = Service(FakeSource(frames(4)), steps, sink, reporter()).run(FACTS)
     assert (summary.frames, summary.dropped_faces) == (4, 1)
     assert kinds(sink).count("Emotion") == 3
@@ -324,7 +312,7 @@ def test_scores_that_are_none_are_passed_over(caplog, score):
 def test_a_model_without_any_answer_leaves_a_whole_log():
     """Not one face is classified: no track is told of, and none is missed at the end."""
     sink = MemorySink()
-    steps = pipeline(scores=(np.nan, np.nan))
+    steps = pipeline(scores=[(np.nan, np.nan)])
     summary = Service(FakeSource(frames(4)), steps, sink, reporter()).run(FACTS)
     assert (summary.frames, summary.tracks, summary.dropped_faces) == (4, 0, 4)
     assert kinds(sink) == ["ServiceStarted", "ServiceStopped"]

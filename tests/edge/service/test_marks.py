@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from edge.contract.logrecord import Marker, decode_record
 from edge.errors import LogError
 from edge.preview.window import Window
 from edge.records import Frame
-from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Service, Supervision
 from edge.service.marks import (
     LONGEST_TEXT,
@@ -28,23 +28,15 @@ from edge.service.marks import (
     send_mark,
 )
 from edge.service.reporter import Reporter, ReporterConfig
-from edge.stages.smooth import EmotionSmoother
-from edge.stages.tracking.tracker import FaceTracker
-from edge.testing.fakes import FakeClassifier, FakeMesher, FakeSource, MemorySink, make_frame
+from edge.testing.fakes import FakeSource, MemorySink, make_facts, make_frame, make_pipeline
 
-FACTS = {
-    "version": "0", "source": "fake", "model": "fake", "model_sha256": "0", "mesher": "fake",
-    "runtime": "none", "labels": ("neutral", "happiness"),
-}  # fmt: skip
+FACTS = make_facts()
 
 
 def run(source: FakeSource, marks: Marks) -> list[Marker]:
     """Return the markers in the records of a whole run."""
     sink = MemorySink()
-    pipeline = Pipeline(
-        FakeMesher(lambda _: []), FaceTracker(1.0, 1, 1.5),
-        FakeClassifier([[0.1, 0.9]], ("neutral", "happiness")), EmotionSmoother(0.3, 0.3, 0.1, 0.4),
-    )  # fmt: skip
+    pipeline = make_pipeline()
     reporter = Reporter(ReporterConfig("session", "device", True, 1.0, 60.0))
     Service(source, pipeline, sink, reporter, (), Supervision(marks=marks.take)).run(FACTS)
     assert [record.seq for record in sink.records] == list(range(len(sink.records)))
@@ -83,8 +75,8 @@ def test_a_directory_with_a_long_name_will_do(tmp_path):
 
 def test_nobody_there_is_told(tmp_path):
     """No directory, no run, and a run that was killed: one line, and nothing is left behind."""
-    box = MarkBox(tmp_path)
-    box._socket.close()  # as a killed process leaves it
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as left:  # as a killed process leaves it
+        left.bind(str(tmp_path / SOCKET_NAME))
     for place in (tmp_path, tmp_path / "none", Path(__file__)):
         with pytest.raises(LogError, match="no running edgeemo"):
             send_mark(place, "task A")
@@ -171,7 +163,15 @@ def test_of_a_recording_a_marker_has_the_films_time():
 
 def test_of_a_camera_a_marker_has_the_moment_it_was_made():
     """Late by a second, it is dated a second back; whatever it says, by no more than 60 s."""
-    marks = Marks()
+    late: list[MarkRequest] = []
+
+    class Late(Marks):
+        """Markers that were on their way for long, or say so."""
+
+        def take(self) -> Iterator[MarkRequest]:
+            """Give them once."""
+            while late:
+                yield late.pop(0)
 
     class Live(FakeSource):
         recovers = False
@@ -186,10 +186,10 @@ def test_of_a_camera_a_marker_has_the_moment_it_was_made():
                 now_s = time.monotonic()
                 for age_s in (1.0, -50.0, 10_000.0):
                     made_s = max(now_s - age_s, 0.0)
-                    marks._own.append(MarkRequest(f"{age_s:g}", "point", made_s))
+                    late.append(MarkRequest(f"{age_s:g}", "point", made_s))
             return frame
 
-    found = run(Live([make_frame(0), make_frame(1)]), marks)
+    found = run(Live([make_frame(0), make_frame(1)]), Late())
     ages = {mark.marker: -mark.monotonic_s for mark in found}
     assert ages["1"] - ages["-50"] == pytest.approx(1, abs=0.5)
     assert ages["10000"] - ages["-50"] == pytest.approx(60, abs=0.5)

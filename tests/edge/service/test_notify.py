@@ -113,6 +113,7 @@ def test_nobody_listening_is_no_error(tmp_path):
         notifier.ready("up")
         notifier.progress(lambda _: "well")
         notifier.stopping("signal")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_manager_that_does_not_read_does_not_hold_up_the_camera(manager):

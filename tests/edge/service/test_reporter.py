@@ -15,13 +15,12 @@ from edge.config import Detail, QualityConfig
 from edge.contract.logrecord import Emotion, LogRecord, decode_record, encode_record, json_schema
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.records import Face, Frame, FrameResult
-from edge.runtime.pipeline import Pipeline
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.stages.eyes import eye_openness
 from edge.stages.quality import FaceQualityFilter
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.tracking.tracker import FaceTracker
-from edge.testing.fakes import FakeClassifier, FakeMesher, make_face
+from edge.testing.fakes import FakeClassifier, make_face, make_pipeline
 
 LABELS = ("neutral", "happiness")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -54,12 +53,13 @@ def report(
     smoother: EmotionSmoother | None = None,
 ) -> list[LogRecord]:
     """Run frames through a real pipeline with a scripted face and scripted scores."""
-    pipeline = Pipeline(
-        FakeMesher(lambda frame: faces[frame.index]),
-        FaceTracker(max_gap_s=0.3, confirm_hits=1, max_jump=1.5),
+    pipeline = make_pipeline(
+        lambda frame: faces[frame.index],
         FakeClassifier(scores or [CALM], LABELS),
-        smoother or EmotionSmoother(half_life_s=0.0, dwell_s=0.0, margin=0.1, min_confidence=0.4),
-        gate,
+        tracker=FaceTracker(max_gap_s=0.3, confirm_hits=1, max_jump=1.5),
+        smoother=smoother
+        or EmotionSmoother(half_life_s=0.0, dwell_s=0.0, margin=0.1, min_confidence=0.4),
+        gate=gate,
     )
     reporter = Reporter(ReporterConfig("session", "device", per_frame, interval_s, 2.0, details))
     records = []

@@ -14,14 +14,16 @@ from pathlib import Path
 import pytest
 
 from edge.runtime.build import DEFAULT_BUNDLE
-from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Service
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.service.signals import handle_signals
 from edge.sources.wrappers.newest_frame import LatestFrame
-from edge.stages.smooth import EmotionSmoother
-from edge.stages.tracking.tracker import FaceTracker
-from edge.testing.fakes import FakeClassifier, FakeMesher, FakeSource, MemorySink, make_frame
+from edge.testing.fakes import (
+    FakeSource,
+    MemorySink,
+    make_frame,
+    make_pipeline,
+)
 
 PATIENCE_S = 60
 """How long a test waits for a message; never reached when all is well."""
@@ -300,12 +302,7 @@ def test_a_signal_ends_a_run_that_waits_for_a_camera_that_hangs(number):
     hanging = _Hanging()
     latest = LatestFrame(hanging, stall_s=PATIENCE_S)
     sink = MemorySink()
-    pipeline = Pipeline(
-        FakeMesher(lambda _: []),
-        FaceTracker(1.0, 1, 1.5),
-        FakeClassifier([(0.1, 0.9)], ("neutral", "happiness")),
-        EmotionSmoother(0.3, 0.3, 0.1, 0.4),
-    )
+    pipeline = make_pipeline()
     reporter = Reporter(ReporterConfig("session", "device", True, 1.0, 60.0))
 
     def signal_soon(_) -> bool:

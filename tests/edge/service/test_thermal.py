@@ -10,15 +10,19 @@ import pytest
 from edge.config import Config, ThermalConfig, load_config
 from edge.contract.logrecord import Health
 from edge.errors import ConfigError
-from edge.runtime.build import _with_what_stays
+from edge.runtime.build import keep_what_needs_a_restart
 from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Reloaded, Service, Supervision
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.service.thermal import Heat, ThermalThrottle, read_heat
 from edge.sources.wrappers.newest_frame import LatestFrame
-from edge.stages.smooth import EmotionSmoother
-from edge.stages.tracking.tracker import FaceTracker
-from edge.testing.fakes import FakeClassifier, FakeMesher, FakeSource, MemorySink, make_frame
+from edge.testing.fakes import (
+    FakeSource,
+    MemorySink,
+    make_facts,
+    make_frame,
+    make_pipeline,
+)
 
 CONFIG = ThermalConfig(high_c=80, low_c=70, hold_s=30, interval_s=5, steps_fps=(10, 5, 2))
 HOT, WARM, COOL = Heat(85.0), Heat(75.0), Heat(60.0)
@@ -121,10 +125,7 @@ def test_thresholds_that_make_no_sense_are_refused(tmp_path, lines, told):
     assert "thermal" in str(caught.value)
 
 
-FACTS = {
-    "version": "0", "source": "fake", "model": "m", "model_sha256": "0", "mesher": "fake",
-    "runtime": "none", "labels": ("neutral", "happiness"),
-}  # fmt: skip
+FACTS = make_facts()
 
 
 def run_hot(
@@ -139,13 +140,7 @@ def run_hot(
     sink = MemorySink()
 
     def parts() -> tuple[Pipeline, Reporter]:
-        pipeline = Pipeline(
-            FakeMesher(lambda _: []),
-            FaceTracker(1.0, 1, 1.5),
-            FakeClassifier([[0.9, 0.1]], ("neutral", "happiness")),
-            EmotionSmoother(0.3, 0.3, 0.1, 0.4),
-        )
-        return pipeline, Reporter(ReporterConfig("session", "device", False, 1.0, 1e9))
+        return make_pipeline(), Reporter(ReporterConfig("session", "device", False, 1.0, 1e9))
 
     def listener(result) -> bool:
         if reloaded is not None and result.frame.index == 3:
@@ -238,7 +233,7 @@ def test_a_reload_takes_the_thresholds_over(caplog):
     """[thermal] is of those that a reload changes, and the running service goes by it."""
     old = Config()
     new = msgspec.structs.replace(old, thermal=ThermalConfig(high_c=60, low_c=50))
-    assert _with_what_stays(old, new).thermal == new.thermal
+    assert keep_what_needs_a_restart(old, new).thermal == new.thermal
     assert not caplog.text
     other = ThermalConfig(hold_s=1e-6, interval_s=1e-6, steps_fps=(40,))
     records, _ = run_hot(FakeSource([make_frame(i) for i in range(8)]), [HOT], 8, reloaded=other)

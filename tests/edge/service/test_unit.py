@@ -35,7 +35,7 @@ def rows(text: str) -> list[list[str]]:
 def test_the_watchdog_waits_longer_than_anything_that_goes_on():
     """Signs of life come closer than WatchdogSec while all is well. See the unit's sum."""
     slow_frame_s, reload_s, slow_card_s = 2.0, 5.0, 10.0
-    signs_s = min(seconds("WatchdogSec") / notify._BEATS_PER_WATCHDOG, notify._LONGEST_PAUSE_S)
+    signs_s = min(seconds("WatchdogSec") / notify.BEATS_PER_WATCHDOG, notify.LONGEST_PAUSE_S)
     longest_s = attend.SLICE_S + slow_frame_s + signs_s + reload_s + slow_card_s
     assert longest_s < seconds("WatchdogSec")
     assert f"={longest_s:.2f} s".replace("=", "= ") in UNIT
@@ -48,12 +48,12 @@ def test_a_silent_camera_is_a_loss_before_it_is_a_hang():
 
 def test_the_end_is_in_time():
     """A camera that hangs costs less than the two seconds that an end may take."""
-    assert attend.SLICE_S + newest_frame._JOIN_S < 2.0 < seconds("TimeoutStopSec")
+    assert attend.SLICE_S + newest_frame.JOIN_S < 2.0 < seconds("TimeoutStopSec")
 
 
 def test_a_reload_has_the_time_that_a_models_trial_takes():
     """The child's limit, and the loading after it, lie within what the watchdog waits for one."""
-    assert crash_guard._TIMEOUT_S + 15 < notify.RELOAD_S
+    assert crash_guard.TIMEOUT_S + 15 < notify.RELOAD_S
     assert settings("OOMPolicy") == ["continue"]
 
 

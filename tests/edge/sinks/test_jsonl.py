@@ -21,7 +21,9 @@ from edge.contract.logrecord import CameraLost, encode_record
 from edge.errors import SinkError
 from edge.sinks.jsonl import FilePolicy, JsonlSink
 from edge.sinks.jsonl import sink as sink_module
+from edge.sinks.jsonl.appender import Appender
 from edge.sinks.jsonl.tidy import tidy
+from tests.helpers import join_threads
 
 ALWAYS, INTERVAL, NEVER = (FilePolicy(fsync=how) for how in ("always", "interval", "never"))
 
@@ -314,7 +316,7 @@ def test_nothing_is_taken_after_the_end(tmp_path):
 
 def test_a_disk_that_hangs_keeps_nobody_waiting(tmp_path, monkeypatch, caplog):
     """The camera goes on; what the queue cannot hold is counted, the rest is written later."""
-    monkeypatch.setattr(sink_module, "_QUEUE_RECORDS", 10)
+    monkeypatch.setattr(sink_module, "QUEUE_RECORDS", 10)
     sink = JsonlSink(tmp_path)
     goes_on = threading.Event()
     write = os.write
@@ -325,7 +327,7 @@ def test_a_disk_that_hangs_keeps_nobody_waiting(tmp_path, monkeypatch, caplog):
 
     monkeypatch.setattr(os, "write", hanging)
     sink.write(record(0))
-    while sink._queue.qsize():  # until the writer hangs with the first record
+    while sink.waiting:  # until the writer hangs with the first record
         time.sleep(0.001)
     for seq in range(1, 31):
         sink.write(record(seq))
@@ -340,20 +342,20 @@ def test_a_disk_that_never_answers_does_not_keep_the_service_from_ending(
     tmp_path, monkeypatch, caplog
 ):
     """The end waits for a while, then counts what is still in the queue as lost."""
-    monkeypatch.setattr(sink_module, "_GRACE_S", 0.2)
+    monkeypatch.setattr(sink_module, "GRACE_S", 0.2)
     sink = JsonlSink(tmp_path)
     goes_on = threading.Event()
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: goes_on.wait(60) and write(fd, data))
     for seq in range(6):
         sink.write(record(seq))
-    while sink._queue.qsize() == 6:
+    while sink.waiting == 6:
         time.sleep(0.001)
     sink.close()
     assert sink.dropped >= 5
     assert "hangs" in caplog.text
     goes_on.set()
-    sink._thread.join()
+    join_threads("log-writer")
 
 
 def test_a_writer_that_dies_ends_the_service(tmp_path, monkeypatch):
@@ -361,9 +363,9 @@ def test_a_writer_that_dies_ends_the_service(tmp_path, monkeypatch):
     failures = []
     monkeypatch.setattr(threading, "excepthook", failures.append)
     sink = JsonlSink(tmp_path)
-    monkeypatch.setattr(sink._appender, "append", lambda _: 1 / 0)
+    monkeypatch.setattr(Appender, "append", lambda *_: 1 / 0)
     sink.write(record(0))
-    sink._thread.join()
+    join_threads("log-writer")
     with pytest.raises(RuntimeError, match="the writer died"):
         sink.write(record(1))
     sink.close()

@@ -18,6 +18,7 @@ import pytest
 from edge.contract.logfiles import FILE_NAME, log_files
 from edge.contract.logrecord import CameraLost
 from edge.sinks.jsonl import FilePolicy, JsonlSink
+from edge.sinks.jsonl.tidy import tidy
 
 KILLS = int(os.environ.get("EDGEEMO_KILLS", "12"))
 
@@ -208,7 +209,7 @@ def test_the_oldest_files_make_room_on_a_full_disk(small_disk):
         sink.write(record(seq))
         if seq % 500 == 499:
             assert sink.flush()
-            sink._archiver._tidy()  # what its thread does every few seconds
+            tidy(small_disk, policy, None)  # what the sink's thread does every few seconds
     sink.close()
     written = numbers(small_disk)
     assert sink.dropped == 0
@@ -239,7 +240,7 @@ def test_a_disk_remounted_read_only_is_survived(small_disk, caplog):
 def test_a_disk_that_fails_under_an_open_file_is_survived(ext4_disk, caplog):
     """A file system that goes read-only by itself, as a worn SD card's does, stops nothing."""
     sink = JsonlSink(ext4_disk, FilePolicy(compress=False))
-    seq = _write_until(sink, lambda: sink._queue.empty() and numbers(ext4_disk) == [0, 1], 0)
+    seq = _write_until(sink, lambda: sink.waiting == 0 and numbers(ext4_disk) == [0, 1], 0)
     subprocess.run(["mount", "-o", "remount,abort", str(ext4_disk)], check=False)
     seq = _write_until(sink, lambda: sink.dropped >= 20, seq)
     assert numbers(ext4_disk) == [0, 1]

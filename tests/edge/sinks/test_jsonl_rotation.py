@@ -271,7 +271,7 @@ def tidied(directory, now_s: float) -> list[int]:
     policy = FilePolicy(keep_s=30 * DAY_S, compress=False)
     archiver = Archiver(directory, policy, SteadyClock(Clock(now_s)))
     archiver.close(10)
-    archiver._tidy()
+    archiver.tidy_once()
     return sorted(before - {file.number for file in closed_files(directory)})
 
 

@@ -161,7 +161,7 @@ def test_the_documented_line_reads_a_fifo(tmp_path):
     path = tmp_path / "records"
     sink = FifoSink(path)
     with subprocess.Popen(["cat", str(path)], stdout=subprocess.PIPE) as cat:
-        while sink._outlet is None:  # until cat has opened it
+        while not sink.is_read:  # until cat has opened it
             sink.write(record(0))
         sink.write(record(1))
         sink.close()

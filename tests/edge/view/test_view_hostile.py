@@ -2,24 +2,16 @@
 
 import contextlib
 import socket
-import time
 
 import numpy as np
 import pytest
 
 from edge.view import app, door
 from edge.view.hub import MAX_VIEWERS
+from tests.helpers import until
 
 TOKEN = "a-token-of-some-length"
 EVENTS = "GET /events HTTP/1.1\r\nHost: localhost\r\n"
-
-
-def until(condition) -> None:
-    """Wait for another thread; a minute is for ever."""
-    give_up_s = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < give_up_s
-        time.sleep(0.005)
 
 
 def connected(port: int, text: str = "") -> socket.socket:
@@ -199,7 +191,7 @@ def test_garbage_behind_a_stream_fills_no_journal(serve, result, caplog):
 
 def test_a_watcher_that_never_reads_is_let_go(serve, result, monkeypatch):
     """Its place is free again, and the one beside it has missed nothing."""
-    monkeypatch.setattr(app, "_STALL_S", 0.3)
+    monkeypatch.setattr(app, "STALL_S", 0.3)
     served = serve(frames=True)
     noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     deaf = socket.socket()

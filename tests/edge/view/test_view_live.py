@@ -1,6 +1,7 @@
 """The running service's socket, and the page that is attached to it."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -24,6 +26,7 @@ from edge.view.app import page
 from edge.view.attach import Feed, Relay, over_ssh
 from edge.view.live_socket import MOST_WATCHERS, LiveSocket
 from edge.view.server import PageServer, listen
+from tests.helpers import until
 
 HEAD = {
     "time": "2026-01-31T12:00:00.000Z", "monotonic_s": 0.0, "seq": 0, "session": "s1",
@@ -75,13 +78,6 @@ def live(path: Path) -> Iterator[LiveSocket]:
         yield live
 
 
-def until(condition: Any) -> None:
-    give_up_s = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < give_up_s
-        time.sleep(0.01)
-
-
 def test_a_watcher_sees_what_the_pipeline_sees(live, path, result):
     """Who it is, what was before, then the newest mesh; no picture."""
     live.show(result(0))
@@ -114,22 +110,29 @@ def test_pictures_are_sent_where_the_configuration_says_so(path, result):
             assert watcher.next("seen")["jpeg"]
 
 
+def shown_and_dropped(live: LiveSocket, result: Any, index: int) -> "weakref.ref[Any]":
+    """Show a result that nobody else holds, and return what tells whether its picture is kept."""
+    picture = np.zeros((4, 5, 3), np.uint8)
+    live.show(result(index, image=picture))
+    return weakref.ref(picture)
+
+
 def test_nothing_is_kept_or_computed_while_nobody_watches(live, path, monkeypatch, result):
     """Neither a result, nor an event; nor once the last watcher has gone."""
     made = []
     monkeypatch.setattr("edge.view.messages.seen", lambda *_, **__: made.append(1) or b":\n\n")
-    live.show(result(0))
-    assert live._newest is None
+    unseen = [shown_and_dropped(live, result, 0)]
     watcher = Watcher(path)
     watcher.next("hello")
     live.show(result(1))
     until(lambda: made)
     watcher.close()
-    until(lambda: not live._has_watchers)
+    until(lambda: not live.watchers)
     count = len(made)
-    live.show(result(2))
+    unseen.append(shown_and_dropped(live, result, 2))
     time.sleep(0.3)
-    assert (live._newest, len(made)) == (None, count)
+    gc.collect()
+    assert ([picture() for picture in unseen], len(made)) == ([None, None], count)
 
 
 def test_the_camera_is_told_of_while_no_frame_comes(live, path, result):
@@ -160,12 +163,12 @@ def test_a_watcher_that_reads_nothing_costs_the_others_nothing(live, path, resul
             live.show(result(index))
             time.sleep(0.002)
         assert watcher.next("seen")["faces"]
-        until(lambda: len(live._watchers) == MOST_WATCHERS)
+        until(lambda: live.watchers == MOST_WATCHERS)
         with closing(Watcher(path)) as turned_away:
             assert turned_away.file.read() == b""
         for one in idle:
             one.close()
-        until(lambda: len(live._watchers) == 1)
+        until(lambda: live.watchers == 1)
         live.show(result(99))
         until(lambda: watcher.next("seen")["index"] == 99)
 
@@ -186,7 +189,8 @@ def test_what_a_killed_run_left_is_replaced(path):
     """A socket that nobody listens at is no hindrance."""
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
-    LiveSocket(path).close()
+    with closing(LiveSocket(path)) as live, closing(Watcher(path)):
+        until(lambda: live.watchers == 1)
 
 
 @pytest.fixture(params=["here", "by a command"])
@@ -210,7 +214,7 @@ def attached(feed: Feed, live: LiveSocket) -> Iterator[tuple[Relay, int]]:
 def test_a_page_is_attached_only_while_it_is_open(attached, live, result, open_page):
     """It gets the service's own events, and the service is left alone afterwards."""
     _, port = attached
-    assert not live._has_watchers
+    assert not live.watchers
     viewer = open_page(port)
     assert viewer.next("hello")["about"]["device"] == "pi-3"
     live.show(result(3))
@@ -220,7 +224,7 @@ def test_a_page_is_attached_only_while_it_is_open(attached, live, result, open_p
 
     def is_left_alone() -> bool:
         live.show(result(5))
-        return not live._has_watchers
+        return not live.watchers
 
     until(is_left_alone)
 

@@ -4,12 +4,12 @@ import base64
 import gc
 import itertools
 import re
-import time
 import weakref
 
 import cv2
 import numpy as np
 import pytest
+import uvicorn
 
 from edge.contract.logrecord import CameraLost, Health, LogRecord
 from edge.errors import ConfigError, SinkError
@@ -18,18 +18,11 @@ from edge.view.app import STATIC
 from edge.view.hub import MAX_VIEWERS
 from edge.view.server import listen
 from edge.view.witness import Witness
+from tests.helpers import join_threads, until
 
 TOKEN = "a-token-of-some-length"
 FILES = ["/" if path.name == "index.html" else f"/{path.name}" for path in STATIC.iterdir()]
 PATHS = [path for path in FILES if path != "/token.html"] + ["/events"]
-
-
-def until(condition) -> None:
-    """Wait for another thread; a minute is for ever."""
-    give_up_s = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < give_up_s
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -325,16 +318,15 @@ def test_an_event_that_cannot_be_made_is_a_fault_and_no_more(serve, result, monk
     assert record.exc_info is None
 
 
-def test_a_dead_server_leaves_the_run_alone(serve, result, caplog):
+def test_a_dead_server_leaves_the_run_alone(serve, result, caplog, monkeypatch):
     """The page is gone, which is said once; the pipeline and its log are not."""
     served = serve()
-    server = served.server._server
 
-    async def broken(_: int) -> bool:
+    async def broken(*_: object) -> bool:
         raise MemoryError
 
-    server.on_tick = broken
-    until(lambda: not served.server._thread.is_alive())
+    monkeypatch.setattr(uvicorn.Server, "on_tick", broken)
+    join_threads("page-server")
     assert all(served.server.show(result(index)) for index in range(3))
     assert [one.message for one in caplog.records if "has ended" in one.message] == [
         "the live page has ended (MemoryError()); the run goes on"

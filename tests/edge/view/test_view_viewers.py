@@ -8,41 +8,24 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Service
 from edge.service.reporter import Reporter, ReporterConfig
-from edge.stages.smooth import EmotionSmoother
-from edge.stages.tracking.tracker import FaceTracker
 from edge.testing.fakes import (
-    FakeClassifier,
-    FakeMesher,
     FakeSource,
     MemorySink,
     make_face,
+    make_facts,
     make_frame,
+    make_pipeline,
 )
+from tests.helpers import until
 
-FACTS = {
-    "version": "0", "source": "fake", "model": "fake", "model_sha256": "0", "mesher": "fake",
-    "runtime": "none", "labels": ("neutral", "happiness"),
-}  # fmt: skip
-
-
-def until(condition) -> None:
-    give_up_s = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < give_up_s
-        time.sleep(0.005)
+FACTS = make_facts()
 
 
 def run(frames, show):
     """Run a real service over ``frames`` with one listener."""
-    pipeline = Pipeline(
-        FakeMesher(lambda _: [make_face((100, 80, 220, 240))]),
-        FaceTracker(1.0, 1, 1.5),
-        FakeClassifier([(0.1, 0.9)], ("neutral", "happiness")),
-        EmotionSmoother(0.3, 0.3, 0.1, 0.4),
-    )
+    pipeline = make_pipeline(lambda _: [make_face((100, 80, 220, 240))])
     reporter = Reporter(ReporterConfig("session", "device", False, 1.0, 60.0))
     return Service(FakeSource(frames), pipeline, MemorySink(), reporter, [show]).run(FACTS)
 

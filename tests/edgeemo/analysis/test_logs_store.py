@@ -299,7 +299,7 @@ def _cut_off(root: Path, steps: int, killing: pytest.MonkeyPatch) -> bool:
 
         return stepped
 
-    killing.setattr(transaction, "_sync", stepping(transaction._sync))
+    killing.setattr(transaction, "sync_path", stepping(transaction.sync_path))
     for name in ("rename", "unlink"):
         killing.setattr(Path, name, stepping(getattr(Path, name)))
     try:
@@ -355,7 +355,7 @@ def test_a_full_disk_leaves_the_store_as_it_was(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as disk:
-        disk.setattr("edgeemo.analysis.store.transaction._sync", full)
+        disk.setattr("edgeemo.analysis.store.transaction.sync_path", full)
         with pytest.raises(LogError, match="No space left on device") as caught:
             update(tmp_path)
         assert "\n" not in str(caught.value)

@@ -21,9 +21,8 @@ from edge.protocols import Classifier
 from edge.records import Face, Frame
 from edge.runtime.build import DEFAULT_BUNDLE, compose_pipeline, open_pipeline
 from edge.runtime.pipeline import Pipeline
-from edge.stages.smooth import EmotionSmoother
 from edge.stages.tracking.tracker import FaceTracker
-from edge.testing.fakes import FakeMesher, make_face
+from edge.testing.fakes import make_face, make_pipeline
 from edgeemo.cli.main import main
 from host_training.data.corruptions import corrupted
 from host_training.data.load import load_samples, one_hot
@@ -135,11 +134,10 @@ class Scripted:
 
     def __init__(self, faces: Sequence[Sequence[Face]], classifier: Classifier) -> None:
         self.frames: list[NDArray[np.uint8]] = []
-        self._pipeline = Pipeline(
-            FakeMesher(lambda frame: faces[frame.index % len(faces)]),
-            FaceTracker(0.3, 2, 1.5),
+        self._pipeline = make_pipeline(
+            lambda frame: faces[frame.index % len(faces)],
             classifier,
-            EmotionSmoother(0.3, 0.3, 0.1, 0.4),
+            tracker=FaceTracker(0.3, 2, 1.5),
         )
 
     def process(self, frame: Frame) -> object:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from host_training.data.samples import Samples
 from host_training.evaluation.evaluate import Question, evaluate_in_full, held_against
-from host_training.evaluation.latex import _escaped, _table
+from host_training.evaluation.latex import escaped, latex_table
 from host_training.evaluation.tables import figure_lines
 from host_training.metrics.paired import paired
 from host_training.metrics.predict import Predict
@@ -65,10 +65,12 @@ def test_what_the_other_model_has_seen_is_told(striped: Samples) -> None:
 
 def test_a_table_in_latex() -> None:
     """Every row has the columns of the header, and what LaTeX would read otherwise is escaped."""
-    text = _table(("emotion", "recall"), [("fear_1", "65.0%"), ("a & b", "#1 {x} ~ ^ \\")], "n = 3")
+    text = latex_table(
+        ("emotion", "recall"), [("fear_1", "65.0%"), ("a & b", "#1 {x} ~ ^ \\")], "n = 3"
+    )
     assert r"fear\_1 & 65.0\% \\" in text
     assert r"a \& b & \#1 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{} \\" in text
     assert r"\begin{tabular}{lr}" in text
     assert text.count(r"\begin{") == text.count(r"\end{") == 2
     assert not re.search(r"(?<!\\)[%#]", text)
-    assert _escaped("50 % of a_b") == r"50 \% of a\_b"
+    assert escaped("50 % of a_b") == r"50 \% of a\_b"

@@ -82,13 +82,13 @@ DRAWINGS = drawings()
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every figure that is drawn."""
-    drawn, make = [], plots._figure
+    drawn, make = [], plots.new_figure
 
     def remembered(width_in: float, height_in: float) -> Any:
         drawn.append(make(width_in, height_in))
         return drawn[-1]
 
-    monkeypatch.setattr(plots, "_figure", remembered)
+    monkeypatch.setattr(plots, "new_figure", remembered)
     return drawn
 
 

@@ -12,7 +12,7 @@ WIDE = tuple(2 * width for width in residual.MICRO_CHANNELS)
 @pytest.fixture
 def _twice_micro(monkeypatch: pytest.MonkeyPatch) -> None:
     def builder(classes: int, dropout: float, mirrored: bool) -> object:
-        return residual._classifier("twice", WIDE, classes, dropout, mirrored=mirrored)
+        return residual.pixel_classifier("twice", WIDE, classes, dropout, mirrored=mirrored)
 
     monkeypatch.setitem(ARCHITECTURES, "twice", Architecture(builder, 0.2, ("pixels",), "test"))
 

@@ -55,8 +55,8 @@ class CanonicalFace(msgspec.Struct, frozen=True, eq=False):
             InferenceError: it is damaged, or is not about a face of 468 points.
         """
         try:
-            mesh, basis = _split(metadata)
-            vertices = _vertices(mesh)
+            mesh, basis = split_metadata(metadata)
+            vertices = read_vertices(mesh)
             indexes, weights = _weights(basis)
         except (ValueError, TypeError, KeyError) as error:
             raise InferenceError(
@@ -69,7 +69,7 @@ class CanonicalFace(msgspec.Struct, frozen=True, eq=False):
         return cls(indexes, weights, centre, moments, float((moments * (points - centre)).sum()))
 
 
-def _split(metadata: bytes) -> tuple[bytes, list[bytes]]:
+def split_metadata(metadata: bytes) -> tuple[bytes, list[bytes]]:
     """Return the canonical mesh (field 1) and the weighted landmarks (field 2)."""
     mesh, basis = b"", []
     for number, value in fields(metadata):
@@ -80,7 +80,7 @@ def _split(metadata: bytes) -> tuple[bytes, list[bytes]]:
     return mesh, basis
 
 
-def _vertices(mesh: bytes) -> NDArray[np.float64]:
+def read_vertices(mesh: bytes) -> NDArray[np.float64]:
     """Return the positions ``(468, 3)``: a repeated float (field 3), packed or not."""
     # The varints are thousands of triangles' corners, which nobody here needs.
     parts = fields(mesh, varints=False)

@@ -1,6 +1,7 @@
 """Video files, cameras and streams through OpenCV, on real files made here."""
 
 import logging
+import os
 import signal
 import struct
 import subprocess
@@ -248,9 +249,9 @@ class _Driver:
 def test_what_a_camera_gives_is_told(formats, size_hw, fps, fourcc, level, caplog) -> None:
     """MJPG if it can, then YUYV; what was got is logged, as a warning where less was."""
     caplog.set_level(logging.INFO)
-    mode = opencv._negotiate(_Driver(formats, size_hw, fps), (480, 640), 30)
+    mode = opencv.negotiate(_Driver(formats, size_hw, fps), (480, 640), 30)
     assert mode == opencv.CaptureMode(size_hw, fps, fourcc)
-    opencv._report(Path("/dev/video0"), mode, (480, 640), 30)
+    opencv.report_mode(Path("/dev/video0"), mode, (480, 640), 30)
     [record] = caplog.records
     assert record.levelname == level
     assert f"{size_hw[1]}x{size_hw[0]}, {fps} fps, {fourcc} (asked for" in record.getMessage()
@@ -297,7 +298,7 @@ def test_a_crash_of_opencv_is_a_lost_stream(server: str, folder: Path) -> None:
     assert [frame.index for frame in frames] == list(range(5))
     assert frames[0].size_hw == (480, 640)
     assert stream.fps == FPS
-    stream._child.send_signal(signal.SIGSEGV)
+    os.kill(stream.pid, signal.SIGSEGV)
 
     def drain() -> None:
         while stream.read() is not None:

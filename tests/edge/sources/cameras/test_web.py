@@ -205,7 +205,7 @@ def test_what_is_no_video_is_named(serve, page: Page, reason: str) -> None:
 
 def test_nothing_but_empty_parts_is_no_camera(serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runtime without a picture are not passed over for ever."""
-    monkeypatch.setattr(web, "_MOST_FAILURES", 5)
+    monkeypatch.setattr(web, "MOST_FAILURES", 5)
     source, _ = open_web(serve({"/": answer([part(b"")] * 50)}) + "/")
     with pytest.raises(CameraError, match="5 parts in a row"):
         source.read()

@@ -98,7 +98,7 @@ def test_a_film_too_large_for_a_copy_is_refused(tmp_path: Path, url: str, monkey
     """Without PyAV it would fill the disk: one line tells how large it is, and what does better."""
     write(tmp_path / "film.avi", "MJPG")
     monkeypatch.setattr(select, "has_av", lambda: False)
-    monkeypatch.setattr(web_film, "_ROOM", 1 << 62)
+    monkeypatch.setattr(web_film, "SPARE_BYTES", 1 << 62)
     with pytest.raises(CameraError, match=r"0 MB are free.*edgeemo\[video\]"):
         open_source(f"{url}/film.avi")
 

@@ -84,7 +84,7 @@ def test_leaves_once_for_about_two_and_a_half_seconds(demo: DemoSource) -> None:
     assert outside == list(range(outside[0], outside[-1] + 1))
     assert 2.2 <= len(outside) / demo.fps <= 2.8
     middle = demo.render((outside[0] + outside[-1]) // 2)
-    assert np.array_equal(middle, DemoSource(frames=1)._backdrop)
+    assert np.array_equal(middle, DemoSource(frames=1).backdrop)
     assert demo.visible_fraction(outside[0] - 1) > 0
     assert demo.visible_fraction(0) == 1
 
@@ -157,7 +157,7 @@ def test_several_faces_move_each_on_its_way(faces: int) -> None:
     """All boxes differ, lie inside at the start, and the picture shows a face in each."""
     demo = DemoSource(frames=1, faces=faces)
     boxes = [demo.ground_truth(0, i) for i in range(faces)]
-    picture, wall = demo.render(0), DemoSource(frames=1)._backdrop
+    picture, wall = demo.render(0), DemoSource(frames=1).backdrop
     for i, (x1, y1, x2, y2) in enumerate(np.array(boxes).astype(int)):
         assert demo.exposed_fraction(0, i) == 1
         assert cv2.absdiff(picture, wall)[y1:y2, x1:x2].mean() > 20

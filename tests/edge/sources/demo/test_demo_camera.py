@@ -28,7 +28,7 @@ def test_no_frame_comes_before_its_time():
     """A camera gives its rate and no more, however fast it is read."""
     camera = DemoCamera(DemoSource(fps=100.0, size_hw=(120, 160)))
     frames = [camera.read() for _ in range(8)]
-    assert all(f.t_s - camera._started_s >= f.index / 100.0 - 1e-6 for f in frames)
+    assert all(f.t_s - camera.started_s >= f.index / 100.0 - 1e-6 for f in frames)
 
 
 def test_it_is_opened_as_a_live_source():

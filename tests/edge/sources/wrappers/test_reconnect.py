@@ -15,7 +15,6 @@ import pytest
 from edge.contract.logrecord import CameraLost, CameraRestored, TrackEnded
 from edge.errors import CameraError, CameraStuckError, ConfigError
 from edge.records import Frame
-from edge.runtime.pipeline import Pipeline
 from edge.service.attend import is_capturing
 from edge.service.daemon import Reloaded, Service, Supervision
 from edge.service.notify import Notifier
@@ -25,26 +24,22 @@ from edge.sources.limits import WatchLimits
 from edge.sources.wrappers.frame_health import PictureWatch, WatchedSource
 from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.sources.wrappers.reconnect import BackOff, Pauser, ReconnectingSource
-from edge.stages.smooth import EmotionSmoother
-from edge.stages.tracking.tracker import FaceTracker
 from edge.testing.camera import play_card, unplug_card
 from edge.testing.fakes import (
     FakeCamera,
-    FakeClassifier,
-    FakeMesher,
     FakePauser,
     FakeSource,
     MemorySink,
     make_face,
+    make_facts,
     make_frame,
+    make_pipeline,
 )
+from tests.helpers import threads, until
 
 PATIENCE_S = 30
 LIMITS = WatchLimits(frozen_s=2.0, black_s=2.0)  # 20 pictures at the fake camera's 10 per second
-FACTS = {
-    "version": "0", "source": "fake", "model": "fake", "model_sha256": "0", "mesher": "fake",
-    "runtime": "none", "labels": ("neutral", "happiness"),
-}  # fmt: skip
+FACTS = make_facts()
 
 
 def reconnecting(camera: FakeCamera, pauser: Pauser | None = None) -> ReconnectingSource:
@@ -196,7 +191,7 @@ def test_stop_ends_a_pause() -> None:
     with pytest.raises(CameraError, match="no such camera"):
         latest.read()
     latest.close()
-    assert not latest._thread.is_alive()
+    assert not threads("latest-frame")
 
 
 def test_a_bug_is_no_lost_camera() -> None:
@@ -361,15 +356,10 @@ class Beats(Notifier):
         self.count += 1
 
 
-def service(source, sink: MemorySink, notifier: Notifier | None = None) -> Service:
-    pipeline = Pipeline(
-        FakeMesher(lambda _: [make_face((10, 10, 30, 40))]),
-        FaceTracker(1.0, 1, 1.5),
-        FakeClassifier([(0.1, 0.9)], ("neutral", "happiness")),
-        EmotionSmoother(0.3, 0.3, 0.1, 0.4),
-    )
+def service(source, sink: MemorySink, notifier: Notifier | None = None, **more) -> Service:
+    pipeline = make_pipeline(lambda _: [make_face((10, 10, 30, 40))])
     reporter = Reporter(ReporterConfig("session", "device", True, 1.0, 60.0))
-    supervision = Supervision(notifier or Notifier())
+    supervision = Supervision(notifier or Notifier(), **more)
     return Service(source, pipeline, sink, reporter, (), supervision)
 
 
@@ -427,19 +417,12 @@ def test_absence_at_boot_is_an_outage_too() -> None:
     assert sink.records[2].outage_s == pytest.approx(7, abs=PATIENCE_S)
 
 
-def wait_until(condition) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_a_blocked_capture_is_a_loss_that_may_end() -> None:
     """Silence is told as a loss; should native code return after all, the camera is back."""
     camera = FakeCamera([("good", 1), ("blocked", 1), ("good", 10)])
     latest = LatestFrame(reconnecting(camera), stall_s=0.05)
     assert latest.read().index == 0
-    wait_until(lambda: latest.wait(0.01))
+    until(lambda: latest.wait(0.01))
     with pytest.raises(CameraError, match=r"no frame for 0\.05 s"):
         latest.read()
     assert not latest.wait(0.1)  # told once
@@ -465,7 +448,7 @@ def test_the_heartbeat_stops_when_native_code_holds_the_capture() -> None:
     absent = ReconnectingSource(FakeCamera([("absent", 10**6)]).open, LIMITS, BackOff(0.001, 0.001))
     latest = LatestFrame(absent)
     first_s = latest.progress_s
-    wait_until(lambda: latest.progress_s > first_s + 0.05)
+    until(lambda: latest.progress_s > first_s + 0.05)
     latest.close()
     assert is_capturing(FakeSource([]), 1e9)
 
@@ -478,7 +461,7 @@ def test_the_service_beats_while_it_waits_and_stops_promptly() -> None:
     running = service(latest, MemorySink(), beats)
     thread = threading.Thread(target=lambda: running.run(FACTS))
     thread.start()
-    wait_until(lambda: beats.count >= 3)
+    until(lambda: beats.count >= 3)
     running.stop("signal")
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
@@ -517,8 +500,7 @@ def test_a_reload_does_not_wait_for_a_lost_camera() -> None:
         asked.set()
         raise ConfigError("not today")
 
-    running = service(latest, MemorySink())
-    running._renew = renew
+    running = service(latest, MemorySink(), renew=renew)
     thread = threading.Thread(target=lambda: running.run(FACTS))
     thread.start()
     running.reload()
@@ -559,7 +541,7 @@ def test_a_capture_that_blocks_for_ever_can_not_stop_the_shutdown(tmp_path: Path
         env=os.environ | {"PYTHONPATH": str(Path.cwd())},
     )
     log = tmp_path / "edgeemo.jsonl"
-    wait_until(lambda: log.exists() and log.read_bytes())
+    until(lambda: log.exists() and log.read_bytes())
     time.sleep(0.5)  # until it hangs
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=PATIENCE_S)

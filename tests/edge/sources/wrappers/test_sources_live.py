@@ -15,6 +15,7 @@ from edge.sources.files.image_folder import ReplaySource
 from edge.sources.select import LIVE, SourceOptions, open_source, source_kind
 from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.testing.fakes import FakeSource, make_frame
+from tests.helpers import join_threads, threads
 
 PATIENCE_S = 30
 """How long a test waits before it calls a thread stuck; never reached when all is well."""
@@ -95,7 +96,7 @@ def test_error_reaches_the_reader_after_the_last_frame(error: Exception) -> None
     latest = LatestFrame(gated)
     gated.give(2)
     gated.permits.release()
-    latest._thread.join(PATIENCE_S)
+    join_threads("latest-frame")
     assert latest.read().index == 1
     for _ in range(2):
         with pytest.raises(type(error), match=str(error)):
@@ -128,7 +129,7 @@ def test_a_cut_that_is_left_out_is_kept() -> None:
     """The frame that is given after it starts afresh."""
     frames = [make_frame(i, starts_new_clip=i == 1) for i in range(3)]
     latest = LatestFrame(FakeSource(frames), every_n=2)
-    latest._thread.join(PATIENCE_S)
+    join_threads("latest-frame")
     frame = latest.read()
     assert (frame.index, frame.starts_new_clip) == (2, True)
     latest.close()
@@ -152,13 +153,13 @@ def test_source_is_closed_by_its_own_thread() -> None:
     latest.close()
     latest.close()
     assert gated.closed_by == "latest-frame"
-    assert not latest._thread.is_alive()
+    assert not threads("latest-frame")
     assert latest.read() is None
 
 
 def test_close_wakes_a_waiting_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that waits for a camera that hangs gets None when another thread closes."""
-    monkeypatch.setattr("edge.sources.wrappers.newest_frame._JOIN_S", 0.05)
+    monkeypatch.setattr("edge.sources.wrappers.newest_frame.JOIN_S", 0.05)
     gated = _Gated()
     latest = LatestFrame(gated, stall_s=PATIENCE_S)
     answers: list[Frame | None] = []
@@ -168,7 +169,7 @@ def test_close_wakes_a_waiting_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     reader.join(PATIENCE_S)
     assert answers == [None]
     gated.permits.release(2)
-    latest._thread.join(PATIENCE_S)
+    join_threads("latest-frame")
 
 
 def test_ended_source_ends() -> None:

@@ -25,7 +25,14 @@ from edge.stages.events.detector import GAP_S
 from edge.stages.eyes import eye_openness
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.tracking.tracker import FaceTracker
-from edge.testing.fakes import FakeClassifier, FakeMesher, FakeSource, make_face, make_frame
+from edge.testing.fakes import (
+    FakeClassifier,
+    FakeMesher,
+    FakeSource,
+    make_face,
+    make_frame,
+    make_pipeline,
+)
 
 ALL = EventsConfig(detect=("all",))
 BOX = (200.0, 100.0, 400.0, 340.0)
@@ -334,14 +341,9 @@ class Plain:
 
 
 def pipeline_with(mesher: FakeMesher, config: Config):
-    from edge.runtime.pipeline import Pipeline
-    from edge.stages.smooth import EmotionSmoother
 
     detector = EventDetector(config.events) if config.events.names else None
-    return Pipeline(
-        mesher, FaceTracker(1.5, 2, 1.5), FakeClassifier([[0, 1, 0, 0, 0, 0, 0, 0]]),
-        EmotionSmoother(0.3, 0.3, 0.1, 0.4), events=detector,
-    )  # fmt: skip
+    return make_pipeline(mesher, tracker=FaceTracker(1.5, 2, 1.5), events=detector)
 
 
 def written(pipeline, frames: list[Frame]) -> list:
@@ -381,9 +383,9 @@ def test_without_events_nothing_is_computed():
     for detect, asks in (((), False), (("nod", "look_away"), False), (("blink",), True)):
         config = Config(events=EventsConfig(detect=detect), log=LogConfig(emit="frame"))
         pipeline = compose_pipeline(config, classifier)
-        for frame in (EventsDemo(frames=3).read() for _ in range(1)):
-            (found,) = pipeline._mesher.detect(frame)
-            assert (found.blendshapes is not None) == asks
+        demo = EventsDemo(frames=3)
+        (found,) = [pipeline.process(demo.read()) for _ in range(demo.frames)][-1].faces
+        assert (found.track.face.blendshapes is not None) == asks
         pipeline.close()
 
 

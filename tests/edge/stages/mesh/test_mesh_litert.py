@@ -20,9 +20,11 @@ from edge.records import Face, Frame
 from edge.sources.demo.choreography import Choreography, Keyframe
 from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.litert import LitertMesher
-from edge.stages.mesh.litert.geometry import _split, _vertices
+from edge.stages.mesh.litert.detector import FaceDetector
+from edge.stages.mesh.litert.geometry import read_vertices, split_metadata
 from edge.stages.mesh.litert.taskfile import read_task
 from edge.stages.mesh.pose import head_pose
+from tests.helpers import calls
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FACE_AT = (225, 125)
@@ -127,7 +129,7 @@ def test_blendshapes_come_when_asked_for_only(photo) -> None:
 
 def test_a_mirrored_picture_gives_the_mirrored_mesh(mesher, photo) -> None:
     """Within the models' own asymmetry: 1.1 % of the eye distance on average, 3.6 % at most."""
-    vertices = _vertices(_split(read_task(asset_path(FACE_LANDMARKER)).geometry)[0])
+    vertices = read_vertices(split_metadata(read_task(asset_path(FACE_LANDMARKER)).geometry)[0])
     mirrored = vertices * (-1, 1, 1)
     partner = np.linalg.norm(vertices[:, np.newaxis] - mirrored, axis=2).argmin(axis=1)
     assert (partner[partner] == np.arange(468)).all()
@@ -227,10 +229,9 @@ def test_a_face_is_meshed_as_it_is_turned(mesher, reference, angle, at_least, pe
 def test_an_upright_face_costs_one_more_detection(photo) -> None:
     """When a face is new, and nothing while it is followed."""
     mesher = make(max_faces=1)
-    look, looks = mesher._detector.look, []
-    mesher._detector.look = lambda image, roi: looks.append(roi) or look(image, roi)
-    for i in range(5):
-        assert len(mesher.detect(frame(photo, i / 25))) == 1
+    with calls(FaceDetector, "look") as looks:
+        for i in range(5):
+            assert len(mesher.detect(frame(photo, i / 25))) == 1
     assert len(looks) == 1
 
 
@@ -323,23 +324,17 @@ def test_a_cut_forgets_the_faces(photo) -> None:
     mesher = make()
     assert len(mesher.detect(frame(photo))) == 1
     assert len(mesher.detect(frame(np.zeros_like(photo), 0.1, starts_new_clip=True))) == 0
-    assert mesher._followed == []
+    with calls(FaceDetector, "detect") as searches:
+        assert len(mesher.detect(frame(photo, 0.14))) == 1
+    assert len(searches) == 1
 
 
 def _searches(mesher: LitertMesher, images: list[np.ndarray]) -> int:
     """How often the detector runs over frames at 25 a second."""
-    detect = mesher._detector.detect
-    count = 0
-
-    def counted(image: np.ndarray) -> list:
-        nonlocal count
-        count += 1
-        return detect(image)
-
-    mesher._detector.detect = counted
-    for i, image in enumerate(images):
-        mesher.detect(frame(image, i / 25))
-    return count
+    with calls(FaceDetector, "detect") as searches:
+        for i, image in enumerate(images):
+            mesher.detect(frame(image, i / 25))
+    return len(searches)
 
 
 def test_the_detector_rests_while_faces_are_followed(photo) -> None:
@@ -425,8 +420,7 @@ def test_closing_twice_is_harmless(photo) -> None:
     """Close may be repeated."""
     mesher = make()
     mesher.detect(frame(photo))
-    mesher.close()
-    mesher.close()
+    assert [mesher.close(), mesher.close()] == [None, None]
 
 
 def test_memory_is_bounded(photo) -> None:

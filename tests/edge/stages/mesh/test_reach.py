@@ -29,12 +29,14 @@ from edge.config import MesherConfig, QualityConfig, load_config
 from edge.errors import ConfigError
 from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.litert import LitertMesher
+from edge.stages.mesh.litert.detector import FaceDetector
 from edge.stages.mesh.litert.roi import Roi
 from edge.stages.mesh.litert.tiles import is_known, tiles
 from edge.stages.quality import FaceQualityFilter
 from edge.stages.tracking.tracker import FaceTracker
 from edge.testing.fakes import make_frame
 from edgeemo.cli.main import main
+from tests.helpers import calls
 
 SCENES = int(os.environ.get("EDGEEMO_SCENES", "30"))
 HOLDS = 0.95
@@ -119,13 +121,14 @@ def test_far_takes_nothing_away_and_changes_nothing(far, faces) -> None:
         assert len(expected) <= len(actual) <= faces
 
 
-def test_near_never_looks_at_a_tile(heads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_near_never_looks_at_a_tile(heads) -> None:
     """The default costs what it did: not one proposal is asked for."""
     assert MesherConfig().reach == "near"
     mesher = LitertMesher(asset_path(FACE_LANDMARKER), MesherConfig())
-    monkeypatch.setattr(mesher._detector, "propose", None)
-    for i, cut in enumerate((False, False, True)):
-        mesher.detect(make_frame(i, wall(), fps=1, starts_new_clip=cut))
+    with calls(FaceDetector, "propose") as proposals:
+        for i, cut in enumerate((False, False, True)):
+            mesher.detect(make_frame(i, wall(), fps=1, starts_new_clip=cut))
+    assert not proposals
 
 
 def test_large_and_small_faces_are_each_found_once(far, heads) -> None:
@@ -164,17 +167,10 @@ def test_thresholds_hold_for_small_faces_too(heads, sure) -> None:
 
 def _searches(mesher: LitertMesher, images: list[np.ndarray]) -> int:
     """How often the tiles are gone through over frames at 25 a second."""
-    propose, count = mesher._detector.propose, 0
-
-    def counted(*args: object) -> list[Roi]:
-        nonlocal count
-        count += 1
-        return propose(*args)
-
-    mesher._detector.propose = counted
-    for i, image in enumerate(images):
-        mesher.detect(make_frame(i, image))
-    return count
+    with calls(FaceDetector, "propose") as searches:
+        for i, image in enumerate(images):
+            mesher.detect(make_frame(i, image))
+    return len(searches)
 
 
 @pytest.mark.parametrize(

@@ -212,9 +212,9 @@ def test_many_frames_leave_nothing_behind():
     subject, rng = tracker(confirm_hits=1), np.random.default_rng(0)
     for i in range(3000):
         subject.update([face(*rng.uniform(0, 4000, 2)) for _ in range(rng.integers(0, 4))], i / 10)
-    assert len(subject._tracks) < 60
+    assert subject.open_tracks < 60
     assert subject.update([], 1e6)[0] == []
-    assert subject._tracks == []
+    assert subject.open_tracks == 0
 
 
 @given(

@@ -1,6 +1,7 @@
 """What holds for every test, and what several packages test with: real bundles, pictures, films."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,9 @@ from edge.sources.select import open_source
 
 # Hypothesis fails an example that takes longer than 200 ms: on a busy machine that tells nothing
 # about the code. Speed is measured in benchmarks/.
-settings.register_profile("untimed", deadline=None)
+# Twenty-five examples of each property at a time, others each time; `make soak` tries more.
+EXAMPLES = int(os.environ.get("EDGEEMO_EXAMPLES", "25"))
+settings.register_profile("untimed", deadline=None, max_examples=EXAMPLES)
 settings.load_profile("untimed")
 
 DEFAULT = Path(edge.__file__).parent / "models" / "default"

@@ -173,13 +173,20 @@ def test_a_stream_that_changes_its_size_is_followed(server: Server, decoder: str
     source = open_source(server.url.replace("/live", "/sizes"), SourceOptions(reconnect=True))
     frames: list[Frame] = []
     deadline = time.monotonic() + PATIENCE_S
-    while sum(frame.starts_new_clip for frame in frames) < 3:
+    sizes = {(240, 320), (128, 160)}
+    while (
+        sum(frame.starts_new_clip for frame in frames) < 3
+        or {frame.size_hw for frame in frames} != sizes
+    ):
         assert time.monotonic() < deadline, "the size did not change"
         frames.append(source.read())
     source.close()
-    assert {frame.size_hw for frame in frames} == {(240, 320), (128, 160)}
+    assert {frame.size_hw for frame in frames} == sizes
     for earlier, later in pairwise(frames):
-        assert later.starts_new_clip == (later.size_hw != earlier.size_hw)
+        # What a busy machine leaves out may hold a change, and the change back: the cut is kept.
+        may_hide_a_change = later.index > earlier.index + 1
+        assert later.starts_new_clip or later.size_hw == earlier.size_hw
+        assert not later.starts_new_clip or may_hide_a_change or later.size_hw != earlier.size_hw
     for frame in frames:
         # The ball is white, all else black: no row, and no column, is of another picture.
         white = frame.image.min(axis=2) > 128

@@ -4,7 +4,7 @@ import warnings
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from scipy.stats import binomtest
@@ -77,7 +77,6 @@ def test_the_calibration_error_is_that_of_its_definition():
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=2, max_size=60))
-@settings(max_examples=20)
 def test_intervals_hold_the_figures_they_belong_to(rows):
     """A bootstrap interval is ordered, within bounds, and a point where nothing ever changes."""
     answers, first, second = np.array(rows).T
@@ -175,7 +174,6 @@ def test_chance_alone_refuses_no_model(changes, gate, outcomes, needed):
 
 
 @given(st.integers(1, 40), st.integers(0, 40), st.integers(100, 3000))
-@settings(max_examples=30, deadline=None)
 def test_as_many_samples_as_told_would_decide(lost, gained, n):
     """With that many samples in the same proportions the test is passed, with 5 % fewer hardly."""
     changes = Changes((n,), (lost,), (gained,), lost + gained)
@@ -188,7 +186,6 @@ def test_as_many_samples_as_told_would_decide(lost, gained, n):
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=60))
-@settings(max_examples=50, deadline=None)
 def test_the_gate_judges_the_very_figures_of_the_report(rows):
     """What is lost and what agrees are the report's own accuracies, recalls and agreement."""
     answers, first, second = np.array(rows).T

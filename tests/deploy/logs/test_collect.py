@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.device import logs as program
@@ -134,7 +134,6 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(steps)
 def test_every_record_is_here_once_whatever_happens(history):
     """Rotation, compression, removal and cut connections between and within collects lose nothing.

@@ -99,7 +99,7 @@ def test_one_person_cannot_be_judged() -> None:
 
 def test_rehearsal_bounds_what_general_faces_lose() -> None:
     """A calibration for general faces loses at most its limit on general samples held out."""
-    general, others = made(2000, 2000, 7), made(2000, 2000, 8)
+    general, others = made(800, 800, 7), made(2000, 2000, 8)
     own = made(240, 12, 9, shift=2.5)
     found = calibrate(own, "general", general)
     assert found.general is not None

@@ -73,7 +73,7 @@ def test_the_sums_are_those_of_sha256sum(bundle_path):
     subprocess.run([command, "--check", "--strict", SUMS], cwd=bundle_path, check=True)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(FILES), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_one_flipped_bit_is_found(bundle_path, name, place, bit):
     """Whichever bit of whichever file is flipped: the bundle does not open, the file is named."""

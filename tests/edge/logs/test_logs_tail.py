@@ -129,15 +129,15 @@ def test_a_torn_line_is_shown_when_it_is_whole_or_never(tmp_path, follow):
 
 def test_a_reader_of_full_rate_rotation_misses_nothing(tmp_path, follow):
     """While a writer rotates, compresses and removes, every line arrives, in order and once."""
-    sink = JsonlSink(tmp_path, FilePolicy(fsync="never", rotate_bytes=20_000))
+    sink = JsonlSink(tmp_path, FilePolicy(fsync="never", rotate_bytes=8_000))
     follower = follow(tmp_path)
-    total, got = 8_000, []
+    total, got = 3_000, []
     done = threading.Event()
 
     def write() -> None:
         for seq in range(total):
             sink.write(record(seq, seq % 300))
-            if seq % 1000 == 999:
+            if seq % 500 == 499:
                 sink.flush()
         sink.close()
         done.set()

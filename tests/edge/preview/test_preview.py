@@ -347,7 +347,7 @@ def test_full_disk_leaves_no_half_video(tmp_path: Path, suffix: str) -> None:
 
         def write_all() -> None:
             try:
-                for index in range(60):
+                for index in range(12):
                     video.write(_noise(index, (240, 320)), index / 25)
             finally:
                 video.close()

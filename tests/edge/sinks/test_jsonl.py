@@ -198,7 +198,7 @@ def test_the_files_are_not_for_everybody(tmp_path):
 
 
 @given(whole=st.integers(0, 5), torn=st.binary(max_size=200).map(lambda b: b.replace(b"\n", b"")))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_torn_last_line_is_cut_off(tmp_path, whole, torn):
     """Whatever bytes follow the last newline go, and nothing else does."""
     path = tmp_path / FILE_NAME

@@ -12,7 +12,7 @@ import sys
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.config import load_config
@@ -79,7 +79,6 @@ def test_a_reader_that_keeps_up_gets_every_record(pipe):
 
 
 @given(st.lists(st.integers(0, 12_000), max_size=60), st.integers(0, 2**32))
-@settings(max_examples=40)
 def test_a_slow_reader_gets_whole_lines_or_none(sizes, seed):
     """However it reads, what arrives are exactly the records that were not refused."""
     reader, writer = os.pipe()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.contract.logfiles import FILE_NAME, closed_name
@@ -88,7 +88,6 @@ def test_what_was_not_asked_for_is_not_lost(tmp_path, by):
     assert summary(tmp_path, by, Span(None, START + timedelta(minutes=1))).groups[0].lost == 3
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 4))
 def test_written_is_shown_and_lost(seed, sessions, copies):
     """Random losses, and random copies that each lack something else: the identity holds."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.contract.labels import EMOTIONS
@@ -79,7 +79,6 @@ def write(folder: Path, records: list[LogRecord]) -> Path:
     return folder
 
 
-@settings(max_examples=25, deadline=None)
 @given(scenes, st.booleans())
 def test_the_summary_has_the_shares_that_the_run_counted(scene, per_frame):
     """Each track's shares, from its emotions alone, are those of its own `track_ended`."""
@@ -112,7 +111,6 @@ def test_a_face_that_has_left_shows_nothing_any_more(tmp_path):
     assert "neutral: 55.0%" in (tmp_path / "report.html").read_text("utf-8")
 
 
-@settings(max_examples=25, deadline=None)
 @given(scenes, st.floats(0, 1), st.floats(0, 1), st.booleans())
 def test_the_parts_of_a_log_are_the_whole(scene, first, second, per_frame):
     """Cut anywhere, what each face showed in each part adds up to what it showed in all."""

@@ -227,7 +227,7 @@ def agrees(root: Path, by: str, choice: Choice | None = None) -> Summaries:
     return raw
 
 
-@settings(max_examples=int(os.environ.get("EDGEEMO_STORES", "12")), deadline=None)
+@settings(max_examples=int(os.environ.get("EDGEEMO_STORES", "3")))
 @given(st.integers(0, 2**32))
 def test_the_store_answers_as_the_raw_files_do(seed):
     """Counts and microseconds exactly, means to nine digits, whatever befell the logs."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -129,7 +129,6 @@ def test_equal_pictures_are_one() -> None:
     assert near_pairs(np.empty((0, 48, 48), np.uint8)).pairs.shape == (0, 2)
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.permutations(range(8)))
 def test_a_pair_is_near_whatever_else_is_there(order: list[int]) -> None:
     """Order and company change neither which pairs are found nor how near they are."""

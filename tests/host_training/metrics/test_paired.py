@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from host_training.data.samples import Samples
@@ -18,7 +18,6 @@ from host_training.runs.provenance import ModelProvenance
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=50))
-@settings(max_examples=25, deadline=None)
 def test_the_outcome_follows_from_the_answers(pairs: list[tuple[bool, bool]]) -> None:
     """Counts and difference are those of the answers; turned round, it is the mirror image."""
     first, other = (np.array(column) for column in zip(*pairs, strict=True))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -140,7 +140,6 @@ def test_halves_are_disjoint_by_subject(answers: Predictions) -> None:
 
 
 @given(st.one_of(st.integers(1, 19), st.integers(24, 60)))
-@settings(max_examples=20, deadline=None)
 def test_too_few_rows_get_no_temperature(n: int) -> None:
     """Under ten rows a half there is none, over that there is one."""
     images = np.random.default_rng(n).integers(0, 256, (n, 48, 48), np.uint8)

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
@@ -58,7 +58,6 @@ def _blob(x: float, y: float, sigma: float) -> np.ndarray:
     return np.repeat(np.rint(255 * spot).astype(np.uint8)[:, :, np.newaxis], 3, axis=2)
 
 
-@settings(deadline=None, max_examples=60)
 @given(SIDES, SIDES, ANGLES, st.floats(-0.25, 0.25), st.floats(-0.25, 0.25))
 def test_what_is_cropped_comes_back_to_where_it_was(width, height, rotation, off_x, off_y) -> None:
     """A spot found in a crop and brought back into the picture lies within 0.1 px of itself."""
@@ -74,7 +73,6 @@ def test_what_is_cropped_comes_back_to_where_it_was(width, height, rotation, off
     assert np.hypot(back[0] - x, back[1] - y) < 0.1
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.floats(-300, 900), st.floats(-300, 700), st.floats(1, 600), ANGLES)
 def test_both_ways_of_warping_agree(x, y, side, rotation) -> None:
     """A small region, warped by way of a patch, has the pixels that the whole picture gives."""

@@ -29,7 +29,15 @@ _RANGES: Final[tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...]]
         "be above 0",
     ),
     (
-        ("weight_decay", "warmup_epochs", "seed", "patience", "mixup", "logit_adjustment"),
+        (
+            "weight_decay",
+            "warmup_epochs",
+            "seed",
+            "patience",
+            "mixup",
+            "logit_adjustment",
+            "classifier_retraining",
+        ),
         lambda value: value >= 0,
         "be 0 or more",
     ),
@@ -78,6 +86,9 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         class_weights: weigh rows inversely to how common their label is.
         logit_adjustment: tau of the logit-adjusted loss; 0 for plain cross-entropy
             (``host_training.training.learner``).
+        classifier_retraining: after the last epoch, fit the last layer anew on all that lies below
+            it; the penalty on each weight's squared change, 0 to leave it as it is
+            (``host_training.training.classifier``).
         mixup: alpha of the Beta distribution that pairs of rows are mixed by; 0 for none.
         augmentation: see ``host_training.training.augment``.
         crops: pictures as they are, aligned ones from prepared data, or both: each row is shown
@@ -118,6 +129,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     label_smoothing: float = 0.0
     class_weights: bool = False
     logit_adjustment: float = 0.0
+    classifier_retraining: float = 0.0
     mixup: float = 0.0
     augmentation: Augmentation = Augmentation()
     crops: Crops = "raw"

@@ -98,6 +98,11 @@ class RunDirectory:
         """The network of the best validation accuracy."""
         return self.path / MODEL
 
+    @property
+    def before_retraining(self) -> Path:
+        """The same as the epochs left it, where its last layer was fitted anew."""
+        return self.path / "before-retraining.keras"
+
     def config(self) -> TrainConfig:
         """Read ``config.json``.
 

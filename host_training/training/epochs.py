@@ -14,7 +14,7 @@ from host_training.data.samples import Samples
 from host_training.errors import TrainingError
 from host_training.metrics.inputs import input_names, model_inputs
 from host_training.metrics.predict import batched_probabilities
-from host_training.metrics.scores import metrics
+from host_training.metrics.scores import Metrics, metrics
 from host_training.runs.directory import RunDirectory
 from host_training.training.batches import TrainingBatches
 from host_training.training.checkpoint import (
@@ -109,8 +109,34 @@ def _epoch(run: Run, history: History) -> EpochRow:
         run.learner.learning_rate = plateau_rate(run.config, history)
     run.progress.begin_epoch(index + 1, run.config.epochs, len(run.batches))
     loss, accuracy = _learn(run, index)
-    rows = run.validation
     run.inference.set_weights(run.average.weights())
+    figures, val_loss = validate(run, index)
+    return EpochRow(
+        epoch=index + 1,
+        learning_rate=run.learner.learning_rate,
+        loss=loss,
+        accuracy=accuracy,
+        val_loss=val_loss,
+        val_accuracy=figures.accuracy,
+        val_balanced_accuracy=figures.balanced_accuracy,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def validate(run: Run, index: int) -> tuple[Metrics, float]:
+    """Measure the form that is kept, with the weights that it has, on the validation rows.
+
+    Args:
+        run: see there.
+        index: of the epoch, from 0.
+
+    Returns:
+        The figures, and the mean cross-entropy.
+
+    Raises:
+        TrainingError: an answer is not a number.
+    """
+    rows = run.validation
     inputs = model_inputs(rows, input_names(run.inference), run.norm)
     probabilities = batched_probabilities(run.inference, inputs)
     if not np.isfinite(probabilities).all():
@@ -118,16 +144,7 @@ def _epoch(run: Run, history: History) -> EpochRow:
         raise _diverged(run, index, "an answer to the validation samples is not a number")
     figures = metrics(probabilities, rows.hard, rows.labels, protocol=rows.protocol, split="")
     right = probabilities[np.arange(len(rows)), rows.hard].astype(np.float64)
-    return EpochRow(
-        epoch=index + 1,
-        learning_rate=run.learner.learning_rate,
-        loss=loss,
-        accuracy=accuracy,
-        val_loss=float(-np.log(np.maximum(right, 1e-7)).mean()),
-        val_accuracy=figures.accuracy,
-        val_balanced_accuracy=figures.balanced_accuracy,
-        seconds=round(time.monotonic() - started, 3),
-    )
+    return figures, float(-np.log(np.maximum(right, 1e-7)).mean())
 
 
 def _learn(run: Run, index: int) -> tuple[float, float]:
@@ -160,7 +177,7 @@ def _kept(run: Run, history: History) -> History:
     best = best_row(history) is history[-1]
     if best:
         # Before the checkpoint: killed in between, the epoch is done again, to the same result.
-        _save_model(run)
+        save_model(run)
     save_checkpoint(run.directory.checkpoints, capture(run.learner, run.average, history))
     run.directory.write_history(history)
     record = run.directory.record()
@@ -169,8 +186,12 @@ def _kept(run: Run, history: History) -> History:
     return history
 
 
-def _save_model(run: Run) -> None:
-    """Write the network that was just validated."""
+def save_model(run: Run) -> None:
+    """Write the network that was just validated.
+
+    Raises:
+        TrainingError: the disk refuses.
+    """
     target = run.directory.model
     temporary = target.with_name(f".partial-{target.name}")
     try:

@@ -1,5 +1,6 @@
 """A training run from the first epoch, or from where it was stopped."""
 
+import shutil
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from host_training.data.samples import Samples
 from host_training.frameworks import prepare
 from host_training.lock import locked
 from host_training.metrics.inputs import MeshRows, norm_of
+from host_training.metrics.predict import load_keras_model
 from host_training.runs.directory import (
     RunDirectory,
     RunRecord,
@@ -31,8 +33,9 @@ from host_training.runs.directory import (
 )
 from host_training.runs.known_pictures import PICTURES, known_pictures
 from host_training.training.batches import TrainingBatches, balanced_class_weights
+from host_training.training.classifier import retrain_classifier
 from host_training.training.distillation import ModelFile, Teachers
-from host_training.training.epochs import Run, run_epochs
+from host_training.training.epochs import Run, run_epochs, save_model, validate
 from host_training.training.optimizer import learner_of, untrained_model
 from host_training.training.pretrained import load_pretrained
 from host_training.training.progress import TrainingProgress
@@ -102,11 +105,38 @@ def train(
         run = _prepared(directory, parts, progress, ancestors)
         with progress:
             history = run_epochs(run)
+        if run.config.classifier_retraining:
+            _retrain_classifier(run, parts.training)
         remember(directory.model)
         write_reports(directory, parts.validation, history)
         record = msgspec.structs.replace(directory.record(), state="complete")
         directory.write_record(record)
     return directory
+
+
+def _retrain_classifier(run: Run, rows: Samples) -> None:
+    """Fit the kept network's last layer anew, and keep that if it is no worse on validation.
+
+    The network as the epochs left it stays beside it: broken off, this is done again from there.
+    """
+    source, network = run.directory.before_retraining, run.inference
+    if not source.is_file():
+        temporary = source.with_name(f".partial-{source.name}")
+        shutil.copyfile(run.directory.model, temporary)
+        temporary.replace(source)
+    network.set_weights(load_keras_model(source).get_weights())
+    last = run.config.epochs - 1
+    before, _ = validate(run, last)
+    retrain_classifier(network, rows, run.config, run.norm)
+    after, _ = validate(run, last)
+    if after.accuracy >= before.accuracy:
+        save_model(run)
+    run.progress.say(
+        f"classifier retrained: validation accuracy {before.accuracy:.2%} before, "
+        f"{after.accuracy:.2%} after; balanced {before.balanced_accuracy:.2%} before, "
+        f"{after.balanced_accuracy:.2%} after"
+        + ("" if after.accuracy >= before.accuracy else "; not kept, it is less accurate")
+    )
 
 
 def _keep_pictures(directory: RunDirectory, parts: Partition) -> None:

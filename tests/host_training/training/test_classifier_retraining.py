@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +18,7 @@ from host_training.frameworks import import_keras
 from host_training.training import run as run_module
 from host_training.training.classifier import retrain_classifier
 from host_training.training.run import config_to_resume, train
-from tests.host_training.test_training_run import Recorder, tiny
+from tests.host_training.training.test_training_run import Recorder, tiny
 
 keras = import_keras()
 
@@ -31,12 +32,12 @@ def settings() -> Iterator[TrainConfig]:
         )
 
 
-def network() -> "keras.Model":
+def network() -> Any:
     keras.utils.set_random_seed(1)
     return tiny(4, 0.3, False)
 
 
-def loss(model: "keras.Model", rows: Samples) -> float:
+def loss(model: Any, rows: Samples) -> float:
     answers = np.asarray(model.predict_on_batch(rows.images[..., None].astype(np.float32)))
     return float(-(rows.targets * np.log(answers)).sum(axis=1).mean())
 

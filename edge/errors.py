@@ -25,9 +25,13 @@
 
 ``DataError`` and ``TrainingError`` live in ``host_training.errors``, ``ConversionError`` in
 ``converters.errors``, ``DeployError`` in ``deploy.errors``.
+
+A file or folder that was named and is not there is wrong usage, whatever the command: the error is
+of the kind above that belongs to it, with exit code 2 (``not_there``). A camera, a stream or a
+device that does not answer has failed: 1.
 """
 
-from typing import ClassVar
+from typing import TypeVar
 
 
 class EdgeEmoError(Exception):
@@ -36,7 +40,7 @@ class EdgeEmoError(Exception):
     The message says what went wrong, what was received, what was expected and the remedy.
     """
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
 
 class BundleError(EdgeEmoError):
@@ -118,7 +122,7 @@ class LogError(EdgeEmoError):
 class ConfigError(EdgeEmoError):
     """Wrong usage or wrong configuration values: a line each, joined where one line is wanted."""
 
-    exit_code: ClassVar[int] = 2
+    exit_code = 2
 
     def __init__(self, *problems: str) -> None:
         super().__init__(*problems)
@@ -130,4 +134,19 @@ class ConfigError(EdgeEmoError):
 class MissingExtraError(EdgeEmoError):
     """A command needs a library that is not installed; the message names the extra with it."""
 
-    exit_code: ClassVar[int] = 2
+    exit_code = 2
+
+
+_Error = TypeVar("_Error", bound=EdgeEmoError)
+
+
+def not_there(error: _Error, cause: OSError | None = None) -> _Error:
+    """Return the error as one of usage: the file or folder that was named is not there.
+
+    Args:
+        error: what is raised.
+        cause: why it could not be read; where that is another reason, the error stays as it is.
+    """
+    if cause is None or isinstance(cause, FileNotFoundError | NotADirectoryError):
+        error.exit_code = ConfigError.exit_code
+    return error

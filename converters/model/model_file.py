@@ -15,6 +15,7 @@ from edge.contract.align import FER48, TEMPLATES, Template
 from edge.contract.labels import EMOTIONS, is_label
 from edge.contract.mesh_features import FEATURE_COUNT, FeatureNorm, standardized
 from edge.contract.metadata import Dataset
+from edge.errors import not_there
 from edge.inference.trial import OPEN_KERAS, problem_of_opening
 from host_training.frameworks import import_keras, quiet
 from host_training.keras_file import KERAS, refusal, written_by
@@ -178,9 +179,11 @@ def _load_keras(file: Path) -> Any:
 
 def _check_file(file: Path) -> None:
     if file.suffix == KERAS and not file.is_file():
-        raise ConversionError(
-            f"{file}: no such file; expected a .keras file, a run directory of `edgeemo train` "
-            f"with {MODEL_FILE} in it, or the folder of a SavedModel"
+        raise not_there(
+            ConversionError(
+                f"{file}: no such file; expected a .keras file, a run directory of `edgeemo train` "
+                f"with {MODEL_FILE} in it, or the folder of a SavedModel"
+            )
         )
     if reason := refusal(file):
         raise ConversionError(f"{file}: {reason}")
@@ -189,9 +192,11 @@ def _check_file(file: Path) -> None:
 def _run_info(file: Path, labels: tuple[str, ...] | None) -> RunInfo | None:
     if not file.is_file():
         if labels is None:
-            raise ConversionError(
-                f"{file}: no such file, so the order of the model's outputs is unknown; "
-                "give them (--model-labels), or convert the whole run directory"
+            raise not_there(
+                ConversionError(
+                    f"{file}: no such file, so the order of the model's outputs is unknown; "
+                    "give them (--model-labels), or convert the whole run directory"
+                )
             )
         return None
     try:

@@ -16,7 +16,7 @@ from edge.contract.bundle import Bundle
 from edge.contract.labels import label_of, stripped_of_number
 from edge.contract.manifest import MANIFEST, Entry, is_manifest, picture_of, read_manifest
 from edge.contract.mesh_features import mesh_features
-from edge.errors import CalibrationError, LabelError, PictureError
+from edge.errors import CalibrationError, LabelError, PictureError, not_there
 from edge.inference.emotion_model import EmotionModel
 from edge.media.pictures import is_meant_as_picture, open_picture
 
@@ -73,9 +73,11 @@ def labelled_files(data: Path, names: Mapping[str, str]) -> list[LabelledFile]:
     if is_manifest(data):
         return _listed(data.parent, read_manifest(data), names)
     if not data.is_dir():
-        raise CalibrationError(
-            f"{data}: no such folder; expected one of `edgeemo capture`, or class folders such as "
-            "happy/"
+        raise not_there(
+            CalibrationError(
+                f"{data}: no such folder; expected one of `edgeemo capture`, or class folders such "
+                "as happy/"
+            )
         )
     if (data / MANIFEST).is_file():
         return _listed(data, read_manifest(data / MANIFEST), names)

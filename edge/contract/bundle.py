@@ -16,7 +16,7 @@ import msgspec
 from edge.contract.metadata import Metadata, decode_metadata
 from edge.contract.rehearsal import MOST_BYTES as MOST_REHEARSAL
 from edge.contract.rehearsal import REHEARSAL, Rehearsal, decode_rehearsal
-from edge.errors import BundleError
+from edge.errors import BundleError, not_there
 from edge.files import UnsuitableError, read_bounded, sync_folder
 
 MODEL: Final = "model.tflite"
@@ -25,6 +25,7 @@ PARITY: Final = "parity.json"
 GOLDEN: Final = "golden.npz"
 MODEL_CARD: Final = "MODEL_CARD.md"
 SUMS: Final = "SHA256SUMS"
+_ABSENT: Final = "no such bundle"
 FILES: Final = (MODEL, METADATA, PARITY, GOLDEN, MODEL_CARD)
 """The files that every bundle has besides ``SHA256SUMS``."""
 KNOWN: Final = (*FILES, REHEARSAL)
@@ -85,7 +86,7 @@ def open_bundle(path: Path) -> Bundle:
 
 
 def _check_directory(path: Path) -> None:
-    reason = "no such bundle"
+    reason = _ABSENT
     try:
         if stat.S_ISDIR(os.stat(path).st_mode):  # noqa: PTH116 - is_dir() knows no reason
             return
@@ -95,10 +96,11 @@ def _check_directory(path: Path) -> None:
         reason = error.strerror or reason
     except ValueError as error:  # a null character
         reason = str(error)
-    raise BundleError(
+    error = BundleError(
         f"{path}: {reason}; expected a directory with {', '.join(FILES)}, "
         "as written by `edgeemo convert`"
     )
+    raise not_there(error) if reason == _ABSENT else error
 
 
 def read_rehearsal(bundle: Bundle) -> Rehearsal | None:

@@ -14,7 +14,7 @@ from typing import Final, TextIO
 
 import msgspec
 
-from edge.errors import ManifestError
+from edge.errors import ManifestError, not_there
 from edge.files import UnsuitableError, open_regular
 from edge.text import one_line
 
@@ -113,7 +113,8 @@ def _entries(path: Path) -> Iterator[tuple[int, Entry]]:
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
     except OSError as error:
-        raise ManifestError(f"{path}: cannot be read ({error.strerror})") from error
+        what = ManifestError(f"{path}: cannot be read ({error.strerror})")
+        raise not_there(what, error) from error
 
 
 def _opened(path: Path) -> TextIO:

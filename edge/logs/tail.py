@@ -11,7 +11,7 @@ import msgspec
 
 from edge.contract.logfiles import log_directories
 from edge.contract.logrecord import decoded
-from edge.errors import LogError
+from edge.errors import LogError, not_there
 from edge.logs.follow import Follower
 
 _POLL_S: Final = 0.25
@@ -32,9 +32,10 @@ def directories_in(root: Path) -> list[Path]:
     """
     found = list(log_directories(root))
     if not found:
-        raise LogError(
-            f"{root}: holds no log of edgeemo; name the --log-dir of a run, or a folder of several"
-        )
+        is_there = root.exists()
+        what = "holds no log of edgeemo" if is_there else "no such folder, so it holds no log"
+        error = LogError(f"{root}: {what}; name the --log-dir of a run, or a folder of several")
+        raise error if is_there else not_there(error)
     return found
 
 

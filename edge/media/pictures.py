@@ -39,12 +39,16 @@ SUFFIXES: Final = frozenset(
 )
 """Names that say "a picture". What is inside decides; these tell what was meant to be one."""
 
+_RAW: Final = "a camera's raw file"
 _MAGIC: Final = (
+    (rb"\xff\xd8\xff\xf7", "JPEG-LS"),
     (rb"\xff\xd8\xff", "JPEG"),
     (rb"\x89PNG\r\n\x1a\n", "PNG"),
     (rb"GIF8[79]a", "GIF"),
     (rb"RIFF....WEBP", "WebP"),
     (rb"BM.{4}\0\0\0\0.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", "BMP"),
+    (rb"II\*\0....CR|IIR[OS]|MMOR|IIU\0|II\x1a\0\0\0HEAPCCDR", _RAW),
+    (rb"....ftypcrx |FUJIFILMCCD-RAW|FOVb", _RAW),
     (rb"II\*\0|MM\0\*", "TIFF"),
     (rb"P[1-6]\s[\s\d#]", "PNM"),
     (rb"....ftyp(?:avif|avis)", "AVIF"),
@@ -55,12 +59,32 @@ _MAGIC: Final = (
     (rb"\x76\x2f\x31\x01", "OpenEXR"),
     (rb"#\?RADIANCE", "Radiance HDR"),
     (rb"II\+\0|MM\0\+", "BigTIFF"),
+    (rb"II\xbc\x01", "JPEG XR"),
+    (rb"BPG\xfb", "BPG"),
+    (rb"FLIF", "FLIF"),
+    (rb"qoif", "QOI"),
+    (rb"P7\s|P[Ff]\s", "PAM or PFM"),
+    (rb"\0\0\x01\0[\x01-\xff]\0..\0[\0\x01]", "a Windows icon"),
+    (rb"\0\0\x02\0[\x01-\xff]\0..\0", "a Windows cursor"),
+    (rb"icns", "a macOS icon"),
+    (rb"\x0a[\0-\x05]\x01[\x01\x02\x04\x08]", "PCX"),
+    (rb"DDS ", "DDS"),
+    (rb"\x01\xda[\0\x01][\x01\x02]", "SGI"),
+    (rb"\x59\xa6\x6a\x95", "Sun raster"),
+    (rb"gimp xcf ", "GIMP"),
+    (rb"PK\x03\x04.{22}\x08\0\0\0mimetype(?:image/openraster|application/x-kr)", "Krita"),
+    (rb"AT&TFORM....DJV", "DjVu"),
+    (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF", "a Windows metafile"),
+    (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript"),
+    (rb"/\* XPM", "XPM"),
+    (rb"SIMPLE  =", "FITS"),
+    (rb".{128}DICM", "DICOM"),
 )  # fmt: skip
 _FORMS: Final = tuple((re.compile(magic, re.DOTALL), form) for magic, form in _MAGIC)
-_HEAD: Final = 64
 _NAMED: Final = 5
 _LONGEST_LOOK: Final = 16_000_000
 _WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112
+_SUBFILE, _SUB_DIRECTORIES, _DNG = 0x00FE, 0x014A, 0xC612
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -100,7 +124,7 @@ def form_of(path: Path) -> str | None:
     Not every kind that is known is read: ``FORMS`` are.
     """
     try:
-        return _form(_read(path, _HEAD)) if path.is_file() else None
+        return _form(_read(path, HEAD)) if path.is_file() else None
     except OSError:
         return None
 
@@ -169,7 +193,8 @@ def _instead(data: bytes, form: str | None) -> str:
         return "an empty file"
     found = content_of(data[:HEAD])
     text = "a text file" if is_text(data[:HEAD]) else "its content is no picture"
-    return f"{form or (found.name if found else text)}, expected {', '.join(FORMS)}"
+    remedy = "; convert it to JPEG or PNG" if form else ""
+    return f"{form or (found.name if found else text)}, expected {', '.join(FORMS)}{remedy}"
 
 
 def read_header(data: bytes) -> Header | None:
@@ -185,7 +210,21 @@ def read_header(data: bytes) -> Header | None:
 
 
 def _form(data: bytes) -> str | None:
-    return next((form for magic, form in _FORMS if magic.match(data[:_HEAD])), None)
+    head = data[:HEAD]
+    form = next((form for magic, form in _FORMS if magic.match(head)), None)
+    return _RAW if form == "TIFF" and _is_raw(head) else form
+
+
+def _is_raw(head: bytes) -> bool:
+    """Tell a camera's raw file, whose TIFF directory begins with a thumbnail, from a picture.
+
+    Of DNG, NEF, ARW and their like OpenCV would decode that thumbnail, or nothing.
+    """
+    try:
+        tags = _tags(head)
+    except (struct.error, ValueError):
+        return False
+    return _DNG in tags or (tags.get(_SUBFILE) == 1 and _SUB_DIRECTORIES in tags)
 
 
 def _read(path: Path, most: int) -> bytes:
@@ -385,6 +424,7 @@ def _tags(data: bytes) -> dict[int, int]:
     tags = {}
     for at in range(start + 2, start + 2 + 12 * count, 12):
         tag, kind = struct.unpack_from(f"{order}HH", data, at)
+        tags[tag] = 0
         if kind in {3, 4}:
             tags[tag] = struct.unpack_from(f"{order}{'HI'[kind - 3]}", data, at + 8)[0]
     return tags

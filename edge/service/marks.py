@@ -20,7 +20,7 @@ from typing import Annotated, Final
 import msgspec
 
 from edge.contract.logrecord import Phase
-from edge.errors import LogError
+from edge.errors import LogError, not_there
 from edge.text import one_line
 
 _log = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ def _send(directory: Path, content: bytes) -> None:
             with _reachable(directory) as folder:
                 sender.sendto(content, f"{folder}/{SOCKET_NAME}")
         except OSError as error:
-            raise LogError(_told(directory, error)) from error
+            raise not_there(LogError(_told(directory, error)), error) from error
 
 
 def _told(directory: Path, error: OSError) -> str:

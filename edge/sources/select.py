@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from edge.errors import CameraError, ConfigError
+from edge.errors import CameraError, ConfigError, not_there
 from edge.protocols import FrameSource
 from edge.sources.limits import WatchLimits
 
@@ -317,5 +317,5 @@ def _path_kind(spec: str, path: Path) -> Kind:
 
         return "pictures" if is_meant_as_picture(path) and not is_film(path) else "file"
     if "/" in spec or path.suffix:
-        raise CameraError(f"{spec}: no such file or folder; expected {_EXPECTED}")
+        raise not_there(CameraError(f"{spec}: no such file or folder; expected {_EXPECTED}"))
     raise ConfigError(f"unknown source {spec!r}; expected {_EXPECTED}")

@@ -91,10 +91,11 @@ def _capture(folder: "CaptureFolder", wanted: "Wanted", spec: str, stack: ExitSt
 
 
 def _forget(folder: "CaptureFolder", subject: str) -> None:
-    from edge.errors import CaptureError
+    from edge.errors import CaptureError, not_there
 
     if not folder.path.is_dir():
-        raise CaptureError(f"{folder.path}: no such folder; nothing of {subject} is there")
+        what = f"{folder.path}: no such folder; nothing of {subject} is there"
+        raise not_there(CaptureError(what))
     deleted = folder.forget(subject)
     count = "1 picture" if deleted == 1 else f"{deleted} pictures"
     print(f"deleted {count} of {subject}; a scan of {folder.path} finds none any more")

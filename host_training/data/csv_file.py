@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
+from edge.errors import not_there
 from edge.media.content import content_of, remedy_for
 from host_training.errors import DataError
 
@@ -67,7 +68,8 @@ def open_csv(path: Path, expected: str) -> Iterator[tuple[list[str], Rows]]:
             f"{path}: truncated or damaged gzip file ({error}); copy it again"
         ) from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        what = DataError(f"{path}: cannot be read ({error.strerror})")
+        raise not_there(what, error) from error
     except (UnicodeError, csv.Error) as error:
         raise DataError(f"{path}: not a CSV text file ({error}); expected {expected}") from error
 

@@ -21,7 +21,7 @@ from edge.contract.manifest import (
     picture_of,
     read_manifest,
 )
-from edge.errors import LabelError, ManifestError
+from edge.errors import LabelError, ManifestError, not_there
 from edge.files import read_bounded
 from host_training.data.folders import SPLITS
 from host_training.data.label_studio import is_export, read_export
@@ -242,4 +242,5 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+        what = DataError(f"{path}: cannot be read ({error.strerror or error})")
+        raise not_there(what, error) from error

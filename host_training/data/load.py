@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.labels import EMOTIONS, FER2013_EMOTIONS, in_canonical_order
-from edge.errors import ConfigError
+from edge.errors import ConfigError, not_there
 from host_training.data.fer2013 import Fer2013Rows, read_fer2013
 from host_training.data.ferplus import (
     MAJORITY,
@@ -55,7 +55,8 @@ def load_samples(
         ConfigError: a protocol that the data does not allow.
     """
     if not data.exists():
-        raise DataError(f"{data}: no such file or folder; expected fer2013.csv or class folders")
+        expected = "expected fer2013.csv or class folders"
+        raise not_there(DataError(f"{data}: no such file or folder; {expected}"))
     found = find_list(data, names or {})
     if found is not None or not is_fer2013(data):
         if labels is not None:

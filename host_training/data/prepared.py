@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from edge.contract.align import FER48
 from edge.contract.mesh_features import FEATURE_COUNT, mesh_features
 from edge.contract.metadata import Crops, Dataset
+from edge.errors import not_there
 from host_training.atomic import write_atomically
 from host_training.data.find_faces import Meshed
 from host_training.data.samples import Samples, picture_keys
@@ -206,10 +207,11 @@ def read_record(folder: Path) -> PreparedRecord:
     try:
         return msgspec.json.decode(file.read_bytes(), type=PreparedRecord)
     except OSError as error:
-        raise DataError(
+        what = DataError(
             f"{file}: cannot be read ({error.strerror}); expected a complete prepared folder: "
             f"{AGAIN}"
-        ) from error
+        )
+        raise not_there(what, error) from error
     except msgspec.DecodeError as error:
         raise DataError(f"{file}: damaged or of another version ({error}); {AGAIN}") from error
 

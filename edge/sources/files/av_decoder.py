@@ -29,8 +29,8 @@ _RESUMABLE: Final = {
     ".vob": "mpeg",
 }
 """Forms that can be read from anywhere on, by the suffixes that they have."""
-_NO_FILM: Final = frozenset({"tty"})
-"""FFmpeg draws texts; nobody means that."""
+_NO_FILM: Final = frozenset({"tty", "cdg", "bin", "xbin", "adf", "idf"})
+"""FFmpeg draws texts, and plays almost anything as karaoke; nobody means that."""
 
 
 class NoFilmError(Exception):
@@ -95,7 +95,8 @@ class AvDecoder:
         context = self._stream.codec_context
         # Frame threads hold a frame back each.
         context.thread_type = "SLICE" if is_live else "AUTO"
-        context.options = {"max_pixels": str(_MOST_PIXELS)}
+        # Else FFmpeg keeps silent about pictures of which it knows that they are damaged.
+        context.options = {"max_pixels": str(_MOST_PIXELS), "flags": "+output_corrupt"}
         self.codec: str = context.codec.name
         rate = self._stream.guessed_rate or self._stream.average_rate
         self.fps = plausible_fps(float(rate) if rate else None)
@@ -180,8 +181,10 @@ class AvDecoder:
             return
 
     def _note_time(self, packet: Any) -> None:
-        start = packet.stream.start_time or 0
-        ends = (packet.dts - start + (packet.duration or 0)) * packet.time_base
+        """Note where it ends; of some containers the duration counts from 0, of some from start."""
+        start = min(packet.stream.start_time or 0, 0)
+        shown = packet.dts if packet.pts is None else packet.pts
+        ends = (shown - start + (packet.duration or 0)) * packet.time_base
         self.reached_s = max(self.reached_s, float(ends))
 
     def _decoded(self, packet: Any) -> list[Any]:
@@ -193,8 +196,10 @@ class AvDecoder:
         except self._library.FFmpegError:
             self.damaged += 1
             return []
-        self.has_holes |= any(frame.is_corrupt for frame in frames)
-        return frames
+        whole = [frame for frame in frames if not frame.is_corrupt]
+        self.has_holes |= len(whole) < len(frames)
+        self.damaged += len(frames) - len(whole)
+        return whole
 
     def _picture(self, frame: Any) -> Shown:
         self._look_at_aspect(is_key=frame.key_frame)

@@ -10,8 +10,10 @@ from edge.errors import CameraError
 from edge.records import Frame
 from edge.sources.addresses import without_secrets
 from edge.sources.files.av_decoder import AvDecoder, NoFilmError, stream_options
+from edge.sources.files.mp4 import shown_share
 from edge.sources.files.recording import (
     FALLBACK_FPS,
+    Extent,
     FilmClock,
     FilmEnd,
     check_content,
@@ -45,10 +47,12 @@ class AvFilm:
     ) -> None:
         name = shown or source
         size: int | None = None
+        shown_part = 1.0
         self._name: NativePath | None = None
         if isinstance(source, Path):
             self._clock_from = recorded or recorded_at(source)
             check_content(name, head_of(source))
+            shown_part = shown_share(source)
             self._name, size = NativePath(source), source.stat().st_size
         else:
             self._clock_from = recorded or datetime.now(UTC)
@@ -60,6 +64,7 @@ class AvFilm:
                 self._name.close()
             raise unplayable(name, size, str(error)) from error
         self.fps: float = self._decoder.fps or FALLBACK_FPS
+        self._announced = round(self._decoder.announced * shown_part)
         self._clock = FilmClock(self._clock_from, self.fps)
         self._end = FilmEnd(name)
         self._pending = self._decode()
@@ -70,8 +75,7 @@ class AvFilm:
     @property
     def dropped(self) -> int:
         """Frames that could not be decoded, or fell into a hole."""
-        film = self._decoder
-        return max(film.damaged, self._clock.missing if film.has_holes else 0)
+        return max(self._damaged, self._in_holes)
 
     def read(self) -> Frame | None:
         """Return the next frame, or None at the end; damage is logged then."""
@@ -90,14 +94,19 @@ class AvFilm:
         if shown is not None:
             return self._clock.frame(shown.image, shown.position_s)
         film = self._decoder
-        progress = (film.packets, film.announced) if film.announced else None
-        self._end.tell(
-            self._clock.index,
-            self.dropped,
-            progress or (film.reached_s, film.duration_s),
-            "frames" if progress else "s",
-        )
+        extent = Extent(film.packets, self._announced, film.reached_s, film.duration_s)
+        self._end.tell(self._clock.index, self._damaged, self._in_holes, extent)
         return None
+
+    @property
+    def _damaged(self) -> int:
+        film = self._decoder
+        return max(film.damaged, self._clock.missing if film.has_holes else 0)
+
+    @property
+    def _in_holes(self) -> int:
+        """Frames that a film without a count of its own lacks; of others damage is told."""
+        return 0 if self._announced else self._clock.in_holes
 
 
 class AvStream:

@@ -119,7 +119,7 @@ class ReplaySource:
         if self._path.is_dir():
             none = f"{self._path}: none of its {self._next} pictures can be decoded"
             return CameraError(f"{none}; the first: {first}")
-        return CameraError(f"{first}; expected one of {', '.join(FORMS)}")
+        return CameraError(str(first))
 
 
 def natural_key(name: str) -> tuple[tuple[bool, int, str], ...]:

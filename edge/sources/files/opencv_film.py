@@ -14,6 +14,7 @@ from edge.media.opencv_errors import decoded, quieten, to_bgr
 from edge.records import Frame
 from edge.sources.files.recording import (
     FALLBACK_FPS,
+    Extent,
     FilmClock,
     FilmEnd,
     check_content,
@@ -83,8 +84,8 @@ class OpenCvFilm:
 
     @property
     def dropped(self) -> int:
-        """Frames that could not be decoded."""
-        return self._damaged
+        """Frames that could not be decoded, or fell into a hole."""
+        return max(self._damaged, self._in_holes)
 
     def read(self) -> Frame | None:
         """Return the next frame, or None at the end; damage is logged then."""
@@ -118,9 +119,13 @@ class OpenCvFilm:
             failures += 1
             if self._clock.index + self._damaged + failures > self._survey.packets:
                 break
-        found = self._survey
-        self._end.tell(self._clock.index, self._damaged, (found.packets, found.announced), "frames")
+        extent = Extent(self._survey.packets, self._survey.announced)
+        self._end.tell(self._clock.index, self._damaged, self._in_holes, extent)
         return None
+
+    @property
+    def _in_holes(self) -> int:
+        return 0 if self._survey.announced else self._clock.in_holes
 
     def _next_image(self) -> NDArray[np.uint8] | None:
         try:

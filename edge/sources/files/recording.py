@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import CameraError
+from edge.errors import CameraError, not_there
 from edge.media.content import HEAD, TEXT, content_of, is_text, remedy_for
 from edge.records import Frame
 
@@ -24,8 +25,14 @@ _OFF_GRID: Final = 0.12
 """Containers count time in steps of their own, Matroska in milliseconds."""
 _LONGEST_HOLE_S: Final = 10.0
 """What is longer is another recording, not a hole in this one."""
-_COMPLETE: Final = 0.9
-"""A film that gives a smaller share of what its header announces is called cut off."""
+_HOLE: Final = 3
+"""So many frames missing in one place are a hole; one or two are a camera's own irregularity."""
+_RARE: Final = 20
+"""Not more than one step in so many leads over a hole, or the film has just no one rate."""
+_COMPLETE_FRAMES: Final = 0.98
+_COMPLETE_S: Final = 0.9
+"""A film that gives a smaller share of what its header announces is called cut off; a duration is
+less certain than a count of frames."""
 
 
 class FilmClock:
@@ -47,13 +54,26 @@ class FilmClock:
         self._size_hw: tuple[int, int] | None = None
         self._steps = 0
         self._left_out = 0
+        self._holes: list[int] = []
         self.index = 0
 
     @property
     def missing(self) -> int:
         """Frames that are missing between others, by their times; 0 for a film of no one rate."""
-        regular = self._steps >= _REGULAR * (self.index - 1)
-        return self._left_out if regular else 0
+        return self._left_out if self._is_regular else 0
+
+    @property
+    def in_holes(self) -> int:
+        """Those of the missing that are so many in one place, and so rarely, that it is no habit.
+
+        A recording that paused has them, and one that is damaged where its container has no index.
+        """
+        is_rare = len(self._holes) * _RARE <= self._steps
+        return sum(self._holes) if is_rare and self._is_regular else 0
+
+    @property
+    def _is_regular(self) -> bool:
+        return self._steps >= _REGULAR * (self.index - 1)
 
     def frame(self, image: NDArray[np.uint8], position_s: float | None) -> Frame:
         """Return the next frame, of the film's time ``position_s`` where it tells one."""
@@ -63,6 +83,7 @@ class FilmClock:
             self._count(position_s - self._t_s)
             self._t_s = position_s
         else:
+            self._steps += 1
             self._t_s += self._step_s
         captured_at = self._recorded_at + timedelta(seconds=self._t_s)
         is_new_clip = self._size_hw not in {None, image.shape[:2]}
@@ -74,8 +95,36 @@ class FilmClock:
     def _count(self, elapsed_s: float) -> None:
         steps = elapsed_s / self._step_s
         if abs(steps - round(steps)) < _OFF_GRID and elapsed_s < _LONGEST_HOLE_S:
+            left_out = max(round(steps) - 1, 0)
             self._steps += 1
-            self._left_out += max(round(steps) - 1, 0)
+            self._left_out += left_out
+            if left_out >= _HOLE:
+                self._holes.append(left_out)
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """How far a film got, and how far its header says that it goes; 0: the header does not tell.
+
+    Attributes:
+        packets: that were read.
+        announced: frames that the header counts.
+        reached_s: the end of the last packet.
+        duration_s: that the header tells.
+    """
+
+    packets: int
+    announced: int
+    reached_s: float = 0.0
+    duration_s: float = 0.0
+
+    def shortage(self) -> str:
+        """Say how much less there is than was announced; empty for a whole film."""
+        if self.announced:
+            if self.packets < self.announced * _COMPLETE_FRAMES:
+                return f"{self.packets} frames, its header announces {self.announced}"
+        elif self.reached_s < self.duration_s * _COMPLETE_S:
+            return f"{self.reached_s:.4g} s, its header announces {self.duration_s:.4g}"
+        return ""
 
 
 class FilmEnd:
@@ -85,14 +134,14 @@ class FilmEnd:
         self._name = name
         self._is_told = False
 
-    def tell(self, frames: int, damaged: int, announced: tuple[float, float], unit: str) -> None:
+    def tell(self, frames: int, damaged: int, in_holes: int, extent: Extent) -> None:
         """Log what was not as it should be.
 
         Args:
             frames: that were given.
             damaged: that could not be decoded.
-            announced: how far the film got, and how far its header says that it goes; 0: unknown.
-            unit: of the two.
+            in_holes: that are missing between others, by their times.
+            extent: how far it got.
         """
         if self._is_told or not frames:
             return
@@ -104,15 +153,16 @@ class FilmEnd:
                 frames,
                 damaged,
             )
-        reached, whole = announced
-        if reached < whole * _COMPLETE:
+        if in_holes > damaged:
             _log.warning(
-                "%s: ends after %.4g %s, its header announces %.4g: the file is cut off or damaged",
+                "%s: %d frames could be decoded, %d are missing between them by their times: the "
+                "recording paused there, or is damaged",
                 self._name,
-                reached,
-                unit,
-                whole,
+                frames,
+                in_holes,
             )
+        if shortage := extent.shortage():
+            _log.warning("%s: ends after %s: the file is cut off or damaged", self._name, shortage)
 
 
 def recorded_at(path: Path) -> datetime:
@@ -122,7 +172,8 @@ def recorded_at(path: Path) -> datetime:
         CameraError: no such file, or it cannot be read.
     """
     if not path.is_file():
-        raise CameraError(f"{path}: no such file; expected a video, for instance .mp4 or .avi")
+        expected = "expected a video, for instance .mp4 or .avi"
+        raise not_there(CameraError(f"{path}: no such file; {expected}"))
     try:
         path.open("rb").close()
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
@@ -163,7 +214,7 @@ def check_content(name: object, head: bytes) -> None:
     what = f"only {found.name}" if found.kind == "sound" else found.name
     raise CameraError(
         f"{name}: {what}, not a video{remedy_for(found)}; expected a video file, for instance "
-        ".mp4, .mkv or .avi"
+        ".mp4, .mkv or .avi, or a picture"
     )
 
 

@@ -6,14 +6,15 @@ another pixel format one of foreign memory, or it crashes. It does not tell, but
 
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import cv2
 import msgspec
 
+from edge.sources.files.mp4 import display_matrix, shown_share
 from edge.sources.files.upright import Turn
 
 _EBML: Final = b"\x1a\x45\xdf\xa3"
@@ -41,6 +42,45 @@ def _vp9(packet: bytes) -> bytes:
     return packet[4:8] if packet[1:4] == b"\x49\x83\x42" else b""
 
 
+def _av1(packet: bytes) -> bytes:
+    """AV1 bitstream specification, 5.3 and 5.5: a sequence header, whole; its size is a byte."""
+    at = 2 if packet[:1] == b"\x12" else 0  # behind a temporal delimiter
+    return packet[at : at + 2 + packet[at + 1]] if packet[at : at + 1] == b"\x0a" else b""
+
+
+def _h263(packet: bytes) -> bytes:
+    """ITU-T H.263, 5.1.3: the source format, three bits of PTYPE."""
+    return bytes([packet[4] & 0x1C]) if packet[:2] == b"\0\0" and packet[2] & 0xFC == 0x80 else b""
+
+
+def _flv1(packet: bytes) -> bytes:
+    """Sorenson's H.263: 17 bits of start code, 5 of version, 8 of time; then 3 for the size.
+
+    Of the sizes two are followed by numbers of 8 or 16 bits each.
+    """
+    bits = int.from_bytes(packet[:9].ljust(9, b"\0"), "big")
+    if bits >> 55 != 1:
+        return b""
+    after = bits & (1 << 42) - 1
+    length = {0: 16, 1: 32}.get(after >> 39, 0)
+    return (after >> 39 - length).to_bytes(5, "big")
+
+
+def _prores(packet: bytes) -> bytes:
+    """SMPTE RDD 36, 5.1: chroma format, width and height of a frame."""
+    return packet[16:21] if packet[4:8] == b"icpf" else b""
+
+
+def _png(packet: bytes) -> bytes:
+    """PNG specification, IHDR: size, depth and kind of colour."""
+    return packet[16:26] if packet[12:16] == b"IHDR" else b""
+
+
+def _dv(packet: bytes) -> bytes:
+    """IEC 61834-2: 525 or 625 lines, a bit of the header block."""
+    return packet[3:4] and bytes([packet[3] & 0x80])
+
+
 def _found(pattern: re.Pattern[bytes]) -> Callable[[bytes], bytes]:
     def parameters(packet: bytes) -> bytes:
         found = pattern.search(packet)
@@ -50,10 +90,20 @@ def _found(pattern: re.Pattern[bytes]) -> Callable[[bytes], bytes]:
 
 
 _PARAMETERS: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "AV01": _av1,
+    "av01": _av1,
+    "dvsd": _dv,
+    "flv1": _flv1,
+    "H263": _h263,
+    "h263": _h263,
+    "s263": _h263,
+    **dict.fromkeys(("apch", "apcn", "apcs", "apco", "ap4h", "ap4x"), _prores),
     "h264": _found(_H264),
     "hevc": _found(_HEVC),
     "mpg1": _found(_MPEG2),
     "mpg2": _found(_MPEG2),
+    "png ": _png,
+    "MPNG": _png,
     "FMP4": _found(_MPEG4),
     "VP80": _vp8,
     "VP90": _vp9,
@@ -94,7 +144,7 @@ def survey(name: str) -> Survey | None:
         return Survey(
             codec=codec,
             packets=packets,
-            announced=int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if _counts(Path(name)) else 0,
+            announced=_announced(capture, Path(name)),
             changes_at=changes_at,
             turn=Turn.of_matrix(matrix) if matrix else Turn.of_degrees(degrees),
             aspect=pixel_aspect(capture),
@@ -138,6 +188,13 @@ def _look_through(capture: cv2.VideoCapture, codec: str) -> tuple[int, int | Non
     return count, changes_at
 
 
+def _announced(capture: cv2.VideoCapture, path: Path) -> int:
+    """Return how many frames a film's header says that it shows; 0 where it does not count them."""
+    if not _counts(path):
+        return 0
+    return round(capture.get(cv2.CAP_PROP_FRAME_COUNT) * shown_share(path))
+
+
 def _counts(path: Path) -> bool:
     """Tell whether a film's container counts its frames: MP4, QuickTime and AVI do."""
     with path.open("rb") as file:
@@ -145,21 +202,6 @@ def _counts(path: Path) -> bool:
     return head[4:8] in {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"} or (
         head[:4] == b"RIFF"
     )
-
-
-def display_matrix(path: Path) -> bytes:
-    """Return the display matrix of an MP4's or QuickTime film's pictures; empty without one.
-
-    OpenCV makes an angle of it, in which a mirror image is lost. ISO/IEC 14496-12, ``tkhd``. The
-    nine numbers come in the machine's byte order, as FFmpeg has them.
-    """
-    with path.open("rb") as file:
-        length = path.stat().st_size
-        for _, start, end in _boxes(file, 0, length, b"moov"):
-            for _, track, track_end in _boxes(file, start, end, b"trak"):
-                if _is_film(file, track, track_end):
-                    return _matrix(file, track, track_end)
-    return b""
 
 
 def matroska_roll(path: Path) -> float:
@@ -176,37 +218,3 @@ def matroska_roll(path: Path) -> float:
         return 0.0
     number = found[1] or found[2]
     return -float(struct.unpack(">f" if len(number) == 4 else ">d", number)[0])
-
-
-def _is_film(file: BinaryIO, track: int, end: int) -> bool:
-    for _, media, media_end in _boxes(file, track, end, b"mdia"):
-        for _, handler, _ in _boxes(file, media, media_end, b"hdlr"):
-            file.seek(handler + 8)
-            return file.read(4) == b"vide"
-    return False
-
-
-def _matrix(file: BinaryIO, track: int, end: int) -> bytes:
-    for _, header, _ in _boxes(file, track, end, b"tkhd"):
-        file.seek(header)
-        wide_times = file.read(1) == b"\1"
-        file.seek(header + (52 if wide_times else 40))
-        data = file.read(36)
-        return struct.pack("=9i", *struct.unpack(">9i", data)) if len(data) == 36 else b""
-    return b""
-
-
-def _boxes(file: BinaryIO, start: int, end: int, wanted: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, start and end of the content of the boxes of a name."""
-    while start + 8 <= end:
-        file.seek(start)
-        size, name = struct.unpack(">I4s", file.read(8))
-        content = start + 8
-        if size == 1:
-            size, content = int.from_bytes(file.read(8), "big"), start + 16
-        size = size or end - start
-        if size < content - start:
-            return
-        if name == wanted:
-            yield name, content, min(start + size, end)
-        start += size

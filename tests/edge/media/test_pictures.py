@@ -304,6 +304,18 @@ def test_a_picture_that_is_cut_off_is_refused(tmp_path: Path, kind: str, share: 
         open_picture(tmp_path / "a")
 
 
+def directory(*tags: tuple[int, int]) -> bytes:
+    """Return how a TIFF begins whose first directory has these numbers."""
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+
+
+def test_a_picture_with_smaller_ones_of_itself_is_no_raw_file(tmp_path: Path) -> None:
+    """A TIFF may have sub-directories; a raw file's first directory is that of a thumbnail."""
+    (tmp_path / "a.tif").write_bytes(directory((254, 0), (256, 160), (257, 120), (330, 300)))
+    assert form_of(tmp_path / "a.tif") == "TIFF"
+
+
 @pytest.mark.parametrize(
     ("head", "form"),
     [
@@ -312,13 +324,33 @@ def test_a_picture_that_is_cut_off_is_refused(tmp_path: Path, kind: str, share: 
         (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
         (b"8BPS\0\x01", "Photoshop"),
+        (b"\xff\xd8\xff\xf7\0\x0b", "JPEG-LS"),
+        (b"\0\0\x01\0\x01\0\x10\x10\0\0\x01\0", "a Windows icon"),
+        (b"\0\0\x02\0\x01\0\x20\x20\0\0\x01\0", "a Windows cursor"),
+        (b"icns\0\0\x10\0", "a macOS icon"),
+        (b"DDS \x7c\0\0\0", "DDS"),
+        (b"qoif\0\0\0\x10", "QOI"),
+        (b"\x0a\x05\x01\x08\0\0", "PCX"),
+        (b"Pf\n16 12\n-1.0\n", "PAM or PFM"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "PostScript"),
+        (b"\x01\0\0\0" + bytes(36) + b" EMF", "a Windows metafile"),
+        (bytes(128) + b"DICM\x02\0", "DICOM"),
+        (b"gimp xcf v011\0", "GIMP"),
+        (b"II*\0\x10\0\0\0CR\x02\0", "a camera's raw file"),
+        (b"II\x1a\0\0\0HEAPCCDR", "a camera's raw file"),
+        (b"IIU\0\x18\0\0\0", "a camera's raw file"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\x01", "a camera's raw file"),
+        (b"FUJIFILMCCD-RAW 0201", "a camera's raw file"),
+        (directory((254, 1), (330, 300), (50706, 0x401)), "a camera's raw file"),  # DNG
+        (directory((254, 1), (256, 160), (330, 300)), "a camera's raw file"),  # NEF, ARW
     ],
 )
 def test_forms_that_are_not_read_are_named(tmp_path: Path, head: bytes, form: str) -> None:
     """A phone's picture in a folder is no foreign file: it is named with its form."""
     (tmp_path / "IMG_0001").write_bytes(head)
     assert form_of(tmp_path / "IMG_0001") == form
-    with pytest.raises(CameraError, match=f"IMG_0001: not a readable picture .{form}"):
+    told = f"IMG_0001: not a readable picture .{form}, expected .*; convert it to JPEG or PNG"
+    with pytest.raises(CameraError, match=told):
         ReplaySource(tmp_path)
 
 

@@ -523,7 +523,7 @@ def test_hostile_names_stay_text_on_the_screen(tmp_path):
         (["summary", "LOG", "--by", "moon"], 2, "moon"),
         (["report", "LOG", "-o", "/no/such/folder/r.html"], 1, "/no/such/folder"),
         (["export", "LOG", "-o", "/no/such/folder/e.csv"], 1, "/no/such/folder"),
-        (["summary", "/no/such/folder"], 1, "holds no log"),
+        (["summary", "/no/such/folder"], 2, "no such folder, so it holds no log"),
     ],
 )
 def test_mistakes_are_told(log, arguments, code, part):

@@ -226,7 +226,7 @@ def test_a_signal_ends_a_run_cleanly(tmp_path, number):
 
 
 def _missing_video(tmp_path):
-    return ["--source", tmp_path / "none.mp4"], 1, ("none.mp4",)
+    return ["--source", tmp_path / "none.mp4"], 2, ("none.mp4",)
 
 
 def _text_as_video(tmp_path):

@@ -1,0 +1,81 @@
+"""A file or folder that is named and is not there: one rule, whatever the command."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from edgeemo.cli.main import main
+
+EVERYWHERE = [
+    "run --source no.mp4",
+    "run --source no/",
+    "run --source demo --model no",
+    "run --source demo --config no.toml",
+    "bench --source no.mp4",
+    "bench --model no",
+    "capture --source no.mp4 --out new --subject s",
+    "capture --out no --forget s",
+    "calibrate no --data here --out new",
+    "calibrate default --data no --out new",
+    "logs tail no",
+    "logs mark x --log-dir no",
+    "logs forget no --participant p",
+]
+VIEW = ["view --source no.mp4", "view --model no"]
+ANALYSIS = [
+    "analyze no.mp4 -o new.csv",
+    "logs summary no",
+    "logs report no -o new.html",
+    "logs export no -o new.csv",
+    "logs agree no --truth here/t.csv",
+    "logs sessions no",
+    "logs fleet no",
+    "logs store no",
+]
+HOST = [
+    "train --data no --out new",
+    "data audit no",
+    "data audit no.csv",
+    "data prepare no --out new",
+    "data export no --out new",
+    "runs list no",
+    "runs compare no no",
+    "evaluate no --data here",
+    "evaluate no.keras --data here",
+    "evaluate default --data no",
+    "convert no.keras --int8 --data no --out new",
+    "inspect no",
+]
+
+
+def lines(module: str, commands: list[str]) -> list:
+    lacking = not find_spec(module)
+    return [
+        pytest.param(line, marks=pytest.mark.skipif(lacking, reason=f"{module} is not installed"))
+        for line in commands
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *EVERYWHERE,
+        *lines("uvicorn", VIEW),
+        *lines("duckdb", ANALYSIS),
+        *lines("tensorflow", HOST),
+    ],
+)
+def test_what_is_not_there_is_wrong_usage(
+    tmp_path: Path, line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line that names it, exit code 2, and nothing was begun."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "t.csv").write_text("start,end,label\n0,1,smile\n")
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    assert ended.value.code == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "no" in told.removeprefix("edgeemo: error: ").split(":")[0].split("/")[0].split(".")[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]

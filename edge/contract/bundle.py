@@ -90,6 +90,7 @@ def _check_directory(path: Path) -> None:
     try:
         if stat.S_ISDIR(os.stat(path).st_mode):  # noqa: PTH116 - is_dir() knows no reason
             return
+        reason = "a file and no bundle"
     except FileNotFoundError:
         pass
     except OSError as error:  # a folder above that may not be entered, too long a name

@@ -12,7 +12,7 @@ from edge.records import Face, FaceEvent, Frame, HeadPose
 from edge.stages.events.level import Level
 from edge.stages.events.lids import Eyes
 from edge.stages.events.span import SLACK_S, Moment, Span
-from edge.stages.events.swings import Swings
+from edge.stages.events.swings import Swings, Turned
 from edge.stages.eyes import eye_openness
 
 GAP_S: Final = 0.5
@@ -121,7 +121,7 @@ class _Watch:
         if face.blendshapes is not None:
             self._see_shapes(face, face.blendshapes.tolist(), _visible(face, frame), now, found)
         if face.head_pose is not None:
-            self._see_head(face.head_pose, now, found)
+            self._see_head(face, face.head_pose, now, found)
         self._last = now
         if len(found) > 1:
             found.sort(key=_start)
@@ -177,12 +177,17 @@ class _Watch:
             if span is not None:
                 self._note(name, span, found)
 
-    def _see_head(self, pose: HeadPose, now: Moment, found: list[FaceEvent]) -> None:
+    def _see_head(self, face: Face, pose: HeadPose, now: Moment, found: list[FaceEvent]) -> None:
         yaw_deg, pitch_deg = pose.yaw_deg, pose.pitch_deg
-        if self._nod is not None:
-            self._note("nod", self._nod.see(pitch_deg, yaw_deg, now), found)
-        if self._shake is not None:
-            self._note("shake", self._shake.see(yaw_deg, pitch_deg, now), found)
+        if self._nod is not None or self._shake is not None:
+            x1, y1, x2, y2 = face.box_xyxy.tolist()
+            x, y, height = (x1 + x2) / 2, (y1 + y2) / 2, max(y2 - y1, 1.0)
+            if self._nod is not None:
+                nodded = self._nod.see(Turned(now, pitch_deg, yaw_deg, y, height))
+                self._note("nod", nodded, found)
+            if self._shake is not None:
+                shaken = self._shake.see(Turned(now, yaw_deg, pitch_deg, x, height))
+                self._note("shake", shaken, found)
         if self._away is not None:
             most_yaw_deg, most_pitch_deg = self._away_deg
             share = max(abs(yaw_deg) / most_yaw_deg, abs(pitch_deg) / most_pitch_deg)

@@ -183,6 +183,37 @@ def test_other_ways_of_the_head_are_no_nod(script):
     assert all(event.name != "shake" or event.start_s < 1 for event in found)
 
 
+def swung(t_s: float, degrees: float, per_radian: float, axis: int, drift: float = 0.0) -> Face:
+    """Return a face that turns to and fro, and with it travels so many heights a radian."""
+    angle = degrees * math.sin(2 * math.pi * 1.5 * (t_s - 1)) if 1 <= t_s <= 3 else 0.0
+    height = BOX[3] - BOX[1]
+    way = (per_radian * math.radians(angle) + drift * t_s) * height
+    x, y = (way, 0.0) if axis == 0 else (0.0, way)
+    box = (BOX[0] + x, BOX[1] + y, BOX[2] + x, BOX[3] + y)
+    return face(pose=(angle, 0.0) if axis == 0 else (0.0, angle), box=box)
+
+
+TURNS = [("nod", 1, 8.0), ("shake", 0, 12.0)]
+
+
+@pytest.mark.parametrize("fps", [10.0, 15.0, 30.0, 60.0])
+@pytest.mark.parametrize(("name", "axis", "degrees"), TURNS)
+@pytest.mark.parametrize("distance", [2.5, -2.5, 4.0, -8.0])
+def test_a_camera_that_sways_is_no_nod(fps, name, axis, degrees, distance):
+    """A hand-held camera sees a face turn by moving; the face goes far with it, as no head does."""
+    found = seen(times(fps, 5), lambda t_s: swung(t_s, degrees, distance, axis))
+    assert name not in {event.name for event in found}
+
+
+@pytest.mark.parametrize("fps", [10.0, 15.0, 30.0, 60.0])
+@pytest.mark.parametrize(("name", "axis", "degrees"), TURNS)
+@pytest.mark.parametrize(("neck", "drift"), [(0.8, 0.0), (-0.8, 0.0), (0.8, 0.7), (0.3, -1.5)])
+def test_a_head_on_its_neck_nods_wherever_it_goes(fps, name, axis, degrees, neck, drift):
+    """The face moves as far as the neck is long, and its owner may walk through the picture."""
+    found = seen(times(fps, 5), lambda t_s: swung(t_s, degrees, neck, axis, drift))
+    assert [event.name for event in found if event.name in {"nod", "shake"}] == [name]
+
+
 @pytest.mark.parametrize("pose", [(40.0, 0.0), (-40.0, 0.0), (0.0, 30.0), (0.0, -30.0)])
 def test_looking_away_and_back(pose):
     """A head that is turned far looks away until it is turned back."""

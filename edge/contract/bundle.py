@@ -25,7 +25,6 @@ PARITY: Final = "parity.json"
 GOLDEN: Final = "golden.npz"
 MODEL_CARD: Final = "MODEL_CARD.md"
 SUMS: Final = "SHA256SUMS"
-_ABSENT: Final = "no such bundle"
 FILES: Final = (MODEL, METADATA, PARITY, GOLDEN, MODEL_CARD)
 """The files that every bundle has besides ``SHA256SUMS``."""
 KNOWN: Final = (*FILES, REHEARSAL)
@@ -86,22 +85,21 @@ def open_bundle(path: Path) -> Bundle:
 
 
 def _check_directory(path: Path) -> None:
-    reason = _ABSENT
+    reason, is_there = "no such bundle", True
     try:
         if stat.S_ISDIR(os.stat(path).st_mode):  # noqa: PTH116 - is_dir() knows no reason
             return
-        reason = "a file and no bundle"
     except FileNotFoundError:
-        pass
+        is_there = False
     except OSError as error:  # a folder above that may not be entered, too long a name
         reason = error.strerror or reason
     except ValueError as error:  # a null character
         reason = str(error)
-    error = BundleError(
+    refusal = BundleError(
         f"{path}: {reason}; expected a directory with {', '.join(FILES)}, "
         "as written by `edgeemo convert`"
     )
-    raise not_there(error) if reason == _ABSENT else error
+    raise refusal if is_there else not_there(refusal)
 
 
 def read_rehearsal(bundle: Bundle) -> Rehearsal | None:

@@ -38,14 +38,13 @@ class Turned(NamedTuple):
     height: float
 
 
-
 class Swings:
     """Tells nods and shakes of the head: an angle that goes one way and back, quickly.
 
     A turn counts when the angle came to it and left it by at least ``degrees``, each in at most
     ``_MAX_SWING_S``, and moved by more than the other angle did. Slow movements and long looks to a
-    side have no such turns. Nor does a turn count with which the face went further to and fro than a
-    head on its neck can: then the camera moved, or the whole person did.
+    side have no such turns. Nor does a turn count with which the face went further to and fro than
+    a head on its neck can: then the camera moved, or the whole person did.
 
     Args:
         degrees: how far the head must swing.
@@ -124,9 +123,7 @@ class Swings:
         if start is None or len(turns) < self._needed:
             return None
         last, extreme = turns[-1]
-        after = [
-            (one.at, abs(one.angle - extreme)) for one in self._past if one.at.t_s > last.t_s
-        ]
+        after = [(one.at, abs(one.angle - extreme)) for one in self._past if one.at.t_s > last.t_s]
         reach = max((moved for _, moved in after), default=0.0)
         end = next((at for at, moved in after if moved >= self._MOVED * reach), last)
         self._free_s = end.t_s

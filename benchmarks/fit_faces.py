@@ -78,7 +78,7 @@ def main() -> None:
     samples = samples.where(samples.measurable)
     model = open_emotion_model(open_bundle(options.model))
     pictures = samples.images[:: options.every]
-    truth = samples.hard[:: options.every]
+    truth = samples.class_ids[:: options.every]
 
     def right(change: Callable[[Picture], Picture] | None = None) -> NDArray[np.bool_]:
         changed = pictures if change is None else map(change, pictures)

@@ -147,7 +147,7 @@ def main() -> None:
 
     samples, bundle = public_test(options), open_bundle(options.model)
     model, decision = open_emotion_model(bundle), bundle.metadata.decision
-    pictures, truth = samples.images[:: options.every], samples.hard[:: options.every]
+    pictures, truth = samples.images[:: options.every], samples.class_ids[:: options.every]
 
     def judged(crops: Sequence[Crop]) -> Judged:
         scores = np.array([decision.scores(model.logits(crop)) for crop in crops])

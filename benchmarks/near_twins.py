@@ -40,7 +40,7 @@ def main() -> None:
     rows = samples.where(measured)
     labels, probabilities = tflite_probabilities(options.model, rows.images)
     order = [(labels or rows.labels).index(name) for name in rows.labels]
-    right = probabilities[:, order].argmax(axis=1) == rows.hard
+    right = probabilities[:, order].argmax(axis=1) == rows.class_ids
     has_twin = twins[measured]
     for name, mask in (
         ("all", np.ones(len(rows), bool)),

@@ -18,7 +18,7 @@ from edge.errors import LabelError
 from edge.inference.interpreter import read_model_file
 from host_training.data.samples import Samples
 from host_training.keras_file import KERAS, refusal
-from host_training.metrics.predict import Predict, keras_probabilities
+from host_training.metrics.predict import Model, keras_probabilities
 from host_training.runs.directory import RunDirectory
 from host_training.runs.provenance import (
     ModelProvenance,
@@ -54,7 +54,7 @@ def check_kind(model: Path) -> None:
 
 def opened(
     model: Path, labels: tuple[str, ...] | None = None
-) -> tuple[Predict, tuple[str, ...], ModelProvenance]:
+) -> tuple[Model, tuple[str, ...], ModelProvenance]:
     """Return the function that runs a model as it comes, its labels, and where it comes from.
 
     Args:
@@ -102,9 +102,9 @@ def _agreed(
     return labels
 
 
-def _named(predict: Predict, labels: tuple[str, ...]) -> Predict:
+def _named(model: Model, labels: tuple[str, ...]) -> Model:
     def with_labels(rows: Samples) -> Told:
-        return labels, predict(rows)[1]
+        return labels, model(rows)[1]
 
     return with_labels
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from host_training.evaluation.cross_validation import FoldPlan
     from host_training.evaluation.evaluate import Evaluation, Measured, Question
     from host_training.evaluation.views import View
-    from host_training.metrics.predict import Predict
+    from host_training.metrics.predict import Model
     from host_training.runs.provenance import ModelProvenance
 
 By = Literal["subject", "picture", "random"]
@@ -270,10 +270,10 @@ def _one(
     samples = load_data(
         data, labels, protocol, screen, prepared=prepared, crops=crops, names=request.names
     )
-    predict, origin = _opened(request, samples, known)
+    model, origin = _opened(request, samples, known)
     samples = _with_held_out(samples, request.split, request.model, origin)
     question = _question(request, view)
-    return samples, evaluate_in_full(samples, question, predict, origin), origin
+    return samples, evaluate_in_full(samples, question, model, origin), origin
 
 
 def _question(request: EvaluateRequest, view: "View") -> "Question":
@@ -537,7 +537,7 @@ def _takes_mesh(model: Path) -> bool:
 
 def _opened(
     request: EvaluateRequest, samples: Any, known: "Decision | None"
-) -> "tuple[Predict, ModelProvenance]":
+) -> "tuple[Model, ModelProvenance]":
     """Return the function that runs a model under its tau or another, and what its files tell.
 
     Args:
@@ -552,14 +552,14 @@ def _opened(
     from host_training.metrics.predict import adjusted
 
     told = read_model_labels(request.model_labels)
-    predict, labels, origin = opened(request.model, told)
+    model, labels, origin = opened(request.model, told)
     decision = known or origin.decision or Decision()
     if request.tau is not None:
         if request.tau and not decision.prior:
             decision = _with_prior(decision, origin, samples, labels)
         decision = decision.with_tau(request.tau)
         origin = replace(origin, decision=decision)
-    return adjusted(predict, decision), origin
+    return adjusted(model, decision), origin
 
 
 def _with_prior(
@@ -592,8 +592,8 @@ def _held_against(request: EvaluateRequest, other: Path, measured: "Measured") -
             f"--against {other}: learnt from {_crops(other)} crops, the samples measured are "
             f"{shown} ones; say with --crops which ones both are asked about"
         )
-    predict, _, origin = opened(other, read_model_labels(request.model_labels))
-    return held_against(measured, adjusted(predict, origin.decision or Decision()), origin)
+    model, _, origin = opened(other, read_model_labels(request.model_labels))
+    return held_against(measured, adjusted(model, origin.decision or Decision()), origin)
 
 
 def _with_held_out(samples: Any, split: str | None, model: Path, origin: "ModelProvenance") -> Any:

@@ -110,7 +110,7 @@ def labelled(samples: Any, learnt: "Crops") -> "LabelledImages":
 
     return LabelledImages(
         images=samples.images,
-        labels=samples.hard,
+        labels=samples.class_ids,
         label_names=samples.labels,
         dataset=samples.fingerprint(),
         protocol=samples.protocol,

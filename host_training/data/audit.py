@@ -167,7 +167,7 @@ def _duplicates(samples: Samples) -> DuplicateAudit:
             f"{a}+{b}": int(((in_split[a] > 0) & (in_split[b] > 0)).sum())
             for a, b in combinations(samples.splits, 2)
         },
-        groups_disagreeing=_disagreeing(group, samples.hard, samples.measurable),
+        groups_disagreeing=_disagreeing(group, samples.class_ids, samples.measurable),
     )
 
 
@@ -195,7 +195,7 @@ def _near_duplicates(samples: Samples, near: NearPairs) -> NearDuplicateAudit:
             f"{a}+{b}": int((present[a] & present[b]).sum()) for a, b in combinations(splits, 2)
         },
         rows_leaking={name: int(shared[group[mask]].sum()) for name, mask in splits.items()},
-        groups_disagreeing=_disagreeing(group, samples.hard, samples.measurable & in_near_group),
+        groups_disagreeing=_disagreeing(group, samples.class_ids, samples.measurable & in_near_group),
     )
 
 
@@ -213,10 +213,10 @@ def _distinct_in(
 
 
 def _disagreeing(
-    group: NDArray[np.int64], hard: NDArray[np.int64], measurable: NDArray[np.bool_]
+    group: NDArray[np.int64], class_ids: NDArray[np.int64], measurable: NDArray[np.bool_]
 ) -> int:
     """Count the groups in which more than one different answer occurs."""
-    answers = np.unique(np.stack((group[measurable], hard[measurable])), axis=1)
+    answers = np.unique(np.stack((group[measurable], class_ids[measurable])), axis=1)
     return int((np.bincount(answers[0]) > 1).sum())
 
 

@@ -46,7 +46,7 @@ def write_sheets(
         DataError: the folder cannot be made.
         TrainingError: the disk refuses.
     """
-    chosen = {label: samples.hard == place for place, label in enumerate(samples.labels)}
+    chosen = {label: samples.class_ids == place for place, label in enumerate(samples.labels)}
     chosen["excluded"] = ~samples.measurable
     if found is not None:
         chosen["without_face"] = ~found

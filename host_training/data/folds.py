@@ -81,7 +81,7 @@ def _shared(names: NDArray[np.generic], fold: NDArray[np.int64]) -> int:
 def _strata(rows: Samples) -> NDArray[np.int64]:
     """Return the answer of each row, or what it leans to where the protocol gives none."""
     leaning = rows.targets.argmax(axis=1)
-    return np.asarray(np.where(rows.hard == EXCLUDED, leaning, rows.hard), np.int64)
+    return np.asarray(np.where(rows.class_ids == EXCLUDED, leaning, rows.class_ids), np.int64)
 
 
 def _groups(rows: Samples, by: By) -> NDArray[np.int64]:

@@ -69,7 +69,7 @@ def tasks(samples: Samples, root: Path) -> list[dict[str, object]]:
                             "from_name": NAME,
                             "to_name": "image",
                             "type": "choices",
-                            "value": {"choices": [samples.labels[samples.hard[i]]]},
+                            "value": {"choices": [samples.labels[samples.class_ids[i]]]},
                         }
                     ]
                 }

@@ -80,9 +80,9 @@ def is_fer2013(data: Path) -> bool:
     return not data.is_dir() or bool(_pair_files(data))
 
 
-def one_hot(hard: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
+def one_hot(class_ids: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
     """Return float32 ``(n, classes)`` with a 1 at each row's label; zeros for ``EXCLUDED``."""
-    return np.asarray(np.eye(classes)[hard] * (hard != EXCLUDED)[:, None], np.float32)
+    return np.asarray(np.eye(classes)[class_ids] * (class_ids != EXCLUDED)[:, None], np.float32)
 
 
 def _pair_files(folder: Path) -> list[Path]:
@@ -100,7 +100,7 @@ def _from_csv(data: Path) -> Samples:
     parts = [(path, read_fer2013(path)) for path in files]
     labels = in_canonical_order(FER2013_EMOTIONS)
     place = np.array([labels.index(name) for name in FER2013_EMOTIONS])
-    hard = np.concatenate(
+    class_ids = np.concatenate(
         [
             np.full(len(rows.images), EXCLUDED) if rows.emotions is None else place[rows.emotions]
             for _, rows in parts
@@ -109,9 +109,9 @@ def _from_csv(data: Path) -> Samples:
     names = [path.name + (" (no labels)" if rows.emotions is None else "") for path, rows in parts]
     return Samples(
         images=np.concatenate([rows.images for _, rows in parts]),
-        targets=one_hot(hard, len(labels)),
+        targets=one_hot(class_ids, len(labels)),
         labels=labels,
-        hard=hard,
+        class_ids=class_ids,
         split=np.concatenate([_split(path, rows) for path, rows in parts]),
         name=FER2013,
         form="FER2013 CSV: " + " and ".join(names),
@@ -149,7 +149,7 @@ def _by_votes(samples: Samples, votes: NDArray[np.int64], name: str, protocol: s
         samples,
         targets=training_targets(votes),
         labels=EMOTIONS,
-        hard=hard_labels(votes, protocol),
+        class_ids=hard_labels(votes, protocol),
         name="ferplus",
         form=f"{samples.form} with FER+ votes: {name}",
         protocol=protocol,
@@ -161,14 +161,14 @@ def _from_list(path: Path, found: PictureList, protocol: str | None) -> Samples:
     pictures = read_pictures([row.file for row in found.rows], path)
     rows = [row for row in found.rows if row.file in pictures]
     labels = in_canonical_order(row.label for row in rows)
-    hard = np.array([labels.index(row.label) for row in rows], np.int64)
+    class_ids = np.array([labels.index(row.label) for row in rows], np.int64)
     skipped = len(found.rows) - len(rows)
     everybody = all(row.subject for row in rows)
     return Samples(
         images=np.stack([pictures[row.file] for row in rows]),
-        targets=one_hot(hard, len(labels)),
+        targets=one_hot(class_ids, len(labels)),
         labels=labels,
-        hard=hard,
+        class_ids=class_ids,
         split=np.array([row.split for row in rows]),
         name=path.resolve().stem,
         form=f"{found.form}, {skipped} unreadable pictures skipped" if skipped else found.form,
@@ -182,12 +182,12 @@ def _from_folders(path: Path, protocol: str | None, names: Mapping[str, str] | N
     _check_protocol(protocol, (LABELS,), "with class folders")
     rows = read_class_folders(path, names)
     labels = in_canonical_order(rows.names)
-    hard = np.array([labels.index(name) for name in rows.names], np.int64)
+    class_ids = np.array([labels.index(name) for name in rows.names], np.int64)
     return Samples(
         images=rows.images,
-        targets=one_hot(hard, len(labels)),
+        targets=one_hot(class_ids, len(labels)),
         labels=labels,
-        hard=hard,
+        class_ids=class_ids,
         split=np.array(rows.splits),
         name=path.resolve().name,
         form=_form(rows),

@@ -91,7 +91,7 @@ def partition(
     index, validation = index[validation.measurable], validation.where(validation.measurable)
     if not len(validation):
         raise DataError(f"{samples.name}: no validation sample is left under {samples.protocol}")
-    answers = np.bincount(validation.hard, minlength=len(validation.labels))
+    answers = np.bincount(validation.class_ids, minlength=len(validation.labels))
     _check_labels(validation, "validation", answers)
     if not keep_duplicates:
         training, remark = _without_copies(training, validation)

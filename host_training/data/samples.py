@@ -17,7 +17,7 @@ HELD_OUT: Final = "Validation"
 """The rows to tune on that a ``val`` folder gives, or that are held out of the training rows."""
 
 EXCLUDED: Final = -1
-"""The hard label of a row that the protocol leaves out of every figure."""
+"""The class id of a row that the protocol leaves out of every figure."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,12 +29,13 @@ class Samples:
         targets: float32 ``(n, k)``: what to train towards, rows sum to 1 (one-hot labels or the
             distribution of people's votes), or to 0 where the row is not fit for training.
         labels: the ``k`` canonical emotions, in canonical order.
-        hard: int64 ``(n,)``: index of the one right answer, ``EXCLUDED`` where the protocol says
-            that there is none.
+        class_ids: int64 ``(n,)``: index of the one right answer, ``EXCLUDED`` where the protocol
+            says that there is none.
         split: str ``(n,)``: the name of each row's split.
         name: of the data set, for reports and fingerprints.
         form: what the files were recognised as, in words.
-        protocol: how ``hard`` was made: ``majority``, ``plurality``, ``fer2013`` or ``labels``.
+        protocol: how ``class_ids`` were made: ``majority``, ``plurality``, ``fer2013`` or
+            ``labels``.
         subjects: str ``(n,)``: who is in the picture, where the data set says so.
         mesh: float32 ``(n, FEATURE_COUNT)``: mesh features of each picture as
             ``edge.contract.mesh_features`` computes them, a row of NaN where no face was found;
@@ -50,7 +51,7 @@ class Samples:
     images: NDArray[np.uint8]
     targets: NDArray[np.float32]
     labels: tuple[str, ...]
-    hard: NDArray[np.int64]
+    class_ids: NDArray[np.int64]
     split: NDArray[np.str_]
     name: str
     form: str
@@ -70,9 +71,9 @@ class Samples:
             )
         if self.targets.shape != (n, k):
             raise ValueError(f"targets must have shape {(n, k)}, got {self.targets.shape}")
-        columns = (self.hard, self.split, self.subjects, self.files)
+        columns = (self.class_ids, self.split, self.subjects, self.files)
         if any(column is not None and column.shape != (n,) for column in columns):
-            raise ValueError(f"hard, split, subjects and files must have shape {(n,)}")
+            raise ValueError(f"class_ids, split, subjects and files must have shape {(n,)}")
         if self.mesh is not None and (self.mesh.ndim != 2 or len(self.mesh) != n):
             raise ValueError(f"mesh must have shape ({n}, features), got {self.mesh.shape}")
         if self.aligned is not None and self.aligned.shape != self.images.shape:
@@ -91,7 +92,7 @@ class Samples:
     @property
     def measurable(self) -> NDArray[np.bool_]:
         """Bool ``(n,)``: the rows with one right answer under the protocol."""
-        return np.asarray(self.hard != EXCLUDED)
+        return np.asarray(self.class_ids != EXCLUDED)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -106,7 +107,7 @@ class Samples:
             self,
             images=self.images[mask],
             targets=self.targets[mask],
-            hard=self.hard[mask],
+            class_ids=self.class_ids[mask],
             split=self.split[mask],
             subjects=subjects,
             mesh=None if self.mesh is None else self.mesh[mask],
@@ -149,7 +150,7 @@ class Samples:
 
     def counts(self) -> dict[str, int]:
         """Return the number of measurable rows of each label."""
-        numbers = np.bincount(self.hard[self.measurable], minlength=len(self.labels))
+        numbers = np.bincount(self.class_ids[self.measurable], minlength=len(self.labels))
         return {label: int(n) for label, n in zip(self.labels, numbers, strict=True)}
 
     def fingerprint(self) -> Dataset:
@@ -157,7 +158,7 @@ class Samples:
         digest = hashlib.sha256(",".join(self.labels).encode())
         digest.update(np.ascontiguousarray(self.images).data)
         digest.update(np.ascontiguousarray(self.targets, "<f4").data)
-        digest.update(np.ascontiguousarray(self.hard, "<i8").data)
+        digest.update(np.ascontiguousarray(self.class_ids, "<i8").data)
         return Dataset(
             name=self.name,
             split="+".join(self.splits),

@@ -23,7 +23,7 @@ from host_training.errors import DataError, TrainingError
 from host_training.evaluation.evaluate import Evaluation, Measured, summed_up, with_remark
 from host_training.frameworks import import_keras
 from host_training.metrics.calibration import Calibration, cross_fitted
-from host_training.metrics.predict import Predictions, ask, keras_probabilities
+from host_training.metrics.predict import Predictions, keras_probabilities, predict
 from host_training.metrics.scores import Metrics, metrics
 from host_training.runs.directory import RUN, RunDirectory, check_free, write_json
 from host_training.runs.provenance import ModelProvenance
@@ -163,7 +163,7 @@ def cross_validate(
             where = out / f"fold-{number + 1:02d}"
             training = replace(others, split=np.full(len(others), TRAINING))
             runs.append(_run(training, config, where, progress, ancestors))
-            parts.append(ask(held, partial(form.predict, where, training)))
+            parts.append(predict(held, partial(form.predict, where, training)))
             import_keras().utils.clear_session()  # else each fold's network stays in memory
     leaks = leak(rows, fold)
     name = f"{'+'.join(rows.splits)}, {plan.folds} folds by {plan.by}"
@@ -254,7 +254,7 @@ def _pooled(
     probabilities = np.empty((len(rows), len(rows.labels)), np.float32)
     for number, part in enumerate(parts):
         probabilities[fold == number] = part.probabilities
-    return Predictions(rows, rows.labels, probabilities, rows.hard)
+    return Predictions(rows, rows.labels, probabilities, rows.class_ids)
 
 
 def _report(

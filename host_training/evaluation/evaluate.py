@@ -26,7 +26,7 @@ from host_training.metrics.calibration import (
 )
 from host_training.metrics.coverage import Coverage, risk_coverage
 from host_training.metrics.paired import Paired, paired
-from host_training.metrics.predict import Predict, Predictions, ask, measured_mask
+from host_training.metrics.predict import Model, Predictions, measured_mask, predict
 from host_training.metrics.scores import (
     SATURATED,
     Metrics,
@@ -136,7 +136,7 @@ class Question:
 
 
 def evaluate_in_full(
-    samples: Samples, question: Question, predict: Predict, origin: ModelProvenance
+    samples: Samples, question: Question, model: Model, origin: ModelProvenance
 ) -> Measured:
     """Measure a model on a data set's rows, with its calibration.
 
@@ -151,20 +151,20 @@ def evaluate_in_full(
         other = samples.where(calibration_mask(samples, question.calibrate_on, mask))
     rows, view = samples.where(mask), question.view
     [seen] = view(rows)
-    answers = answers_to(rows, seen, predict)
+    answers = answers_to(rows, seen, model)
     if other is None:
         calibration = cross_fitted(answers, question.seed)
     else:
         [there] = view(other)
-        calibration = fitted_elsewhere(answers, answers_to(other, there, predict))
+        calibration = fitted_elsewhere(answers, answers_to(other, there, model))
     figures = summed_up(answers, calibration, origin)
     if isinstance(view, PipelineView):
-        raw = ask(rows, predict) if question.beside_raw else None
+        raw = predict(rows, model) if question.beside_raw else None
         through = pipeline_figures(rows, answers, seen, raw)
         figures = msgspec.structs.replace(figures, pipeline=through)
     if question.corruptions:
         worse = corruption_figures(
-            rows, seen, answers, predict, view, temperature=origin.temperature, seed=question.seed
+            rows, seen, answers, model, view, temperature=origin.temperature, seed=question.seed
         )
         figures = msgspec.structs.replace(figures, corruptions=worse)
     if question.calibrate_on == TRAINING:
@@ -179,23 +179,23 @@ def _mask(samples: Samples, question: Question) -> NDArray[np.bool_]:
         return mask
     rows = np.flatnonzero(mask)
     chosen = np.zeros_like(mask)
-    chosen[rows[alike_in_labels(samples.hard[rows], question.limit, question.seed)]] = True
+    chosen[rows[alike_in_labels(samples.class_ids[rows], question.limit, question.seed)]] = True
     return chosen
 
 
-def held_against(measured: Measured, predict: Predict, origin: ModelProvenance) -> Measured:
+def held_against(measured: Measured, model: Model, origin: ModelProvenance) -> Measured:
     """Ask another model about the same samples, and tell how the two differ.
 
     Args:
         measured: of the first model.
-        predict: the other one.
+        model: the other one.
         origin: what the other's files tell.
 
     Raises:
         DataError: the other does not know an emotion of the samples.
         TrainingError: its outputs are no probabilities.
     """
-    first, other = measured.answers, ask(measured.answers.rows, predict)
+    first, other = measured.answers, predict(measured.answers.rows, model)
     outcome = paired(first.are_right, other.are_right, origin.model, first.rows.subjects)
     if origin.known is not None:
         seen = seen_counts(origin.known.places(first.rows.images))

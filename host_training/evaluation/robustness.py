@@ -17,7 +17,7 @@ from host_training.data.samples import Samples
 from host_training.evaluation.pipeline_figures import whole_figures
 from host_training.evaluation.seen import Seen
 from host_training.evaluation.views import Corruption, View, answers_to
-from host_training.metrics.predict import Predict, Predictions
+from host_training.metrics.predict import Model, Predictions
 
 
 class KindFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +81,7 @@ def corruption_figures(
     rows: Samples,
     clean: Seen,
     answers: Predictions,
-    predict: Predict,
+    model: Model,
     view: View,
     *,
     temperature: float | None = None,
@@ -93,14 +93,14 @@ def corruption_figures(
         rows: measurable ones.
         clean: what the view makes of them as they are.
         answers: to that.
-        predict: the model.
+        model: what is measured.
         view: what it gets to see of the corrupted pictures.
         temperature: that its answers are used with.
         seed: of what is random.
     """
     before = whole_figures(rows, answers, clean)
     cells = [Corruption(kind, severity, seed) for kind in KINDS for severity in SEVERITIES]
-    figures = [_cell(rows, seen, predict, temperature) for seen in view(rows, cells, clean)]
+    figures = [_cell(rows, seen, model, temperature) for seen in view(rows, cells, clean)]
     table = np.array(figures).reshape(len(KINDS), len(SEVERITIES), -1)
     clean_pair = before.accuracy, before.balanced_accuracy
     return CorruptionFigures(
@@ -116,13 +116,13 @@ def corruption_figures(
 
 
 def _cell(
-    rows: Samples, seen: Seen, predict: Predict, temperature: float | None
+    rows: Samples, seen: Seen, model: Model, temperature: float | None
 ) -> tuple[float, float, float, float]:
     """Return accuracy, balanced accuracy, share that is classified and ECE; NaN for none."""
     share = float(seen.is_classified.mean())
     if not share:
         return 0.0, 0.0, 0.0, np.nan
-    answers = answers_to(rows, seen, predict)
+    answers = answers_to(rows, seen, model)
     figures = whole_figures(rows, answers, seen)
     given = answers.probabilities
     given = given if temperature is None else temper(given, temperature)

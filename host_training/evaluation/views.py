@@ -27,7 +27,7 @@ from host_training.data.samples import Samples
 from host_training.data.workers import work_through
 from host_training.errors import DataError
 from host_training.evaluation.seen import OK, Seen, SeenStore, nothing_seen
-from host_training.metrics.predict import Predict, Predictions, ask
+from host_training.metrics.predict import Model, Predictions, predict
 
 BATCH: Final = 32
 """Pictures that a worker takes at a time."""
@@ -62,20 +62,20 @@ class View(Protocol):
         """
 
 
-def answers_to(rows: Samples, seen: Seen, predict: Predict) -> Predictions:
+def answers_to(rows: Samples, seen: Seen, model: Model) -> Predictions:
     """Ask a model about those samples that are classified.
 
     Args:
         rows: all of them.
         seen: what a view made of them.
-        predict: the model.
+        model: what is measured.
 
     Returns:
         The answers. Their ``rows`` are the samples as they were given, so that these keep their
         fingerprint.
 
     Raises:
-        DataError: no sample is classified, and what ``ask`` raises.
+        DataError: no sample is classified, and what ``predict`` raises.
     """
     chosen = seen.is_classified
     if not chosen.any():
@@ -83,7 +83,7 @@ def answers_to(rows: Samples, seen: Seen, predict: Predict) -> Predictions:
         raise DataError(f"{rows.name}: no face is classified in {len(rows)} samples ({counts})")
     own = rows.where(chosen)
     mesh = seen.mesh[chosen] if seen.mesh.size else None
-    answers = ask(replace(own, images=seen.crops[chosen], mesh=mesh, aligned=None), predict)
+    answers = predict(replace(own, images=seen.crops[chosen], mesh=mesh, aligned=None), model)
     return replace(answers, rows=own)
 
 

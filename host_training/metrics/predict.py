@@ -22,8 +22,8 @@ from host_training.runs.directory import RUN, RunDirectory
 if TYPE_CHECKING:
     import keras
 
-Predict = Callable[[Samples], tuple[tuple[str, ...] | None, NDArray[np.floating]]]
-"""A model: from rows to its labels (None when it does not tell them) and ``(n, k)`` class
+Model = Callable[[Samples], tuple[tuple[str, ...] | None, NDArray[np.floating]]]
+"""From samples to the model's labels (None when it does not name them) and ``(n, k)`` class
 probabilities."""
 
 _BATCH: Final = 256
@@ -59,18 +59,18 @@ class Predictions:
         )
 
 
-def evaluate(rows: Samples, predict: Predict) -> Metrics:
+def evaluate(rows: Samples, model: Model) -> Metrics:
     """Measure a model.
 
     Args:
         rows: measurable ones only, at least one; see ``rows_to_measure``.
-        predict: the model.
+        model: from samples to probabilities.
 
     Raises:
         DataError: rows of an emotion that the model does not know, or an
             output that does not fit the labels.
     """
-    return measured(ask(rows, predict))
+    return measured(predict(rows, model))
 
 
 def measured(answers: Predictions) -> Metrics:
@@ -84,19 +84,19 @@ def measured(answers: Predictions) -> Metrics:
     )
 
 
-def ask(rows: Samples, predict: Predict) -> Predictions:
-    """Ask a model about rows.
+def predict(rows: Samples, model: Model) -> Predictions:
+    """Classify samples.
 
     Args:
         rows: measurable ones only, at least one.
-        predict: the model.
+        model: from samples to probabilities.
 
     Raises:
         DataError: a model whose labels nobody gave, rows of an emotion that it does not know, or an
             output that does not fit the labels.
         TrainingError: the model's outputs are no probabilities.
     """
-    labels, probabilities = predict(rows)
+    labels, probabilities = model(rows)
     if labels is None:
         raise DataError(
             f"nothing says which emotion each of the model's {probabilities.shape[-1]} outputs is; "
@@ -112,11 +112,11 @@ def ask(rows: Samples, predict: Predict) -> Predictions:
     return Predictions(rows, labels, probabilities, answers_of_model(rows, labels))
 
 
-def adjusted(predict: Predict, decision: Decision) -> Predict:
+def adjusted(model: Model, decision: Decision) -> Model:
     """Return the model under a decision's tau, not tempered; see ``Decision.adjusted``."""
 
     def decided(rows: Samples) -> tuple[tuple[str, ...] | None, NDArray[np.floating]]:
-        labels, probabilities = predict(rows)
+        labels, probabilities = model(rows)
         _check_probabilities(probabilities)
         return labels, decision.adjusted(probabilities)
 
@@ -207,7 +207,7 @@ def answers_of_model(rows: Samples, labels: Sequence[str]) -> NDArray[np.int64]:
         DataError: rows of an emotion that the model does not know.
     """
     place = np.array([labels.index(name) if name in labels else EXCLUDED for name in rows.labels])
-    answers = np.asarray(place[rows.hard], np.int64)
+    answers = np.asarray(place[rows.class_ids], np.int64)
     if (answers == EXCLUDED).any():
         lacking = {name: n for name, n in rows.counts().items() if n and name not in labels}
         listed = ", ".join(f"{name} ({n} samples)" for name, n in lacking.items())

@@ -61,7 +61,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
 def metrics(
     probabilities: NDArray[np.float32],
-    hard: NDArray[np.int64],
+    class_ids: NDArray[np.int64],
     labels: Sequence[str],
     *,
     protocol: str,
@@ -71,7 +71,7 @@ def metrics(
 
     Args:
         probabilities: ``(n, k)``, rows sum to 1.
-        hard: int ``(n,)``, the right answers in 0..k-1.
+        class_ids: int ``(n,)``, the right answers in 0..k-1.
         labels: the ``k`` names.
         protocol: how the answers were made; goes into the result.
         split: the rows that these are; goes into the result.
@@ -80,11 +80,11 @@ def metrics(
         ValueError: no row, or shapes that do not fit.
     """
     n, k = probabilities.shape
-    if n == 0 or hard.shape != (n,) or len(labels) != k:
+    if n == 0 or class_ids.shape != (n,) or len(labels) != k:
         raise ValueError(
-            f"{probabilities.shape} probabilities, {hard.shape} answers, {len(labels)} labels"
+            f"{probabilities.shape} probabilities, {class_ids.shape} answers, {len(labels)} labels"
         )
-    confusion = confusion_of(hard, leading(probabilities), k)
+    confusion = confusion_of(class_ids, leading(probabilities), k)
     scores = scores_of(confusion[None])
     per_class = {
         label: _of_class(int(hits), int(answered), int(true))
@@ -100,7 +100,7 @@ def metrics(
         macro_f1=float(scores.macro_f1[0]),
         n=n,
         per_class=per_class,
-        ece=expected_calibration_error(probabilities, hard),
+        ece=expected_calibration_error(probabilities, class_ids),
         confusion=confusion.tolist(),
         protocol=protocol,
         split=split,
@@ -129,25 +129,25 @@ def wilson_interval(correct: int, n: int, z: float = Z_95) -> tuple[float, float
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def brier_score(probabilities: NDArray[np.float32], hard: NDArray[np.int64]) -> float:
+def brier_score(probabilities: NDArray[np.float32], class_ids: NDArray[np.int64]) -> float:
     """Return the mean squared distance of the probabilities from the truth, 0 to 2.
 
     Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950. Unlike the
     calibration error it cannot be made small by answering the base rates.
     """
     gaps = probabilities.astype(np.float64)
-    gaps[np.arange(len(hard)), hard] -= 1
+    gaps[np.arange(len(class_ids)), class_ids] -= 1
     return float((gaps**2).sum(axis=1).mean())
 
 
-def saturated(probabilities: NDArray[np.float32], hard: NDArray[np.int64]) -> bool:
+def saturated(probabilities: NDArray[np.float32], class_ids: NDArray[np.int64]) -> bool:
     """Tell whether a classifier is as good as certain even where it is wrong.
 
     Then its scores say nothing, most often because it is fed pixels from 0 to 255 and was trained
     on 0 to 1, which makes its logits 255 times too large. An honest network is less sure of half of
     its mistakes. int8 outputs end at 255/256.
     """
-    wrong = leading(probabilities) != hard
+    wrong = leading(probabilities) != class_ids
     return bool(wrong.any() and np.median(probabilities[wrong].max(axis=1)) >= _CERTAIN)
 
 

@@ -142,8 +142,8 @@ def validate(run: Run, index: int) -> tuple[Metrics, float]:
     if not np.isfinite(probabilities).all():
         # The loss of each batch is taken before its step: the last step shows only here.
         raise _diverged(run, index, "an answer to the validation samples is not a number")
-    figures = metrics(probabilities, rows.hard, rows.labels, protocol=rows.protocol, split="")
-    right = probabilities[np.arange(len(rows)), rows.hard].astype(np.float64)
+    figures = metrics(probabilities, rows.class_ids, rows.labels, protocol=rows.protocol, split="")
+    right = probabilities[np.arange(len(rows)), rows.class_ids].astype(np.float64)
     return figures, float(-np.log(np.maximum(right, 1e-7)).mean())
 
 

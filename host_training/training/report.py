@@ -8,7 +8,7 @@ import msgspec
 from edge.contract.temperature import fit_temperature
 from host_training.data.samples import Samples
 from host_training.metrics.plots import draw_confusion_matrix, draw_learning_curves
-from host_training.metrics.predict import ask, keras_probabilities, measured
+from host_training.metrics.predict import keras_probabilities, measured, predict
 from host_training.metrics.scores import Metrics
 from host_training.runs.directory import METRICS, RunDirectory
 from host_training.training.checkpoint import EpochRow
@@ -24,7 +24,7 @@ def write_reports(run: RunDirectory, validation: Samples, history: Sequence[Epoc
         TrainingError: the model cannot be opened, or the disk refuses.
     """
     record = run.record()
-    answers = ask(validation, partial(keras_probabilities, run.path))
+    answers = predict(validation, partial(keras_probabilities, run.path))
     temperature = round(fit_temperature(answers.probabilities, answers.right), 4)
     run.write_record(msgspec.structs.replace(record, temperature=temperature))
     figures = measured(answers)

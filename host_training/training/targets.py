@@ -28,7 +28,7 @@ def with_targets(rows: Samples, config: TrainConfig) -> Samples:
             raise DataError(
                 f"{rows.name}: no training sample has one right answer: {rows.protocol}"
             )
-        one_hot = np.eye(len(rows.labels), dtype=np.float32)[rows.hard]
+        one_hot = np.eye(len(rows.labels), dtype=np.float32)[rows.class_ids]
         rows = replace(rows, targets=one_hot)
     elif config.targets == "privileged":
         if rows.votes is None:

@@ -22,10 +22,10 @@ GIVEN = tuple(reversed(EMOTIONS))
 
 @pytest.fixture
 def samples(evaluation_rows):
-    hard = np.asarray(evaluation_rows.labels, np.int64)
+    class_ids = np.asarray(evaluation_rows.labels, np.int64)
     return Samples(
-        images=evaluation_rows.images, targets=one_hot(hard, 8), labels=EMOTIONS, hard=hard,
-        split=np.full(len(hard), "Test"), name="gratings", form="made", protocol="labels",
+        images=evaluation_rows.images, targets=one_hot(class_ids, 8), labels=EMOTIONS, class_ids=class_ids,
+        split=np.full(len(class_ids), "Test"), name="gratings", form="made", protocol="labels",
     )  # fmt: skip
 
 

@@ -79,12 +79,12 @@ def write_folders() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def striped() -> Samples:
     """Return 48 training and 16 validation rows of four classes that are easy to tell apart."""
-    hard = np.arange(64) % 4
+    class_ids = np.arange(64) % 4
     return Samples(
-        images=np.stack([picture(int(kind), i) for i, kind in enumerate(hard)]),
-        targets=one_hot(hard, 4),
+        images=np.stack([picture(int(kind), i) for i, kind in enumerate(class_ids)]),
+        targets=one_hot(class_ids, 4),
         labels=("neutral", "happiness", "surprise", "sadness"),
-        hard=hard,
+        class_ids=class_ids,
         split=np.array(["Training"] * 48 + ["PublicTest"] * 16),
         name="stripes",
         form="made up",

@@ -66,7 +66,7 @@ def samples_of(rows: LabelledImages) -> Samples:
         images=rows.images,
         targets=np.eye(len(rows.label_names), dtype=np.float32)[rows.labels],
         labels=rows.label_names,
-        hard=rows.labels.astype(np.int64),
+        class_ids=rows.labels.astype(np.int64),
         split=np.full(len(rows), rows.dataset.split),
         name=rows.dataset.name,
         form="gratings",

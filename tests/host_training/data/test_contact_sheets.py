@@ -20,12 +20,12 @@ def data() -> Samples:
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (204, 48, 48), np.uint8)
     images[201:203] = images[200] // 2, images[200] // 2 + 40
-    hard = np.array([1] * 200 + [0] * 3 + [-1])
+    class_ids = np.array([1] * 200 + [0] * 3 + [-1])
     return Samples(
         images=images,
-        targets=one_hot(hard, 3),
+        targets=one_hot(class_ids, 3),
         labels=("neutral", "happiness", "surprise"),
-        hard=hard,
+        class_ids=class_ids,
         split=np.array(["Training"] * 204),
         name="made",
         form="made up",

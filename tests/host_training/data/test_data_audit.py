@@ -14,16 +14,16 @@ from host_training.data.tables import audit_lines
 LABELS = ("neutral", "happiness", "surprise")
 
 
-def made(pictures: list[int], hard: list[int], split: list[str]) -> Samples:
+def made(pictures: list[int], class_ids: list[int], split: list[str]) -> Samples:
     """Make samples in which equal numbers in ``pictures`` are equal pictures."""
     images = np.zeros((len(pictures), 48, 48), np.uint8)
     images[:, 0, 0] = pictures
-    answers = np.array(hard, np.int64)
+    answers = np.array(class_ids, np.int64)
     return Samples(
         images=images,
         targets=one_hot(np.maximum(answers, 0), 3),
         labels=LABELS,
-        hard=answers,
+        class_ids=answers,
         split=np.array(split),
         name="made",
         form="made up",
@@ -89,7 +89,7 @@ def test_the_fingerprint_is_of_pictures_labels_and_order() -> None:
     data = made([1, 2], [0, 1], ["Training"] * 2)
     pixel = replace(data, images=data.images.copy())
     pixel.images[0, 5, 5] = 1
-    answer = replace(data, hard=np.array([0, 2]))
+    answer = replace(data, class_ids=np.array([0, 2]))
     swapped = made([2, 1], [1, 0], ["Training"] * 2)
     same = made([1, 2], [0, 1], ["Training"] * 2)
     others = [other.fingerprint().fingerprint for other in (pixel, answer, swapped)]

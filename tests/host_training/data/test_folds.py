@@ -17,18 +17,18 @@ ROWS = st.lists(
 
 
 def rows_of(
-    hard: list[int], pictures: list[int] | None = None, subjects: list[int] | None = None
+    class_ids: list[int], pictures: list[int] | None = None, subjects: list[int] | None = None
 ) -> Samples:
     """Make rows; equal numbers of ``pictures`` are the same picture."""
-    answers: NDArray[np.int64] = np.array(hard)
-    n = len(hard)
+    answers: NDArray[np.int64] = np.array(class_ids)
+    n = len(class_ids)
     images = np.zeros((n, 48, 48), np.uint8)
     images[:, 0, :2] = np.stack(np.divmod(pictures or np.arange(n), 256), axis=1)
     return Samples(
         images=images,
         targets=np.eye(3, dtype=np.float32)[answers],
         labels=("neutral", "happiness", "surprise"),
-        hard=answers,
+        class_ids=answers,
         split=np.full(n, "Training"),
         name="made",
         form="made up",
@@ -47,8 +47,8 @@ def assert_disjoint(names: NDArray[np.generic], fold: NDArray[np.int64]) -> None
 @settings(deadline=None)
 def test_by_subject(drawn: list[tuple[int, int, int]], folds: int, seed: int) -> None:
     """No subject and no picture is in two folds, every row is in one, and none is empty."""
-    hard, subjects, pictures = (list(column) for column in zip(*drawn, strict=True))
-    rows = rows_of(hard, pictures, subjects)
+    class_ids, subjects, pictures = (list(column) for column in zip(*drawn, strict=True))
+    rows = rows_of(class_ids, pictures, subjects)
     try:
         fold = assign_folds(rows, folds, "subject", seed)
     except DataError:
@@ -62,9 +62,9 @@ def test_by_subject(drawn: list[tuple[int, int, int]], folds: int, seed: int) ->
 
 @given(st.lists(st.integers(0, 2), min_size=40, max_size=80), st.integers(2, 5))
 @settings(deadline=None)
-def test_by_picture(hard: list[int], folds: int) -> None:
+def test_by_picture(class_ids: list[int], folds: int) -> None:
     """Copies of a picture stay together."""
-    rows = rows_of(hard, [i // 2 for i in range(len(hard))])
+    rows = rows_of(class_ids, [i // 2 for i in range(len(class_ids))])
     fold = assign_folds(rows, folds, "picture")
     assert_disjoint(picture_keys(rows.images), fold)
     assert set(fold.tolist()) == set(range(folds))
@@ -83,9 +83,9 @@ def test_subjects_linked_by_a_picture_stay_together() -> None:
 
 def test_labels_are_alike_in_every_fold() -> None:
     """Each fold gets its share of each label."""
-    hard = [0] * 60 + [1] * 30 + [2] * 10
-    fold = assign_folds(rows_of(hard), 5, "picture")
-    table = np.array([np.bincount(np.array(hard)[fold == i], minlength=3) for i in range(5)])
+    class_ids = [0] * 60 + [1] * 30 + [2] * 10
+    fold = assign_folds(rows_of(class_ids), 5, "picture")
+    table = np.array([np.bincount(np.array(class_ids)[fold == i], minlength=3) for i in range(5)])
     np.testing.assert_array_equal(table, [[12, 6, 2]] * 5)
 
 
@@ -124,7 +124,7 @@ def test_the_seed_decides() -> None:
 def test_rows_without_an_answer_are_dealt_out_too() -> None:
     """Rows that are only learnt from are in a fold by what they lean to."""
     rows = rows_of([i % 3 for i in range(30)])
-    rows.hard[::2] = EXCLUDED
+    rows.class_ids[::2] = EXCLUDED
     fold = assign_folds(rows, 3, "picture")
     leaning = np.arange(30) % 3
     table = np.array([np.bincount(leaning[fold == i], minlength=3) for i in range(3)])

@@ -45,7 +45,7 @@ def test_a_manifest_gives_labels_people_and_splits(tmp_path: Path) -> None:
     for data in (folder, folder / "manifest.jsonl"):
         samples = load_samples(data, names={"joyful": "happiness"})
         assert samples.labels == ("happiness", "engaged")
-        assert samples.hard.tolist() == [0, 1, 0]
+        assert samples.class_ids.tolist() == [0, 1, 0]
         assert samples.split.tolist() == ["Training", "Validation", "Test"]
         assert samples.subjects is not None
         assert samples.subjects.tolist() == ["anna", "anna", "ben"]
@@ -102,7 +102,7 @@ def test_published_forms_are_read(tmp_path: Path, make: object, form: str, last:
     """Their numbers become the same emotions, their parts splits; what it was taken for is said."""
     samples = load_samples(make(tmp_path / "data"))  # type: ignore[operator]
     assert samples.form.startswith(form)
-    named = [samples.labels[i] for i in samples.hard]
+    named = [samples.labels[i] for i in samples.class_ids]
     assert named == ["sadness", "happiness", "neutral"]
     assert samples.split.tolist() == ["Training", "Training", last]
     assert samples.images.shape == (3, 48, 48)
@@ -147,7 +147,7 @@ def test_label_studio_there_and_back(tmp_path: Path) -> None:
     out.write_text(json.dumps(tasks))
     back = load_samples(out)
     assert back.form.startswith("Label Studio export")
-    assert [back.labels[i] for i in back.hard] == ["happiness", "bored", "happiness"]
+    assert [back.labels[i] for i in back.class_ids] == ["happiness", "bored", "happiness"]
     assert back.subjects is not None
     assert samples.subjects is not None
     assert back.subjects.tolist() == samples.subjects.tolist()

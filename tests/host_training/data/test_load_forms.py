@@ -33,9 +33,9 @@ def fer(tmp_path: Path, write_csv: Write) -> Path:
 def test_fer2013_labels_become_canonical(fer: Path) -> None:
     """FER2013's numbers become the seven canonical names, in canonical order."""
     samples = load_samples(fer)
-    assert [samples.labels[i] for i in samples.hard] == ["happiness", "anger", "neutral"]
+    assert [samples.labels[i] for i in samples.class_ids] == ["happiness", "anger", "neutral"]
     assert samples.labels == EMOTIONS[:-1]
-    np.testing.assert_array_equal(samples.targets.argmax(axis=1), samples.hard)
+    np.testing.assert_array_equal(samples.targets.argmax(axis=1), samples.class_ids)
     assert (samples.protocol, samples.splits) == ("fer2013", ("Training", "PublicTest"))
 
 
@@ -51,7 +51,7 @@ def test_votes_make_majority_the_default(fer: Path, tmp_path: Path, write_votes:
     assert "FER+ votes" in samples.form
     own = load_samples(fer, votes, "fer2013")
     assert own.labels == EMOTIONS[:-1]
-    assert [own.labels[i] for i in own.hard] == ["happiness", "anger", "neutral"]
+    assert [own.labels[i] for i in own.class_ids] == ["happiness", "anger", "neutral"]
     assert own.votes is not None
     assert own.votes.tolist() == [HAPPY, SPLIT, HAPPY]
     assert own.split_rows("PublicTest").votes is not None

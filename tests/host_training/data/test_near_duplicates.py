@@ -154,13 +154,13 @@ def test_groups_are_the_connected_components(edges: list[tuple[int, int]]) -> No
     np.testing.assert_array_equal(groups[:, None] == groups[None, :], reach)
 
 
-def made(pictures: list[Picture], hard: list[int], split: list[str]) -> Samples:
-    answers = np.array(hard, np.int64)
+def made(pictures: list[Picture], class_ids: list[int], split: list[str]) -> Samples:
+    answers = np.array(class_ids, np.int64)
     return Samples(
         images=np.stack(pictures),
         targets=one_hot(answers, 2),
         labels=("neutral", "happiness"),
-        hard=answers,
+        class_ids=answers,
         split=np.array(split),
         name="made",
         form="made up",
@@ -201,5 +201,5 @@ def test_the_audit_names_what_is_missing() -> None:
     """A split without a class, or without any answer, is said to be so."""
     samples = made([cut(scene(i)) for i in range(3)], [0, 1, 0], ["Training"] * 2 + ["Test"])
     assert "no sample of happiness in Test" in audit_lines(audit(samples))
-    unlabelled = replace(samples, hard=np.array([0, 1, EXCLUDED]))
+    unlabelled = replace(samples, class_ids=np.array([0, 1, EXCLUDED]))
     assert "no sample with an answer in Test" in audit_lines(audit(unlabelled))

@@ -14,16 +14,16 @@ from host_training.training.run import divided
 
 
 def samples(
-    hard: list[int], split: list[str] | None = None, subjects: list[str] | None = None
+    class_ids: list[int], split: list[str] | None = None, subjects: list[str] | None = None
 ) -> Samples:
-    answers: NDArray[np.int64] = np.array(hard)
-    images = np.random.default_rng(0).integers(0, 256, (len(hard), 48, 48), np.uint8)
+    answers: NDArray[np.int64] = np.array(class_ids)
+    images = np.random.default_rng(0).integers(0, 256, (len(class_ids), 48, 48), np.uint8)
     return Samples(
         images=images,
         targets=one_hot(answers, 3),
         labels=("neutral", "happiness", "surprise"),
-        hard=answers,
-        split=np.array(split or ["Training"] * len(hard)),
+        class_ids=answers,
+        split=np.array(split or ["Training"] * len(class_ids)),
         name="made",
         form="made up",
         protocol="labels",
@@ -51,9 +51,9 @@ def test_duplicates_of_validation_rows_are_left_out_and_said() -> None:
 
 def test_held_out_rows_are_disjoint_by_subject() -> None:
     """No subject is on both sides, every class is on both, and the share is about right."""
-    hard = [0, 1, 2] * 30
+    class_ids = [0, 1, 2] * 30
     subjects = [f"S{i // 3:03d}" for i in range(90)]
-    parts = partition(samples(hard, subjects=subjects), share=0.2)
+    parts = partition(samples(class_ids, subjects=subjects), share=0.2)
     left, right = parts.training.subjects, parts.validation.subjects
     assert left is not None
     assert right is not None
@@ -96,16 +96,16 @@ def test_a_validation_split_of_one_class() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hard", "message"),
+    ("class_ids", "message"),
     [
         ([0, 0, 0, 0], "training samples show 1 labels"),
         ([0, 0, 0, 1], "happiness has 1 training sample"),
     ],
 )
-def test_data_that_can_not_be_divided(hard: list[int], message: str) -> None:
+def test_data_that_can_not_be_divided(class_ids: list[int], message: str) -> None:
     """One class only, or one row of a class, is said to be too little."""
     with pytest.raises(DataError, match=message):
-        partition(samples(hard))
+        partition(samples(class_ids))
 
 
 def test_nobody_else_to_hold_out() -> None:
@@ -161,7 +161,7 @@ def test_one_shot_a_label_is_held_out_by_picture(shots: int) -> None:
     """Rows that are one shot, of a label or all there are, are divided and said to flatter."""
     data = samples([0, 1, 2] * 10)
     light = np.arange(30, dtype=np.uint8)[:, None, None]
-    data.images[:] = data.images[data.hard % shots] // 2 + light
+    data.images[:] = data.images[data.class_ids % shots] // 2 + light
     parts = partition(data)
     assert "disjoint by picture" in parts.remarks[0]
     assert parts.remarks[1].endswith("validation figures flatter")

@@ -68,12 +68,12 @@ def noise(number: int, seed: int = 0) -> NDArray[np.uint8]:
 def samples(images: NDArray[np.uint8]) -> Samples:
     """Label pictures in turn; the last third is a split of its own."""
     n = len(images)
-    hard = np.arange(n) % 2
+    class_ids = np.arange(n) % 2
     return Samples(
         images=images,
-        targets=one_hot(hard, 2),
+        targets=one_hot(class_ids, 2),
         labels=("neutral", "happiness"),
-        hard=hard,
+        class_ids=class_ids,
         split=np.array(["Training"] * (n - n // 3) + ["PublicTest"] * (n // 3)),
         name="made",
         form="made up",
@@ -163,12 +163,12 @@ def test_raw_crops_leave_the_pictures(tmp_path: Path, marked: Samples) -> None:
 
 def test_what_had_no_face_is_counted(tmp_path: Path, marked: Samples) -> None:
     """Rows without a face are counted by split and class, and those without a label apart."""
-    data = replace(marked, hard=np.where(np.arange(600) < 6, -1, marked.hard))
+    data = replace(marked, class_ids=np.where(np.arange(600) < 6, -1, marked.class_ids))
     record, _ = run(data, tmp_path, Counting())
     missing = marked.images[:, 0, 0] != 255
     expected = {
         split: {
-            label: int((missing & (data.hard == i) & (data.split == split)).sum())
+            label: int((missing & (data.class_ids == i) & (data.split == split)).sum())
             for i, label in enumerate(data.labels)
         }
         for split in ("Training", "PublicTest")

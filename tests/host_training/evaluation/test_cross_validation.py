@@ -81,11 +81,11 @@ def settings(_registered: None) -> TrainConfig:
 @pytest.fixture(scope="module")
 def people(striped: Samples) -> Samples:
     """64 rows of four emotions and 16 subjects, one of them without a right answer."""
-    hard = striped.hard.copy()
-    hard[5] = EXCLUDED
+    class_ids = striped.class_ids.copy()
+    class_ids[5] = EXCLUDED
     return replace(
         striped,
-        hard=hard,
+        class_ids=class_ids,
         split=np.full(64, "Training"),
         subjects=np.array([f"S{i // 4:03d}" for i in range(64)]),
     )
@@ -202,7 +202,7 @@ def test_a_fold_without_a_measurable_row(
     people: Samples, settings: TrainConfig, tmp_path: Path
 ) -> None:
     """It is refused before anything is trained."""
-    few = replace(people, hard=np.where(np.arange(64) < 4, people.hard, EXCLUDED))
+    few = replace(people, class_ids=np.where(np.arange(64) < 4, people.class_ids, EXCLUDED))
     with pytest.raises(DataError, match="a fold has no sample to measure"):
         cross_validate(few, settings, PLAN, tmp_path / "out", Recorder())
     assert not (tmp_path / "out").exists()
@@ -220,7 +220,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, striped: Samples) -> Path:
     import cv2
 
     folder = tmp_path_factory.mktemp("ck")
-    for i, (image, answer) in enumerate(zip(striped.images, striped.hard, strict=True)):
+    for i, (image, answer) in enumerate(zip(striped.images, striped.class_ids, strict=True)):
         emotion = folder / striped.labels[answer]
         emotion.mkdir(exist_ok=True)
         cv2.imwrite(str(emotion / f"S{i // 4:03d}_001_{i:08d}.png"), image)

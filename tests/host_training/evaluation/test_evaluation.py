@@ -25,7 +25,7 @@ from host_training.evaluation.report import write_report
 from host_training.evaluation.robustness import CorruptionFigures, KindFigures
 from host_training.metrics.coverage import CoveragePoint
 from host_training.metrics.plots import MISTAKES, draw_worst_mistakes, worst_mistakes
-from host_training.metrics.predict import Predict, Predictions
+from host_training.metrics.predict import Model, Predictions
 from host_training.metrics.scores import brier_score, interval_by_group, wilson_interval
 from host_training.runs.provenance import ModelProvenance
 
@@ -36,14 +36,14 @@ FER2013 = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "f
 def noisy(rows: Samples, labels: Sequence[str], seed: int = 0, pull: float = 2.0) -> NDArray:
     """Draw softmax outputs that lean to the right answers."""
     logits = np.random.default_rng(seed).normal(0, 1.5, (len(rows), len(labels)))
-    for i, answer in enumerate(rows.hard):
+    for i, answer in enumerate(rows.class_ids):
         if answer != EXCLUDED and rows.labels[answer] in labels:
             logits[i, labels.index(rows.labels[answer])] += pull
     shifted = np.exp(logits)
     return (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def model_of(labels: Sequence[str] | None = None, **more: float) -> Predict:
+def model_of(labels: Sequence[str] | None = None, **more: float) -> Model:
     """Return a model that answers at random, but leaning to the truth."""
 
     def predict(rows: Samples) -> tuple[tuple[str, ...] | None, NDArray[np.float32]]:
@@ -57,14 +57,14 @@ def model_of(labels: Sequence[str] | None = None, **more: float) -> Predict:
 def rows() -> Samples:
     """200 training and 300 validation rows of seven emotions, two without one right answer."""
     generator = np.random.default_rng(3)
-    hard = generator.integers(0, 7, 500)
-    targets = one_hot(hard, 7)
-    hard[[250, 300]] = EXCLUDED
+    class_ids = generator.integers(0, 7, 500)
+    targets = one_hot(class_ids, 7)
+    class_ids[[250, 300]] = EXCLUDED
     return Samples(
         images=generator.integers(0, 256, (500, 48, 48), np.uint8),
         targets=targets,
         labels=FER2013,
-        hard=hard,
+        class_ids=class_ids,
         split=np.array(["Training"] * 200 + ["PublicTest"] * 300),
         name="made",
         form="made up",
@@ -159,7 +159,7 @@ def test_a_model_that_knows_more(rows: Samples) -> None:
 def test_a_model_that_knows_less(rows: Samples, protocol: str, lacking: str, remedy: str) -> None:
     """Rows of an emotion that the model lacks are an error that counts them and says what to do."""
     named = replace(rows, protocol=protocol, labels=(*FER2013[:6], lacking))
-    number = int((rows.hard[200:] == 6).sum())
+    number = int((rows.class_ids[200:] == 6).sum())
     with pytest.raises(DataError, match=rf"{lacking} \({number} samples\); the model .*{remedy}"):
         evaluate_in_full(named, Question(), model_of(FER2013[:6]), ORIGIN)
 
@@ -304,17 +304,17 @@ def test_a_report_where_nothing_can_be_written(rows: Samples, tmp_path: Path) ->
 def test_the_worst_mistakes_come_first(rows: Samples, tmp_path: Path) -> None:
     """Surest first; of equals the one that left least to the truth; right answers never."""
     chosen = rows.where(np.arange(500) < 4)
-    chosen.hard[:] = 0
+    chosen.class_ids[:] = 0
     probabilities = np.zeros((4, 7), np.float32)
     probabilities[0, :2] = 0.2, 0.8
     probabilities[1, 0] = 1
     probabilities[2, 1:3] = 0.9, 0.1
     probabilities[3, :2] = 0.1, 0.9
-    answers = Predictions(chosen, FER2013, probabilities, chosen.hard)
+    answers = Predictions(chosen, FER2013, probabilities, chosen.class_ids)
     assert worst_mistakes(answers).tolist() == [2, 3, 0]
     assert draw_worst_mistakes(answers, tmp_path / "a.png", "made") == 3
     assert size_of(tmp_path / "a.png")[1] == 472
-    everything = Predictions(rows, FER2013, np.roll(one_hot(rows.hard, 7), 1, axis=1), rows.hard)
+    everything = Predictions(rows, FER2013, np.roll(one_hot(rows.class_ids, 7), 1, axis=1), rows.class_ids)
     assert draw_worst_mistakes(everything, tmp_path / "b.png", "made") == MISTAKES
 
 
@@ -336,7 +336,7 @@ def test_a_limit(rows: Samples) -> None:
     np.testing.assert_array_equal(first.index, again.index)
     assert (first.index != other.index).any()
     assert (rows.split[first.index] == "PublicTest").all()
-    assert (rows.hard[first.index] != EXCLUDED).all()
+    assert (rows.class_ids[first.index] != EXCLUDED).all()
     assert evaluate_in_full(rows, Question(limit=9999), model_of(), ORIGIN).figures.n == 298
 
 

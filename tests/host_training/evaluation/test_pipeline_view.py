@@ -151,12 +151,12 @@ class Scripted:
 
 
 def samples_of(images: NDArray[np.uint8]) -> Samples:
-    hard = np.arange(len(images)) % 2
+    class_ids = np.arange(len(images)) % 2
     return Samples(
         images=images,
-        targets=one_hot(hard, 2),
+        targets=one_hot(class_ids, 2),
         labels=("neutral", "happiness"),
-        hard=hard,
+        class_ids=class_ids,
         split=np.full(len(images), "Training"),
         name="made",
         form="made up",

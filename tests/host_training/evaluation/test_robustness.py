@@ -40,9 +40,9 @@ def test_every_figure_by_hand(striped: Samples) -> None:
     def cell(kind: str, severity: int) -> tuple[float, float, float]:
         images = [corrupted(image, kind, severity, seed=3) for image in striped.images]
         _, given = by_contrast(replace(striped, images=np.stack(images)))
-        correct = given.argmax(axis=1) == striped.hard
-        balanced = np.mean([correct[striped.hard == label].mean() for label in range(4)])
-        return correct.mean(), balanced, expected_calibration_error(given, striped.hard)
+        correct = given.argmax(axis=1) == striped.class_ids
+        balanced = np.mean([correct[striped.class_ids == label].mean() for label in range(4)])
+        return correct.mean(), balanced, expected_calibration_error(given, striped.class_ids)
 
     table = np.array([[cell(kind, severity) for severity in SEVERITIES] for kind in KINDS])
     assert list(figures.kinds) == list(KINDS)
@@ -87,7 +87,7 @@ def test_what_is_not_classified_is_wrong(striped: Samples) -> None:
     rows, view = striped, Blind()
 
     def right(asked: Samples) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-        return asked.labels, np.eye(4, dtype=np.float32)[asked.hard]
+        return asked.labels, np.eye(4, dtype=np.float32)[asked.class_ids]
 
     [clean] = view(rows)
     figures = corruption_figures(rows, clean, answers_to(rows, clean, right), right, view)

@@ -42,9 +42,9 @@ def test_labels_without_rows_do_not_count() -> None:
 )
 def test_figures_by_label_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     """Where there is something to tell it is scikit-learn's figure, else nothing, never 0 %."""
-    hard, predicted = np.array(pairs).T
-    found = metrics(sure(predicted.tolist()), hard, LABELS, protocol="p", split="s")
-    expected = precision_recall_fscore_support(hard, predicted, labels=range(3), zero_division=0)
+    class_ids, predicted = np.array(pairs).T
+    found = metrics(sure(predicted.tolist()), class_ids, LABELS, protocol="p", split="s")
+    expected = precision_recall_fscore_support(class_ids, predicted, labels=range(3), zero_division=0)
     for i, (label, row) in enumerate(found.per_class.items()):
         precision, recall, f1, n = (column[i] for column in expected)
         assert row.n == n, label
@@ -52,7 +52,7 @@ def test_figures_by_label_are_those_of_scikit_learn(pairs: list[tuple[int, int]]
             assert (row.precision, row.recall, row.f1, row.recall_interval) == (None,) * 4
             continue
         assert (row.recall, row.f1) == (pytest.approx(recall), pytest.approx(f1))
-        assert row.recall_interval == wilson_interval(int((hard == predicted)[hard == i].sum()), n)
+        assert row.recall_interval == wilson_interval(int((class_ids == predicted)[class_ids == i].sum()), n)
         if i in predicted:
             assert row.precision == pytest.approx(precision)
         else:
@@ -65,9 +65,9 @@ def test_figures_by_label_are_those_of_scikit_learn(pairs: list[tuple[int, int]]
 )
 def test_saturated_scores(wrong: int, confidence: float, is_saturated: bool) -> None:
     """Certainty is a fault where it goes with mistakes; being right with certainty is none."""
-    hard = np.arange(40) % 3
-    predicted = np.where(np.arange(40) < wrong, (hard + 1) % 3, hard)
-    assert saturated(sure(predicted.tolist(), confidence), hard) is is_saturated
+    class_ids = np.arange(40) % 3
+    predicted = np.where(np.arange(40) < wrong, (class_ids + 1) % 3, class_ids)
+    assert saturated(sure(predicted.tolist(), confidence), class_ids) is is_saturated
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from host_training.evaluation.evaluate import Question, evaluate_in_full, held_a
 from host_training.evaluation.latex import escaped, latex_table
 from host_training.evaluation.tables import figure_lines
 from host_training.metrics.paired import paired
-from host_training.metrics.predict import Predict
+from host_training.metrics.predict import Model
 from host_training.runs.known_pictures import known_pictures
 from host_training.runs.provenance import ModelProvenance
 
@@ -50,7 +50,7 @@ def test_what_the_other_model_has_seen_is_told(striped: Samples) -> None:
     measured = striped.split_rows("PublicTest")
     learnt = measured.where(np.arange(16) < 5)
     known = known_pictures(learnt, striped.split_rows("Training"))
-    predict: Predict = lambda rows: (striped.labels, np.eye(4, dtype=np.float32)[rows.hard])  # noqa: E731
+    predict: Model = lambda rows: (striped.labels, np.eye(4, dtype=np.float32)[rows.class_ids])  # noqa: E731
     first = evaluate_in_full(measured, Question(), predict, ModelProvenance("a", "0"))
     outcome = held_against(first, predict, ModelProvenance("b", "1", known=known)).figures
     assert outcome.against is not None

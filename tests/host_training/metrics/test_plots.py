@@ -24,19 +24,19 @@ Draw = Callable[[str, Path], object]
 
 def answers(n: int = 90) -> Predictions:
     generator = np.random.default_rng(0)
-    hard = np.arange(n) % 7  # contempt has no sample
-    scores = generator.dirichlet(np.full(8, 0.4), n).astype(np.float32) + 0.4 * one_hot(hard, 8)
+    class_ids = np.arange(n) % 7  # contempt has no sample
+    scores = generator.dirichlet(np.full(8, 0.4), n).astype(np.float32) + 0.4 * one_hot(class_ids, 8)
     rows = Samples(
         images=generator.integers(0, 256, (n, 48, 48), np.uint8),
-        targets=one_hot(hard, 8),
+        targets=one_hot(class_ids, 8),
         labels=EMOTIONS,
-        hard=hard,
+        class_ids=class_ids,
         split=np.full(n, "Training, 10 folds by random, LEAKING"),
         name="made",
         form="made",
         protocol="majority",
     )
-    return Predictions(rows, EMOTIONS, scores / scores.sum(axis=1, keepdims=True), hard)
+    return Predictions(rows, EMOTIONS, scores / scores.sum(axis=1, keepdims=True), class_ids)
 
 
 def history(n: int) -> list[EpochRow]:

@@ -80,8 +80,8 @@ def answers(striped: Samples) -> Predictions:
     """Predictions to 64 rows that are too sure of themselves."""
     generator = np.random.default_rng(5)
     logits = generator.normal(0, 3, (len(striped), 4))
-    logits[np.arange(len(striped)), striped.hard] += 2
-    return Predictions(striped, striped.labels, softmax(logits), striped.hard)
+    logits[np.arange(len(striped)), striped.class_ids] += 2
+    return Predictions(striped, striped.labels, softmax(logits), striped.class_ids)
 
 
 def test_no_row_is_judged_under_a_temperature_that_it_fitted(answers: Predictions) -> None:
@@ -143,12 +143,12 @@ def test_halves_are_disjoint_by_subject(answers: Predictions) -> None:
 def test_too_few_rows_get_no_temperature(n: int) -> None:
     """Under ten rows a half there is none, over that there is one."""
     images = np.random.default_rng(n).integers(0, 256, (n, 48, 48), np.uint8)
-    hard = np.arange(n) % 2
+    class_ids = np.arange(n) % 2
     rows = Samples(
-        images, np.eye(2, dtype=np.float32)[hard], ("neutral", "fear"), hard,
+        images, np.eye(2, dtype=np.float32)[class_ids], ("neutral", "fear"), class_ids,
         np.full(n, "Test"), "made", "made up", "labels",
     )  # fmt: skip
-    found = cross_fitted(Predictions(rows, rows.labels, np.full((n, 2), 0.5, np.float32), hard))
+    found = cross_fitted(Predictions(rows, rows.labels, np.full((n, 2), 0.5, np.float32), class_ids))
     assert (found is None) == (n < 20)
 
 

@@ -33,12 +33,12 @@ LABELS = ("neutral", "happiness", "surprise")
 
 def samples(n: int, seed: int = 0) -> Samples:
     generator = np.random.default_rng(seed)
-    hard = generator.integers(0, 3, n)
+    class_ids = generator.integers(0, 3, n)
     return Samples(
         images=generator.integers(0, 256, (n, 48, 48), np.uint8),
-        targets=one_hot(hard, 3),
+        targets=one_hot(class_ids, 3),
         labels=LABELS,
-        hard=hard,
+        class_ids=class_ids,
         split=np.full(n, "Test"),
         name="made",
         form="made up",
@@ -96,7 +96,7 @@ def test_figures_are_told_apart_by_what_was_seen() -> None:
     """Numbers, each sample in its order, and the figures of the unseen ones alone."""
     rows = samples(90)
     known = known_pictures(part(rows, np.arange(60)), part(rows, np.arange(60, 70)))
-    scores = np.full((90, 3), 0.1, np.float32) + 0.7 * one_hot(rows.hard, 3)
+    scores = np.full((90, 3), 0.1, np.float32) + 0.7 * one_hot(rows.class_ids, 3)
     scores[75:80] = scores[75:80, [1, 2, 0]]
 
     def predict(_: Samples) -> tuple[tuple[str, ...], NDArray[np.float32]]:
@@ -111,7 +111,7 @@ def test_figures_are_told_apart_by_what_was_seen() -> None:
     assert seen is not None
     assert (seen.training, seen.validation, seen.unseen) == (60, 10, 20)
     assert seen.samples == ("training",) * 60 + ("validation",) * 10 + ("unseen",) * 20
-    expected = metrics(scores[70:], rows.hard[70:], LABELS, protocol="labels", split="Fresh")
+    expected = metrics(scores[70:], rows.class_ids[70:], LABELS, protocol="labels", split="Fresh")
     assert seen.unseen_figures == expected
     assert expected.accuracy == 0.75
     assert "learnt from 60 of these 90 samples: the figures are flattered" in figures.remarks[0]
@@ -124,7 +124,7 @@ def test_nothing_is_said_of_what_is_not_known() -> None:
     rows = samples(30)
 
     def predict(_: Samples) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-        return LABELS, one_hot(rows.hard, 3)
+        return LABELS, one_hot(rows.class_ids, 3)
 
     untold = evaluate_in_full(rows, Question(), predict, ModelProvenance("m", "0")).figures
     assert untold.seen is None

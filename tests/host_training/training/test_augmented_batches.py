@@ -31,13 +31,13 @@ def settings(size: int, seed: int = 0, how: Augmentation = STILL) -> TrainConfig
 
 
 def samples(n: int) -> Samples:
-    hard = np.arange(n) % 2
+    class_ids = np.arange(n) % 2
     images = np.random.default_rng(0).integers(0, 256, (n, 48, 48), np.uint8)
     return Samples(
         images=images,
-        targets=one_hot(hard, 2),
+        targets=one_hot(class_ids, 2),
         labels=("neutral", "happiness"),
-        hard=hard,
+        class_ids=class_ids,
         split=np.array(["Training"] * n),
         name="made",
         form="made up",

@@ -38,7 +38,7 @@ def quiet() -> ConsoleProgress:
 def with_meshes(rows: Samples) -> Samples:
     """Give each row features that tell its label, and the first row no face."""
     mesh = np.random.default_rng(0).normal(0, 1, (len(rows), FEATURE_COUNT)).astype(np.float32)
-    mesh[np.arange(len(rows)), rows.hard] += 6
+    mesh[np.arange(len(rows)), rows.class_ids] += 6
     mesh[0] = np.nan
     return replace(rows, mesh=mesh)
 

@@ -99,7 +99,7 @@ def test_a_bundle_teaches(crops, striped: Samples, tmp_path) -> None:
         images=crops,
         targets=np.full((len(crops), 8), 1 / 8, np.float32),
         labels=EMOTIONS,
-        hard=np.zeros(len(crops), np.int64),
+        class_ids=np.zeros(len(crops), np.int64),
         split=np.array(["Training"] * len(crops)),
         name="crops",
         form="made up",

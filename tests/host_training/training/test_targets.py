@@ -43,7 +43,7 @@ def test_votes_tell_which_labels_are_likely() -> None:
 def test_a_share_of_the_target_is_what_is_likely(striped: Samples) -> None:
     """The rest is the label; a picture's own label stays the first of the two."""
     votes = np.zeros((64, 10), np.int64)
-    votes[np.arange(64), striped.hard] = 10
+    votes[np.arange(64), striped.class_ids] = 10
     votes[:4] = TORN
     rows = replace(striped, votes=votes)
     config = TrainConfig(targets="privileged", votes_weight=0.25)
@@ -51,7 +51,7 @@ def test_a_share_of_the_target_is_what_is_likely(striped: Samples) -> None:
     expected = 0.75 * rows.targets + 0.25 * likely_labels(votes, rows.targets)
     np.testing.assert_allclose(targets, expected, atol=1e-6)
     np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-5)
-    assert (targets.argmax(axis=1) == rows.hard).all()
+    assert (targets.argmax(axis=1) == rows.class_ids).all()
     assert targets[0].max() < targets[8].max()
 
 

@@ -140,7 +140,9 @@ def _own(folder: Path, bundle: object, model: object) -> Labelled:
 
 def _rows(samples: Samples, split: str) -> LabelledImages:
     rows = samples.where(samples.measurable & (samples.split == split))
-    return LabelledImages(rows.images, rows.class_ids, rows.labels, rows.fingerprint(), rows.protocol)
+    return LabelledImages(
+        rows.images, rows.class_ids, rows.labels, rows.fingerprint(), rows.protocol
+    )
 
 
 def _options() -> argparse.Namespace:

@@ -169,7 +169,7 @@ def idle(fleet: Fleet, batch: int) -> Cost:
     return per_host(costs, sum(map(len, rounds(fleet, batch))))
 
 
-def renewed(fleet: Fleet, batch: int) -> Cost:
+def reloaded(fleet: Fleet, batch: int) -> Cost:
     """Return what a new release takes for each host of one batch."""
     costs = [
         fleet.push(names, f"batch-{batch}-{number}", batch)[0]
@@ -205,7 +205,7 @@ def main() -> None:
         print("| at a time | new release, s per host | CPU s of ours | nothing to do, s per host "
               "| CPU s of ours | MB at most |\n|---|---|---|---|---|---|")  # fmt: skip
         for batch in batches:
-            new = renewed(fleet, batch)
+            new = reloaded(fleet, batch)
             peak_mb = max(new.peak_mb, quiet[batch].peak_mb)
             print(
                 f"| {batch} | {new.wall_s:.2f} | {new.cpu_s:.2f} | {quiet[batch].wall_s:.2f} | "

@@ -9,7 +9,7 @@ from converters.convert.calibrate import DEFAULT_ROWS
 from converters.convert.mixed.quantizer import FULL_INT8
 from converters.labelled_images import LabelledImages
 from converters.parity.gate import Gate
-from edge.contract.metadata import Form
+from edge.contract.metadata import Quantization
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class ConvertRequest:
     Attributes:
         model: a ``.keras`` file, a run directory or the folder of a SavedModel.
         out: the bundle directory to write.
-        form: how weights and activations are stored.
+        quantization: how weights and activations are stored.
         evaluation: every row that parity is measured on.
         calibration: real training rows to choose from; needed for the integer forms.
         calibration_rows: how many to choose.
@@ -55,7 +55,7 @@ class ConvertRequest:
     model: Path
     out: Path
     evaluation: LabelledImages
-    form: Form = "int8"
+    quantization: Quantization = "int8"
     calibration: LabelledImages | None = None
     calibration_rows: int = DEFAULT_ROWS
     seed: int = 0
@@ -73,7 +73,7 @@ class ConvertRequest:
     @property
     def recipe_name(self) -> str | None:
         """Which recipe makes the mixed form; None for any other."""
-        return (self.recipe or FULL_INT8) if self.form == "mixed" else None
+        return (self.recipe or FULL_INT8) if self.quantization == "mixed" else None
 
     @property
     def bundle_name(self) -> str:

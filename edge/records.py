@@ -202,7 +202,7 @@ class FaceResult(msgspec.Struct, frozen=True, eq=False):
     quality: Quality = "ok"
 
     @property
-    def verdict(self) -> str:
+    def display_text(self) -> str:
         """The label with its confidence, where it has one, or what is wrong with the face."""
         if self.quality != "ok":
             return self.quality.replace("_", " ")

@@ -22,7 +22,7 @@ from edge.system.native_path import NativePath
 from edgeemo.batch_worker import Done, FileFailure, Job, Settings, Worker
 from edgeemo.table import kinds_of
 
-Form = Literal["csv", "parquet"]
+Format = Literal["csv", "parquet"]
 Watcher = Callable[[int, int, int], object]
 """Is told how many files there are, how many are done, and how many frames were analyzed so far."""
 
@@ -112,7 +112,7 @@ def analyze(
 
     began_s = time.monotonic()
     target = Path(os.fsdecode(out))
-    form = _form(target)
+    output_format = _format_of(target)
     settings = Settings(
         model=None if model is None else os.fsdecode(model),
         max_faces=max_faces,
@@ -140,7 +140,7 @@ def analyze(
     done |= crew.done
     ended = [done[part] for _, part in tasks]
     failures = tuple(failure for one in ended for failure in one.failures)
-    _write(target, form, [part for _, part in tasks if part.is_file()], labels)
+    _write(target, output_format, [part for _, part in tasks if part.is_file()], labels)
     if not failures:
         parts.remove()
     return AnalyzeReport(
@@ -154,7 +154,7 @@ def analyze(
     )
 
 
-def _form(target: Path) -> Form:
+def _format_of(target: Path) -> Format:
     suffix = target.suffix.lower()
     if suffix not in {".csv", ".parquet"}:
         raise ConfigError(f"{target}: expected a name that ends in .csv or .parquet")
@@ -359,7 +359,9 @@ class _Crew:
         return worker
 
 
-def _write(target: Path, form: Form, parts: Sequence[Path], labels: Sequence[str]) -> None:
+def _write(
+    target: Path, output_format: Format, parts: Sequence[Path], labels: Sequence[str]
+) -> None:
     """Put the parts together, in order."""
     kinds = kinds_of(labels or EMOTIONS)
     # Short and plain: DuckDB takes UTF-8 only, and a long name has no room for an addition.
@@ -371,7 +373,7 @@ def _write(target: Path, form: Form, parts: Sequence[Path], labels: Sequence[str
                 with part.open("rb") as rows:
                     rows.readline()  # its header
                     shutil.copyfileobj(rows, file)
-        if form == "parquet":
+        if output_format == "parquet":
             _to_parquet(whole, kinds)
         whole.replace(target)
     except OSError as error:

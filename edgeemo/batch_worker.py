@@ -170,7 +170,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     settings = msgspec.json.decode(orders.readline(), type=Settings)
 
-    def say(said: _Said) -> None:
+    def report(said: _Said) -> None:
         answers.write(msgspec.json.encode(said) + b"\n")
         answers.flush()
 
@@ -183,12 +183,14 @@ def main() -> None:
         with Analyzer(**settings.for_analyzer()) as analyzer:
             for line in orders:
                 task = msgspec.json.decode(line, type=_Task)
-                say(_Said(done=_analyze(analyzer, task, settings.every_n, say)))
+                report(_Said(done=_analyze(analyzer, task, settings.every_n, report)))
     except EdgeEmoError as error:
-        say(_Said(unable=str(error)))
+        report(_Said(unable=str(error)))
 
 
-def _analyze(analyzer: Any, task: _Task, every_n: int | None, say: Callable[[_Said], None]) -> Done:
+def _analyze(
+    analyzer: Any, task: _Task, every_n: int | None, report: Callable[[_Said], None]
+) -> Done:
     from edgeemo.csv_file import CsvFile
     from edgeemo.results import Failure
     from edgeemo.table import kinds_of, row_of
@@ -209,12 +211,12 @@ def _analyze(analyzer: Any, task: _Task, every_n: int | None, say: Callable[[_Sa
                 file.write(row_of(face, analyzer.labels) for face in item)
                 frames += 1
                 if time.monotonic() - told_s > _REPORT_S:
-                    say(_Said(frames=frames - told))
+                    report(_Said(frames=frames - told))
                     told, told_s = frames, time.monotonic()
     except Exception as error:  # whatever it is: the other files go on
         reason = _reason(error)
         return Done(0, 0, tuple(FileFailure(name, reason) for name in task.files))
-    say(_Said(frames=frames - told))
+    report(_Said(frames=frames - told))
     return Done(frames, file.rows, tuple(failures))
 
 

@@ -207,7 +207,7 @@ RECIPES: Final[dict[str, TrainConfig]] = {
 
 
 def recipe(name: str) -> TrainConfig:
-    """Return the settings of a recipe, or those of a run's ``config.json``, without its ancestors.
+    """Return the settings of a recipe or of a run's ``config.json``, without models learnt from.
 
     Raises:
         ConfigError: no such recipe, no such file, or one that is no configuration.

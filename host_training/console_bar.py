@@ -35,7 +35,7 @@ class ConsoleBar:
     ) -> None:
         self._bar.stop()
 
-    def say(self, line: str) -> None:
+    def report(self, line: str) -> None:
         """Print a line above the bar."""
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -46,4 +46,4 @@ class ConsoleBar:
         time_s = time.monotonic()
         if now or time_s - self._said_s >= self._line_every_s:
             self._said_s = time_s
-            self.say(line)
+            self.report(line)

@@ -81,7 +81,7 @@ def import_torch() -> Any:
         ) from error
 
 
-def prepare(precision: str, *, deterministic: bool) -> str:
+def configure_tensorflow(precision: str, *, deterministic: bool) -> str:
     """Set TensorFlow up for a run, and say in words what it runs on.
 
     Args:

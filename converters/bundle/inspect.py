@@ -11,8 +11,7 @@ from rich.text import Text
 from converters.bundle.decision_view import decision_lines
 from converters.bundle.inspect_graph import OperationEntry, operation_entries, operations_table
 from converters.parity.check import ParityReport, decode_report
-from converters.parity.view import gate_words
-from converters.parity.view import render as render_parity
+from converters.parity.view import gate_words, parity_view
 from converters.tflite.flatbuffer import read_graph
 from converters.tflite.metadata import FileMetadata, read_file_metadata
 from edge.contract.bundle import KNOWN, MODEL, PARITY, Bundle
@@ -102,7 +101,7 @@ def describe(bundle: Bundle) -> Description:
     )
 
 
-def render(description: Description, *, every_operation: bool = False) -> RenderableType:
+def bundle_view(description: Description, *, every_operation: bool = False) -> RenderableType:
     """Lay a description out for a console; without one, rich prints it as plain text."""
     graph = (operations_table(description.graph),) if every_operation else ()
     return Group(
@@ -111,7 +110,7 @@ def render(description: Description, *, every_operation: bool = False) -> Render
         _tensors(description),
         _operations(description),
         *graph,
-        render_parity(description.parity, gate=False),
+        parity_view(description.parity, gate=False),
     )
 
 

@@ -15,7 +15,7 @@ from converters.bundle.model_card import model_card
 from converters.convert.calibrate import calibration_inputs, choose_calibration
 from converters.convert.decide import decide
 from converters.convert.fold_elu import fold_elu
-from converters.convert.measure import measure
+from converters.convert.measure import measure_conversion
 from converters.convert.mixed.layers import layer_operations, operations_of
 from converters.convert.mixed.quantizer import FULL_INT8, Quantizer, keeping, read_recipe
 from converters.convert.rehearsal import rehearsal_of
@@ -31,7 +31,7 @@ from converters.parity.check import (
 )
 from converters.parity.plot import parity_png
 from converters.request import ConvertRequest
-from converters.tflite.conversion import INTEGER_FORMS, to_tflite
+from converters.tflite.conversion import INTEGER_QUANTIZATIONS, to_tflite
 from converters.tflite.flatbuffer import (
     check_builtin_only,
     check_full_int8,
@@ -52,9 +52,9 @@ from edge.contract.bundle import (
 from edge.contract.decision import Decision
 from edge.contract.mesh_features import FEATURES_ID
 from edge.contract.metadata import (
+    BundleMetrics,
     MeshInput,
     Metadata,
-    Metrics,
     OutputKind,
     decode_metadata,
     encode_metadata,
@@ -96,7 +96,7 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
     _check_rows(request, trained)
     if trained.run.run_id == UNKNOWN and _is_saturated(request, trained):
         progress(f"WARNING: {SATURATED}")
-    progress(f"converting to {request.form}")
+    progress(f"converting to {request.quantization}")
     calibration = _calibration(request)
     content, output_kind = _convert(request, trained, calibration)
     check_loads(content, MODEL)
@@ -106,7 +106,7 @@ def convert(request: ConvertRequest, progress: Progress = logger.info) -> Parity
     evaluation = request.evaluation
     probabilities = tflite_probabilities(model, evaluation.images, evaluation.mesh)
     decision = decide(request, trained, model, probabilities)
-    report = measure(request, trained, model, content, probabilities, decision)
+    report = measure_conversion(request, trained, model, content, probabilities, decision)
     kernels = kernel_difference(golden, model, decision)
     report = msgspec.structs.replace(report, kernels=kernels)
     _write_whole(_beside(request.out, "parity.png"), parity_png(report))
@@ -180,7 +180,7 @@ def _is_saturated(request: ConvertRequest, trained: TrainedModel) -> bool:
 
 
 def _calibration(request: ConvertRequest) -> LabelledImages | None:
-    if request.form not in (*INTEGER_FORMS, "mixed") or request.calibration is None:
+    if request.quantization not in (*INTEGER_QUANTIZATIONS, "mixed") or request.calibration is None:
         return None
     return choose_calibration(request.calibration, request.calibration_rows, request.seed)
 
@@ -193,21 +193,21 @@ def _convert(
     It gives logits where the model ends in a softmax, which is left out.
     """
     inputs = None if calibration is None else calibration_inputs(trained, calibration)
-    if request.form == "mixed":
+    if request.quantization == "mixed":
         content, output_kind = _mixed(request, trained, inputs)
     else:
-        content, output_kind = strip_softmax(to_tflite(trained.keras, request.form, inputs))
-    if request.form in INTEGER_FORMS:
+        content, output_kind = strip_softmax(to_tflite(trained.keras, request.quantization, inputs))
+    if request.quantization in INTEGER_QUANTIZATIONS:
         content = fold_elu(content)
     check = {"int8": check_full_int8, "int8-float-io": check_int8_float_io}
     graph = read_graph(content)
-    check.get(request.form, check_builtin_only)(graph)
+    check.get(request.quantization, check_builtin_only)(graph)
     named = request.bundle_name, _purpose(trained), trained.run.labels
     return describe_file(content, graph, *named, output_kind), output_kind
 
 
 def _builtin(request: ConvertRequest, trained: TrainedModel, content: bytes) -> EmotionModel | None:
-    if request.form not in INTEGER_FORMS:
+    if request.quantization not in INTEGER_QUANTIZATIONS:
         return None
     model = TfliteModel(content, name=MODEL, kernels="builtin")
     return EmotionModel(model, trained.run.mesh_norm)
@@ -244,9 +244,9 @@ def _refuse_or_warn(request: ConvertRequest, report: ParityReport, progress: Pro
     comparison, gate = report.comparison, request.gate
     refused = "; ".join(v.words for v in report.verdicts if v.outcome == "refused")
     cost = (
-        f"the {request.form} model loses {comparison.drop * 100:.2f} points of accuracy and agrees "
-        f"with Keras on {comparison.agreement:.2%} of {report.dataset.rows:,} samples; allowed are "
-        f"{gate.max_drop * 100:.2f} points and {gate.min_agreement:.2%}. {refused}"
+        f"the {request.quantization} model loses {comparison.drop * 100:.2f} points of accuracy "
+        f"and agrees with Keras on {comparison.agreement:.2%} of {report.dataset.rows:,} samples; "
+        f"allowed are {gate.max_drop * 100:.2f} points and {gate.min_agreement:.2%}. {refused}"
     )
     if request.force:
         progress(f"FORCED: {cost}")
@@ -273,7 +273,7 @@ def _metadata(
     return Metadata(
         schema_version=schema_version_for(
             mesh_input,
-            request.form,
+            request.quantization,
             forced=not report.passed,
             output_kind=model.output_kind,
             decision=decision,
@@ -282,7 +282,7 @@ def _metadata(
         edgeemo_version=__version__,
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         architecture=run.architecture,
-        quantization=request.form,
+        quantization=request.quantization,
         labels=run.labels,
         input=model.input,
         mesh_input=mesh_input,
@@ -295,7 +295,7 @@ def _metadata(
         parameters=trained.parameters,
         training_data=run.training_data,
         calibration_data=calibration.dataset if calibration is not None else None,
-        metrics=Metrics(
+        metrics=BundleMetrics(
             dataset=report.dataset,
             protocol=report.protocol,
             accuracy=measured.accuracy,

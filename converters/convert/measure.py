@@ -17,7 +17,7 @@ from edge.inference.interpreter import TfliteModel, runtime_name
 from host_training.runs.known_pictures import UNSEEN, seen_counts
 
 
-def measure(
+def measure_conversion(
     request: ConvertRequest,
     trained: TrainedModel,
     model: EmotionModel,
@@ -47,11 +47,11 @@ def measure(
     places = None if known is None else known.places(rows.images)
     verdicts = judge(comparison.changes, request.gate)
     reference = content
-    if request.form != "float32":
+    if request.quantization != "float32":
         reference, _ = strip_softmax(to_tflite(trained.keras, "float32"))
     return ParityReport(
         training_run=trained.run.run_id,
-        quantization=request.form,
+        quantization=request.quantization,
         recipe=request.recipe_name,
         kept_float=request.keep_float,
         dataset=rows.dataset,
@@ -92,7 +92,7 @@ def _on_unseen(
 def _latency(
     request: ConvertRequest, trained: TrainedModel, model: EmotionModel, reference: bytes
 ) -> Latency | None:
-    if request.form == "float32":
+    if request.quantization == "float32":
         return None
     float_model = EmotionModel(TfliteModel(reference, name="float32"), trained.run.mesh_norm)
     return compare_latency(model, float_model, request.evaluation)

@@ -15,9 +15,9 @@ from converters.errors import ConversionError
 from converters.model.model_file import no_mesh
 from converters.parity.gate import Changes, Gate, Verdict
 from converters.parity.latency import Latency
-from converters.parity.paired_tests import Figures, Intervals, figures, paired_intervals
+from converters.parity.paired_tests import Intervals, PairedScores, figures, paired_intervals
 from edge.contract.decision import Decision, leading, temper
-from edge.contract.metadata import Dataset, Form
+from edge.contract.metadata import Dataset, Quantization
 from edge.contract.scores import expected_calibration_error
 from edge.errors import BundleError
 from edge.inference.emotion_model import EmotionModel
@@ -53,8 +53,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     knew of chance.
     """
 
-    keras: Figures
-    tflite: Figures
+    keras: PairedScores
+    tflite: PairedScores
     agreement: float
     mean_difference: float
     max_difference: float
@@ -129,7 +129,7 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
 
     schema_version: Literal[1, 2] = 2
     training_run: str
-    quantization: Form
+    quantization: Quantization
     recipe: str | None = None
     kept_float: tuple[str, ...] = ()
     dataset: Dataset

@@ -15,7 +15,7 @@ Interval = tuple[float, float]
 """95 %, low and high."""
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
+class PairedScores(msgspec.Struct, frozen=True, kw_only=True):
     """How well one of the two models does.
 
     Attributes:
@@ -57,11 +57,11 @@ def figures(
     answers: NDArray[np.integer],
     labels: tuple[str, ...],
     ece: float | None = None,
-) -> Figures:
+) -> PairedScores:
     """Return accuracy, balanced accuracy, macro-F1 and recalls of ``predicted`` ``(n,)``."""
     k = len(labels)
     scores = scores_of(confusion_of(answers, predicted, k)[None])
-    return Figures(
+    return PairedScores(
         accuracy=float(scores.accuracy[0]),
         balanced_accuracy=float(scores.balanced_accuracy[0]),
         macro_f1=float(scores.macro_f1[0]),

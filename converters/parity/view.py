@@ -29,7 +29,7 @@ class Change(NamedTuple):
     interval: Interval | None
 
 
-def render(report: ParityReport, *, gate: bool = True) -> RenderableType:
+def parity_view(report: ParityReport, *, gate: bool = True) -> RenderableType:
     """Lay a report out for a console; without one, rich prints it as plain text.
 
     Args:

@@ -8,22 +8,22 @@ from numpy.typing import NDArray
 
 from converters.errors import ConversionError
 from converters.model.model_file import InputKind, input_kinds
-from edge.contract.metadata import Form
+from edge.contract.metadata import Quantization
 from host_training.frameworks import as_structured, import_tensorflow, quiet
 
-INTEGER_FORMS: Final = ("int8", "int8-float-io")
+INTEGER_QUANTIZATIONS: Final = ("int8", "int8-float-io")
 """Those that TensorFlow needs calibration rows for."""
 
 
 def to_tflite(
-    model: Any, form: Form, calibration: Sequence[NDArray[np.float32]] | None = None
+    model: Any, quantization: Quantization, calibration: Sequence[NDArray[np.float32]] | None = None
 ) -> bytes:
     """Convert a Keras model whose rescaling of pixels is inside.
 
     Args:
         model: a ``keras.Model`` from ``(n, size, size, 1)`` pixels, ``(n, FEATURE_COUNT)`` mesh
             features or both to ``(n, k)`` probabilities.
-        form: how weights and activations are stored.
+        quantization: how weights and activations are stored.
         calibration: for the integer forms: one array of real rows for each of the model's inputs,
             in their order, see ``calibration_inputs``.
 
@@ -33,21 +33,23 @@ def to_tflite(
     Raises:
         ConversionError: a mixed form, or TensorFlow is not installed or cannot convert the model.
     """
-    if form == "mixed":
+    if quantization == "mixed":
         raise ConversionError("a mixed model is made from a float file, by a recipe")
-    if form in INTEGER_FORMS and calibration is None:
-        raise ConversionError(f"{form} needs calibration samples, got none; give training samples")
+    if quantization in INTEGER_QUANTIZATIONS and calibration is None:
+        raise ConversionError(
+            f"{quantization} needs calibration samples, got none; give training samples"
+        )
     tf, kinds = import_tensorflow(), input_kinds(model)
     try:
         with quiet():
             converter = make_converter(tf, model)
             rows = None if calibration is None else dict(zip(kinds, calibration, strict=True))
-            _set_form(tf, converter, form, rows)
+            _set_quantization(tf, converter, quantization, rows)
             return bytes(converter.convert())
     # Whatever the compiler's stages raise: ConverterError, RuntimeError, ValueError, ...
     except Exception as error:
         raise ConversionError(
-            f"TensorFlow cannot convert this model to {form} TFLite "
+            f"TensorFlow cannot convert this model to {quantization} TFLite "
             f"({type(error).__name__}: {_excerpt(error)}); "
             "use layers that TFLite has built-in operations for"
         ) from error
@@ -77,20 +79,23 @@ def make_converter(tf: Any, model: Any) -> Any:
     return tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
 
 
-def _set_form(
-    tf: Any, converter: Any, form: Form, calibration: Mapping[InputKind, NDArray[np.float32]] | None
+def _set_quantization(
+    tf: Any,
+    converter: Any,
+    quantization: Quantization,
+    calibration: Mapping[InputKind, NDArray[np.float32]] | None,
 ) -> None:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if form == "float32":
+    if quantization == "float32":
         return
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if form == "fp16":
+    if quantization == "fp16":
         converter.target_spec.supported_types = [tf.float16]
-    if form in INTEGER_FORMS:
+    if quantization in INTEGER_QUANTIZATIONS:
         # Integer kernels or an error: never a silent fall-back to float.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.representative_dataset = lambda: _samples(calibration or {})
-    if form == "int8":
+    if quantization == "int8":
         converter.inference_input_type = tf.int8
         converter.inference_output_type = tf.int8
 

@@ -5,7 +5,7 @@ import subprocess
 from typing import Any, BinaryIO, Final, cast
 
 from deploy.errors import DeployError
-from deploy.operations.push import Options, Outcome, Say, read_facts, wait_for_verdict
+from deploy.operations.push import Options, Outcome, Report, read_facts, wait_for_verdict
 from deploy.ssh.agent import run_agent
 from deploy.ssh.targets import Target
 
@@ -73,7 +73,9 @@ def remove(target: Target, options: Options, *, purge: bool) -> Outcome:
     return Outcome(str(target), "done", "; ".join(said.splitlines()))
 
 
-def follow_logs(target: Target, options: Options, say: Say, *, follow: bool, lines: int) -> int:
+def follow_logs(
+    target: Target, options: Options, report: Report, *, follow: bool, lines: int
+) -> int:
     """Show the service's diagnostics from the device's journal; return the exit code.
 
     Raises:
@@ -96,7 +98,7 @@ def follow_logs(target: Target, options: Options, say: Say, *, follow: bool, lin
     with process:
         try:
             while line := cast("BinaryIO", process.stdout).readline(_LONGEST_LINE):
-                say(line.decode("utf-8", "replace").rstrip("\n"))
+                report(line.decode("utf-8", "replace").rstrip("\n"))
             return process.wait()
         except KeyboardInterrupt:  # how following ends
             return 0

@@ -10,14 +10,14 @@ from deploy.errors import DeployError
 from deploy.facts import LONGEST_WINDOW_S, Facts, decode, probe
 from deploy.release.archive import Contents, Release, build_release
 from deploy.release.device_wheel import requirements
-from deploy.release.plan import Plan, make_plan, render
+from deploy.release.plan import Plan, make_plan, plan_lines
 from deploy.release.wheelhouse import kind_of, wheelhouse
 from deploy.ssh.agent import agent_command, clear_staging, run_agent, send_files
 from deploy.ssh.targets import Target
 from deploy.ssh.transport import Device
 
 Status = Literal["done", "unchanged", "planned", "rolled back", "failed", "not tried"]
-Say = Callable[[str], object]
+Report = Callable[[str], object]
 
 _INSTALL_TIMEOUT_S: Final = 2400
 POLL_S: Final = 1.0
@@ -77,7 +77,7 @@ def read_facts(device: Device, prefix: str) -> Facts:
     return decode(device.run(["python3", "-", prefix], stdin=probe()))
 
 
-def push(target: Target, contents: Contents, options: Options, say: Say) -> Outcome:
+def push(target: Target, contents: Contents, options: Options, report: Report) -> Outcome:
     """Bring a release to one device.
 
     Raises:
@@ -87,14 +87,14 @@ def push(target: Target, contents: Contents, options: Options, say: Say) -> Outc
     with options.connect(target) as device:
         facts = read_facts(device, options.prefix)
         if facts.pending and not options.dry_run:
-            facts = _settled(device, facts, options, say)
-        release, plan = _prepare(contents, facts, options, say)
+            facts = _settled(device, facts, options, report)
+        release, plan = _prepare(contents, facts, options, report)
         if plan.refusal:
             raise DeployError(plan.refusal)
         if plan.is_nothing:
             return Outcome(str(target), "unchanged", f"release {release.name} is there and good")
-        for line in render(plan, facts, release):
-            say(line)
+        for line in plan_lines(plan, facts, release):
+            report(line)
         if options.dry_run:
             return Outcome(str(target), "planned", f"release {release.name}")
         _send(device, facts, release, plan)
@@ -126,20 +126,22 @@ def wait_for_verdict(device: Device, prefix: str, window_s: float) -> Facts:
         time.sleep(POLL_S)
 
 
-def _settled(device: Device, facts: Facts, options: Options, say: Say) -> Facts:
+def _settled(device: Device, facts: Facts, options: Options, report: Report) -> Facts:
     """Return the facts once an earlier push, perhaps one that was cut, has its verdict."""
     pending = facts.pending or {}
-    say(f"release {pending.get('release')} is still being tried; waiting for its verdict")
+    report(f"release {pending.get('release')} is still being tried; waiting for its verdict")
     run_agent(device, facts, options.prefix, "resume")
     return wait_for_verdict(device, options.prefix, float(pending.get("window_s", 0)))
 
 
-def _prepare(contents: Contents, facts: Facts, options: Options, say: Say) -> tuple[Release, Plan]:
+def _prepare(
+    contents: Contents, facts: Facts, options: Options, report: Report
+) -> tuple[Release, Plan]:
     from deploy.facts import refusal
 
     if reason := refusal(facts):  # before wheels are looked for that do not exist
         raise DeployError(reason)
-    wheels = wheelhouse(kind_of(facts), requirements(), options.constraints, say)
+    wheels = wheelhouse(kind_of(facts), requirements(), options.constraints, report)
     release = build_release(contents, wheels, facts)
     plan = make_plan(facts, release, with_service=options.with_service, window_s=options.window_s)
     return release, plan

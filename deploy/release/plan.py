@@ -81,7 +81,7 @@ def make_plan(facts: Facts, release: Release, *, with_service: bool, window_s: f
     return Plan(refusal=plan.refusal) if plan.refusal else plan
 
 
-def render(plan: Plan, facts: Facts, release: Release) -> list[str]:
+def plan_lines(plan: Plan, facts: Facts, release: Release) -> list[str]:
     """Say what will be done, a line a step."""
     if plan.refusal:
         return [f"cannot: {plan.refusal}"]

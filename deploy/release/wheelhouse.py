@@ -58,7 +58,7 @@ def wheelhouse(
     kind: Kind,
     requirements: list[str],
     constraints: Path | None,
-    say: Callable[[str], object],
+    report: Callable[[str], object],
 ) -> list[Path]:
     """Return the wheels for a kind of device, pip's own included, downloading them once.
 
@@ -66,7 +66,7 @@ def wheelhouse(
         kind: of device.
         requirements: requirement lines.
         constraints: a file of tested versions, or None for the newest that fit.
-        say: told before a download begins.
+        report: called with a line before a download begins.
 
     Raises:
         DeployError: pip found no set of wheels, or could not fetch them.
@@ -75,7 +75,7 @@ def wheelhouse(
     key = json.dumps([msgspec.to_builtins(kind), requirements, tested], sort_keys=True)
     place = _cache() / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not place.is_dir():
-        say(f"downloading wheels for {kind.machine}, Python {kind.python}")
+        report(f"downloading wheels for {kind.machine}, Python {kind.python}")
         _download(kind, requirements, constraints, place)
     return sorted(place.glob("*.whl"))
 

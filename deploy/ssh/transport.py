@@ -29,7 +29,7 @@ _SILENCE_S: Final = 30
 """After so long without any sign from the device the connection counts as lost."""
 
 
-def prepare() -> None:
+def use_gevent() -> None:
     """Let pyinfra's way of waiting hold for the whole process; called before all else.
 
     Raises:

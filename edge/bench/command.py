@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from edge.bench.report import BenchReport, StartUp
 from edge.bench.start_up import time_start_up
-from edge.bench.throughput import measure
+from edge.bench.throughput import measure_throughput
 from edge.runtime.request import RunRequest
 from edge.system import machine
 
@@ -22,7 +22,7 @@ def run_bench(request: RunRequest, frames: int, starts: int) -> BenchReport:
         EdgeEmoError: a part cannot be had or fails.
     """
     before = machine.temperature_c()
-    throughput, facts = measure(request.settings(), frames)
+    throughput, facts = measure_throughput(request.settings(), frames)
     start_up = (
         time_start_up(_options(request), starts) if starts else StartUp(problem="not measured")
     )

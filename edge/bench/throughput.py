@@ -23,7 +23,7 @@ WARM_UP: Final = 10
 """Frames that are not counted: caches fill, the detector runs, a face is confirmed."""
 
 
-def measure(config: Config, frames: int) -> tuple[Throughput, Mapping[str, object]]:
+def measure_throughput(config: Config, frames: int) -> tuple[Throughput, Mapping[str, object]]:
     """Run up to ``frames`` frames after the warm-up, with the log in a temporary directory.
 
     Returns:

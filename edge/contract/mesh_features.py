@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.align import MESH_POINTS, face_anchors
-from edge.contract.quantize import INT8_MAX, INT8_MIN, Quantization
+from edge.contract.quantize import INT8_MAX, INT8_MIN, QuantizationParams
 
 FEATURES_ID: Final = "mesh-v1"
 """Names this definition in a model's metadata; another definition gets another name."""
@@ -65,7 +65,7 @@ BLENDSHAPES: Final = (
 FEATURE_COUNT: Final = 2 * len(EXPRESSION_POINTS) + len(BLENDSHAPES)
 """x and y of each point in turn, then the blendshapes: 344."""
 
-FEATURES: Final = Quantization(scale=1 / 32, zero_point=0)
+FEATURES: Final = QuantizationParams(scale=1 / 32, zero_point=0)
 """The int8 quantisation of standardised features in every model that takes them.
 
 A thirty-second is exact in binary, so that the calibration range -4 to 127/32 gives this scale and

@@ -9,7 +9,7 @@ from edge.contract.align import TEMPLATES, Template
 from edge.contract.decision import Decision
 from edge.contract.labels import is_label
 from edge.contract.mesh_features import FEATURE_COUNT, FEATURES_ID, FeatureNorm
-from edge.contract.quantize import Quantization
+from edge.contract.quantize import QuantizationParams
 from edge.contract.texts import NonEmptyText, Text
 from edge.errors import BundleError
 
@@ -25,7 +25,7 @@ DECISION_VERSION: Final = 4
 CALIBRATED_VERSION: Final = 5
 """The schema of bundles that were calibrated on pictures of one's own."""
 
-Form = Literal["int8", "int8-float-io", "mixed", "fp16", "dynamic", "float32"]
+Quantization = Literal["int8", "int8-float-io", "mixed", "fp16", "dynamic", "float32"]
 """How weights and activations are stored.
 
 int8: integers throughout. int8-float-io: the same between float ends. mixed: by a recipe, or with
@@ -62,9 +62,9 @@ class TensorSpec(_Model, frozen=True, kw_only=True):
     zero_point: int
 
     @property
-    def quantization(self) -> Quantization:
+    def quantization(self) -> QuantizationParams:
         """The tensor's scale and zero point, for ``quantize`` and ``dequantize``."""
-        return Quantization(self.scale, self.zero_point)
+        return QuantizationParams(self.scale, self.zero_point)
 
 
 class MeshInput(_Model, frozen=True, kw_only=True):
@@ -93,7 +93,7 @@ class Dataset(_Model, frozen=True, kw_only=True):
     fingerprint: Text
 
 
-class Metrics(_Model, frozen=True, kw_only=True):
+class BundleMetrics(_Model, frozen=True, kw_only=True):
     """Figures with the rows and the protocol that they were measured on."""
 
     dataset: Dataset
@@ -128,7 +128,7 @@ class Metadata(_Model, frozen=True, kw_only=True):
     edgeemo_version: Text
     created_at: Text
     architecture: Text
-    quantization: Form
+    quantization: Quantization
     labels: tuple[Text, ...]
     input: TensorSpec | None
     mesh_input: MeshInput | None = None
@@ -142,7 +142,7 @@ class Metadata(_Model, frozen=True, kw_only=True):
     parameters: int
     training_data: Dataset
     calibration_data: Dataset | None = None
-    metrics: Metrics
+    metrics: BundleMetrics
     forced: bool = False
 
     @property
@@ -199,7 +199,7 @@ def encode_metadata(metadata: Metadata) -> bytes:
 
 def schema_version_for(
     mesh_input: MeshInput | None,
-    form: Form,
+    quantization: Quantization,
     *,
     forced: bool,
     output_kind: OutputKind = "probabilities",
@@ -210,7 +210,7 @@ def schema_version_for(
         return CALIBRATED_VERSION
     if output_kind == "logits" or decision != Decision(temperature=decision.temperature):
         return DECISION_VERSION
-    if forced or form in ("int8-float-io", "mixed"):
+    if forced or quantization in ("int8-float-io", "mixed"):
         return FORCED_VERSION
     return CROP_VERSION if mesh_input is None else MESH_VERSION
 

@@ -13,7 +13,7 @@ INT8_MIN: Final = -128
 INT8_MAX: Final = 127
 
 
-class Quantization(msgspec.Struct, frozen=True):
+class QuantizationParams(msgspec.Struct, frozen=True):
     """Per-tensor affine quantisation: ``real = (quantised - zero_point) * scale``."""
 
     scale: float
@@ -26,7 +26,7 @@ class Quantization(msgspec.Struct, frozen=True):
             raise ValueError(f"zero_point must lie in [-128, 127], got {self.zero_point}")
 
 
-PIXELS: Final = Quantization(scale=1.0, zero_point=INT8_MIN)
+PIXELS: Final = QuantizationParams(scale=1.0, zero_point=INT8_MIN)
 """The input quantisation every edgeemo model has: pixel 0..255 is int8 -128..127, exactly."""
 
 
@@ -40,14 +40,14 @@ def pixels_to_int8(pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
     return np.bitwise_xor(pixels, np.uint8(0x80)).view(np.int8)
 
 
-def quantize(values: NDArray[np.floating], quantization: Quantization) -> NDArray[np.int8]:
+def quantize(values: NDArray[np.floating], quantization: QuantizationParams) -> NDArray[np.int8]:
     """Quantise real values to int8, rounding half away from zero and saturating, as TFLite does."""
     scaled = np.asarray(values, np.float64) / quantization.scale
     rounded = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled) + quantization.zero_point
     return np.asarray(np.clip(rounded, INT8_MIN, INT8_MAX), np.int8)
 
 
-def dequantize(values: NDArray[np.int8], quantization: Quantization) -> NDArray[np.float32]:
+def dequantize(values: NDArray[np.int8], quantization: QuantizationParams) -> NDArray[np.float32]:
     """Return the real values (float32) of int8 ``values``, widening before subtracting."""
     shifted = values.astype(np.int32) - quantization.zero_point
     return shifted.astype(np.float32) * np.float32(quantization.scale)

@@ -13,7 +13,7 @@ from edge.contract.bundle import MODEL, Bundle
 from edge.contract.decision import log_probabilities, softmax
 from edge.contract.mesh_features import FEATURE_COUNT, FEATURES, FeatureNorm, standardized
 from edge.contract.metadata import OutputKind, TensorSpec
-from edge.contract.quantize import PIXELS, Quantization, dequantize, pixels_to_int8, quantize
+from edge.contract.quantize import PIXELS, QuantizationParams, dequantize, pixels_to_int8, quantize
 from edge.errors import BundleError, ImplausibleError, InferenceError
 from edge.inference.crash_guard import PACKAGED, check_loads
 from edge.inference.interpreter import TfliteModel
@@ -21,7 +21,7 @@ from edge.inference.interpreter import TfliteModel
 FLOAT_STEPS: Final[dict[OutputKind, float]] = {"probabilities": 1 / 256, "logits": 1 / 16}
 """What counts as one step of a float output: about that of an int8 one."""
 
-SOFTMAX: Final = Quantization(scale=1 / 256, zero_point=-128)
+SOFTMAX: Final = QuantizationParams(scale=1 / 256, zero_point=-128)
 """The output of every int8 softmax (TensorFlow Lite 8-bit quantisation specification)."""
 _MOST_BEYOND: Final = 0.1
 """The calibrated range of probabilities may end a little beyond 0 and 1."""
@@ -166,7 +166,8 @@ def open_emotion_model(bundle: Bundle, *, num_threads: int = 1) -> EmotionModel:
 
     Raises:
         BundleError: the metadata says something else than the model.
-        InferenceError: no runtime, or the runtime cannot run the model, see ``first_load``.
+        InferenceError: no runtime, or the runtime cannot run the model, see
+            ``edge.inference.crash_guard``.
     """
     where = str(bundle.path / MODEL)
     if bundle.path.resolve() != PACKAGED.resolve():
@@ -244,7 +245,7 @@ def _kind_problems(said: OutputKind, output: TensorSpec) -> list[str]:
 
 
 def _input_problems(
-    which: str, spec: TensorSpec, shape: tuple[int, ...], quantization: Quantization
+    which: str, spec: TensorSpec, shape: tuple[int, ...], quantization: QuantizationParams
 ) -> list[str]:
     problems = []
     if spec.shape != shape:

@@ -38,7 +38,7 @@ class TfliteModel:
 
     LiteRT verifies a file's offsets before it uses it; tflite-runtime does not, and a torn file
     ends the process. So models come from assets, whose hashes are pinned, or through
-    ``first_load``.
+    ``edge.inference.crash_guard``.
 
     Attributes:
         inputs: its inputs, in the order that ``run`` takes them.

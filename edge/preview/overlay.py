@@ -94,7 +94,7 @@ def _draw_face(canvas: Canvas, face: FaceResult, factor: int, doing: Sequence[st
     if state.labels:  # none were given to a face that could not be read
         _draw_scores(canvas, box, state)
     canvas.tag(  # last, for in a corner of the picture it has to share the panel's place
-        ", ".join((f"#{face.track.track_id} {face.verdict}", *doing)),
+        ", ".join((f"#{face.track.track_id} {face.display_text}", *doing)),
         (box[0], box[1]),
         _PANEL,
         color,

@@ -69,7 +69,7 @@ class Supervision(msgspec.Struct, frozen=True):
     marks: Callable[[], Iterable[MarkRequest]] = tuple
 
 
-class RunSummary(msgspec.Struct, frozen=True):
+class ServiceSummary(msgspec.Struct, frozen=True):
     """What a run did.
 
     Attributes:
@@ -116,7 +116,7 @@ class Service:
         summary: what the run did; there when it has ended without an error.
     """
 
-    summary: RunSummary
+    summary: ServiceSummary
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class Service:
         """Ask for the configuration to be read again before the next frame, or while none comes."""
         self._reload_asked = True
 
-    def run(self, facts: Mapping[str, Any], max_frames: int | None = None) -> RunSummary:
+    def run(self, facts: Mapping[str, Any], max_frames: int | None = None) -> ServiceSummary:
         """Process frames until the end; see ``results``.
 
         Raises:
@@ -332,7 +332,7 @@ class Service:
         finally:
             self._write([self._reporter.stopped(_now(), self._t_s, reason)])
 
-    def _end(self, reason: str) -> RunSummary:
+    def _end(self, reason: str) -> ServiceSummary:
         self._notifier.stopping(reason)
         self._write(map(self._marked, self._marks()))
         elapsed_s = (
@@ -344,7 +344,7 @@ class Service:
             self._sink.close()  # only then is it known what got to the disk
         totals, lost = self._totals, self._lost()
         totals.add(self._reporter)
-        return RunSummary(
+        return ServiceSummary(
             reason=reason,
             frames=totals.frames,
             tracks=totals.tracks,

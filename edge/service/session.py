@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 from edge.records import FrameResult
 from edge.runtime.build import Runtime, build_runtime, reload
 from edge.runtime.request import RunRequest
-from edge.service.daemon import Listener, Reloaded, RunSummary, Service, Supervision
+from edge.service.daemon import Listener, Reloaded, Service, ServiceSummary, Supervision
 from edge.service.marks import MarkBox, Marks
 from edge.service.notify import Notifier
 from edge.service.reporter import Reporter, ReporterConfig
@@ -24,7 +24,9 @@ Attach = Callable[[Runtime, ExitStack], tuple[Runtime, Sequence[Listener]]]
 """Puts something beside opened parts: returns them with it, and what is to see every result."""
 
 
-def run_session(request: RunRequest, stack: ExitStack, attach: Attach | None = None) -> RunSummary:
+def run_session(
+    request: RunRequest, stack: ExitStack, attach: Attach | None = None
+) -> ServiceSummary:
     """Run until the source ends, the limit is reached or a signal comes, then print a summary.
 
     Args:
@@ -52,7 +54,7 @@ def run_parts(
     notifier: Notifier,
     extra: Sequence[Listener] = (),
     marks: Marks | None = None,
-) -> RunSummary:
+) -> ServiceSummary:
     """Run opened parts as ``run_session`` does, with ``extra`` listeners beside those asked for.
 
     Args:
@@ -194,14 +196,14 @@ def _status(stack: ExitStack) -> Listener:
     status = stack.enter_context(console.status("waiting for the first frame"))
 
     def listener(result: FrameResult) -> bool:
-        faces = "  ".join(f"#{face.track.track_id} {face.verdict}" for face in result.faces)
+        faces = "  ".join(f"#{face.track.track_id} {face.display_text}" for face in result.faces)
         status.update(f"frame {result.frame.index}  {result.latency_ms:.0f} ms  {faces or '-'}")
         return True
 
     return listener
 
 
-def _print_summary(summary: RunSummary, written: Mapping[str, str], screen: TextIO) -> None:
+def _print_summary(summary: ServiceSummary, written: Mapping[str, str], screen: TextIO) -> None:
     rows = {
         "frames": str(summary.frames),
         "tracks": str(summary.tracks),

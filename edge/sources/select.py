@@ -111,7 +111,7 @@ def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:
 
 
 def _recorded(source: FrameSource, options: SourceOptions) -> FrameSource:
-    recording = _thinned(source, options)
+    recording = _with_frame_skip(source, options)
     if not options.realtime:
         return recording
     from edge.sources.wrappers.newest_frame import LatestFrame
@@ -182,7 +182,7 @@ def _watched(source: FrameSource, options: SourceOptions) -> FrameSource:
     return WatchedSource(source, options.limits)
 
 
-def _thinned(source: FrameSource, options: SourceOptions) -> FrameSource:
+def _with_frame_skip(source: FrameSource, options: SourceOptions) -> FrameSource:
     if options.every_n == 1:
         return source
     from edge.sources.wrappers.frame_skip import EveryNth

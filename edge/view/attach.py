@@ -151,7 +151,7 @@ class Relay:
         self._hellos = 0
         self._event = b""
         self._number = 0
-        self._health = messages.Health(0.0, None, 0, None, 0.0, None, None, 0)
+        self._health = messages.HealthMessage(0.0, None, 0, None, 0.0, None, None, 0)
 
     @property
     def is_full(self) -> bool:

@@ -33,7 +33,7 @@ Note = tuple[int, float, float, str, str]
 """On the timeline: its number, from and to when, ``event`` or ``marker``, and its text."""
 
 
-class Health(msgspec.Struct, frozen=True):
+class HealthMessage(msgspec.Struct, frozen=True):
     """How the service is doing, as the page shows it.
 
     Attributes:
@@ -89,7 +89,9 @@ def hello(
     )
 
 
-def seen(result: FrameResult, health: Health, *, frames: bool, notes: Sequence[Note] = ()) -> bytes:
+def seen(
+    result: FrameResult, health: HealthMessage, *, frames: bool, notes: Sequence[Note] = ()
+) -> bytes:
     """Return the event of a frame: its faces, and its picture only if ``frames``.
 
     Args:
@@ -116,7 +118,7 @@ def seen(result: FrameResult, health: Health, *, frames: bool, notes: Sequence[N
     return event("seen", content)
 
 
-def waiting(outage: Outage, now_s: float, health: Health) -> bytes:
+def waiting(outage: Outage, now_s: float, health: HealthMessage) -> bytes:
     """Return the event of a camera that is lost; ``now_s`` is ``time.monotonic()``."""
     lost_for_s = round(now_s - outage.since_s, 1)
     return event("waiting", {"reason": outage.reason, "lost_for_s": lost_for_s, "health": health})

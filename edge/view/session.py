@@ -15,7 +15,7 @@ import msgspec
 from edge.errors import ConfigError, EdgeEmoError
 from edge.runtime.build import Runtime, build_runtime
 from edge.runtime.request import RunRequest
-from edge.service.daemon import RunSummary
+from edge.service.daemon import ServiceSummary
 from edge.service.marks import Marks
 from edge.service.notify import Notifier
 from edge.service.session import run_parts
@@ -49,7 +49,7 @@ class ViewRequest(msgspec.Struct, frozen=True):
     frames: bool = False
 
 
-def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> RunSummary:
+def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> ServiceSummary:
     """Serve the page until the source ends or a signal comes.
 
     Records are written where ``request`` names a directory, else nowhere.

@@ -38,7 +38,7 @@ class Vitals:
         self._fps = 0.0
         self._machine: _Machine = (0.0, None, None)
 
-    def read(self, viewers: int) -> messages.Health:
+    def read(self, viewers: int) -> messages.HealthMessage:
         """Return the health since the last measurement."""
         now_s = time.monotonic()
         elapsed_s = now_s - self._measured_s
@@ -49,7 +49,7 @@ class Vitals:
         self._dropped = self._tried(self._read_dropped, self._dropped)
         self._lost_records = self._tried(self._read_lost_records, self._lost_records)
         rss_mb, temperature_c, throttling = self._machine
-        return messages.Health(
+        return messages.HealthMessage(
             fps=round(self._fps, 1),
             fps_limit=self.fps_limit,
             dropped_frames=self._dropped,

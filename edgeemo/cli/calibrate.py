@@ -87,13 +87,13 @@ def calibrate(
         outcome.calibration, forced=reason is not None or contradiction.is_refused
     )
     if reason is not None:
-        _say(screen, f"FORCED: {reason}")
+        _report(screen, f"FORCED: {reason}")
     if json_file is not None:
         json_file.write_bytes(msgspec.json.format(msgspec.json.encode(calibration)) + b"\n")
     write_calibrated(opened, calibration, out)
     people = tuple(map(str, pictures.samples.persons))
     note_made("bundle", out, data, pictures.fingerprint, people)
-    _say(screen, f"bundle: {out}")
+    _report(screen, f"bundle: {out}")
 
 
 def note_made(what: str, out: Path, data: Path, fingerprint: str, people: tuple[str, ...]) -> None:
@@ -159,9 +159,11 @@ def _pictures(bundle: "Bundle", data: Path, names: dict[str, str], screen: Any) 
     finally:
         stills.close()
     people = len(found.samples.persons) if found.names_people else "unnamed"
-    _say(screen, f"pictures: {len(found.samples):,} of {len(files):,} classified, people: {people}")
+    _report(
+        screen, f"pictures: {len(found.samples):,} of {len(files):,} classified, people: {people}"
+    )
     for reason, count in sorted(found.left_out.items()):
-        _say(screen, f"left out: {count:,} {reason.replace('_', ' ')}")
+        _report(screen, f"left out: {count:,} {reason.replace('_', ' ')}")
     return found
 
 
@@ -194,25 +196,25 @@ def _show(outcome: "Outcome", screen: Any) -> None:
     calibration, judgement = outcome.calibration, outcome.judgement
     share = calibration.rehearsal_share
     rehearsed = f", rehearsal {share:.0%} of the weight" if share else ""
-    _say(screen, f"fit: for {calibration.intent}, {calibration.form}{rehearsed}")
+    _report(screen, f"fit: for {calibration.intent}, {calibration.form}{rehearsed}")
     lacking = [
         name for name, is_in in zip(outcome.labels, calibration.fitted, strict=True) if not is_in
     ]
     if lacking:
-        _say(screen, f"not in the pictures, so decided as before: {', '.join(lacking)}")
+        _report(screen, f"not in the pictures, so decided as before: {', '.join(lacking)}")
     table = _figures(outcome, lacking=bool(lacking))
     if table.row_count:
         screen.print(table)
     if judgement is not None:
         low, high = (100 * bound for bound in judgement.interval)
         people = len(judgement.before.persons)
-        _say(
+        _report(
             screen,
             f"gain on people held out: {100 * judgement.gain:+.1f} points "
             f"({low:+.1f} to {high:+.1f}, 95 %, {people} people)",
         )
     if outcome.general is None:
-        _say(screen, "general faces: not known, the bundle carries no rehearsal set")
+        _report(screen, "general faces: not known, the bundle carries no rehearsal set")
 
 
 def _figures(outcome: "Outcome", *, lacking: bool) -> Any:
@@ -249,5 +251,5 @@ def _percent(value: float) -> str:
     return f"{value * 100:.1f}"
 
 
-def _say(screen: Any, line: str) -> None:
+def _report(screen: Any, line: str) -> None:
     screen.print(line, highlight=False, markup=False, soft_wrap=True)

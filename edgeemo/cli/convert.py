@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from converters.labelled_images import LabelledImages
     from converters.parity.check import ParityReport
     from converters.request import ConvertRequest, Prior
-    from edge.contract.metadata import Crops, Form
+    from edge.contract.metadata import Crops, Quantization
 
 TemperatureOn = Literal["clean", "robust"]
 _OPTIONS: Final = {"mixed": "--recipe or --keep-float"}
@@ -128,7 +128,7 @@ def convert(
     """Convert a model to a TFLite bundle, and prove its accuracy."""
     recipes = ("ai_edge_quantizer",) if recipe is not None or keep_float else ()
     require("convert", "tensorflow", "keras", "sklearn", "scipy", "matplotlib", *recipes)
-    form = _form(
+    quantization = _quantization_of(
         {
             "int8": int8,
             "int8-float-io": int8_float_io,
@@ -152,7 +152,7 @@ def convert(
     request = ConvertRequest(
         model=model,
         out=out or Path(),
-        form=form,
+        quantization=quantization,
         evaluation=evaluation,
         calibration=calibration,
         calibration_rows=calibration_rows,
@@ -190,18 +190,18 @@ def _check_model(model: Path) -> None:
 
 
 def _show_layers(request: "ConvertRequest", screen: Any) -> None:
-    from converters.convert.mixed.debug_layers import rank_layers, render
+    from converters.convert.mixed.debug_layers import layer_errors_view, rank_layers
 
     total, errors = rank_layers(request, lambda step: screen.print(step, highlight=False))
-    screen.print(render(total, errors))
+    screen.print(layer_errors_view(total, errors))
 
 
 def _write(request: "ConvertRequest", screen: Any) -> "ParityReport":
     from converters.convert.convert import convert as run_conversion
-    from converters.parity.view import render
+    from converters.parity.view import parity_view
 
     report = run_conversion(request, lambda step: screen.print(step, highlight=False))
-    screen.print(render(report))
+    screen.print(parity_view(report))
     screen.print(f"bundle: {request.out}", highlight=False, soft_wrap=True)
     return report
 
@@ -219,12 +219,12 @@ def inspect(
 
     That is: its hashes hold, and the model gives its golden outputs.
     """
-    from converters.bundle.inspect import describe, render
+    from converters.bundle.inspect import bundle_view, describe
     from edge.contract.bundle import open_bundle
     from edge.inference.crash_guard import bundle_path
 
     description = describe(open_bundle(bundle_path(bundle)))
-    console().print(render(description, every_operation=tensors))
+    console().print(bundle_view(description, every_operation=tensors))
     write_json(json_file, description)
     if not math.isfinite(description.golden_steps):
         raise BundleError(
@@ -279,8 +279,8 @@ def _prior(samples: Any) -> "Prior":
     return Prior(shares=shares, source=f"mean target of {samples.name} {split}, {count}")
 
 
-def _form(forms: "dict[Form, bool]") -> "Form":
-    given: list[Form] = [name for name, on in forms.items() if on]
+def _quantization_of(options: "dict[Quantization, bool]") -> "Quantization":
+    given: list[Quantization] = [name for name, on in options.items() if on]
     if len(given) > 1:
         options = " and ".join(_OPTIONS.get(name, f"--{name}") for name in given)
         raise ConfigError(f"{options} exclude each other; give one")

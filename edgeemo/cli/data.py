@@ -140,14 +140,14 @@ def prepare(
     Can be stopped and run again at any moment.
     """
     from host_training.data.picture_progress import ConsolePictureProgress
-    from host_training.data.prepare import prepare as mesh_all
+    from host_training.data.prepare import prepare_pictures
     from host_training.data.tables import prepared_view
 
     screen = console()
     samples = load_data(data, labels, protocol, screen, names=names)
     recipe, make = _device_mesher()
     with ConsolePictureProgress(screen) as progress:
-        record = mesh_all(samples, out, recipe, make, processes(workers), progress)
+        record = prepare_pictures(samples, out, recipe, make, processes(workers), progress)
     screen.print(prepared_view(record, samples))
     screen.print(f"prepared folder: {out}", highlight=False, markup=False, soft_wrap=True)
     note_samples("prepared data", out, data, samples)

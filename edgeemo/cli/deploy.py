@@ -178,9 +178,9 @@ def logs(
 def _options(
     prefix: str, ssh_config: Path | None, *, accept_new: bool, window: float = 60.0
 ) -> "Options":
-    from deploy.ssh.transport import prepare
+    from deploy.ssh.transport import use_gevent
 
-    prepare()
+    use_gevent()
     from deploy.operations.push import Options
     from deploy.ssh.targets import check_prefix
 

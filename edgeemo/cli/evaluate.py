@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 By = Literal["subject", "picture", "random"]
 Crop = Literal["raw", "aligned"]
-Figures = Literal["png", "svg", "pdf"]
+FigureFormat = Literal["png", "svg", "pdf"]
 
 
 class EvaluateRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ class EvaluateRequest(msgspec.Struct, frozen=True, kw_only=True):
     json_file: Path | None
     against: Path | None
     report: Path | None
-    figures: Figures | None
+    figures: FigureFormat | None
     folds: int | None
     by: By | None
     out: Path | None
@@ -171,7 +171,7 @@ def evaluate(
         ),
     ] = None,
     figures: Annotated[
-        Figures | None,
+        FigureFormat | None,
         typer.Option(help="With --report: draw its pictures in this form, too, beside png."),
     ] = None,
     folds: Annotated[

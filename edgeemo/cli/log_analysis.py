@@ -191,9 +191,9 @@ def collect(
 
     The same call goes on where an earlier one ended. Then what came is stored as Parquet.
     """
-    from deploy.ssh.transport import prepare
+    from deploy.ssh.transport import use_gevent
 
-    prepare()
+    use_gevent()
     from deploy.logs.collect import check_log_dir, collecting
     from deploy.logs.collect import collect as collect_one
     from deploy.operations.push import Options

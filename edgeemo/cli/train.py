@@ -79,8 +79,8 @@ def train(
         "seed": seed,
     }
     resumed = out if resume else None
-    ancestors = _ancestors(teacher or [], init, resumed)
-    config = _config(recipe, options, settings or [], ancestors, resumed)
+    pretrained = _pretrained(teacher or [], init, resumed)
+    config = _config(recipe, options, settings or [], pretrained, resumed)
     if config.engine == "torch":
         require("train", "torch")
     screen = console()
@@ -95,7 +95,7 @@ def train(
     progress = (
         TensorBoardProgress(screen, out / "tensorboard") if tensorboard else ConsoleProgress(screen)
     )
-    run = run_training(samples, config, out, progress, resume=resume, ancestors=ancestors)
+    run = run_training(samples, config, out, progress, resume=resume, pretrained=pretrained)
     screen.print(f"run directory: {run.path}", highlight=False, markup=False, soft_wrap=True)
     note_samples("run", run.path, data, samples)
     return run
@@ -105,7 +105,7 @@ def _config(
     recipe: str | None,
     options: dict[str, Any],
     pairs: list[str],
-    ancestors: "Pretrained",
+    pretrained: "Pretrained",
     resumed: Path | None,
 ) -> "TrainConfig":
     """Return the settings: a recipe's or the resumed run's own, changed by single options."""
@@ -114,9 +114,9 @@ def _config(
 
     own = None if resumed is None else config_to_resume(resumed)
     base = own if own is not None and recipe is None else settings.recipe(recipe or "default")
-    initial = ancestors.initial
+    initial = pretrained.initial
     options |= {
-        "teachers": tuple(file.sha256 for file in ancestors.teachers) or None,
+        "teachers": tuple(file.sha256 for file in pretrained.teachers) or None,
         "initial": None if initial is None else initial.sha256,
     }
     config = settings.with_changes(base, options, settings.parse_settings(pairs))
@@ -125,7 +125,7 @@ def _config(
     return config
 
 
-def _ancestors(teachers: list[Path], initial: Path | None, resumed: Path | None) -> "Pretrained":
+def _pretrained(teachers: list[Path], initial: Path | None, resumed: Path | None) -> "Pretrained":
     """Find the models to learn from; a resumed run remembers where its own are."""
     from host_training.runs.directory import RunDirectory
     from host_training.training.distillation import model_file

@@ -195,7 +195,9 @@ def _near_duplicates(samples: Samples, near: NearPairs) -> NearDuplicateAudit:
             f"{a}+{b}": int((present[a] & present[b]).sum()) for a, b in combinations(splits, 2)
         },
         rows_leaking={name: int(shared[group[mask]].sum()) for name, mask in splits.items()},
-        groups_disagreeing=_disagreeing(group, samples.class_ids, samples.measurable & in_near_group),
+        groups_disagreeing=_disagreeing(
+            group, samples.class_ids, samples.measurable & in_near_group
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from host_training.console_bar import ConsoleBar
 class PictureProgress(Protocol):
     """What long work on pictures reports to."""
 
-    def say(self, line: str) -> None:
+    def report(self, line: str) -> None:
         """Tell a fact in words."""
 
     def begin(self, total: int) -> None:

@@ -24,7 +24,7 @@ from host_training.errors import DataError
 from host_training.runs.directory import write_json
 
 
-def prepare(
+def prepare_pictures(
     samples: Samples,
     out: Path,
     recipe: Recipe,
@@ -57,7 +57,7 @@ def prepare(
         keys = picture_keys(samples.images)
         todo = _not_yet(keys, known)
         distinct = len(set(map(bytes, keys)))
-        progress.say(
+        progress.report(
             f"{distinct} distinct pictures in {len(samples)} samples, "
             f"{distinct - len(todo)} of them prepared already"
         )

@@ -82,7 +82,7 @@ class FoldsRecord(msgspec.Struct, frozen=True, kw_only=True):
     data: Dataset
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
+class FoldScores(msgspec.Struct, frozen=True, kw_only=True):
     """Three figures over folds: their mean, or their sample standard deviation."""
 
     accuracy: float
@@ -105,8 +105,8 @@ class FoldReport(Evaluation, frozen=True, kw_only=True):
     plan: FoldPlan
     leaking: bool
     per_fold: tuple[Metrics, ...]
-    mean: Figures
-    spread: Figures
+    mean: FoldScores
+    spread: FoldScores
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,7 +123,7 @@ def cross_validate(
     plan: FoldPlan,
     out: Path,
     progress: TrainingProgress,
-    ancestors: Pretrained = Pretrained(),  # noqa: B008 - frozen
+    pretrained: Pretrained = Pretrained(),  # noqa: B008 - frozen
     form: FoldForm = AS_TRAINED,
 ) -> CrossValidation:
     """Train one run a fold on the other folds, and measure each on the rows that it has not seen.
@@ -138,7 +138,7 @@ def cross_validate(
         plan: how the rows are divided.
         out: gets ``folds.json`` and a run directory ``fold-NN`` a fold.
         progress: told of every fold, batch and epoch.
-        ancestors: the models that ``config`` names by their hashes.
+        pretrained: the models that ``config`` names by their hashes.
         form: what is measured of each run.
 
     Raises:
@@ -159,10 +159,10 @@ def cross_validate(
                 rows.where((fold == number) & rows.measurable),
                 rows.where(fold != number),
             )
-            progress.say(f"fold {number + 1}/{plan.folds}: {len(held)} samples are held out")
+            progress.report(f"fold {number + 1}/{plan.folds}: {len(held)} samples are held out")
             where = out / f"fold-{number + 1:02d}"
             training = replace(others, split=np.full(len(others), TRAINING))
-            runs.append(_run(training, config, where, progress, ancestors))
+            runs.append(_run(training, config, where, progress, pretrained))
             parts.append(predict(held, partial(form.predict, where, training)))
             import_keras().utils.clear_session()  # else each fold's network stays in memory
     leaks = leak(rows, fold)
@@ -213,15 +213,19 @@ def _claim(out: Path, record: FoldsRecord) -> None:
 
 
 def _run(
-    rows: Samples, config: TrainConfig, out: Path, progress: TrainingProgress, ancestors: Pretrained
+    rows: Samples,
+    config: TrainConfig,
+    out: Path,
+    progress: TrainingProgress,
+    pretrained: Pretrained,
 ) -> RunDirectory:
     """Train a fold's run as far as it is not done yet."""
     begun = (out / RUN).is_file()
     if begun and RunDirectory(out).record().state == "complete":
-        progress.say(f"{out} is complete")
+        progress.report(f"{out} is complete")
         return RunDirectory(out)
     try:
-        return train(rows, config, out, progress, resume=begun, ancestors=ancestors)
+        return train(rows, config, out, progress, resume=begun, pretrained=pretrained)
     except TrainingError as error:
         # Its remedies are those of `edgeemo train`.
         if isinstance(error.__cause__, KeyboardInterrupt):
@@ -278,13 +282,13 @@ def _report(
         plan=plan,
         leaking=leaks is not None,
         per_fold=per_fold,
-        mean=Figures(**dict(zip(_NAMES, table.mean(axis=0).tolist(), strict=True))),
-        spread=Figures(**dict(zip(_NAMES, table.std(axis=0, ddof=1).tolist(), strict=True))),
+        mean=FoldScores(**dict(zip(_NAMES, table.mean(axis=0).tolist(), strict=True))),
+        spread=FoldScores(**dict(zip(_NAMES, table.std(axis=0, ddof=1).tolist(), strict=True))),
     )
     return report, calibration
 
 
-_NAMES: Final = Figures.__struct_fields__
+_NAMES: Final = FoldScores.__struct_fields__
 
 
 def _origin(config: TrainConfig, runs: Sequence[RunDirectory], form: str) -> ModelProvenance:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from host_training.data.corruptions import HELD_OUT, SEVERITIES
 from host_training.evaluation.cross_set import CrossSet, comparison
-from host_training.evaluation.cross_validation import Figures, FoldReport
+from host_training.evaluation.cross_validation import FoldReport, FoldScores
 from host_training.evaluation.evaluate import Evaluation
 from host_training.evaluation.robustness import CorruptionFigures
 from host_training.metrics.scores import Metrics
@@ -263,7 +263,7 @@ def _pairs(lines: list[tuple[str, str]]) -> Table:
     return table
 
 
-def three(figures: Metrics | Figures) -> tuple[str, str, str]:
+def three(figures: Metrics | FoldScores) -> tuple[str, str, str]:
     """Return accuracy, balanced accuracy and macro-F1 as text."""
     return (
         f"{figures.accuracy:.2%}",

@@ -80,7 +80,7 @@ def run_epochs(run: Run) -> History:
 def _stopped(run: Run, history: History) -> bool:
     if not has_run_out_of_patience(run.config, history):
         return False
-    run.progress.say(f"stopping early: {run.config.patience} epochs without a better one")
+    run.progress.report(f"stopping early: {run.config.patience} epochs without a better one")
     return True
 
 
@@ -98,7 +98,7 @@ def _restored(run: Run) -> History:
     restore(run.learner, run.average, checkpoint)
     epochs = run.config.epochs
     where = f"at epoch {done + 1}/{epochs}" if done < epochs else f"after its last epoch, {epochs}"
-    run.progress.say(f"resuming {run.directory.path} {where}")
+    run.progress.report(f"resuming {run.directory.path} {where}")
     return checkpoint.history
 
 

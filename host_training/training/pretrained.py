@@ -49,11 +49,11 @@ def load_pretrained(
 
 _WIDENING_SEED: Final = 0
 
-_Origin = tuple[str, tuple[str, ...], list[NDArray[np.float32]]]
+_Loaded = tuple[str, tuple[str, ...], list[NDArray[np.float32]]]
 """A model's name, its emotions, and the weights of its last layer."""
 
 
-def _copy_run(model: "keras.Model", file: ModelFile) -> _Origin:
+def _copy_run(model: "keras.Model", file: ModelFile) -> _Loaded:
     from host_training.metrics.predict import load_keras_model
 
     record = RunDirectory(file.file.parent).record()
@@ -74,7 +74,7 @@ def _copy_run(model: "keras.Model", file: ModelFile) -> _Origin:
     return record.run_id, record.labels, known[HEAD]
 
 
-def _unfold_bundle(model: "keras.Model", file: ModelFile, images: NDArray[np.uint8]) -> _Origin:
+def _unfold_bundle(model: "keras.Model", file: ModelFile, images: NDArray[np.uint8]) -> _Loaded:
     path = file.file.parent
     bundle = open_bundle(path)
     labels = bundle.metadata.labels

@@ -23,7 +23,7 @@ class TrainingProgress(Protocol):
         trace: TracebackType | None,
     ) -> None: ...
 
-    def say(self, line: str) -> None:
+    def report(self, line: str) -> None:
         """Tell a fact in words."""
 
     def begin_epoch(self, epoch: int, epochs: int, batches: int) -> None:
@@ -77,7 +77,7 @@ class ConsoleProgress(ConsoleBar):
         """Print the epoch's figures."""
         self._accuracy = f"val_accuracy {row.val_accuracy:.4f}"  # the next epoch's bar shows it
         self._bar.update(self._task, accuracy=self._accuracy)
-        self.say(
+        self.report(
             f"{self._name}  loss {row.loss:.4f}  accuracy {row.accuracy:.4f}  "
             f"val_loss {row.val_loss:.4f}  val_accuracy {row.val_accuracy:.4f}  "
             f"{row.seconds:.0f} s{'  best so far' if best else ''}"

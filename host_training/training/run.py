@@ -19,7 +19,7 @@ from host_training.atomic import RESUME, write_atomically
 from host_training.config import TrainConfig
 from host_training.data.partition import Partition, partition
 from host_training.data.samples import Samples
-from host_training.frameworks import prepare
+from host_training.frameworks import configure_tensorflow
 from host_training.lock import locked
 from host_training.metrics.inputs import MeshRows, norm_of
 from host_training.metrics.predict import load_keras_model
@@ -69,7 +69,7 @@ def train(
     progress: TrainingProgress,
     *,
     resume: bool,
-    ancestors: Pretrained = Pretrained(),
+    pretrained: Pretrained = Pretrained(),
 ) -> RunDirectory:
     """Train a network and write its run directory.
 
@@ -79,7 +79,7 @@ def train(
         out: the run directory.
         progress: told of every batch and epoch.
         resume: continue the run that ``out`` holds. A complete one only gets its reports anew.
-        ancestors: the models that ``config`` names by their hashes.
+        pretrained: the models that ``config`` names by their hashes.
 
     Raises:
         ConfigError: ``out`` is taken, or holds no run to resume, or one on other data, or another
@@ -89,20 +89,20 @@ def train(
     """
     if not resume:
         check_free(out)
-    _check_ancestors(config, ancestors)
+    _check_pretrained(config, pretrained)
     parts = _partition(samples, config, progress)
     if resume:
         directory = _same_data(RunDirectory(out), parts)
     else:
-        directory = create_run(out, config, run_record(config, parts, ancestors))
+        directory = create_run(out, config, run_record(config, parts, pretrained))
     with locked(out):
         _keep_pictures(directory, parts)
         if directory.record().state == "complete":
-            progress.say(f"{out} is complete: only its reports are made")
+            progress.report(f"{out} is complete: only its reports are made")
             write_reports(directory, parts.validation, directory.history())
             return directory
         directory.remove_leftovers()
-        run = _prepared(directory, parts, progress, ancestors)
+        run = _prepared(directory, parts, progress, pretrained)
         with progress:
             history = run_epochs(run)
         if run.config.classifier_retraining:
@@ -159,16 +159,16 @@ def config_to_resume(out: Path) -> TrainConfig:
     return RunDirectory(out).config()
 
 
-def _check_ancestors(config: TrainConfig, ancestors: Pretrained) -> None:
+def _check_pretrained(config: TrainConfig, pretrained: Pretrained) -> None:
     """Refuse models that are not those that the settings name."""
-    given = tuple(file.sha256 for file in ancestors.teachers)
+    given = tuple(file.sha256 for file in pretrained.teachers)
     if given != config.teachers:
         raise ConfigError(
             f"--teacher: this run learns from {len(config.teachers)} models, "
             f"{len(given)} were found, or others; give the very --teacher models it began with"
         )
     if config.initial is not None and (
-        ancestors.initial is None or ancestors.initial.sha256 != config.initial
+        pretrained.initial is None or pretrained.initial.sha256 != config.initial
     ):
         raise ConfigError("--init: the model that this run starts from is gone or has changed")
 
@@ -193,26 +193,26 @@ def _partition(samples: Samples, config: TrainConfig, progress: TrainingProgress
     parts = divided(samples, config)
     parts = replace(parts, training=with_targets(parts.training, config))
     for remark in parts.remarks:
-        progress.say(remark)
-    progress.say(
+        progress.report(remark)
+    progress.report(
         f"training on {len(parts.training)} samples, validating on {len(parts.validation)}"
     )
     return parts
 
 
 def _prepared(
-    directory: RunDirectory, parts: Partition, progress: TrainingProgress, ancestors: Pretrained
+    directory: RunDirectory, parts: Partition, progress: TrainingProgress, pretrained: Pretrained
 ) -> Run:
     """Build all that the epochs need; ``directory`` holds the settings."""
     config, rows = directory.config(), parts.training
-    device = prepare(config.precision, deterministic=config.deterministic)
-    progress.say(f"device: {device}")
+    device = configure_tensorflow(config.precision, deterministic=config.deterministic)
+    progress.report(f"device: {device}")
     norm = norm_of(rows) if architecture(config.architecture).takes_mesh else None
     teachers = None
-    if ancestors.teachers:
+    if pretrained.teachers:
         cache = directory.path / TEACHER_CACHE
         teachers = Teachers(
-            ancestors.teachers,
+            pretrained.teachers,
             rows,
             config.teacher_views,
             cache,
@@ -227,8 +227,8 @@ def _prepared(
         teachers=teachers,
     )
     model = untrained_model(config, len(rows.labels))
-    if ancestors.initial is not None:
-        progress.say(load_pretrained(model, rows.labels, ancestors.initial, rows.images))
+    if pretrained.initial is not None:
+        progress.report(load_pretrained(model, rows.labels, pretrained.initial, rows.images))
     learner = learner_of(model, config, len(batches), rows.targets)
     # Built apart, without optimiser and mixed precision, as the converters want it.
     inference = build(config.architecture, len(rows.labels), dropout=config.dropout, inference=True)
@@ -262,10 +262,10 @@ def _record_network(
     directory.write_record(record)
 
 
-def run_record(config: TrainConfig, parts: Partition, ancestors: Pretrained) -> RunRecord:
+def run_record(config: TrainConfig, parts: Partition, pretrained: Pretrained) -> RunRecord:
     """Describe a run that begins now: what ``run.json`` tells of it."""
     rows = parts.training
-    initial = ancestors.initial
+    initial = pretrained.initial
     return RunRecord(
         run_id=new_run_id(config.architecture),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -278,7 +278,7 @@ def run_record(config: TrainConfig, parts: Partition, ancestors: Pretrained) -> 
         data_form=rows.form,
         training_data=rows.fingerprint(),
         validation_data=parts.validation.fingerprint(),
-        teachers=tuple(str(file.path) for file in ancestors.teachers),
+        teachers=tuple(str(file.path) for file in pretrained.teachers),
         initial=None if initial is None else str(initial.path),
         epochs=config.epochs,
     )

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from converters.bundle.inspect import describe
-from converters.bundle.inspect import render as render_description
+from converters.bundle.inspect import bundle_view, describe
 from converters.convert.calibrate import calibration_inputs, choose_calibration
 from converters.convert.convert import convert
 from converters.convert.int8_predict import tflite_probabilities
@@ -66,7 +65,7 @@ def bundle_of(
                 ConvertRequest(
                     model=mesh_run_of(order),
                     out=out,
-                    form=form,
+                    quantization=form,
                     evaluation=mesh_evaluation_rows,
                     calibration=mesh_training_rows,
                     calibration_rows=160,
@@ -383,7 +382,7 @@ def test_card_and_inspection_tell_of_the_mesh(bundle_of, order):
     assert description.mesh_input is not None
     assert (description.input is not None) == ("pixels" in order)
     console = Console(width=200, file=io.StringIO())
-    console.print(render_description(description))
+    console.print(bundle_view(description))
     shown = console.file.getvalue()
     assert "mesh-v1, 344 standardised" in shown
     assert "1 x 344" in shown

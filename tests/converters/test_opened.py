@@ -24,7 +24,8 @@ GIVEN = tuple(reversed(EMOTIONS))
 def samples(evaluation_rows):
     class_ids = np.asarray(evaluation_rows.labels, np.int64)
     return Samples(
-        images=evaluation_rows.images, targets=one_hot(class_ids, 8), labels=EMOTIONS, class_ids=class_ids,
+        images=evaluation_rows.images, targets=one_hot(class_ids, 8), labels=EMOTIONS,
+        class_ids=class_ids,
         split=np.full(len(class_ids), "Test"), name="gratings", form="made", protocol="labels",
     )  # fmt: skip
 

@@ -48,7 +48,7 @@ def parsed(command: str) -> dict[str, Any]:
 
 
 def asked_for(given: dict[str, Any]) -> TrainConfig:
-    """Return the settings that a command line means, its ancestors left out."""
+    """Return the settings that a command line means, its pretrained left out."""
     options = {
         "architecture": given["arch"],
         **{name: given[name] for name in ("epochs", "batch_size", "learning_rate", "seed")},

@@ -217,13 +217,13 @@ def test_settings_are_read_as_json_or_text() -> None:
 
 @pytest.mark.parametrize("pair", ["mixup", "mixupp=1", "teachers=[]", "=3"])
 def test_a_setting_that_is_none(pair: str) -> None:
-    """A wrong name is bad usage and lists the right ones; ancestors have options of their own."""
+    """A wrong name is bad usage and lists the right ones; pretrained have options of their own."""
     with pytest.raises(ConfigError, match=r"--set .*: expected NAME=VALUE with a name of .*mixup"):
         parse_settings([pair])
 
 
 def test_recipes() -> None:
-    """A recipe is known by its name, or is another run's config.json without its ancestors."""
+    """A recipe is known by its name, or is another run's config.json without its pretrained."""
     seed = recipe("seed")
     assert (seed.architecture, seed.dropout, seed.batch_size) == ("seed", 0.23, 64)
     assert (seed.optimizer, seed.schedule) == ("nadam", "plateau")

@@ -102,7 +102,7 @@ class _Comparison:
         )
 
 
-def render(total: LayerError, errors: Sequence[LayerError]) -> Table:
+def layer_errors_view(total: LayerError, errors: Sequence[LayerError]) -> Table:
     """Lay a ranking out for a console."""
     table = Table(
         "layers",

@@ -11,7 +11,7 @@ class EveryNth(SourceWrapper):
     """Gives the first frame of a source and then every n-th; their numbers and times stay.
 
     Args:
-        source: what is thinned.
+        source: whose frames are skipped.
         n: 2 or more; one frame of so many is given.
     """
 

@@ -5,23 +5,23 @@ import { emotionColor } from "./colors.js";
 export const percent = (share) => `${Math.round(share * 100)} %`;
 
 // What a face says in a word: its emotion, or why it was not classified.
-export function verdict(face) {
+export function displayText(face) {
   return face.quality === "ok" ? face.label : face.quality.replaceAll("_", " ");
 }
 
 export function summary(face) {
   const doing = face.doing.length ? ` (${face.doing.join(", ")})` : "";
-  return `Face ${face.id}: ${verdict(face)}${sure(face)}${doing}`;
+  return `Face ${face.id}: ${displayText(face)}${sure(face)}${doing}`;
 }
 
 function sure(face) {
-  if (face.quality !== "ok") return " to be read";
+  if (face.quality !== "ok") return " to be classified";
   return face.label === "uncertain" ? "" : ` ${percent(face.confidence)}`; // it has no score
 }
 
 export function spoken(faces) {
   if (!faces.length) return "No face in view";
-  return faces.map((face) => `Face ${face.id}: ${verdict(face)}`).join(", ");
+  return faces.map((face) => `Face ${face.id}: ${displayText(face)}`).join(", ");
 }
 
 export function showFaces(parent, faces) {

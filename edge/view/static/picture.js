@@ -1,7 +1,7 @@
 // The frame, or the mesh alone, with a box and a label for each face.
 
 import { color, emotionColor, fitted } from "./colors.js";
-import { summary, verdict } from "./faces.js";
+import { summary, displayText } from "./faces.js";
 
 export class Picture {
   constructor(canvas) {
@@ -87,7 +87,7 @@ export class Picture {
   }
 
   drawLabel(context, face, x, y) {
-    const text = `#${face.id} ${verdict(face)}`;
+    const text = `#${face.id} ${displayText(face)}`;
     context.font = "600 14px system-ui, sans-serif";
     const width = context.measureText(text).width + 14;
     x = Math.max(0, Math.min(x, this.canvas.clientWidth - width));

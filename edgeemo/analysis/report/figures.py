@@ -63,7 +63,7 @@ class Event(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Figures(msgspec.Struct, frozen=True):
+class ReportData(msgspec.Struct, frozen=True):
     """All that a report is drawn from.
 
     Attributes:
@@ -88,7 +88,7 @@ class Figures(msgspec.Struct, frozen=True):
     events: Sequence[Event]
 
 
-def collect(logs: Logs) -> Figures:
+def collect(logs: Logs) -> ReportData:
     """Read the files once, into a temporary database on disk, and ask that for the rest.
 
     Raises:
@@ -101,7 +101,7 @@ def collect(logs: Logs) -> Figures:
     busiest = sorted(devices.groups, key=lambda group: -group.records)[:MOST_DEVICES]
     drawn = sorted(group.key[0] for group in busiest)
     tracks, names = _tracks(logs)
-    return Figures(
+    return ReportData(
         total=summarise(logs, "total", _HELD),
         devices=devices,
         tracks=tracks,

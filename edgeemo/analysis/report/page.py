@@ -12,7 +12,7 @@ from edge.errors import LogError
 from edge.files import replacing
 from edgeemo.analysis.database import Logs
 from edgeemo.analysis.report import plots
-from edgeemo.analysis.report.figures import MOST_DEVICES, MOST_TRACKS, SERIES, Figures, collect
+from edgeemo.analysis.report.figures import MOST_DEVICES, MOST_TRACKS, SERIES, ReportData, collect
 from edgeemo.analysis.report.markup import Content, Markup, joined, tag
 from edgeemo.analysis.report.style import STYLE, own_rules
 from edgeemo.analysis.summary import Summary
@@ -53,7 +53,7 @@ def write_report(logs: Logs, target: Path, name: str) -> None:
         raise LogError(f"{target}: cannot be written ({error.strerror})") from error
 
 
-def report_page(figures: Figures, name: str, made: datetime) -> str:
+def report_page(figures: ReportData, name: str, made: datetime) -> str:
     """Return the HTML of a report."""
     made_by = f"Made by edgeemo {__version__} on {made:%Y-%m-%d %H:%M} UTC from {name}."
     body = tag(
@@ -78,7 +78,7 @@ def report_page(figures: Figures, name: str, made: datetime) -> str:
     return joined(Markup("<!doctype html>\n"), tag("html", head, body, lang="en"), "\n")
 
 
-def _sections(figures: Figures) -> Iterable[Markup]:
+def _sections(figures: ReportData) -> Iterable[Markup]:
     yield _numbers(figures)
     yield _emotions(figures)
     yield _timeline(figures)
@@ -88,7 +88,7 @@ def _sections(figures: Figures) -> Iterable[Markup]:
     yield _events(figures)
 
 
-def _numbers(figures: Figures) -> Markup:
+def _numbers(figures: ReportData) -> Markup:
     groups = [*figures.total.groups]
     if len(figures.devices.groups) > 1:
         groups += figures.devices.groups
@@ -119,7 +119,7 @@ def _row(group: Summary) -> Sequence[str]:
     )
 
 
-def _emotions(figures: Figures) -> Markup:
+def _emotions(figures: ReportData) -> Markup:
     groups = dict(zip(["all"], figures.total.groups, strict=False))
     if len(figures.devices.groups) > 1:
         groups |= {group.key[0]: group for group in figures.devices.groups}
@@ -135,7 +135,7 @@ def _emotions(figures: Figures) -> Markup:
     return tag("section", tag("h2", "Emotions"), _legend(labels), picture)
 
 
-def _timeline(figures: Figures) -> Markup:
+def _timeline(figures: ReportData) -> Markup:
     if not figures.tracks:
         return _empty("Timeline", "No track.")
     total = sum(group.tracks for group in figures.total.groups)
@@ -152,7 +152,7 @@ def _timeline(figures: Figures) -> Markup:
     return tag("section", tag("h2", "Timeline"), notes, _legend(labels), picture)
 
 
-def _done(figures: Figures) -> Iterable[Markup]:
+def _done(figures: ReportData) -> Iterable[Markup]:
     if figures.counts:
         total_s = sum(sum(group.seconds.values()) for group in figures.total.groups)
         rows = [
@@ -172,14 +172,14 @@ def _done(figures: Figures) -> Iterable[Markup]:
         yield tag("section", tag("h2", "Markers"), table)
 
 
-def _confidence(figures: Figures) -> Markup:
+def _confidence(figures: ReportData) -> Markup:
     if not any(figures.confidence):
         return _empty("Confidence", "No record of an emotion.")
     picture = plots.histogram(figures.confidence, "Emotion records by confidence")
     return tag("section", tag("h2", "Confidence"), picture)
 
 
-def _health(figures: Figures) -> Markup:
+def _health(figures: ReportData) -> Markup:
     if not figures.health:
         return _empty("Health", "No health record.")
     pictures = [
@@ -195,7 +195,7 @@ def _health(figures: Figures) -> Markup:
     return tag("section", tag("h2", "Health"), tag("p", which), names, *pictures)
 
 
-def _events(figures: Figures) -> Markup:
+def _events(figures: ReportData) -> Markup:
     rows = [
         (
             "" if event.time is None else f"{event.time:%Y-%m-%d %H:%M:%S}",

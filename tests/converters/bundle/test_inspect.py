@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 import edge
-from converters.bundle.inspect import describe, render
+from converters.bundle.inspect import bundle_view, describe
 from edge.contract.bundle import FILES, KNOWN, open_bundle
 
 
@@ -44,7 +44,7 @@ def test_the_table_shows_what_matters(bundle):
     """Rendered as plain text it names files, labels, operations, figures and the digest."""
     description = describe(bundle)
     console = Console(file=io.StringIO(), width=120)
-    console.print(render(description))
+    console.print(bundle_view(description))
     text = console.file.getvalue()
     for part in (
         *FILES,
@@ -68,5 +68,5 @@ def test_every_operation_is_told(bundle):
     assert [entry.weight_scales for entry in convolutions] == [e.shape[-1] for e in convolutions]
     assert sum(entry.constant_bytes for entry in entries) >= description.weights_bytes
     console = Console(file=io.StringIO(), width=160)
-    console.print(render(description, every_operation=True))
+    console.print(bundle_view(description, every_operation=True))
     assert "stem_relu" in console.file.getvalue()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from converters.bundle.inspect import describe, render
+from converters.bundle.inspect import bundle_view, describe
 from converters.bundle.model_card import model_card
 from converters.convert.convert import convert
 from converters.convert.int8_predict import tflite_probabilities
@@ -142,7 +142,7 @@ def test_a_bare_file_gives_untempered_outputs(int8_bundle, evaluation_rows, tmp_
 )
 def test_float_forms_take_pixels_as_they_are(request_int8, form, tolerance):
     """The other forms run on the same device code, with float pixels 0 to 255."""
-    request = replace(request_int8, form=form, calibration=None)
+    request = replace(request_int8, quantization=form, calibration=None)
     report = convert(request)
     bundle = open_bundle(request.out)
     assert bundle.metadata.input.dtype == bundle.metadata.output.dtype == "float32"
@@ -172,7 +172,7 @@ def test_the_report_says_what_the_conversion_costs(request_int8, int8_bundle, mo
     assert report.latency.threads == 1
     low, high = report.latency.ratio_interval
     assert 0 < low <= report.latency.ratio <= high
-    float_report = convert(replace(request_int8, form="float32", calibration=None))
+    float_report = convert(replace(request_int8, quantization="float32", calibration=None))
     assert float_report.latency is None
     metadata_bytes = float_report.size_bytes - report.float_size_bytes
     assert 0 < metadata_bytes < 3000
@@ -187,7 +187,7 @@ def test_the_file_tells_other_tools_what_it_is(int8_bundle):
     assert (inside.name, inside.labels) == ("tiny-int8", EMOTIONS)
     assert (inside.mean, inside.std) == (0, 1)
     console = Console(file=io.StringIO(), width=120)
-    console.print(render(description))
+    console.print(bundle_view(description))
     assert "tiny-int8, 8 labels, pixels less 0 by 1" in console.file.getvalue()
 
 
@@ -240,7 +240,7 @@ def test_a_forced_bundle_is_marked_everywhere(request_int8, fragile_run, tmp_pat
     assert any(line.startswith("FORCED: the int8 model loses") for line in told)
     assert "did not meet the gate" in (request_int8.out / MODEL_CARD).read_text()
     console = Console(file=io.StringIO(), width=120)
-    console.print(render(describe(bundle)))
+    console.print(bundle_view(describe(bundle)))
     assert "NOT met: written with --force" in console.file.getvalue()
     config = tmp_path / "config.toml"
     config.write_text(f'[model]\nbundle = "{request_int8.out}"\n')
@@ -260,7 +260,7 @@ def test_what_chance_explains_is_written_with_a_warning(request_int8):
     for part in ("points of accuracy", "-10.00 may be lost", "no more than chance", "would decide"):
         assert part in warning
     console = Console(file=io.StringIO(), width=300)
-    console.print(render(describe(bundle)))
+    console.print(bundle_view(describe(bundle)))
     shown = console.file.getvalue()
     assert shown.count("met, with a warning") == 1
     card = (request_int8.out / MODEL_CARD).read_text()
@@ -277,7 +277,7 @@ def test_force_marks_nothing_that_meets_the_gate(request_int8):
 
 def test_integers_between_float_ends(request_int8, int8_bundle):
     """Floats in and out, the same integers between as full int8, and the same answers."""
-    report = convert(replace(request_int8, form="int8-float-io"))
+    report = convert(replace(request_int8, quantization="int8-float-io"))
     bundle, full = open_bundle(request_int8.out), open_bundle(int8_bundle)
     assert bundle.metadata.input.dtype == bundle.metadata.output.dtype == "float32"
     assert bundle.metadata.schema_version == 4

@@ -87,7 +87,7 @@ def evaluated(bundle: Path, rows: LabelledImages) -> Any:
 @pytest.mark.parametrize("form", ["int8", "int8-float-io", "fp16", "float32"])
 def test_the_record_and_evaluate_agree_to_the_digit(request_tau, hard_rows, form):
     """What the bundle says of itself is what `evaluate` measures of it, under its decision."""
-    report = convert(replace(request_tau, form=form))
+    report = convert(replace(request_tau, quantization=form))
     bundle = open_bundle(request_tau.out)
     figures = evaluated(request_tau.out, hard_rows)
     told, recorded = bundle.metadata.metrics, report.comparison.tflite

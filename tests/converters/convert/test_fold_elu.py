@@ -49,7 +49,7 @@ def test_a_model_like_seed_converts(elu_run, training_rows, evaluation_rows, tmp
     report = convert(request)
     assert report.passed
     assert check_golden(open_bundle(request.out)) == 0
-    ends = convert(replace(request, form="int8-float-io"))
+    ends = convert(replace(request, quantization="int8-float-io"))
     assert ends.comparison.tflite.accuracy == report.comparison.tflite.accuracy
 
 

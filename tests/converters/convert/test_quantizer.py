@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from converters.convert.convert import convert
-from converters.convert.mixed.debug_layers import rank_layers, render
+from converters.convert.mixed.debug_layers import layer_errors_view, rank_layers
 from converters.convert.mixed.layers import layer_operations, operations_of
 from converters.convert.mixed.quantizer import FULL_INT8, only, read_recipe
 from converters.errors import ConversionError
-from converters.parity.view import render as render_report
+from converters.parity.view import parity_view
 from converters.request import ConvertRequest
 from converters.tflite.conversion import to_tflite
 from converters.tflite.flatbuffer import read_graph
@@ -26,7 +26,7 @@ def request_mixed(run_directory, training_rows, evaluation_rows, tmp_path) -> Co
     return ConvertRequest(
         model=run_directory,
         out=tmp_path / "bundle",
-        form="mixed",
+        quantization="mixed",
         evaluation=evaluation_rows,
         calibration=training_rows,
         calibration_rows=80,
@@ -65,7 +65,7 @@ def test_layers_kept_in_float_repair_a_model_that_quantises_badly(request_mixed,
     assert report.kept_float == kept
     assert float_tensors(open_bundle(request.out).model) > 2
     console = Console(file=io.StringIO(), width=200)
-    console.print(render_report(report))
+    console.print(parity_view(report))
     assert f"recipe {FULL_INT8}, in float: first_norm, second" in console.file.getvalue()
 
 
@@ -77,7 +77,7 @@ def test_the_ranking_shows_layers_and_the_whole(request_mixed):
     assert means == sorted(means, reverse=True)
     assert len(told) == len(errors)
     console = Console(file=io.StringIO(), width=200)
-    console.print(render(total, errors))
+    console.print(layer_errors_view(total, errors))
     text = console.file.getvalue()
     assert "CONV_2D" in text
     assert "second" in text

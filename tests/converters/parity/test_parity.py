@@ -22,7 +22,7 @@ from converters.parity.gate import Changes, Gate, judge
 from converters.parity.latency import Latency
 from converters.parity.paired_tests import figures, paired_intervals
 from converters.parity.plot import parity_png
-from converters.parity.view import render
+from converters.parity.view import parity_view
 from edge.contract.metadata import Dataset
 from edge.contract.scores import expected_calibration_error
 from edge.errors import BundleError
@@ -272,7 +272,7 @@ def compared_report():
 
 def as_text(report: ParityReport) -> str:
     console = Console(file=io.StringIO(), width=120)
-    console.print(render(report))
+    console.print(parity_view(report))
     return " ".join(console.file.getvalue().split())
 
 

@@ -23,7 +23,7 @@ from deploy.operations import push
 from deploy.operations.manage import follow_logs
 from deploy.operations.push import Options, Outcome
 from deploy.release.archive import Item, Release, agent_program
-from deploy.release.plan import make_plan, render
+from deploy.release.plan import make_plan, plan_lines
 from deploy.release.wheelhouse import kind_of
 from deploy.ssh import stream
 from deploy.ssh.agent import agent_command
@@ -187,7 +187,7 @@ def test_what_a_device_says_is_shown_escaped(capsys):
     told = decode(facts(current="x\x1b]0;owned\x07", state={"good": [B]}))
     release = Release((AGENT,), b"{}", AGENT.sha256, "default")
     plan = make_plan(told, release, with_service=True, window_s=60)
-    for line in render(plan, told, release):
+    for line in plan_lines(plan, told, release):
         show_line(line)
     shown = capsys.readouterr().out
     assert r"switch current from x\x1b]0;owned\x07" in shown
@@ -369,8 +369,8 @@ _ASK = """
 import sys
 from pathlib import Path
 from deploy.ssh import stream
-from deploy.ssh.transport import Device, prepare
-prepare()
+from deploy.ssh.transport import Device, use_gevent
+use_gevent()
 from deploy.errors import DeployError
 from deploy.ssh.targets import Target
 stream.TIMEOUT_S = 1.0

@@ -11,7 +11,7 @@ from deploy.errors import DeployError
 from deploy.facts import Facts, decode, probe
 from deploy.operations.fleet import batch_size
 from deploy.release.archive import Item, Release
-from deploy.release.plan import make_plan, render
+from deploy.release.plan import make_plan, plan_lines
 from deploy.release.wheelhouse import Kind, kind_of
 
 WHEEL = Item("wheels/numpy-2-x.whl", "a" * 64, 16_000_000, b"")
@@ -83,7 +83,7 @@ def test_a_second_push_is_nothing():
     """What is there and good is left alone, and said to be."""
     plan = plan_for(running(RELEASE))
     assert plan.is_nothing
-    assert render(plan, running(RELEASE), RELEASE)[0].startswith("nothing to do")
+    assert plan_lines(plan, running(RELEASE), RELEASE)[0].startswith("nothing to do")
 
 
 def test_another_model_sends_the_model_and_reloads():

@@ -6,9 +6,9 @@ import pytest
 from edge.contract.decision import Decision
 from edge.contract.labels import EMOTIONS
 from edge.contract.metadata import (
+    BundleMetrics,
     Dataset,
     Metadata,
-    Metrics,
     TensorSpec,
     decode_metadata,
     encode_metadata,
@@ -32,7 +32,7 @@ METADATA = Metadata(
     parameters=1000,
     training_data=ROWS,
     calibration_data=ROWS,
-    metrics=Metrics(
+    metrics=BundleMetrics(
         dataset=ROWS,
         protocol="majority",
         accuracy=0.1 + 0.2,  # a number that must survive to the last bit

@@ -5,14 +5,14 @@ from hypothesis import strategies as st
 
 from edge.contract.quantize import (
     PIXELS,
-    Quantization,
+    QuantizationParams,
     dequantize,
     pixels_to_int8,
     quantize,
 )
 
 QUANTIZATIONS = st.builds(
-    Quantization,
+    QuantizationParams,
     scale=st.floats(1e-6, 1e3).map(lambda scale: float(np.float32(scale))),
     zero_point=st.integers(-128, 127),
 )
@@ -65,14 +65,14 @@ def test_reals_in_range_move_by_half_a_step_at_most(quantization, fractions):
 )
 def test_rounding_is_that_of_tflite(value, expected):
     """Halves go away from zero and what does not fit saturates."""
-    assert quantize(np.array([value]), Quantization(1.0, 0)).tolist() == [expected]
+    assert quantize(np.array([value]), QuantizationParams(1.0, 0)).tolist() == [expected]
 
 
 def test_dequantising_widens_before_it_subtracts():
     """The extremes of int8 do not wrap around."""
     ends = np.array([-128, 127], np.int8)
-    assert dequantize(ends, Quantization(0.5, 127)).tolist() == [-127.5, 0.0]
-    assert dequantize(ends, Quantization(0.5, -128)).tolist() == [0.0, 127.5]
+    assert dequantize(ends, QuantizationParams(0.5, 127)).tolist() == [-127.5, 0.0]
+    assert dequantize(ends, QuantizationParams(0.5, -128)).tolist() == [0.0, 127.5]
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_dequantising_widens_before_it_subtracts():
 def test_impossible_quantisations_are_refused(scale, zero_point):
     """A scale that is no positive number, or a zero point outside int8, cannot be built."""
     with pytest.raises(ValueError, match=r"scale must be|zero_point must"):
-        Quantization(scale, zero_point)
+        QuantizationParams(scale, zero_point)

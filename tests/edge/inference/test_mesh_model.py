@@ -31,10 +31,10 @@ from edge.contract.mesh_features import (
     standardized,
 )
 from edge.contract.metadata import (
+    BundleMetrics,
     Dataset,
     MeshInput,
     Metadata,
-    Metrics,
     TensorSpec,
     decode_metadata,
     encode_metadata,
@@ -88,7 +88,7 @@ def metadata(norm) -> Metadata:
         training_run="none",
         parameters=1,
         training_data=ROWS,
-        metrics=Metrics(
+        metrics=BundleMetrics(
             dataset=ROWS, protocol="-", accuracy=0, balanced_accuracy=0, macro_f1=0, recall={}
         ),
     )

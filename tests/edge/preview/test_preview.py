@@ -433,7 +433,7 @@ def test_a_face_that_can_not_be_read_shows_why_and_no_scores():
     face = FaceTrack(1, make_face(BOX), 0.0, is_new=False)
     state = EmotionState((), np.empty(0, np.float32), UNCERTAIN, 0.0, changed=True, since_s=0.0)
     result = FaceResult(face, None, state, "too_dark")
-    assert result.verdict == "too dark"
+    assert result.display_text == "too dark"
     drawn = draw(FrameResult(make_frame(0), (result,)))
     scored = draw(_result(make_face(BOX)))
     assert _changed(drawn, 128).any()

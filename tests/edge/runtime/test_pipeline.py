@@ -110,13 +110,13 @@ def test_a_face_that_can_not_be_read_is_said_to_be_so(face, level, quality):
     assert result.quality == quality
     if quality == "ok":
         assert result.state.label == "happiness"
-        assert result.verdict == "happiness 90%"
+        assert result.display_text == "happiness 90%"
     else:
         assert classifier.crops == []
         assert result.estimate is None
         assert (result.state.label, result.state.confidence) == ("uncertain", 0.0)
         assert (result.state.labels, len(result.state.scores)) == ((), 0)
-        assert result.verdict == quality.replace("_", " ")
+        assert result.display_text == quality.replace("_", " ")
 
 
 def test_a_face_at_a_threshold_does_not_flicker():

@@ -328,7 +328,7 @@ def test_a_face_that_was_not_classified(browser, serve, unread, result):
     opened(browser, served.port)
     browser.wait("document.querySelector('#device').textContent === 'pi'")
     served.hub.publish(unread(0, "too_turned"))
-    browser.wait(f"{CAPTION} === 'Face 1: too turned to be read'")
+    browser.wait(f"{CAPTION} === 'Face 1: too turned to be classified'")
     assert browser.evaluate("document.querySelectorAll('#faces .bar').length") == 0
     browser.wait("document.querySelector('#spoken').textContent === 'Face 1: too turned'")
     served.hub.publish(result(1))

@@ -29,7 +29,7 @@ from edgeemo.cli.main import main
 from host_training.data.find_faces import BATCH, mesh_in_batches, mesh_pictures
 from host_training.data.load import load_samples, one_hot
 from host_training.data.picture_progress import ConsolePictureProgress
-from host_training.data.prepare import prepare
+from host_training.data.prepare import prepare_pictures
 from host_training.data.prepared import (
     Meshes,
     Recipe,
@@ -107,7 +107,7 @@ def run(data: Samples, out: Path, mesher: Counting, **changes: object) -> tuple[
     console = Console(width=200)
     recipe = msgspec.structs.replace(RECIPE, **changes)
     with console.capture() as shown:
-        record = prepare(data, out, recipe, mesher, 1, ConsolePictureProgress(console))
+        record = prepare_pictures(data, out, recipe, mesher, 1, ConsolePictureProgress(console))
     return msgspec.to_builtins(record), shown.get()
 
 
@@ -123,7 +123,7 @@ def marked() -> Samples:
 def test_the_devices_own_mesh_and_crop(tmp_path: Path) -> None:
     """What is stored is, to the bit, what the device's mesher and alignment give."""
     data = samples(np.concatenate([face_pictures(FACES), noise(3)]))
-    record = prepare(
+    record = prepare_pictures(
         data, tmp_path, RECIPE, device_mesher, 1, ConsolePictureProgress(Console(quiet=True))
     )
     assert (record.rows_with_face, record.pictures) == (FACES, FACES + 3)

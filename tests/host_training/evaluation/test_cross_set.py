@@ -121,12 +121,12 @@ def test_what_it_started_from_counts(tmp_path: Path) -> None:
         "seed": 1, "data_form": "", "epochs": 1,
     }  # fmt: skip
 
-    def origin_with(name: str, **ancestors: object) -> ModelProvenance:
+    def origin_with(name: str, **pretrained: object) -> ModelProvenance:
         run = RunDirectory(tmp_path / name)
         run.path.mkdir()
         run.model.write_bytes(b"weights")
         data = {"training_data": dataset, "validation_data": dataset}
-        run.write_record(RunRecord(**fields, **data, **ancestors))  # type: ignore[arg-type]
+        run.write_record(RunRecord(**fields, **data, **pretrained))  # type: ignore[arg-type]
         return origin_of_run(run.path)
 
     fresh = origin_with("fresh")

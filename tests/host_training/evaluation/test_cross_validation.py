@@ -54,7 +54,7 @@ class Recorder(ConsoleProgress):
         self.epochs = 0
         self._stop_after = stop_after
 
-    def say(self, line: str) -> None:
+    def report(self, line: str) -> None:
         """Keep the line."""
         self.lines.append(line)
 
@@ -386,9 +386,11 @@ def test_ancestors_are_found_again(
 
     first = model_file(trained)
     config = msgspec.structs.replace(settings, initial=first.sha256, epochs=1)
-    ancestors = Pretrained((), first)
-    child = train(people, config, tmp_path / "child", Recorder(), resume=False, ancestors=ancestors)
-    assert ancestors_of(child) == ancestors
+    pretrained = Pretrained((), first)
+    child = train(
+        people, config, tmp_path / "child", Recorder(), resume=False, pretrained=pretrained
+    )
+    assert ancestors_of(child) == pretrained
     lost = msgspec.structs.replace(child.record(), initial=str(tmp_path / "gone"))
     child.write_record(lost)
     with pytest.raises(ConfigError, match="expected a run directory"):

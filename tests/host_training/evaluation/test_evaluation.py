@@ -314,7 +314,9 @@ def test_the_worst_mistakes_come_first(rows: Samples, tmp_path: Path) -> None:
     assert worst_mistakes(answers).tolist() == [2, 3, 0]
     assert draw_worst_mistakes(answers, tmp_path / "a.png", "made") == 3
     assert size_of(tmp_path / "a.png")[1] == 472
-    everything = Predictions(rows, FER2013, np.roll(one_hot(rows.class_ids, 7), 1, axis=1), rows.class_ids)
+    everything = Predictions(
+        rows, FER2013, np.roll(one_hot(rows.class_ids, 7), 1, axis=1), rows.class_ids
+    )
     assert draw_worst_mistakes(everything, tmp_path / "b.png", "made") == MISTAKES
 
 

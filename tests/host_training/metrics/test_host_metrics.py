@@ -44,7 +44,9 @@ def test_figures_by_label_are_those_of_scikit_learn(pairs: list[tuple[int, int]]
     """Where there is something to tell it is scikit-learn's figure, else nothing, never 0 %."""
     class_ids, predicted = np.array(pairs).T
     found = metrics(sure(predicted.tolist()), class_ids, LABELS, protocol="p", split="s")
-    expected = precision_recall_fscore_support(class_ids, predicted, labels=range(3), zero_division=0)
+    expected = precision_recall_fscore_support(
+        class_ids, predicted, labels=range(3), zero_division=0
+    )
     for i, (label, row) in enumerate(found.per_class.items()):
         precision, recall, f1, n = (column[i] for column in expected)
         assert row.n == n, label
@@ -52,7 +54,9 @@ def test_figures_by_label_are_those_of_scikit_learn(pairs: list[tuple[int, int]]
             assert (row.precision, row.recall, row.f1, row.recall_interval) == (None,) * 4
             continue
         assert (row.recall, row.f1) == (pytest.approx(recall), pytest.approx(f1))
-        assert row.recall_interval == wilson_interval(int((class_ids == predicted)[class_ids == i].sum()), n)
+        assert row.recall_interval == wilson_interval(
+            int((class_ids == predicted)[class_ids == i].sum()), n
+        )
         if i in predicted:
             assert row.precision == pytest.approx(precision)
         else:

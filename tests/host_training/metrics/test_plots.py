@@ -25,7 +25,9 @@ Draw = Callable[[str, Path], object]
 def answers(n: int = 90) -> Predictions:
     generator = np.random.default_rng(0)
     class_ids = np.arange(n) % 7  # contempt has no sample
-    scores = generator.dirichlet(np.full(8, 0.4), n).astype(np.float32) + 0.4 * one_hot(class_ids, 8)
+    scores = generator.dirichlet(np.full(8, 0.4), n).astype(np.float32) + 0.4 * one_hot(
+        class_ids, 8
+    )
     rows = Samples(
         images=generator.integers(0, 256, (n, 48, 48), np.uint8),
         targets=one_hot(class_ids, 8),

@@ -148,7 +148,9 @@ def test_too_few_rows_get_no_temperature(n: int) -> None:
         images, np.eye(2, dtype=np.float32)[class_ids], ("neutral", "fear"), class_ids,
         np.full(n, "Test"), "made", "made up", "labels",
     )  # fmt: skip
-    found = cross_fitted(Predictions(rows, rows.labels, np.full((n, 2), 0.5, np.float32), class_ids))
+    found = cross_fitted(
+        Predictions(rows, rows.labels, np.full((n, 2), 0.5, np.float32), class_ids)
+    )
     assert (found is None) == (n < 20)
 
 

@@ -161,7 +161,7 @@ def test_distillation_is_resumed_with_its_own_teachers(
     with pytest.raises(ConfigError, match="learns from 1 models, 0 were found"):
         train(striped, config, out, quiet(), resume=False)
     assert not out.exists(), "a half-made run is left"
-    run = train(striped, config, out, quiet(), resume=False, ancestors=Pretrained((file,)))
+    run = train(striped, config, out, quiet(), resume=False, pretrained=Pretrained((file,)))
     assert run.record().teachers == (str(teacher.path),)
     with pytest.raises(ConfigError, match="the very --teacher models"):
         train(striped, config_to_resume(out), out, quiet(), resume=True)
@@ -174,7 +174,7 @@ def test_starting_from_another_run(teacher: RunDirectory, striped: Samples, tmp_
     config = msgspec.structs.replace(SETTINGS, initial=file.sha256, learning_rate=1e-9, seed=9)
     out = tmp_path / "run"
     rows = replace(striped, labels=labels)
-    run = train(rows, config, out, quiet(), resume=False, ancestors=Pretrained((), file))
+    run = train(rows, config, out, quiet(), resume=False, pretrained=Pretrained((), file))
     old, new = (load_keras_model(r.model).get_layer("scores") for r in (teacher, run))
     kernel, fresh = old.get_weights()[0], new.get_weights()[0]
     np.testing.assert_allclose(fresh[:, 0], kernel[:, 0], atol=1e-5)  # neutral
@@ -190,7 +190,7 @@ def test_another_architecture_can_not_start_a_run(
     config = msgspec.structs.replace(SETTINGS, architecture="compact", initial=file.sha256)
     with pytest.raises(ConfigError, match=r"--init .*: is micro, its layer 'stem' does not fit"):
         train(
-            striped, config, tmp_path / "r", quiet(), resume=False, ancestors=Pretrained((), file)
+            striped, config, tmp_path / "r", quiet(), resume=False, pretrained=Pretrained((), file)
         )
 
 

@@ -73,7 +73,7 @@ class Recorder:
         trace: TracebackType | None,
     ) -> None: ...
 
-    def say(self, line: str) -> None:
+    def report(self, line: str) -> None:
         """Keep the line."""
         self.lines.append(line)
 

@@ -125,7 +125,7 @@ def convert(
         bool, typer.Option("--force", help="Write past the limits too; the bundle says so.")
     ] = False,
 ) -> Any:
-    """Convert a model to a TFLite bundle, and prove its accuracy."""
+    """Convert a model to a TFLite bundle, and measure what that costs."""
     recipes = ("ai_edge_quantizer",) if recipe is not None or keep_float else ()
     require("convert", "tensorflow", "keras", "sklearn", "scipy", "matplotlib", *recipes)
     quantization = _quantization_of(
@@ -279,8 +279,8 @@ def _prior(samples: Any) -> "Prior":
     return Prior(shares=shares, source=f"mean target of {samples.name} {split}, {count}")
 
 
-def _quantization_of(options: "dict[Quantization, bool]") -> "Quantization":
-    given: list[Quantization] = [name for name, on in options.items() if on]
+def _quantization_of(asked: "dict[Quantization, bool]") -> "Quantization":
+    given: list[Quantization] = [name for name, on in asked.items() if on]
     if len(given) > 1:
         options = " and ".join(_OPTIONS.get(name, f"--{name}") for name in given)
         raise ConfigError(f"{options} exclude each other; give one")

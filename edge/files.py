@@ -14,6 +14,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
+
+def lock_alone(fd: int) -> None:
+    """Lock an open file until it is closed, or refuse at once.
+
+    Raises:
+        OSError: another process has it (``BlockingIOError`` on POSIX).
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        os.lseek(fd, 0, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        return
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 _SAFELY: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_TERMINAL: Final = getattr(os, "O_NOCTTY", 0)

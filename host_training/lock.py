@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.contract.locks import lock_alone
 from edge.errors import ConfigError
+from edge.files import lock_alone
 from host_training.errors import TrainingError
 
 

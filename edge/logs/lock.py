@@ -5,10 +5,9 @@ import os
 from pathlib import Path
 from typing import Final
 
-from edge.contract.locks import lock_alone
 from edge.contract.logfiles import LOCK_NAME
 from edge.errors import SinkError
-from edge.files import open_own, open_regular
+from edge.files import lock_alone, open_own, open_regular
 
 _LONGEST_PID: Final = 20
 

@@ -7,7 +7,7 @@ import msgspec
 from edge.contract import logrecord
 from edge.contract.labels import UNCERTAIN
 from edge.contract.logrecord import KIND, LogRecord, decode_record, decoded
-from edge.logs.plain import plain
+from edge.text import plain
 
 HEADING: Final = f"{'time (UTC)':23}  {'device':14}  {'what':17}  detail"
 

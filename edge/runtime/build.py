@@ -23,7 +23,6 @@ from edge.config import (
 )
 from edge.contract.bundle import Bundle, open_bundle
 from edge.contract.decision import Decision
-from edge.contract.names import escaped
 from edge.errors import ConfigError, InferenceError
 from edge.inference.crash_guard import PACKAGED, bundle_path
 from edge.inference.interpreter import runtime_name
@@ -39,6 +38,7 @@ from edge.stages.quality import FaceQualityFilter
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.tracking.tracker import FaceTracker
 from edge.system import machine
+from edge.text import escaped
 
 _log = logging.getLogger(__name__)
 
@@ -237,7 +237,7 @@ def shown_source(spec: str) -> str:
     """Return a source's name as the log may hold it: as text, without a stream's password."""
     if source_kind(spec) != "stream":
         return escaped(spec)
-    from edge.sources.addresses import without_secrets
+    from edge.text import without_secrets
 
     return without_secrets(spec)
 

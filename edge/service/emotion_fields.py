@@ -7,9 +7,9 @@ import numpy as np
 from edge.config import Detail
 from edge.contract import logrecord
 from edge.contract.mesh_features import BLENDSHAPES
-from edge.contract.names import escaped
 from edge.records import Face, FaceResult, HeadPose
 from edge.stages.eyes import eye_openness
+from edge.text import escaped
 
 
 class Numbered(Protocol):

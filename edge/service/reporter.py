@@ -13,12 +13,12 @@ import numpy as np
 from edge.config import Detail
 from edge.contract import logrecord
 from edge.contract.logrecord import LogRecord, Phase, Quality
-from edge.contract.names import escaped
 from edge.logs.held import Stay
 from edge.records import EndedTrack, FaceEvent, FaceResult, Frame, FrameResult
 from edge.service.clock import utc_text
 from edge.service.emotion_fields import box_of, emotion_fields
 from edge.system import machine
+from edge.text import escaped
 
 _log = logging.getLogger(__name__)
 

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Any, Final, Protocol
 
+from edge.contract.logrecord import CameraLost, FaceEvent, Health, LogRecord, Marker
+from edge.protocols import CountingSink
 from edge.records import FrameResult
 from edge.view import messages
 from edge.view.faults import Faults
@@ -218,3 +220,39 @@ class Hub:
 
     def _finish(self, reason: str) -> None:
         self._last = asyncio.ensure_future(self._post(messages.ended(reason), is_last=True))
+
+
+class Witness:
+    """Passes every record on, and tells the hub of cameras, the heat's limit, events, markers."""
+
+    def __init__(self, sink: CountingSink, hub: Hub) -> None:
+        self._sink = sink
+        self._hub = hub
+
+    @property
+    def dropped(self) -> int:
+        """Records that the sink lost."""
+        return self._sink.dropped
+
+    def write(self, record: LogRecord) -> None:
+        """Pass one record on.
+
+        Raises:
+            SinkError: the sink refused it; the hub was told all the same.
+        """
+        if isinstance(record, CameraLost):
+            self._hub.lose(record.reason)
+        elif isinstance(record, Health):
+            self._hub.hold(record.fps_limit)
+        elif isinstance(record, FaceEvent):
+            end_s = record.monotonic_s + record.duration_s
+            self._hub.note("event", record.monotonic_s, end_s, record.event.replace("_", " "))
+        elif isinstance(record, Marker):
+            which = "" if record.phase == "point" else f" {record.phase}s"
+            at_s = record.monotonic_s
+            self._hub.note("marker", at_s, at_s, f"{record.marker}{which}")
+        self._sink.write(record)
+
+    def close(self) -> None:
+        """Close the sink."""
+        self._sink.close()

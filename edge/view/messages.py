@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.landmarks import CONTOURS, LINES
-from edge.contract.names import readable
 from edge.errors import InferenceError
 from edge.records import FaceResult, FrameResult
+from edge.text import readable
 
 KEEP_ALIVE: Final = b": still here\n\n"
 """A comment: it shows both ends that the other is there."""

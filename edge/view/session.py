@@ -22,9 +22,8 @@ from edge.service.session import run_parts
 from edge.view.access import Access, is_loopback, own_token_file, read_token, rules
 from edge.view.app import page
 from edge.view.attach import Feed, Relay
-from edge.view.hub import Hub
+from edge.view.hub import Hub, Witness
 from edge.view.server import PageServer, listen
-from edge.view.witness import Witness
 
 _log = logging.getLogger(__name__)
 

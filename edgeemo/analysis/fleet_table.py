@@ -7,7 +7,7 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from edge.logs.plain import plain
+from edge.text import plain
 from edgeemo.analysis.fleet import Device
 from edgeemo.analysis.sessions import Session
 from edgeemo.analysis.summary_table import NOTHING, duration

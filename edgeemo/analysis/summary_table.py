@@ -7,7 +7,7 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from edge.logs.plain import plain
+from edge.text import plain
 from edgeemo.analysis.summary import By, Summaries, Summary
 
 _HEADINGS: Final[dict[By, tuple[str, ...]]] = {

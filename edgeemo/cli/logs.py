@@ -94,7 +94,7 @@ def forget(
 ) -> None:
     """Remove a participant's code from a log; all else stays."""
     from edge.logs.forget import forget_participant
-    from edge.logs.plain import plain
+    from edge.text import plain
 
     if not participant:
         raise ConfigError("--participant: expected a code, got nothing")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.locks import lock_alone
+from edge.files import lock_alone
 from host_training.data.find_faces import MakeMesher, mesh_in_batches
 from host_training.data.picture_progress import PictureProgress
 from host_training.data.prepared import (

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edge.errors import CameraError
 from edge.records import Frame
-from edge.sources.addresses import without_secrets
+from edge.text import without_secrets
 
 _HEAD: Final = struct.Struct("=cIId")
 """What follows, two numbers of it, and the stream's rate: ``F`` a picture (height, width), ``E``

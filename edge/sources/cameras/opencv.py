@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from edge.errors import CameraError
 from edge.media.opencv_errors import quieten, to_bgr
 from edge.records import Frame
-from edge.sources.addresses import without_secrets
 from edge.sources.cameras.v4l2 import holders
 from edge.sources.files.recording import plausible_fps
+from edge.text import without_secrets
 
 _log = logging.getLogger(__name__)
 

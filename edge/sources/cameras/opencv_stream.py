@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from edge.errors import CameraError
 from edge.media.opencv_errors import decoded
 from edge.records import Frame
-from edge.sources.addresses import without_secrets
 from edge.sources.cameras.opencv import open_capture, picture_of
 from edge.sources.files.recording import FALLBACK_FPS, plausible_fps
 from edge.sources.files.survey import MOST_FAILURES, codec_of, parameters_in, pixel_aspect
 from edge.sources.files.upright import square_size_wh
+from edge.text import without_secrets
 
 TIMEOUT_MS: Final = 10_000
 _EXTRA_DATA: Final = 1

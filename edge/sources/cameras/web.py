@@ -29,7 +29,7 @@ from edge.media.opencv_errors import decoded, quieten
 from edge.media.pictures import open_picture
 from edge.protocols import FrameSource
 from edge.records import Frame
-from edge.sources.addresses import without_secrets
+from edge.text import without_secrets
 
 _TIMEOUT_S: Final = 10.0
 _LONGEST_LINE: Final = 65_536

@@ -8,7 +8,6 @@ from typing import Final
 
 from edge.errors import CameraError
 from edge.records import Frame
-from edge.sources.addresses import without_secrets
 from edge.sources.files.av_decoder import AvDecoder, NoFilmError, stream_options
 from edge.sources.files.mp4 import shown_share
 from edge.sources.files.recording import (
@@ -22,6 +21,7 @@ from edge.sources.files.recording import (
     unplayable,
 )
 from edge.system.native_path import NativePath
+from edge.text import without_secrets
 
 STREAM_TIMEOUT_S: Final = 10.0
 """How long a stream may take to open, and then to each picture."""

@@ -17,10 +17,10 @@ from edge.contract.logfiles import FILE_NAME, LONGEST_LINE, closed_name, log_fil
 from edge.contract.logrecord import CameraLost, Emotion, HeadPose, Health, TrackEnded, encode_record
 from edge.errors import LogError
 from edge.logs.follow import Follower
-from edge.logs.plain import plain
 from edge.logs.table import line_for_people
 from edge.logs.tail import directories_in, last_lines
 from edge.sinks.jsonl import FilePolicy, JsonlSink
+from edge.text import plain
 
 HEADER = {"time": "2026-01-01T00:00:00.000Z", "monotonic_s": 1.0, "session": "s", "device": "d"}
 

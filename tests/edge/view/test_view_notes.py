@@ -7,7 +7,7 @@ import pytest
 
 from edge.contract.logrecord import FaceEvent, Marker
 from edge.testing.fakes import MemorySink
-from edge.view.witness import Witness
+from edge.view.hub import Witness
 
 HEADER = {
     "time": "2026-01-01T00:00:00.000Z", "seq": 1, "session": "s", "device": "d",

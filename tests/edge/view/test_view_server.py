@@ -15,9 +15,8 @@ from edge.contract.logrecord import CameraLost, Health, LogRecord
 from edge.errors import ConfigError, SinkError
 from edge.testing.fakes import MemorySink
 from edge.view.app import STATIC
-from edge.view.hub import MAX_VIEWERS
+from edge.view.hub import MAX_VIEWERS, Witness
 from edge.view.server import listen
-from edge.view.witness import Witness
 from tests.helpers import join_threads, until
 
 TOKEN = "a-token-of-some-length"

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract.align import MESH_POINTS
-from edge.inference.interpreter import TfliteModel
+from edge.contract.mesh_features import EXPRESSION_POINTS
+from edge.inference.interpreter import TfliteModel, expect_shapes
 from edge.stages.mesh.litert.crop import Cropper
 from edge.stages.mesh.litert.roi import Roi
-from edge.stages.mesh.litert.tensors import expect_shapes
 
 _SIZE: Final = 256
 
@@ -95,3 +95,32 @@ def to_picture(points: NDArray[np.float32], roi: Roi) -> NDArray[np.float32]:
 
 def _sigmoid(logit: float) -> float:
     return 1 / (1 + math.exp(-max(logit, -100.0)))
+
+
+class BlendshapeModel:
+    """Reads expressions; for one thread at a time.
+
+    Args:
+        model: the content of ``face_blendshapes.tflite``: input float32 ``(1, 146, 2)`` in pixels
+            (the model normalises them itself), output ``(52,)``.
+        num_threads: CPU threads that one inference may use.
+
+    Raises:
+        InferenceError: it is another model, or the runtime cannot run it.
+    """
+
+    def __init__(self, model: bytes, num_threads: int = 1) -> None:
+        self._model = TfliteModel(model, num_threads=num_threads, name="face blendshapes")
+        expect_shapes(self._model, "face blendshapes", ((1, len(EXPRESSION_POINTS), 2),), ((52,),))
+
+    def coefficients(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return float32 ``(52,)`` in [0, 1], in MediaPipe's order.
+
+        Args:
+            points: the mesh, float32 ``(478, 3)``, in pixels.
+
+        Raises:
+            InferenceError: the runtime failed.
+        """
+        (values,) = self._model.run(np.ascontiguousarray(points[EXPRESSION_POINTS, :2])[np.newaxis])
+        return np.asarray(np.clip(values, 0, 1), np.float32)

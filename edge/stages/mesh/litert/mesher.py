@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from edge.config import MesherConfig
 from edge.records import Face, Frame
-from edge.stages.mesh.litert.blendshapes import BlendshapeModel
 from edge.stages.mesh.litert.detector import FaceDetector, Sighting
 from edge.stages.mesh.litert.geometry import CanonicalFace, pose_matrix
-from edge.stages.mesh.litert.landmarks import LandmarkModel, Mesh
+from edge.stages.mesh.litert.landmarks import BlendshapeModel, LandmarkModel, Mesh
 from edge.stages.mesh.litert.orientation import agree, verify
 from edge.stages.mesh.litert.roi import Roi, around_points, bounding_box, overlap, overlaps_any
 from edge.stages.mesh.litert.smoothing import OneEuroFilter

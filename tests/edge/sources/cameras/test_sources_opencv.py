@@ -20,12 +20,12 @@ import pytest
 from edge.errors import CameraError
 from edge.media.opencv_errors import to_bgr
 from edge.records import Frame
-from edge.sources.addresses import without_secrets
 from edge.sources.cameras import opencv
 from edge.sources.cameras.contained import ContainedStream
 from edge.sources.cameras.opencv import OpenCvCamera
 from edge.sources.cameras.opencv_stream import OpenCvStream
 from edge.sources.files.opencv_film import OpenCvFilm
+from edge.text import without_secrets
 
 FRAMES = 30
 FPS = 25.0

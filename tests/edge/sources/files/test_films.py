@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.contract.names import escaped, unescaped
 from edge.errors import CameraError
 from edge.protocols import FrameSource
 from edge.records import Frame
@@ -22,6 +21,7 @@ from edge.sources.files.mp4 import display_matrix
 from edge.sources.files.survey import survey
 from edge.sources.files.upright import Turn, square_size_wh
 from edge.sources.select import SourceOptions, open_source
+from edge.text import escaped, unescaped
 
 if HAS_AV := find_spec("av") is not None:
     from edge.sources.files.av_film import AvFilm

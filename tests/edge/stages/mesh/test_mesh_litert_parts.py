@@ -15,12 +15,10 @@ from hypothesis import strategies as st
 from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.errors import InferenceError
 from edge.inference.interpreter import TfliteModel
-from edge.stages.mesh.litert.anchors import blazeface_anchors
-from edge.stages.mesh.litert.blendshapes import BlendshapeModel
 from edge.stages.mesh.litert.crop import Cropper
-from edge.stages.mesh.litert.detector import FaceDetector, Sighting, suppress
+from edge.stages.mesh.litert.detector import FaceDetector, Sighting, blazeface_anchors, suppress
 from edge.stages.mesh.litert.geometry import CanonicalFace, pose_matrix
-from edge.stages.mesh.litert.landmarks import LandmarkModel, to_picture
+from edge.stages.mesh.litert.landmarks import BlendshapeModel, LandmarkModel, to_picture
 from edge.stages.mesh.litert.orientation import agree, verify
 from edge.stages.mesh.litert.roi import Roi, around_points, overlap, whole_picture
 from edge.stages.mesh.litert.smoothing import OneEuroFilter

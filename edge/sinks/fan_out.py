@@ -7,8 +7,7 @@ from typing import Final
 
 from edge.contract.logrecord import LogRecord
 from edge.errors import SinkError
-from edge.protocols import Sink
-from edge.sinks.jsonl import JsonlSink
+from edge.protocols import CountingSink, Sink
 
 _log = logging.getLogger(__name__)
 
@@ -18,7 +17,7 @@ _COMPLAINT_INTERVAL_S: Final = 60.0
 class MultiSink:
     """Writes to the log first; what another sink refuses is counted and told once a minute."""
 
-    def __init__(self, log: JsonlSink, others: Mapping[str, Sink]) -> None:
+    def __init__(self, log: CountingSink, others: Mapping[str, Sink]) -> None:
         self._main = log
         self._others = others
         self._refused = dict.fromkeys(others, 0)

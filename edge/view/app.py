@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edge.view import door
 from edge.view.access import Access
 from edge.view.door import Refusals, admit
-from edge.view.hub import Watched
+from edge.view.hub import Broadcast
 
 _HEADERS: Final = {
     # Nothing from elsewhere, no inline script or style, no framing.
@@ -121,7 +121,7 @@ STALL_S: Final = 20.0
 """A viewer that takes nothing for so long is let go; a browser that still lives comes back."""
 
 
-def page(hub: Watched, access: Access, mark: Callable[[str], None] | None = None) -> ASGIApp:
+def page(hub: Broadcast, access: Access, mark: Callable[[str], None] | None = None) -> ASGIApp:
     """Return the whole page as an ASGI application.
 
     Args:
@@ -167,7 +167,7 @@ def page(hub: Watched, access: Access, mark: Callable[[str], None] | None = None
 class EventStream(Response):
     """Sends one viewer its events until it goes, stalls, or the run ends."""
 
-    def __init__(self, hub: Watched) -> None:
+    def __init__(self, hub: Broadcast) -> None:
         super().__init__(media_type="text/event-stream")
         del self.headers["content-length"]
         self._hub = hub

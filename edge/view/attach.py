@@ -7,18 +7,16 @@ import shlex
 import signal
 import stat
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
 
 from edge.errors import EdgeEmoError
-from edge.records import FrameResult
 from edge.text import one_line
 from edge.view import messages
-from edge.view.faults import Faults
-from edge.view.hub import MAX_VIEWERS
+from edge.view.hub import Broadcast
 
 SOCKET: Final = Path("/run/edgeemo/live")
 """Where a service of edgeemo lets itself be watched by default."""
@@ -28,7 +26,6 @@ _RETRY_S: Final = 1.0
 _FIRST_S: Final = 20.0
 _QUIET_S: Final = 30.0
 """A service gives a sign of itself every ten seconds."""
-_KEEP_ALIVE_S: Final = 10.0
 _LINGER_S: Final = 5.0
 _KINDS: Final = frozenset({"hello", "seen", "waiting", "ended"})
 _DENIED: Final = 77
@@ -129,8 +126,8 @@ class Feed(msgspec.Struct, frozen=True):
             await child.communicate()
 
 
-class Relay:
-    """Gives a service's events to any number of pages; stands in the place of a ``Hub``.
+class Relay(Broadcast):
+    """Gives a service's events to any number of pages.
 
     It is attached only while a page is open, so that the service has nothing to do otherwise. A
     service that restarts, or a network that is away, is waited for.
@@ -141,28 +138,12 @@ class Relay:
     """
 
     def __init__(self, feed: Feed, *, frames: bool) -> None:
+        super().__init__()
         self._feed = feed
         self._frames = frames
-        self.faults = Faults()
-        self.viewers = 0
-        self._changed = asyncio.Condition()
         self._wanted = asyncio.Event()
-        self._hello = b""
-        self._hellos = 0
-        self._event = b""
-        self._number = 0
+        self._greeting = b""
         self._health = messages.HealthMessage(0.0, None, 0, None, 0.0, None, None, 0)
-
-    @property
-    def is_full(self) -> bool:
-        """Tell whether one more page is one too many."""
-        return self.viewers >= MAX_VIEWERS
-
-    def publish(self, result: FrameResult) -> None:
-        """Nothing is seen here."""
-
-    def end(self, reason: str) -> None:
-        """The pages see that this server is gone."""
 
     async def check(self) -> None:
         """Attach once, and let go.
@@ -175,43 +156,13 @@ class Relay:
             async with asyncio.timeout(_FIRST_S):
                 await self._take(reader)
 
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Be attached inside the block, while anybody looks."""
-        task = asyncio.create_task(self._attend())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def events(self) -> AsyncGenerator[bytes, None]:
-        """Yield the events of one page: hello, then always the newest."""
-        self.viewers += 1
+    def _join(self) -> None:
         self._wanted.set()
-        number, greeted = self._number, 0
-        try:
-            while True:
-                if self._hellos != greeted:
-                    greeted = self._hellos
-                    yield self._hello
-                try:
-                    async with asyncio.timeout(_KEEP_ALIVE_S), self._changed:
-                        while self._number == number:
-                            await self._changed.wait()
-                except TimeoutError:
-                    yield messages.KEEP_ALIVE
-                    continue
-                number = self._number
-                if self._hellos != greeted:
-                    greeted = self._hellos
-                    yield self._hello
-                if self._event:
-                    yield self._event
-        finally:
-            self.viewers -= 1
 
-    async def _attend(self) -> None:
+    def _hello(self) -> bytes:
+        return self._greeting
+
+    async def _work(self) -> None:
         while True:
             await self._wanted.wait()
             lost_s = time.monotonic()
@@ -261,7 +212,7 @@ class Relay:
     async def _pass_on(self, kind: str, content: dict[str, Any]) -> None:
         if kind == "hello":
             content["frames"] = bool(content.get("frames")) and self._frames
-            self._hello = messages.event(kind, content, retry=True)
+            self._greeting = messages.event(kind, content, retry=True)
             self._hellos += 1
             self._event = b""
             return await self._post(b"")
@@ -272,12 +223,6 @@ class Relay:
             outage = messages.Outage(str(content.get("reason") or reason), time.monotonic())
             return await self._post(messages.waiting(outage, time.monotonic(), self._health))
         return await self._post(messages.event(kind, content))
-
-    async def _post(self, event: bytes) -> None:
-        async with self._changed:
-            self._number += 1
-            self._event = event
-            self._changed.notify_all()
 
 
 def is_there(socket: Path = SOCKET) -> bool:

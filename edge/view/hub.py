@@ -11,10 +11,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from edge.contract.logrecord import CameraLost, FaceEvent, Health, LogRecord, Marker
-from edge.protocols import CountingSink
 from edge.records import FrameResult
 from edge.view import messages
 from edge.view.faults import Faults
@@ -31,39 +30,98 @@ _NOTED_S: Final = 5.0
 """How long a note goes with every frame's event, for viewers that miss some."""
 
 
-class Watched(Protocol):
-    """What a page shows: a run of this process, or a service elsewhere."""
+class Broadcast:
+    """Gives any number of viewers the newest event; a slow one misses some.
 
-    faults: Faults
+    Attributes:
+        faults: what went wrong, for the viewers only.
+        viewers: how many are watching.
+    """
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self.viewers = 0
+        self._changed = asyncio.Condition()
+        self._number = 0
+        self._event = b""
+        self._hellos = 0
+        self._ended = False
 
     @property
     def is_full(self) -> bool:
         """Tell whether one more viewer is one too many."""
-
-    def running(self) -> "contextlib.AbstractAsyncContextManager[None]":
-        """Make events inside the block."""
-
-    def events(self) -> AsyncGenerator[bytes, None]:
-        """Yield the events of one viewer."""
+        return self.viewers >= MAX_VIEWERS
 
     def publish(self, result: FrameResult) -> None:
-        """Take a result."""
+        """Take a result, where this process has any."""
 
     def end(self, reason: str) -> None:
-        """Tell the viewers that there will be no more."""
+        """Tell the viewers that there will be no more: ``reason`` is an error, or nothing."""
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Make events inside the block."""
+        work = asyncio.create_task(self._work())
+        try:
+            yield
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """Yield the events of one viewer: hello, then always the newest, until the run ends."""
+        sent, greeted = self._number, 0
+        self.viewers += 1
+        self._join()
+        try:
+            while True:
+                if self._hellos != greeted:
+                    greeted = self._hellos
+                    yield self._hello()
+                if self._number != sent:
+                    sent = self._number
+                    if self._event:
+                        yield self._event
+                    continue
+                if self._ended:
+                    return
+                try:
+                    async with asyncio.timeout(_KEEP_ALIVE_S), self._changed:
+                        while self._number == sent:
+                            await self._changed.wait()
+                except TimeoutError:
+                    yield messages.KEEP_ALIVE
+        finally:
+            self.viewers -= 1
+
+    def _join(self) -> None:
+        """Take note of a new viewer."""
+
+    def _hello(self) -> bytes:
+        """Return what a viewer is told first, and again when ``_hellos`` has risen."""
+        raise NotImplementedError
+
+    async def _work(self) -> None:
+        """Post events until cancelled."""
+        raise NotImplementedError
+
+    async def _post(self, event: bytes, *, is_last: bool = False) -> None:
+        async with self._changed:
+            if not self._ended:  # a frame that was on its way does not hide the end
+                self._number += 1
+                self._event = event
+                self._ended = is_last
+                self._changed.notify_all()
 
 
-class Hub:
-    """Gives what the pipeline sees to any number of viewers.
+class Hub(Broadcast):
+    """Gives what the pipeline sees to any number of viewers; also a ``Sink``, see ``write``.
 
     Args:
         about: facts for the page: device, session, source, model and so on.
         frames: send the pictures, too.
         dropped: tells how many frames the source has dropped.
         lost_records: tells how many records the log has lost; None without a log.
-
-    Attributes:
-        faults: what went wrong, for the viewers only.
     """
 
     def __init__(
@@ -74,9 +132,10 @@ class Hub:
         dropped: Callable[[], int] = lambda: 0,
         lost_records: Callable[[], int | None] = lambda: None,
     ) -> None:
+        super().__init__()
+        self._hellos = 1
         self._about = about
         self._frames = frames
-        self.faults = Faults()
         self._vitals = Vitals(dropped, lost_records, self.faults)
         self._lock = threading.Lock()
         self._history: deque[messages.Moment] = deque(maxlen=round(HISTORY_S / _HISTORY_STEP_S))
@@ -85,21 +144,6 @@ class Hub:
         self._newest: FrameResult | None = None
         self._outage: messages.Outage | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        # Below is the server thread's own.
-        self._viewers = 0
-        self._number = 0
-        self._event = b""
-        self._ended = False
-
-    @property
-    def viewers(self) -> int:
-        """How many are watching."""
-        return self._viewers
-
-    @property
-    def is_full(self) -> bool:
-        """Tell whether one more viewer is one too many."""
-        return self._viewers >= MAX_VIEWERS
 
     # In the pipeline's thread.
 
@@ -112,9 +156,29 @@ class Hub:
             if result.frame.t_s - last_s >= _HISTORY_STEP_S:
                 self._history.append(messages.moment(result))
             # A picture is kept for as long as it takes to send it, and only while someone watches.
-            self._newest = result if self._viewers else None
-        if self._viewers:
+            self._newest = result if self.viewers else None
+        if self.viewers:
             self._call(self._wake.set)
+
+    def write(self, record: LogRecord) -> None:
+        """Take note of what no frame's result tells: a lost camera, the heat's limit, events."""
+        match record:
+            case CameraLost():
+                self.lose(record.reason)
+            case Health():
+                self.hold(record.fps_limit)
+            case FaceEvent():
+                end_s = record.monotonic_s + record.duration_s
+                self.note("event", record.monotonic_s, end_s, record.event.replace("_", " "))
+            case Marker():
+                which = "" if record.phase == "point" else f" {record.phase}s"
+                at_s = record.monotonic_s
+                self.note("marker", at_s, at_s, f"{record.marker}{which}")
+            case _:
+                pass
+
+    def close(self) -> None:
+        """Close nothing: the server ends what viewers see."""
 
     def lose(self, reason: str) -> None:
         """Take note that the camera is lost, until a frame comes."""
@@ -148,37 +212,16 @@ class Hub:
     async def running(self) -> AsyncIterator[None]:
         """Make events of results inside the block."""
         self._wake = asyncio.Event()
-        self._changed = asyncio.Condition()
         self._loop = asyncio.get_running_loop()
-        pump = asyncio.create_task(self._pump())
-        try:
+        async with super().running():
             yield
-        finally:
-            pump.cancel()
-            await asyncio.gather(pump, return_exceptions=True)
 
-    async def events(self) -> AsyncGenerator[bytes, None]:
-        """Yield the events of one viewer: hello, then always the newest, until the run ends."""
-        self._viewers += 1
-        try:
-            with self._lock:
-                history, notes = list(self._history), list(self._notes)
-            number = self._number
-            yield messages.hello(self._about, frames=self._frames, history=history, notes=notes)
-            while not (self._ended and number == self._number):
-                try:
-                    async with asyncio.timeout(_KEEP_ALIVE_S), self._changed:
-                        while self._number == number:
-                            await self._changed.wait()
-                except TimeoutError:
-                    yield messages.KEEP_ALIVE
-                    continue
-                number = self._number
-                yield self._event
-        finally:
-            self._viewers -= 1
+    def _hello(self) -> bytes:
+        with self._lock:
+            history, notes = list(self._history), list(self._notes)
+        return messages.hello(self._about, frames=self._frames, history=history, notes=notes)
 
-    async def _pump(self) -> None:
+    async def _work(self) -> None:
         while not self._ended:
             await self._woken()
             try:
@@ -191,11 +234,11 @@ class Hub:
         with self._lock:
             result, self._newest = self._newest, None
             outage, notes = self._outage, list(self._notes)
-        if outage is not None and self._viewers:
-            health = self._vitals.read(self._viewers)
+        if outage is not None and self.viewers:
+            health = self._vitals.read(self.viewers)
             await self._post(messages.waiting(outage, time.monotonic(), health))
         elif result is not None:
-            health = self._vitals.read(self._viewers)
+            health = self._vitals.read(self.viewers)
             new = [note for note in notes if result.frame.t_s - note[2] <= _NOTED_S]
             await self._post(messages.seen(result, health, frames=self._frames, notes=new))
             del result  # or its picture would be kept for as long as nobody watches
@@ -210,49 +253,5 @@ class Hub:
                 await self._wake.wait()
         self._wake.clear()
 
-    async def _post(self, event: bytes, *, is_last: bool = False) -> None:
-        async with self._changed:
-            if not self._ended:  # a frame that was on its way does not hide the end
-                self._number += 1
-                self._event = event
-                self._ended = is_last
-                self._changed.notify_all()
-
     def _finish(self, reason: str) -> None:
         self._last = asyncio.ensure_future(self._post(messages.ended(reason), is_last=True))
-
-
-class Witness:
-    """Passes every record on, and tells the hub of cameras, the heat's limit, events, markers."""
-
-    def __init__(self, sink: CountingSink, hub: Hub) -> None:
-        self._sink = sink
-        self._hub = hub
-
-    @property
-    def dropped(self) -> int:
-        """Records that the sink lost."""
-        return self._sink.dropped
-
-    def write(self, record: LogRecord) -> None:
-        """Pass one record on.
-
-        Raises:
-            SinkError: the sink refused it; the hub was told all the same.
-        """
-        if isinstance(record, CameraLost):
-            self._hub.lose(record.reason)
-        elif isinstance(record, Health):
-            self._hub.hold(record.fps_limit)
-        elif isinstance(record, FaceEvent):
-            end_s = record.monotonic_s + record.duration_s
-            self._hub.note("event", record.monotonic_s, end_s, record.event.replace("_", " "))
-        elif isinstance(record, Marker):
-            which = "" if record.phase == "point" else f" {record.phase}s"
-            at_s = record.monotonic_s
-            self._hub.note("marker", at_s, at_s, f"{record.marker}{which}")
-        self._sink.write(record)
-
-    def close(self) -> None:
-        """Close the sink."""
-        self._sink.close()

@@ -26,7 +26,8 @@ def live(parts: Runtime, stack: ExitStack) -> "tuple[Runtime, Sequence[Listener]
     path = live_path(parts.config.live)
     if path is None:
         return parts, ()
-    from edge.view.live_socket import LiveSocket, Overhearing
+    from edge.sinks.fan_out import MultiSink
+    from edge.view.live_socket import LiveSocket
 
     source, log = parts.source, parts.log
     socket = LiveSocket(
@@ -36,4 +37,5 @@ def live(parts: Runtime, stack: ExitStack) -> "tuple[Runtime, Sequence[Listener]
         lost_records=lambda: None if log is None else log.dropped,
     )
     stack.callback(socket.close)
-    return msgspec.structs.replace(parts, sink=Overhearing(parts.sink, socket)), [socket.show]
+    sink = MultiSink(parts.sink, {"live": socket})
+    return msgspec.structs.replace(parts, sink=sink), [socket.show]

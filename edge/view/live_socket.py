@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from edge.contract.logrecord import CameraLost, CameraRestored, Health, LogRecord, ServiceStarted
 from edge.errors import SinkError
-from edge.protocols import CountingSink
 from edge.records import FrameResult
 from edge.sinks.unix_socket import clear_socket
 from edge.view import messages
@@ -92,7 +91,7 @@ class LiveSocket:
             self._call()
         return True
 
-    def hear(self, record: LogRecord) -> None:
+    def write(self, record: LogRecord) -> None:
         """Take note of what a record says of the service and its camera."""
         match record:
             case CameraLost():
@@ -285,32 +284,6 @@ class _Watcher:
     def has_stalled(self, now_s: float) -> bool:
         """Tell whether it has taken nothing for long, though there was something."""
         return bool(self.rest) and now_s - self._moved_s > _STALL_S
-
-
-class Overhearing:
-    """Between the service and its sink: the watchers hear of a lost camera and of a new session."""
-
-    def __init__(self, sink: CountingSink, live: LiveSocket) -> None:
-        self._sink = sink
-        self._live = live
-
-    @property
-    def dropped(self) -> int:
-        """Records that the sink lost."""
-        return self._sink.dropped
-
-    def write(self, record: LogRecord) -> None:
-        """Pass one record on.
-
-        Raises:
-            SinkError: the sink refused it; the watchers were told all the same.
-        """
-        self._live.hear(record)
-        self._sink.write(record)
-
-    def close(self) -> None:
-        """Close the sink."""
-        self._sink.close()
 
 
 def _listening(path: Path) -> socket.socket:

@@ -14,7 +14,7 @@ from edge.errors import ConfigError, EdgeEmoError
 from edge.records import FrameResult
 from edge.text import one_line
 from edge.view.door import BACKLOG, Door, Visitor, places
-from edge.view.hub import Watched
+from edge.view.hub import Broadcast
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class PageServer:
         ConfigError: too few open files are allowed for it.
     """
 
-    def __init__(self, app: ASGIApp, hub: Watched, sock: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, hub: Broadcast, sock: socket.socket) -> None:
         self._hub = hub
         self._sock = sock
         self._error: BaseException | None = None

@@ -19,10 +19,11 @@ from edge.service.daemon import ServiceSummary
 from edge.service.marks import Marks
 from edge.service.notify import Notifier
 from edge.service.session import run_parts
+from edge.sinks.fan_out import MultiSink
 from edge.view.access import Access, is_loopback, own_token_file, read_token, rules
 from edge.view.app import page
 from edge.view.attach import Feed, Relay
-from edge.view.hub import Hub, Witness
+from edge.view.hub import Hub
 from edge.view.server import PageServer, listen
 
 _log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> Servic
         dropped=lambda: source.dropped,
         lost_records=lambda: None if log is None else log.dropped,
     )
-    parts = msgspec.structs.replace(parts, sink=Witness(parts.sink, hub))
+    parts = msgspec.structs.replace(parts, sink=MultiSink(parts.sink, {"page": hub}))
     marks = Marks()
     server = stack.enter_context(PageServer(page(hub, access, marks.add), hub, sock))
     _log.info("watch at %s", _link(view, port, access))

@@ -74,7 +74,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def live(path: Path) -> Iterator[LiveSocket]:
     with closing(LiveSocket(path)) as live:
-        live.hear(STARTED)
+        live.write(STARTED)
         yield live
 
 
@@ -103,7 +103,7 @@ def test_the_socket_is_for_the_group(live, path):
 def test_pictures_are_sent_where_the_configuration_says_so(path, result):
     """And only then; see above."""
     with closing(LiveSocket(path, pictures=True)) as live:
-        live.hear(STARTED)
+        live.write(STARTED)
         with closing(Watcher(path)) as watcher:
             assert watcher.next("hello")["frames"] is True
             live.show(result(0, image=np.zeros((48, 64, 3), np.uint8)))
@@ -137,14 +137,14 @@ def test_nothing_is_kept_or_computed_while_nobody_watches(live, path, monkeypatc
 
 def test_the_camera_is_told_of_while_no_frame_comes(live, path, result):
     """Also to one who comes during the outage; and a new session says hello again."""
-    live.hear(logrecord.CameraLost(**HEAD, reason="unplugged"))
+    live.write(logrecord.CameraLost(**HEAD, reason="unplugged"))
     with closing(Watcher(path)) as watcher:
         assert watcher.next("waiting")["reason"] == "unplugged"
         assert watcher.next("waiting")["lost_for_s"] > 0
-        live.hear(logrecord.CameraRestored(**HEAD, outage_s=1.0))
+        live.write(logrecord.CameraRestored(**HEAD, outage_s=1.0))
         live.show(result(0))
         assert watcher.next("seen")["index"] == 0
-        live.hear(logrecord.ServiceStarted(**{**_fields(STARTED), "session": "s2"}))
+        live.write(logrecord.ServiceStarted(**{**_fields(STARTED), "session": "s2"}))
         assert watcher.next("hello")["about"]["session"] == "s2"
         live.close()
         assert watcher.next("ended")["reason"] == ""
@@ -237,7 +237,7 @@ def test_a_page_outlives_the_service(attached, live, path, result, open_page):
     live.close()
     assert viewer.next("waiting")["reason"]
     with closing(LiveSocket(path)) as again:
-        again.hear(STARTED)
+        again.write(STARTED)
         assert viewer.next("hello")["about"]["device"] == "pi-3"
         again.show(result(7))
         assert viewer.next("seen")["index"] == 7

@@ -13,9 +13,10 @@ import uvicorn
 
 from edge.contract.logrecord import CameraLost, Health, LogRecord
 from edge.errors import ConfigError, SinkError
+from edge.sinks.fan_out import MultiSink
 from edge.testing.fakes import MemorySink
 from edge.view.app import STATIC
-from edge.view.hub import MAX_VIEWERS, Witness
+from edge.view.hub import MAX_VIEWERS
 from edge.view.server import listen
 from tests.helpers import join_threads, until
 
@@ -134,7 +135,7 @@ def test_a_lost_camera_is_told_until_a_frame_comes(serve, result):
     served = serve(lost_records=lambda: 7)
     viewer = served.watch()
     until(lambda: served.hub.viewers == 1)
-    Witness(MemorySink(), served.hub).write(camera_lost(reason))
+    served.hub.write(camera_lost(reason))
     events = iter(viewer)
     assert next(events)[0] == "hello"
     (kind, first), (_, second) = next(events), next(events)
@@ -160,8 +161,8 @@ def test_a_frame_on_its_way_does_not_hide_a_loss(serve, result):
     assert "seen" not in kinds[kinds.index("waiting") :]
 
 
-def test_the_witness_changes_nothing_for_the_log(serve):
-    """Records, refusals and losses pass as they are; the hub hears of a loss all the same."""
+def test_the_page_changes_nothing_for_the_log(serve):
+    """Records, refusals and losses pass as they are; the page hears of a loss all the same."""
 
     class FullDisk(MemorySink):
         dropped = 5
@@ -170,13 +171,13 @@ def test_the_witness_changes_nothing_for_the_log(serve):
             raise SinkError(f"full: {record.seq}")
 
     served = serve()
-    witness = Witness(FullDisk(), served.hub)
-    assert witness.dropped == 5
+    sink = MultiSink(FullDisk(), {"page": served.hub})
+    assert sink.dropped == 5
     with pytest.raises(SinkError):
-        witness.write(camera_lost("unplugged"))
+        sink.write(camera_lost("unplugged"))
     assert served.watch().next("waiting")["reason"] == "unplugged"
     memory = MemorySink()
-    Witness(memory, served.hub).write(camera_lost("again"))
+    MultiSink(memory, {"page": served.hub}).write(camera_lost("again"))
     assert [record.reason for record in memory.records] == ["again"]
 
 
@@ -193,10 +194,10 @@ def test_a_face_that_was_not_classified_is_told_as_that(serve, unread):
 def test_a_hot_board_is_told(serve, result):
     """The limit that a health record tells is on the page, until one tells of none."""
     served = serve()
-    witness, viewer = Witness(MemorySink(), served.hub), served.watch()
+    viewer = served.watch()
     until(lambda: served.hub.viewers == 1)
     for index, limit in enumerate((7.5, None)):
-        witness.write(
+        served.hub.write(
             Health(
                 time="2026-01-01T00:00:00.000Z",
                 monotonic_s=1.0,

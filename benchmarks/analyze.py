@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 
 import edgeemo
+from edge.config import SourceConfig
 from edge.sources.select import open_source
 
 
@@ -35,7 +36,7 @@ def main(films: int = 8, frames: int = 150) -> None:
 
 def make(path: Path, frames: int) -> None:
     """Write a film of the demo."""
-    source = open_source("demo")
+    source = open_source(SourceConfig("demo"))
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (640, 480))
     for _ in range(frames):
         writer.write(source.read().image)

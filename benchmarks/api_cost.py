@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 
 import edgeemo
+from edge.config import SourceConfig
 from edge.runtime.request import RunRequest
 from edge.service.session import run_session
 from edge.sources.select import open_source
@@ -23,7 +24,7 @@ from edge.sources.select import open_source
 
 def main(pictures: int = 60, rounds: int = 5) -> None:
     """Take turns, print medians."""
-    source = open_source("demo")
+    source = open_source(SourceConfig("demo"))
     arrays = [source.read().image.copy() for _ in range(pictures)]
     with tempfile.TemporaryDirectory() as folder:
         study, logs = Path(folder, "study"), Path(folder, "logs")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import edge
 from edge.assets.store import ASTRONAUT, asset_path
+from edge.config import SourceConfig
 from edge.contract.bundle import KNOWN, SUMS
 from edge.sources.select import open_source
 
@@ -68,7 +69,7 @@ def pixels(photo: Path) -> NDArray[np.uint8]:
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixteen frames of the moving face, without loss."""
     path = tmp_path_factory.mktemp("films") / "film.avi"
-    source = open_source("demo")
+    source = open_source(SourceConfig("demo"))
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), 25, (640, 480))
     assert writer.isOpened()
     for _ in range(16):

@@ -19,7 +19,6 @@ from edge.config import (
     MesherKind,
     MetricsConfig,
     ModelConfig,
-    SourceConfig,
 )
 from edge.contract.bundle import Bundle, open_bundle
 from edge.contract.decision import Decision
@@ -30,8 +29,7 @@ from edge.protocols import Classifier, CountingSink, FaceMesher, FrameSource, Si
 from edge.runtime.pipeline import Pipeline
 from edge.sinks.jsonl import FilePolicy, JsonlSink
 from edge.sinks.nowhere import NullSink
-from edge.sources.limits import WatchLimits
-from edge.sources.select import SourceOptions, open_source, source_kind
+from edge.sources.select import open_source, source_kind
 from edge.stages.classify import TfliteClassifier
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.quality import FaceQualityFilter
@@ -99,7 +97,7 @@ def build_runtime(
         pipeline, model = compose_pipeline(config, classifier), _own_facts(classifier)
     held = stack.enter_context(ExitStack())
     held.callback(pipeline.close)
-    source = _open_source(config.source, is_managed=is_managed)
+    source = open_source(config.source, is_managed=is_managed)
     stack.callback(source.close)
     log = open_log(config.log) if keep_records else None
     if log is not None:
@@ -209,28 +207,6 @@ def _new_session() -> str:
 
 def _device(config: Config) -> str:
     return config.log.device or platform.node()
-
-
-def is_reconnecting(config: SourceConfig, *, is_managed: bool) -> bool:
-    """Tell whether a lost camera is tried again; ``auto``: when a service manager started us."""
-    return config.reconnect == "always" or (config.reconnect == "auto" and is_managed)
-
-
-def _open_source(config: SourceConfig, *, is_managed: bool) -> FrameSource:
-    options = SourceOptions(
-        size_hw=(config.height, config.width),
-        fps=config.fps,
-        image_fps=config.image_fps,
-        every_n=config.every_n,
-        realtime=config.realtime,
-        reconnect=is_reconnecting(config, is_managed=is_managed),
-        limits=WatchLimits(config.frozen_s, config.black_s),
-        rotation=config.rotation,
-        flip=config.flip,
-        field_of_view=config.field_of_view,
-        focus_m=config.focus_m,
-    )
-    return open_source(config.spec, options)
 
 
 def shown_source(spec: str) -> str:

@@ -11,11 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
 
-import msgspec
-
+from edge.config import SourceConfig
 from edge.errors import CameraError, ConfigError, not_there
 from edge.protocols import FrameSource
-from edge.sources.limits import WatchLimits
 
 _log = logging.getLogger(__name__)
 
@@ -44,36 +42,6 @@ _EXPECTED: Final = (
 )
 
 
-class SourceOptions(msgspec.Struct, frozen=True):
-    """What is asked of a source beside its name.
-
-    Attributes:
-        size_hw: wanted of a camera, in pixels; the demo's own size.
-        fps: wanted of a camera, in frames per second; the demo keeps its own.
-        image_fps: a folder's pictures are a sequence at this rate; None, each stands alone.
-        every_n: only every n-th frame is given.
-        realtime: a recording's frames come when a camera's would.
-        reconnect: a live source that is absent or fails is opened again, for ever.
-        limits: how long a live source's pictures may be frozen or black.
-        rotation: degrees clockwise by which a live source's pictures are turned.
-        flip: how they are mirrored then: ``none``, ``horizontal``, ``vertical``.
-        field_of_view: ``full`` or ``fast``, of a ribbon camera.
-        focus_m: distance in metres that a ribbon camera's lens is set to; None follows the scene.
-    """
-
-    size_hw: tuple[int, int] = (480, 640)
-    fps: float = 30.0
-    image_fps: float | None = None
-    every_n: int = 1
-    realtime: bool = False
-    reconnect: bool = False
-    limits: WatchLimits = msgspec.field(default_factory=WatchLimits)
-    rotation: int = 0
-    flip: str = "none"
-    field_of_view: Literal["full", "fast"] = "full"
-    focus_m: float | None = None
-
-
 def source_kind(spec: str) -> Kind:
     """Tell what ``spec`` names, without opening it.
 
@@ -93,26 +61,38 @@ def source_kind(spec: str) -> Kind:
         raise CameraError(f"{spec}: cannot be looked up ({error.strerror})") from error
 
 
-def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:
-    """Open the source that ``spec`` names; live ones give their newest frame.
+def open_source(config: SourceConfig, *, is_managed: bool = False) -> FrameSource:
+    """Open the configured source; live ones give their newest frame.
+
+    Args:
+        config: which one, and what is asked of it.
+        is_managed: a service manager started us; see ``is_reconnecting``.
 
     Raises:
         ConfigError: nothing that edgeemo knows.
         CameraError: it cannot be opened.
         AssetError: the demo's photo cannot be had.
     """
-    options = options or SourceOptions()
-    kind = source_kind(spec)
+    kind = source_kind(config.spec)
     if kind in LIVE:
-        return _open_live(kind, spec, options)
-    if spec == _LIVE_DEMO:
-        return _open_live_demo(options)
-    return _recorded(_open_recording(kind, spec, options), options)
+        return _open_live(kind, config, reconnect=is_reconnecting(config, is_managed=is_managed))
+    if config.spec == _LIVE_DEMO:
+        return _open_live_demo(config)
+    return _recorded(_open_recording(kind, config), config)
 
 
-def _recorded(source: FrameSource, options: SourceOptions) -> FrameSource:
-    recording = _with_frame_skip(source, options)
-    if not options.realtime:
+def is_reconnecting(config: SourceConfig, *, is_managed: bool) -> bool:
+    """Tell whether a lost camera is tried again; ``auto``: when a service manager started us."""
+    return config.reconnect == "always" or (config.reconnect == "auto" and is_managed)
+
+
+def _size_hw(config: SourceConfig) -> tuple[int, int]:
+    return config.height, config.width
+
+
+def _recorded(source: FrameSource, config: SourceConfig) -> FrameSource:
+    recording = _with_frame_skip(source, config)
+    if not config.realtime:
         return recording
     from edge.sources.wrappers.newest_frame import LatestFrame
     from edge.sources.wrappers.real_time import Paced
@@ -120,29 +100,29 @@ def _recorded(source: FrameSource, options: SourceOptions) -> FrameSource:
     return LatestFrame(Paced(recording))
 
 
-def _open_live_demo(options: SourceOptions) -> FrameSource:
+def _open_live_demo(config: SourceConfig) -> FrameSource:
     from edge.sources.demo.live import DemoCamera
     from edge.sources.demo.source import DemoSource
     from edge.sources.wrappers.newest_frame import LatestFrame
 
-    camera = DemoCamera(DemoSource(size_hw=options.size_hw, moods=True))
-    return LatestFrame(camera, every_n=options.every_n)
+    camera = DemoCamera(DemoSource(size_hw=_size_hw(config), moods=True))
+    return LatestFrame(camera, every_n=config.every_n)
 
 
-def _open_recording(kind: Kind, spec: str, options: SourceOptions) -> FrameSource:
-    if spec == _EVENTS_DEMO:
+def _open_recording(kind: Kind, config: SourceConfig) -> FrameSource:
+    if config.spec == _EVENTS_DEMO:
         from edge.sources.demo.events import EventsDemo
 
-        return EventsDemo(size_hw=options.size_hw)
+        return EventsDemo(size_hw=_size_hw(config))
     if kind == "demo":
         from edge.sources.demo.source import DemoSource
 
-        return DemoSource(size_hw=options.size_hw, moods=spec == _MOODS_DEMO)
+        return DemoSource(size_hw=_size_hw(config), moods=config.spec == _MOODS_DEMO)
     if kind == "pictures":
         from edge.sources.files.image_folder import ReplaySource
 
-        return ReplaySource(_path(spec), options.image_fps)
-    return _open_film(_path(spec))
+        return ReplaySource(_path(config.spec), config.image_fps)
+    return _open_film(_path(config.spec))
 
 
 def _open_film(path: Path) -> FrameSource:
@@ -156,70 +136,70 @@ def _open_film(path: Path) -> FrameSource:
     return OpenCvFilm(path)
 
 
-def _open_live(kind: Kind, spec: str, options: SourceOptions) -> FrameSource:
+def _open_live(kind: Kind, config: SourceConfig, *, reconnect: bool) -> FrameSource:
     from edge.sources.wrappers.newest_frame import LatestFrame
 
     camera: FrameSource
-    if kind == "stream" and not options.reconnect:
-        stream, is_live = _open_stream(spec)
+    if kind == "stream" and not reconnect:
+        stream, is_live = _open_stream(config.spec)
         if not is_live:
-            return _recorded(stream, options)
-        camera = _watched(_turned(stream, options), options)
-        return LatestFrame(camera, every_n=options.every_n)
-    opener = _opener(kind, spec, options)
-    if options.reconnect:
+            return _recorded(stream, config)
+        camera = _watched(_turned(stream, config), config)
+        return LatestFrame(camera, every_n=config.every_n)
+    opener = _opener(kind, config.spec, config)
+    if reconnect:
         from edge.sources.wrappers.reconnect import ReconnectingSource
 
-        camera = ReconnectingSource(opener, options.limits)
+        camera = ReconnectingSource(opener, config)
     else:
-        camera = _watched(opener(), options)
-    return LatestFrame(camera, every_n=options.every_n)
+        camera = _watched(opener(), config)
+    return LatestFrame(camera, every_n=config.every_n)
 
 
-def _watched(source: FrameSource, options: SourceOptions) -> FrameSource:
+def _watched(source: FrameSource, config: SourceConfig) -> FrameSource:
     from edge.sources.wrappers.frame_health import WatchedSource
 
-    return WatchedSource(source, options.limits)
+    return WatchedSource(source, config)
 
 
-def _with_frame_skip(source: FrameSource, options: SourceOptions) -> FrameSource:
-    if options.every_n == 1:
+def _with_frame_skip(source: FrameSource, config: SourceConfig) -> FrameSource:
+    if config.every_n == 1:
         return source
     from edge.sources.wrappers.frame_skip import EveryNth
 
-    return EveryNth(source, options.every_n)
+    return EveryNth(source, config.every_n)
 
 
-def _opener(kind: Kind, spec: str, options: SourceOptions) -> Callable[[], FrameSource]:
+def _opener(kind: Kind, spec: str, config: SourceConfig) -> Callable[[], FrameSource]:
     """Return what opens a live source, as often as needed."""
     if kind == "auto":
-        return _FirstCamera(options)
+        return _FirstCamera(config)
     if kind == "picamera":
-        return _ribbon_camera(options)
+        return _ribbon_camera(config)
     if kind == "stream":
-        return lambda: _turned(_open_stream(spec)[0], options)
+        return lambda: _turned(_open_stream(spec)[0], config)
     from edge.sources.cameras.identity import FollowedCamera
 
     node = Path(f"/dev/video{spec}") if spec.isdecimal() else _path(spec)
-    return FollowedCamera(node, lambda at: _turned(_open_node(at, options), options))
+    return FollowedCamera(node, lambda at: _turned(_open_node(at, config), config))
 
 
-def _ribbon_camera(options: SourceOptions) -> Callable[[], FrameSource]:
+def _ribbon_camera(config: SourceConfig) -> Callable[[], FrameSource]:
     from edge.sources.cameras.picamera import PiCameraView, RibbonCameraOpener
     from edge.sources.files.upright import Turn
 
-    turn = Turn.of_camera(options.rotation, options.flip)
-    view = PiCameraView(options.field_of_view, turn, options.focus_m)
-    return RibbonCameraOpener(options.size_hw, options.fps, view)
+    turn = Turn.of_camera(config.rotation, config.flip)
+    view = PiCameraView(config.field_of_view, turn, config.focus_m)
+    return RibbonCameraOpener(_size_hw(config), config.fps, view)
 
 
-def _turned(source: FrameSource, options: SourceOptions) -> FrameSource:
-    if options.rotation == 0 and options.flip == "none":
+def _turned(source: FrameSource, config: SourceConfig) -> FrameSource:
+    if config.rotation == 0 and config.flip == "none":
         return source
     from edge.sources.files.upright import Turn
     from edge.sources.wrappers.turned import Turned
 
-    return Turned(source, Turn.of_camera(options.rotation, options.flip))
+    return Turned(source, Turn.of_camera(config.rotation, config.flip))
 
 
 def _open_stream(url: str) -> tuple[FrameSource, bool]:
@@ -243,18 +223,18 @@ def has_av() -> bool:
     return find_spec("av") is not None
 
 
-def _open_node(node: Path, options: SourceOptions) -> FrameSource:
+def _open_node(node: Path, config: SourceConfig) -> FrameSource:
     from edge.sources.cameras.opencv import OpenCvCamera
 
-    size_hw = options.size_hw[::-1] if options.rotation % 180 else options.size_hw
-    return OpenCvCamera(str(node), size_hw, options.fps)
+    size_hw = _size_hw(config)[::-1] if config.rotation % 180 else _size_hw(config)
+    return OpenCvCamera(str(node), size_hw, config.fps)
 
 
 class _FirstCamera:
     """Opens the CSI camera or, without one, the first V4L2 camera; then always the same one."""
 
-    def __init__(self, options: SourceOptions) -> None:
-        self._options = options
+    def __init__(self, config: SourceConfig) -> None:
+        self._options = config
         self._chosen: Callable[[], FrameSource] | None = None
 
     def __call__(self) -> FrameSource:

@@ -79,13 +79,13 @@ def _labels(text: str) -> tuple[str, ...]:
 def _capture(folder: "CaptureFolder", wanted: "Wanted", spec: str, stack: ExitStack) -> int:
     from edge.calibration.still import Stills
     from edge.capture.session import capture
-    from edge.config import Config
+    from edge.config import Config, SourceConfig
     from edge.runtime.build import compose_pipeline
-    from edge.sources.select import SourceOptions, open_source
+    from edge.sources.select import open_source
 
     stills = Stills(partial(compose_pipeline, Config()))
     stack.callback(stills.close)
-    opened = open_source(spec, SourceOptions())
+    opened = open_source(SourceConfig(spec))
     stack.callback(opened.close)
     return capture(folder, wanted, opened, stills.look, _Terminal())
 

@@ -325,8 +325,9 @@ def scene_other_readers(service: Service) -> None:
 
 _FILM = """
 import struct, sys
+from edge.config import SourceConfig
 from edge.sources.select import open_source
-film, seen = open_source("demo"), []
+film, seen = open_source(SourceConfig("demo")), []
 while len(seen) < 30 and (frame := film.read()) is not None:
     seen.append(frame.image)
 height, width = seen[0].shape[:2]

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.config import SourceConfig
 from edge.errors import CameraError
 from edge.records import Frame
 from edge.sources import select
 from edge.sources.files import av_film
-from edge.sources.select import SourceOptions, open_source
+from edge.sources.select import open_source
 from edge.sources.wrappers.newest_frame import LatestFrame
 
 DEBIAN_PYTHON = "/usr/bin/python3"
@@ -129,7 +130,7 @@ def test_a_server_that_is_killed_and_started_again_is_found_again(
     server: Server, decoder: str
 ) -> None:
     """Three times: frames, SIGKILL, one loss without the password, a new server, frames again."""
-    source = open_source(server.url, SourceOptions(reconnect=True))
+    source = open_source(SourceConfig(server.url, reconnect="always"))
     last = -1
     for _ in range(3):
         frames = until_frames(source, 5)
@@ -150,7 +151,7 @@ def test_a_server_that_is_absent_at_first_is_waited_for(server: Server, decoder:
     """A service that starts before its camera has the camera when it comes."""
     url = server.url
     server.kill()
-    source = open_source(url, SourceOptions(reconnect=True))
+    source = open_source(SourceConfig(url, reconnect="always"))
     assert "no video stream" in until_lost(source)
     server.start()
     until_frames(source, 3)
@@ -159,7 +160,7 @@ def test_a_server_that_is_absent_at_first_is_waited_for(server: Server, decoder:
 
 def test_a_server_that_falls_silent_is_a_loss(server: Server, decoder: str) -> None:
     """A connection that stays open but gives nothing ends by a time-out, and is renewed."""
-    source = open_source(server.url, SourceOptions(reconnect=True))
+    source = open_source(SourceConfig(server.url, reconnect="always"))
     until_frames(source, 5)
     server.signal(signal.SIGSTOP)
     assert "gives no more frames" in until_lost(source)
@@ -170,7 +171,7 @@ def test_a_server_that_falls_silent_is_a_loss(server: Server, decoder: str) -> N
 
 def test_a_stream_that_changes_its_size_is_followed(server: Server, decoder: str) -> None:
     """Both sizes come, each with its own picture, and a cut between them: no loss, no mixture."""
-    source = open_source(server.url.replace("/live", "/sizes"), SourceOptions(reconnect=True))
+    source = open_source(SourceConfig(server.url.replace("/live", "/sizes"), reconnect="always"))
     frames: list[Frame] = []
     deadline = time.monotonic() + PATIENCE_S
     sizes = {(240, 320), (128, 160)}
@@ -198,10 +199,10 @@ def test_a_stream_that_changes_its_size_is_followed(server: Server, decoder: str
 def test_a_guarded_stream_needs_its_password(server: Server, decoder: str) -> None:
     """With the password it plays; with another one line says so, without either."""
     url = f"rtsp://ann:{{}}@127.0.0.1:{server.guarded}/live"
-    source = open_source(url.format("hunter2"))
+    source = open_source(SourceConfig(url.format("hunter2")))
     assert until_frames(source, 3)[0].size_hw == (240, 320)
     source.close()
     with pytest.raises(CameraError, match=r"no video stream.*user and password") as caught:
-        open_source(url.format("s3cret"))
+        open_source(SourceConfig(url.format("s3cret")))
     assert "s3cret" not in str(caught.value)
     assert "ann" not in str(caught.value)

@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.config import SourceConfig
 from edge.protocols import FrameSource
 from edge.records import Frame
-from edge.sources.limits import WatchLimits
 from edge.sources.wrappers import SourceWrapper
 
 _log = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ class PictureWatch:
     afresh in between: one that is still black after that was not repaired.
     """
 
-    def __init__(self, limits: WatchLimits) -> None:
-        self._limits = limits
+    def __init__(self, config: SourceConfig) -> None:
+        self._config = config
         self._size_hw: tuple[int, int] | None = None
         self._digest: int | None = None
         self._same_since_s = 0.0
@@ -60,7 +60,7 @@ class PictureWatch:
         if self._black_since_s is None:
             self._black_since_s = t_s
         passed_s = t_s - self._black_since_s
-        if not self._is_over(passed_s, self._limits.black_s):
+        if not self._is_over(passed_s, self._config.black_s):
             return ""
         return f"gives black pictures only, for {passed_s:.0f} s: covered, or without light?"
 
@@ -71,7 +71,7 @@ class PictureWatch:
             return ""
         passed_s = t_s - self._same_since_s
         # In the dark pictures may well be equal; that is black's to judge.
-        if self._black_since_s is not None or not self._is_over(passed_s, self._limits.frozen_s):
+        if self._black_since_s is not None or not self._is_over(passed_s, self._config.frozen_s):
             return ""
         return f"is frozen: one and the same picture for {passed_s:.0f} s"
 
@@ -85,9 +85,9 @@ class WatchedSource(SourceWrapper):
     For runs that somebody watches; a service takes ``ReconnectingSource``.
     """
 
-    def __init__(self, source: FrameSource, limits: WatchLimits) -> None:
+    def __init__(self, source: FrameSource, config: SourceConfig) -> None:
         super().__init__(source)
-        self._watch = PictureWatch(limits)
+        self._watch = PictureWatch(config)
         self._is_ill = False
 
     def read(self) -> Frame | None:

@@ -9,10 +9,10 @@ from typing import Final
 
 import msgspec
 
+from edge.config import SourceConfig
 from edge.errors import CameraError, CameraStuckError
 from edge.protocols import FrameSource
 from edge.records import Frame
-from edge.sources.limits import WatchLimits
 from edge.sources.wrappers.frame_health import PictureWatch
 
 _log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class ReconnectingSource:
 
     Args:
         open_camera: opens the source, wherever it is by now.
-        limits: what pictures count as none.
+        config: what pictures count as none.
         back_off: when to try again.
         pauser: who waits.
     """
@@ -76,12 +76,12 @@ class ReconnectingSource:
     def __init__(
         self,
         open_camera: Callable[[], FrameSource],
-        limits: WatchLimits | None = None,
+        config: SourceConfig | None = None,
         back_off: BackOff | None = None,
         pauser: Pauser | None = None,
     ) -> None:
         self._open_camera = open_camera
-        self._watch = PictureWatch(limits or WatchLimits())
+        self._watch = PictureWatch(config or SourceConfig())
         self._back_off = back_off or BackOff()
         self._pauser = pauser or Pauser()
         self._source: FrameSource | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.config import SourceConfig
 from edge.errors import CameraError, PictureError
 from edge.media.content import HEAD, is_text
 from edge.media.pictures import open_picture
@@ -85,7 +86,7 @@ def test_a_source_that_is_no_film_is_called_what_it_is(tmp_path: Path, name: str
     content, told = FILES[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CameraError, match=f"{told}.*, not a video.*; expected a video") as caught:
-        open_source(str(tmp_path / name))
+        open_source(SourceConfig(str(tmp_path / name)))
     assert str(tmp_path / name) in str(caught.value)
     assert ("unpack it" in str(caught.value)) == (name in {"films.zip", "films.tar", "film.mp4.gz"})
     assert "cut off" not in str(caught.value)
@@ -98,7 +99,7 @@ def test_an_empty_source_is_called_empty(tmp_path: Path, name: str) -> None:
     """There is nothing in it, and that is what is said."""
     (tmp_path / name).touch()
     with pytest.raises(CameraError, match="the file is empty, 0 bytes"):
-        open_source(str(tmp_path / name))
+        open_source(SourceConfig(str(tmp_path / name)))
 
 
 @pytest.mark.parametrize("name", FILES)

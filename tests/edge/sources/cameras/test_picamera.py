@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.config import SourceConfig
 from edge.errors import CameraError, CameraStuckError
 from edge.sources.cameras import picamera, ribbon
 from edge.sources.cameras.picamera import PiCamera, PiCameraView, RibbonCameraOpener, probe_ribbon
 from edge.sources.cameras.ribbon import NoRibbonCameraError
 from edge.sources.files.upright import Turn
-from edge.sources.select import SourceOptions, open_source
+from edge.sources.select import open_source
 from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.sources.wrappers.reconnect import BackOff, ReconnectingSource
 from tests.helpers import children, until
@@ -470,7 +471,7 @@ def test_missing_picamera2_names_the_package(monkeypatch: pytest.MonkeyPatch) ->
     """Without picamera2 the one line says what to install."""
     monkeypatch.setattr(ribbon, "candidate_pythons", lambda: iter(()))
     with pytest.raises(CameraError) as caught:
-        open_source("picamera")
+        open_source(SourceConfig("picamera"))
     assert "sudo apt install python3-picamera2" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -510,13 +511,13 @@ def test_another_python_may_have_what_one_lacks(
 
 def test_auto_prefers_csi(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     """``auto`` opens the CSI camera where there is one, and says what it looked for otherwise."""
-    source = open_source("auto", SourceOptions(size_hw=(48, 64)))
+    source = open_source(SourceConfig("auto", height=48, width=64))
     assert source.read().size_hw == (48, 64)
     source.close()
     play.begin("absent")
     monkeypatch.setattr("edge.sources.cameras.identity.first_camera", lambda: None)
     with pytest.raises(CameraError, match=r"neither CSI \(picamera: no CSI camera found"):
-        open_source("auto")
+        open_source(SourceConfig("auto"))
 
 
 @played
@@ -527,7 +528,7 @@ def test_auto_tells_why_the_ribbon_camera_is_out_of_reach(
     play.begin("raises", "numpy.dtype size changed")
     monkeypatch.setattr("edge.sources.cameras.identity.first_camera", lambda: None)
     with pytest.raises(CameraError, match=r"numpy\.dtype size changed"):
-        open_source("auto")
+        open_source(SourceConfig("auto"))
 
 
 def test_what_the_camera_gives_is_logged_when_it_is_news(play: Play, caplog) -> None:

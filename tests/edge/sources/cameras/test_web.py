@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.config import SourceConfig
 from edge.errors import CameraError
 from edge.sources.cameras import web
 from edge.sources.cameras.web import MotionJpeg, WebPicture, open_web
-from edge.sources.select import SourceOptions, open_source
+from edge.sources.select import open_source
 from edge.sources.wrappers.newest_frame import LatestFrame
 
 Page = Callable[[dict[str, str]], list[bytes]]
@@ -136,7 +137,7 @@ def test_a_stream_that_changes_size_and_format_is_followed(serve) -> None:
         ((30, 40), 0x221111),
     ]
     body = [part(jpeg(60, size, sampling)) for size, sampling in shapes for _ in range(3)]
-    source = open_source(serve({"/": answer(body)}) + "/")
+    source = open_source(SourceConfig(serve({"/": answer(body)}) + "/"))
     assert isinstance(source, LatestFrame)
     source.close()
     direct, _ = open_web(serve({"/": answer(body)}) + "/")
@@ -152,7 +153,7 @@ def test_one_picture_is_shown_as_one(serve, form: str) -> None:
     """An address of a single picture gives a frame and the end, not an unplugged camera."""
     _, data = cv2.imencode(form, np.full((6, 8, 3), 99, np.uint8))
     url = serve({"/snap": answer([data.tobytes()], "image/" + form[1:])}) + "/snap"
-    source = open_source(url)
+    source = open_source(SourceConfig(url))
     frame = source.read()
     assert frame.size_hw == (6, 8)
     assert abs(float(frame.image.mean()) - 99) < 2
@@ -199,7 +200,7 @@ def test_redirects_and_passwords_are_heeded(serve) -> None:
 def test_what_is_no_video_is_named(serve, page: Page, reason: str) -> None:
     """A web page, an absent one, nonsense: one line each that says what it is."""
     with pytest.raises(CameraError, match=reason) as caught:
-        open_source(serve({"/": page}) + "/")
+        open_source(SourceConfig(serve({"/": page}) + "/"))
     assert "\n" not in str(caught.value)
 
 
@@ -214,7 +215,7 @@ def test_nothing_but_empty_parts_is_no_camera(serve, monkeypatch: pytest.MonkeyP
 
 def test_a_lost_stream_comes_back(serve) -> None:
     """With reconnecting, a motion JPEG that breaks off is opened again; numbers go on."""
-    source = open_source(serve({"/": answer(PLAIN)}) + "/", SourceOptions(reconnect=True))
+    source = open_source(SourceConfig(serve({"/": answer(PLAIN)}) + "/", reconnect="always"))
     losses, frames = 0, []
     while losses < 2:
         try:

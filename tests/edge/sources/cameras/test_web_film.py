@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.config import SourceConfig
 from edge.errors import CameraError
 from edge.records import Frame
 from edge.sources import select
 from edge.sources.cameras import web_film
-from edge.sources.select import SourceOptions, open_source
+from edge.sources.select import open_source
 from edge.sources.wrappers.newest_frame import LatestFrame
 
 KINDS = {"film.mp4": "mp4v", "film.avi": "MJPG", "film.mkv": "mp4v", "film.ts": "mp4v", "film": ""}
@@ -70,11 +71,11 @@ def test_a_film_over_http_is_a_film(tmp_path: Path, url: str, name: str) -> None
         write(tmp_path / "film.mp4", "mp4v").rename(
             path
         )  # a server calls it application/octet-stream
-    frames = read_all(lambda: open_source(f"{url}/{name}"))
+    frames = read_all(lambda: open_source(SourceConfig(f"{url}/{name}")))
     assert len(frames) == 20
     np.testing.assert_allclose([frame.t_s for frame in frames], np.arange(20) / 25, atol=2e-3)
     assert frames[0].captured_at.timestamp() == pytest.approx(path.stat().st_mtime, abs=1)
-    assert len(read_all(lambda: open_source(f"{url}/{name}", SourceOptions(every_n=3)))) == 7
+    assert len(read_all(lambda: open_source(SourceConfig(f"{url}/{name}", every_n=3)))) == 7
 
 
 @pytest.mark.usefixtures("decoder")
@@ -89,7 +90,7 @@ def test_what_is_no_film_is_named(tmp_path: Path, url: str, name: str, content, 
     """One line with the address, without the password."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CameraError, match=told) as caught:
-        open_source(f"{url}/{name}")
+        open_source(SourceConfig(f"{url}/{name}"))
     assert name in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
@@ -100,14 +101,14 @@ def test_a_film_too_large_for_a_copy_is_refused(tmp_path: Path, url: str, monkey
     monkeypatch.setattr(select, "has_av", lambda: False)
     monkeypatch.setattr(web_film, "SPARE_BYTES", 1 << 62)
     with pytest.raises(CameraError, match=r"0 MB are free.*edgeemo\[video\]"):
-        open_source(f"{url}/film.avi")
+        open_source(SourceConfig(f"{url}/film.avi"))
 
 
 @pytest.mark.usefixtures("decoder")
 def test_a_service_stays_with_an_address(tmp_path: Path, url: str) -> None:
     """Where sources are opened again for ever, an address is, too."""
     write(tmp_path / "film.avi", "MJPG")
-    source = open_source(f"{url}/film.avi", SourceOptions(reconnect=True))
+    source = open_source(SourceConfig(f"{url}/film.avi", reconnect="always"))
     assert isinstance(source, LatestFrame)
     assert source.recovers
     source.close()

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from edge.config import SourceConfig
 from edge.sources.demo.live import DemoCamera
 from edge.sources.demo.source import DemoSource
 from edge.sources.select import open_source
@@ -33,7 +34,7 @@ def test_no_frame_comes_before_its_time():
 
 def test_it_is_opened_as_a_live_source():
     """``demo:live`` comes through the newest-frame thread, as a camera does, and ends on close."""
-    source = open_source("demo:live")
+    source = open_source(SourceConfig("demo:live"))
     assert isinstance(source, LatestFrame)
     assert source.read().size_hw == (480, 640)
     source.close()

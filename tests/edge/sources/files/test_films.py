@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.config import SourceConfig
 from edge.errors import CameraError
 from edge.protocols import FrameSource
 from edge.records import Frame
@@ -20,7 +21,7 @@ from edge.sources.files.opencv_film import OpenCvFilm
 from edge.sources.files.mp4 import display_matrix
 from edge.sources.files.survey import survey
 from edge.sources.files.upright import Turn, square_size_wh
-from edge.sources.select import SourceOptions, open_source
+from edge.sources.select import open_source
 from edge.text import escaped, unescaped
 
 if HAS_AV := find_spec("av") is not None:
@@ -440,7 +441,7 @@ def test_films_of_any_name_are_read(tmp_path: Path, opener: Opener, name: str) -
     folder.mkdir()
     write(tmp_path / "film.avi", [scene(i) for i in range(5)], "MJPG").rename(folder / name)
     assert len(read_all(opener(folder / name))) == 5
-    source = open_source(str(folder / name), SourceOptions(every_n=2))
+    source = open_source(SourceConfig(str(folder / name), every_n=2))
     assert len(read_all(source)) == 3
 
 
@@ -482,7 +483,7 @@ def test_variable_rates_keep_their_times(tmp_path: Path, opener: Opener) -> None
 def test_the_best_decoder_is_taken(tmp_path: Path) -> None:
     """PyAV where it is installed, else OpenCV."""
     path = write(tmp_path / "film.avi", [scene()], "MJPG")
-    source = open_source(str(path))
+    source = open_source(SourceConfig(str(path)))
     assert type(source) is OPENERS[-1]
     source.close()
 

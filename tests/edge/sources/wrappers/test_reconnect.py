@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.config import SourceConfig
 from edge.contract.logrecord import CameraLost, CameraRestored, TrackEnded
 from edge.errors import CameraError, CameraStuckError, ConfigError
 from edge.records import Frame
@@ -20,7 +21,6 @@ from edge.service.daemon import Reloaded, Service, Supervision
 from edge.service.notify import Notifier
 from edge.service.reporter import Reporter, ReporterConfig
 from edge.sources.cameras.identity import FollowedCamera, Places, first_camera
-from edge.sources.limits import WatchLimits
 from edge.sources.wrappers.frame_health import PictureWatch, WatchedSource
 from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.sources.wrappers.reconnect import BackOff, Pauser, ReconnectingSource
@@ -38,7 +38,7 @@ from edge.testing.fakes import (
 from tests.helpers import threads, until
 
 PATIENCE_S = 30
-LIMITS = WatchLimits(frozen_s=2.0, black_s=2.0)  # 20 pictures at the fake camera's 10 per second
+LIMITS = SourceConfig(frozen_s=2.0, black_s=2.0)  # 20 pictures at the fake camera's 10 per second
 FACTS = make_facts()
 
 
@@ -212,18 +212,20 @@ def test_a_bug_is_no_lost_camera() -> None:
 def test_pictures_in_the_dark_are_black_not_frozen() -> None:
     """Equal black pictures are black's matter; with that switched off nothing is found."""
     frames = [make_frame(i, np.zeros((32, 32, 3), np.uint8), fps=1) for i in range(60)]
-    found = [PictureWatch(WatchLimits(5, 20)).judge(frame) for frame in frames[:1]]
-    watch = PictureWatch(WatchLimits(frozen_s=5, black_s=20))
+    found = [
+        PictureWatch(SourceConfig(frozen_s=5, black_s=20)).judge(frame) for frame in frames[:1]
+    ]
+    watch = PictureWatch(SourceConfig(frozen_s=5, black_s=20))
     found = [watch.judge(frame) for frame in frames]
     assert found[:20] == [""] * 20
     assert "black pictures only" in found[20]
-    watch = PictureWatch(WatchLimits(frozen_s=5, black_s=0))
+    watch = PictureWatch(SourceConfig(frozen_s=5, black_s=0))
     assert not any(watch.judge(frame) for frame in frames)
 
 
 def test_a_dim_room_is_not_black_and_a_still_one_not_frozen() -> None:
     """A sensor's noise of two steps around dark grey is enough to be alive."""
-    watch = PictureWatch(WatchLimits(1, 1))
+    watch = PictureWatch(SourceConfig(frozen_s=1, black_s=1))
     rng = np.random.default_rng(5)
     for i in range(300):
         image = rng.integers(15, 19, (48, 64, 3), np.uint8)
@@ -233,7 +235,7 @@ def test_a_dim_room_is_not_black_and_a_still_one_not_frozen() -> None:
 def test_a_watched_run_tells_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     """In the foreground bad pictures are warned of, once, and let through."""
     frames = [make_frame(i, fps=1) for i in range(20)]
-    source = WatchedSource(FakeSource(frames), WatchLimits(5, 5))
+    source = WatchedSource(FakeSource(frames), SourceConfig(frozen_s=5, black_s=5))
     assert sum(1 for _ in iter(source.read, None)) == 20
     assert [record.getMessage() for record in caplog.records] == [
         "the camera is frozen: one and the same picture for 5 s"

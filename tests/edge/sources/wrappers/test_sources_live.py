@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.config import SourceConfig
 from edge.errors import CameraError, ConfigError
 from edge.records import Frame
 from edge.sources.demo.source import DemoSource
 from edge.sources.files.image_folder import ReplaySource
-from edge.sources.select import LIVE, SourceOptions, open_source, source_kind
+from edge.sources.select import LIVE, open_source, source_kind
 from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.testing.fakes import FakeSource, make_frame
 from tests.helpers import join_threads, threads
@@ -226,7 +227,7 @@ def test_names_and_their_kinds(tmp_path: Path, spec: str, kind: str) -> None:
 def test_unknown_names_are_one_line(spec: str, error: type, exit_code: int) -> None:
     """Unknown words are bad usage, absent paths and cameras a failure; both say what would do."""
     with pytest.raises(error) as caught:
-        open_source(spec)
+        open_source(SourceConfig(spec))
     assert caught.value.exit_code == exit_code
     assert "\n" not in str(caught.value)
     assert "demo" in str(caught.value) or "HOST" in str(caught.value)
@@ -235,13 +236,13 @@ def test_unknown_names_are_one_line(spec: str, error: type, exit_code: int) -> N
 def test_name_that_the_system_refuses_is_one_line() -> None:
     """A name too long for the file system is a failure in one line, not a traceback."""
     with pytest.raises(CameraError, match="name too long"):
-        open_source("x" * 300 + ".mp4")
+        open_source(SourceConfig("x" * 300 + ".mp4"))
 
 
 def test_stream_errors_keep_the_password() -> None:
     """Not even a wrong address is repeated with its password."""
     with pytest.raises(ConfigError) as caught:
-        open_source("srt://ann:hunter2@host/live")
+        open_source(SourceConfig("srt://ann:hunter2@host/live"))
     assert "hunter2" not in str(caught.value)
 
 
@@ -253,14 +254,14 @@ def test_open_gives_the_right_source(tmp_path: Path) -> None:
     writer = cv2.VideoWriter(clip, cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
     writer.write(np.zeros((48, 64, 3), np.uint8))
     writer.release()
-    demo = open_source("demo", SourceOptions(size_hw=(120, 160)))
+    demo = open_source(SourceConfig("demo", height=120, width=160))
     assert isinstance(demo, DemoSource)
     assert demo.read().size_hw == (120, 160)
-    folder = open_source(str(tmp_path), SourceOptions(image_fps=4))
+    folder = open_source(SourceConfig(str(tmp_path), image_fps=4))
     assert isinstance(folder, ReplaySource)
     assert [folder.read().t_s, folder.read().t_s] == [0, 0.25]
-    assert isinstance(open_source(str(tmp_path / "a.png")), ReplaySource)
-    video = open_source(clip)
+    assert isinstance(open_source(SourceConfig(str(tmp_path / "a.png"))), ReplaySource)
+    video = open_source(SourceConfig(clip))
     assert type(video).__name__ in {"OpenCvFilm", "AvFilm"}
     video.close()
 

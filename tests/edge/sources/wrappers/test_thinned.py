@@ -1,6 +1,7 @@
 """Every n-th frame: what is given keeps its number and time, what is left out leaves its cut."""
 
-from edge.sources.select import SourceOptions, open_source
+from edge.config import SourceConfig
+from edge.sources.select import open_source
 from edge.sources.wrappers.frame_skip import EveryNth
 from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.testing.fakes import FakeSource, make_frame
@@ -29,7 +30,7 @@ def test_a_cut_that_is_left_out_is_not_forgotten():
 
 def test_a_recording_is_thinned_and_tells_its_new_rate():
     """The demo at every fifth frame: a fifth of the frames, and of the rate."""
-    whole, thin = open_source("demo"), open_source("demo", SourceOptions(every_n=5))
+    whole, thin = open_source(SourceConfig("demo")), open_source(SourceConfig("demo", every_n=5))
     assert thin.fps == whole.fps / 5
     count = 0
     while thin.read() is not None:
@@ -40,7 +41,7 @@ def test_a_recording_is_thinned_and_tells_its_new_rate():
 
 def test_real_time_drops_what_comes_too_fast():
     """A recording in real time is read as a camera is: the newest frame, others counted."""
-    source = open_source("demo", SourceOptions(realtime=True, every_n=100))
+    source = open_source(SourceConfig("demo", realtime=True, every_n=100))
     assert isinstance(source, LatestFrame)
     seen = []
     while (frame := source.read()) is not None:

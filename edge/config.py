@@ -311,6 +311,26 @@ class LogConfig(_Section, frozen=True):
     min_free_mb: Megabytes = 200.0
     also: Annotated[tuple[OtherSink, ...], msgspec.Meta(max_length=16)] = ()
 
+    @property
+    def rotate_bytes(self) -> int:
+        """``rotate_mb`` in bytes."""
+        return round(self.rotate_mb * 1e6)
+
+    @property
+    def keep_bytes(self) -> int:
+        """``keep_mb`` in bytes."""
+        return round(self.keep_mb * 1e6)
+
+    @property
+    def keep_s(self) -> float:
+        """``keep_days`` in seconds."""
+        return self.keep_days * 86_400
+
+    @property
+    def min_free_bytes(self) -> int:
+        """``min_free_mb`` in bytes."""
+        return round(self.min_free_mb * 1e6)
+
 
 class MetricsConfig(_Section, frozen=True):
     """``[metrics]``: how the run does, for Prometheus.

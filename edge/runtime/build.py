@@ -14,7 +14,6 @@ from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import (
     Config,
     LiveConfig,
-    LogConfig,
     MesherConfig,
     MesherKind,
     MetricsConfig,
@@ -27,7 +26,7 @@ from edge.inference.crash_guard import PACKAGED, bundle_path
 from edge.inference.interpreter import runtime_name
 from edge.protocols import Classifier, CountingSink, FaceMesher, FrameSource, Sink
 from edge.runtime.pipeline import Pipeline
-from edge.sinks.jsonl import FilePolicy, JsonlSink
+from edge.sinks.jsonl import JsonlSink
 from edge.sinks.nowhere import NullSink
 from edge.sources.select import open_source, source_kind
 from edge.stages.classify import TfliteClassifier
@@ -99,7 +98,7 @@ def build_runtime(
     held.callback(pipeline.close)
     source = open_source(config.source, is_managed=is_managed)
     stack.callback(source.close)
-    log = open_log(config.log) if keep_records else None
+    log = JsonlSink(Path(config.log.dir), config.log) if keep_records else None
     if log is not None:
         stack.callback(log.close)
     sink: CountingSink = open_sink(config, log) if log is not None else NullSink()
@@ -221,19 +220,6 @@ def shown_source(spec: str) -> str:
 def open_model(config: ModelConfig) -> Bundle:
     """Open and verify the configured bundle, or the packaged one."""
     return open_bundle(bundle_path(Path(config.bundle) if config.bundle else None))
-
-
-def open_log(config: LogConfig) -> JsonlSink:
-    """Open the log directory."""
-    policy = FilePolicy(
-        fsync=config.fsync,
-        rotate_bytes=round(config.rotate_mb * 1e6),
-        compress=config.compress == "gzip",
-        keep_bytes=round(config.keep_mb * 1e6),
-        keep_s=config.keep_days * 86_400,
-        min_free_bytes=round(config.min_free_mb * 1e6),
-    )
-    return JsonlSink(Path(config.dir), policy)
 
 
 def open_sink(config: Config, log: JsonlSink) -> CountingSink:

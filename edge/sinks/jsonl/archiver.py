@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from edge.config import LogConfig
 from edge.sinks.jsonl.age import trusted_now
-from edge.sinks.jsonl.policy import FilePolicy
 from edge.sinks.jsonl.tidy import tidy
 
 _log = logging.getLogger(__name__)
@@ -61,15 +61,15 @@ class Archiver:
 
     Args:
         directory: the log's.
-        policy: what to keep.
+        config: what to keep.
         clock: tests have their own.
     """
 
     def __init__(
-        self, directory: Path, policy: FilePolicy, clock: SteadyClock | None = None
+        self, directory: Path, config: LogConfig, clock: SteadyClock | None = None
     ) -> None:
         self._directory = directory
-        self._policy = policy
+        self._config = config
         self._clock = clock or SteadyClock()
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -99,13 +99,13 @@ class Archiver:
 
     def _now_s(self) -> float | None:
         """Return the time that ages count from; None for now, or where age does not count."""
-        now_s, keep_s = self._clock.now_s(), self._policy.keep_s
+        now_s, keep_s = self._clock.now_s(), self._config.keep_s
         return trusted_now(now_s, self._directory, keep_s) if now_s and keep_s else None
 
     def tidy_once(self) -> None:
         """Tidy now, as the thread does every minute; a failure is logged once."""
         try:
-            removed = tidy(self._directory, self._policy, self._now_s(), self._stop.is_set)
+            removed = tidy(self._directory, self._config, self._now_s(), self._stop.is_set)
         except OSError as error:
             # A deleted directory or a full disk is the writer's to tell; here once is enough.
             if str(error) != self._complaint:

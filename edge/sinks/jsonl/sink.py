@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 from typing import Final
 
+from edge.config import LogConfig
 from edge.contract.logrecord import LogRecord, encode_record
 from edge.errors import SinkError
 from edge.files import NotRegularError
 from edge.sinks.jsonl.appender import Appender
 from edge.sinks.jsonl.archiver import Archiver
 from edge.sinks.jsonl.losses import Losses
-from edge.sinks.jsonl.policy import FilePolicy
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ QUEUE_RECORDS: Final = 4096
 GRACE_S: Final = 10.0
 """How long the end of a run waits for a disk that hangs."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_DEFAULTS: Final = FilePolicy()
+_DEFAULTS: Final = LogConfig()
 
 _Line = tuple[int, bytes]
 """A record's number, and the record."""
@@ -41,13 +41,17 @@ class JsonlSink:
         next_seq: the sequence number that continues those of earlier runs.
     """
 
-    def __init__(self, directory: Path, policy: FilePolicy = _DEFAULTS) -> None:
+    def __init__(self, directory: Path, config: LogConfig = _DEFAULTS) -> None:
         """Open or make the directory and its file, and repair it.
+
+        Args:
+            directory: where the files are.
+            config: how they are written and kept.
 
         Raises:
             SinkError: it cannot be made, written or repaired, or another process writes there.
         """
-        self._appender = Appender(directory, policy.rotate_bytes)
+        self._appender = Appender(directory, config.rotate_bytes)
         self.path = self._appender.path
         try:
             self._appender.open()
@@ -65,7 +69,7 @@ class JsonlSink:
             ) from error
         self.recovered_bytes = self._appender.recovered_bytes
         self.next_seq = self._appender.next_seq
-        self._fsync = policy.fsync
+        self._fsync = config.fsync
         self._queue: queue.SimpleQueue[_Line | threading.Event | None] = queue.SimpleQueue()
         self._taken = self._written = self.next_seq - 1  # the highest numbers so far
         self._losses = Losses(self.path)
@@ -74,7 +78,7 @@ class JsonlSink:
         self._is_dirty = False
         self._is_closed = False
         self._failure: BaseException | None = None
-        self._archiver = Archiver(directory, policy)
+        self._archiver = Archiver(directory, config)
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 

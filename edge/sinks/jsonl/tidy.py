@@ -9,10 +9,10 @@ from typing import Final
 
 import msgspec
 
+from edge.config import LogConfig
 from edge.contract.logfiles import FILE_NAME, PART_SUFFIX, ClosedFile, closed_files
 from edge.files import is_regular, open_regular
 from edge.sinks.jsonl.age import in_order
-from edge.sinks.jsonl.policy import FilePolicy
 
 _BLOCK_BYTES: Final = 1 << 18
 _LEVEL: Final = 6
@@ -30,18 +30,18 @@ class Kept(msgspec.Struct, frozen=True):
 
 def tidy(
     directory: Path,
-    policy: FilePolicy,
+    config: LogConfig,
     now_s: float | None,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[Path]:
-    """Compress closed files, remove what the policy does not keep, and return what was removed.
+    """Compress closed files, remove what is not to be kept, and return what was removed.
 
     Leftovers of an interrupted compression are cleared. Removal comes first, for compression
     needs space.
 
     Args:
         directory: the log directory.
-        policy: what to keep.
+        config: what to keep.
         now_s: the time, in seconds since 1970; None leaves age out of account.
         is_stopped: asked now and then; compression ends early when it says so.
 
@@ -50,8 +50,8 @@ def tidy(
     """
     for leftover in directory.glob(f"edgeemo-*.jsonl.gz{PART_SUFFIX}"):
         leftover.unlink(missing_ok=True)
-    removed = _remove(directory, policy, now_s)
-    if policy.compress:
+    removed = _remove(directory, config, now_s)
+    if config.compress == "gzip":
         for file in closed_files(directory):
             if not file.is_compressed and not is_stopped():
                 _compress(file.path, is_stopped)
@@ -59,7 +59,7 @@ def tidy(
 
 
 def removal_plan(
-    files: Sequence[Kept], policy: FilePolicy, now_s: float | None, *, other: int, free: int
+    files: Sequence[Kept], config: LogConfig, now_s: float | None, *, other: int, free: int
 ) -> list[Kept]:
     """Return the closed files to remove, oldest first; the newest one always stays.
 
@@ -67,7 +67,7 @@ def removal_plan(
 
     Args:
         files: all closed files, oldest first.
-        policy: what to keep.
+        config: what to keep.
         now_s: seconds since 1970, or None.
         other: bytes of the file that is being written.
         free: bytes free on the disk.
@@ -76,8 +76,8 @@ def removal_plan(
     plan: list[Kept] = []
     written_s = in_order([file.written_s for file in files], now_s or 0.0)
     for file, moment_s in zip(files[:-1], written_s, strict=False):
-        is_old = now_s is not None and 0 < policy.keep_s < now_s - moment_s
-        if not (is_old or total > policy.keep_bytes or free < policy.min_free_bytes):
+        is_old = now_s is not None and 0 < config.keep_s < now_s - moment_s
+        if not (is_old or total > config.keep_bytes or free < config.min_free_bytes):
             break
         plan.append(file)
         total -= file.size
@@ -85,13 +85,13 @@ def removal_plan(
     return plan
 
 
-def _remove(directory: Path, policy: FilePolicy, now_s: float | None) -> list[Path]:
+def _remove(directory: Path, config: LogConfig, now_s: float | None) -> list[Path]:
     files = [_kept(file) for file in closed_files(directory)]
     current = directory / FILE_NAME
     other = current.lstat().st_size if is_regular(current) else 0
     disk = os.statvfs(directory)
     free = disk.f_bavail * disk.f_frsize
-    plan = removal_plan(files, policy, now_s, other=other, free=free)
+    plan = removal_plan(files, config, now_s, other=other, free=free)
     for file in plan:
         file.path.unlink(missing_ok=True)
         _compressed(file.path).unlink(missing_ok=True)

@@ -19,9 +19,9 @@ from deploy.errors import DeployError
 from deploy.logs.collect import check_log_dir, collect, collecting, folder_of
 from deploy.ssh.stream import Output
 from deploy.ssh.targets import Target, parse_target
+from edge.config import LogConfig
 from edge.contract import logfiles
 from edge.contract.logfiles import FILE_NAME, closed_files, closed_name, log_files
-from edge.sinks.jsonl import FilePolicy
 from edge.sinks.jsonl.tidy import tidy
 from edgeemo.cli.fleet import run_on
 
@@ -102,9 +102,9 @@ class Log:
             self.current.rename(self.directory / closed_name(number, NOON_S + number))
         return self
 
-    def compress(self, **policy: int) -> "Log":
+    def compress(self, **policy: float) -> "Log":
         """Compress closed files, and remove old ones."""
-        tidy(self.directory, FilePolicy(**policy), None)
+        tidy(self.directory, LogConfig(min_free_mb=0, **policy), None)
         return self
 
 
@@ -150,7 +150,7 @@ def test_every_record_is_here_once_whatever_happens(history):
             elif step == "close":
                 log.close()
             elif step in {"compress", "remove"}:
-                log.compress(keep_bytes=1 if step == "remove" else 1 << 40)
+                log.compress(keep_mb=1e-6 if step == "remove" else 1 << 40)
             else:
                 cut = step == "cut"
                 try:
@@ -309,7 +309,7 @@ def test_a_file_that_was_removed_before_it_was_whole_here_keeps_its_place(tmp_pa
     take(log, tmp_path / "out")
     for _ in range(3):
         log.write(10).close()
-    log.compress(keep_bytes=1).write(5)
+    log.compress(keep_mb=1e-6).write(5)
     take(log, tmp_path / "out")
     assert numbers(tmp_path / "out" / "box") == [*range(10), *numbers(log.directory)]
     assert not (tmp_path / "out" / "box~1").exists()

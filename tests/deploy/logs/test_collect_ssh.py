@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from edge.config import LogConfig
 from edge.contract.logfiles import FILE_NAME, closed_files, log_files
 from edge.contract.logrecord import CameraLost, decode_record
-from edge.sinks.jsonl import FilePolicy, JsonlSink
+from edge.sinks.jsonl import JsonlSink
 
 NOBODY = 65534
 
@@ -54,7 +55,7 @@ def record(seq: int, device: str = "box", fill: int = 200) -> CameraLost:
 
 
 def written(directory: Path, seqs: range, **policy: object) -> None:
-    sink = JsonlSink(directory, FilePolicy(**{"rotate_bytes": 100_000} | policy))
+    sink = JsonlSink(directory, LogConfig(**{"rotate_mb": 0.1, "min_free_mb": 0} | policy))
     for seq in seqs:
         sink.write(record(seq, directory.name))
         if seq % 1000 == 999:
@@ -98,7 +99,7 @@ def test_a_fleet_is_collected_and_summed_up(devices, tmp_path):
 def test_rotation_between_two_collects(devices, tmp_path):
     """What was being written is continued under its new name; nothing comes twice."""
     log, out = tmp_path / "pi", tmp_path / "out"
-    written(log, range(100), compress=False)
+    written(log, range(100), compress="none")
     assert devices.collect(log, out, "box").returncode == 0
     written(log, range(100, 2000))  # closes and compresses what was taken in part
     done = devices.collect(log, out, "box")
@@ -111,7 +112,7 @@ def test_a_log_that_is_written_at_full_rate_is_collected(devices, tmp_path):
     """While a writer rotates and compresses, each collect gets whole lines in order, none lost."""
     log, out = tmp_path / "pi", tmp_path / "out"
     stop = threading.Event()
-    sink = JsonlSink(log, FilePolicy(rotate_bytes=50_000, fsync="never"))
+    sink = JsonlSink(log, LogConfig(rotate_mb=0.05, fsync="never"))
     wrote = []
 
     def write() -> None:
@@ -140,7 +141,7 @@ def test_a_log_that_is_written_at_full_rate_is_collected(devices, tmp_path):
 def test_a_killed_collect_leaves_whole_files_and_is_gone_on_with(devices, tmp_path):
     """SIGKILL at several moments of the transfer: no half line, no record twice, and an end."""
     log, out = tmp_path / "pi", tmp_path / "out"
-    written(log, range(20_000), compress=False, rotate_bytes=1_000_000)
+    written(log, range(20_000), compress="none", rotate_mb=1)
     for least in (1, 2_000_000, 4_000_000):
         with subprocess.Popen(devices.command(log, out, "box"), stdout=subprocess.DEVNULL) as child:
             while child.poll() is None and size_of(out) < least:
@@ -157,7 +158,7 @@ def test_a_killed_collect_leaves_whole_files_and_is_gone_on_with(devices, tmp_pa
 def test_a_transfer_that_ends_at_the_other_end_is_told(devices, tmp_path, end):
     """Its program, or its ssh session, is killed: one line, whole files, and a next time."""
     log, out = tmp_path / "pi", tmp_path / "out"
-    written(log, range(80_000), compress=False, rotate_bytes=2_000_000)
+    written(log, range(80_000), compress="none", rotate_mb=2)
     command = devices.command(log, out, "box")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         while (sender := _sender(log)) is None:

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.config import LogConfig
 from edge.contract.logfiles import FILE_NAME, LONGEST_LINE, closed_name, log_files
 from edge.contract.logrecord import CameraLost, Emotion, HeadPose, Health, TrackEnded, encode_record
 from edge.errors import LogError
 from edge.logs.follow import Follower
 from edge.logs.table import line_for_people
 from edge.logs.tail import directories_in, last_lines
-from edge.sinks.jsonl import FilePolicy, JsonlSink
+from edge.sinks.jsonl import JsonlSink
 from edge.text import plain
 
 HEADER = {"time": "2026-01-01T00:00:00.000Z", "monotonic_s": 1.0, "session": "s", "device": "d"}
@@ -129,7 +130,7 @@ def test_a_torn_line_is_shown_when_it_is_whole_or_never(tmp_path, follow):
 
 def test_a_reader_of_full_rate_rotation_misses_nothing(tmp_path, follow):
     """While a writer rotates, compresses and removes, every line arrives, in order and once."""
-    sink = JsonlSink(tmp_path, FilePolicy(fsync="never", rotate_bytes=8_000))
+    sink = JsonlSink(tmp_path, LogConfig(fsync="never", rotate_mb=0.008))
     follower = follow(tmp_path)
     total, got = 3_000, []
     done = threading.Event()
@@ -277,7 +278,7 @@ def test_following_shows_what_comes_until_it_is_stopped(tmp_path):
         stderr=subprocess.PIPE,
     )
     first = child.stdout.readline()
-    sink = JsonlSink(tmp_path, FilePolicy(rotate_bytes=300))
+    sink = JsonlSink(tmp_path, LogConfig(rotate_mb=0.0003))
     for seq in range(2, 20):
         sink.write(record(seq, 50))
     sink.close()

@@ -16,16 +16,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge.config import LogConfig
 from edge.contract.logfiles import FILE_NAME, LOCK_NAME, closed_name
 from edge.contract.logrecord import CameraLost, encode_record
 from edge.errors import SinkError
-from edge.sinks.jsonl import FilePolicy, JsonlSink
+from edge.sinks.jsonl import JsonlSink
 from edge.sinks.jsonl import sink as sink_module
 from edge.sinks.jsonl.appender import Appender
 from edge.sinks.jsonl.tidy import tidy
 from tests.helpers import join_threads
 
-ALWAYS, INTERVAL, NEVER = (FilePolicy(fsync=how) for how in ("always", "interval", "never"))
+ALWAYS, INTERVAL, NEVER = (LogConfig(fsync=how) for how in ("always", "interval", "never"))
 
 
 def record(seq: int, reason: str = "gone") -> CameraLost:
@@ -106,7 +107,7 @@ def test_no_line_keeps_a_run_from_starting(tmp_path, name, where):
         closed.write_bytes(content)
     else:
         closed.with_name(f"{closed.name}.gz").write_bytes(gzip.compress(content, 1))
-    sink = JsonlSink(tmp_path, FilePolicy(compress=False))
+    sink = JsonlSink(tmp_path, LogConfig(compress="none"))
     sink.close()
     assert sink.next_seq == 8
 
@@ -119,7 +120,7 @@ def test_the_numbers_go_on_from_older_files_when_newer_ones_have_no_record(tmp_p
     (tmp_path / f"{closed_name(2, 0)}.gz").write_bytes(b"no gzip")
     packed = gzip.compress(b"".join(encode_record(record(seq)) for seq in range(5)))
     (tmp_path / f"{closed_name(1, 0)}.gz").write_bytes(packed)
-    sink = JsonlSink(tmp_path, FilePolicy(compress=False))
+    sink = JsonlSink(tmp_path, LogConfig(compress="none"))
     sink.close()
     assert sink.next_seq == 5
 
@@ -183,7 +184,7 @@ def test_compression_writes_through_no_link(tmp_path):
     closed.with_name(f"{closed.name}.gz.part").symlink_to(victim)
     closed.with_name(f"{closed.name}.gz").symlink_to(victim)
     (directory / closed_name(2, 0)).symlink_to(victim)
-    tidy(directory, FilePolicy(keep_bytes=1), None)
+    tidy(directory, LogConfig(keep_mb=1e-6), None)
     assert victim.read_bytes() == b"precious\n"
     packed = closed.with_name(f"{closed.name}.gz")
     assert gzip.decompress(packed.read_bytes()) == encode_record(record(0))

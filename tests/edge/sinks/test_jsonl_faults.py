@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from edge.config import LogConfig
 from edge.contract.logfiles import FILE_NAME, log_files
 from edge.contract.logrecord import CameraLost
-from edge.sinks.jsonl import FilePolicy, JsonlSink
+from edge.sinks.jsonl import JsonlSink
 from edge.sinks.jsonl.tidy import tidy
 
 KILLS = int(os.environ.get("EDGEEMO_KILLS", "12"))
@@ -46,8 +47,9 @@ _WRITER = """
 import sys
 from pathlib import Path
 from edge.contract.logrecord import CameraLost
-from edge.sinks.jsonl import FilePolicy, JsonlSink
-sink = JsonlSink(Path(sys.argv[1]), FilePolicy(rotate_bytes=200_000, compress=False))
+from edge.config import LogConfig
+from edge.sinks.jsonl import JsonlSink
+sink = JsonlSink(Path(sys.argv[1]), LogConfig(rotate_mb=0.2, compress="none"))
 seq = sink.next_seq
 print(seq, flush=True)
 while True:
@@ -88,7 +90,7 @@ def test_a_killed_writer_loses_nothing_that_was_synced(tmp_path):
         assert _last_whole(tmp_path) >= synced - 1
         for path in log_files(tmp_path)[:-4]:
             path.unlink()  # verified in an earlier round; a thousand rounds would be gigabytes
-    sink = JsonlSink(tmp_path, FilePolicy(compress=False))
+    sink = JsonlSink(tmp_path, LogConfig(compress="none"))
     sink.write(record(sink.next_seq))
     sink.close()
     written = numbers(tmp_path)
@@ -154,7 +156,7 @@ def test_a_full_disk_is_survived_and_its_losses_are_told(small_disk, caplog):
     """
     filler = small_disk / "filler"
     filler.write_bytes(bytes(900_000))
-    sink = JsonlSink(small_disk, FilePolicy(compress=False))
+    sink = JsonlSink(small_disk, LogConfig(compress="none", min_free_mb=0))
     seq = _write_until(sink, lambda: sink.dropped >= 50, 0)
     filler.unlink()
     for _ in range(100):
@@ -177,7 +179,7 @@ def test_what_a_full_disk_took_at_the_end_of_a_run_leaves_its_gap(small_disk, ru
     filler.write_bytes(bytes(900_000))
     written = lost = 0
     for _ in range(runs_on_a_full_disk):
-        sink = JsonlSink(small_disk, FilePolicy(compress=False))
+        sink = JsonlSink(small_disk, LogConfig(compress="none", min_free_mb=0))
         assert sink.next_seq == written
         goal = 40 if lost else 1
         written = _write_until(sink, lambda sink=sink, goal=goal: sink.dropped >= goal, written)
@@ -188,7 +190,7 @@ def test_what_a_full_disk_took_at_the_end_of_a_run_leaves_its_gap(small_disk, ru
         lost += sink.dropped
     filler.unlink()
     for _ in range(2):  # the second one finds no more than the files tell
-        sink = JsonlSink(small_disk, FilePolicy(compress=False))
+        sink = JsonlSink(small_disk, LogConfig(compress="none", min_free_mb=0))
         assert sink.next_seq == written
         sink.write(record(written))
         written += 1
@@ -202,7 +204,7 @@ def test_what_a_full_disk_took_at_the_end_of_a_run_leaves_its_gap(small_disk, ru
 
 def test_the_oldest_files_make_room_on_a_full_disk(small_disk):
     """With a floor of free space a full disk heals itself: the service writes for ever."""
-    policy = FilePolicy(rotate_bytes=100_000, compress=False, min_free_bytes=300_000)
+    policy = LogConfig(rotate_mb=0.1, compress="none", min_free_mb=0.3)
     sink = JsonlSink(small_disk, policy)
     wanted = 20_000  # four times what fits
     for seq in range(wanted):
@@ -221,7 +223,7 @@ def test_a_disk_remounted_read_only_is_survived(small_disk, caplog):
     """The sink lets go of the disk, so that it can be remounted, and goes on when it may."""
     filler = small_disk / "filler"
     filler.write_bytes(bytes(900_000))
-    sink = JsonlSink(small_disk, FilePolicy(compress=False))
+    sink = JsonlSink(small_disk, LogConfig(compress="none", min_free_mb=0))
     seq = _write_until(sink, lambda: sink.dropped > 0, 0)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     lost = sink.dropped
@@ -239,7 +241,7 @@ def test_a_disk_remounted_read_only_is_survived(small_disk, caplog):
 
 def test_a_disk_that_fails_under_an_open_file_is_survived(ext4_disk, caplog):
     """A file system that goes read-only by itself, as a worn SD card's does, stops nothing."""
-    sink = JsonlSink(ext4_disk, FilePolicy(compress=False))
+    sink = JsonlSink(ext4_disk, LogConfig(compress="none", min_free_mb=0))
     seq = _write_until(sink, lambda: sink.waiting == 0 and numbers(ext4_disk) == [0, 1], 0)
     subprocess.run(["mount", "-o", "remount,abort", str(ext4_disk)], check=False)
     seq = _write_until(sink, lambda: sink.dropped >= 20, seq)
@@ -258,7 +260,7 @@ def test_a_frozen_disk_keeps_the_camera_going(ext4_disk):
     """Writes that hang in the kernel hang nobody else, and come through when it thaws."""
     if shutil.which("fsfreeze") is None:
         pytest.skip("freezing a disk needs fsfreeze")
-    sink = JsonlSink(ext4_disk, FilePolicy(compress=False))
+    sink = JsonlSink(ext4_disk, LogConfig(compress="none", min_free_mb=0))
     sink.write(record(0))
     assert sink.flush()
     subprocess.run(["fsfreeze", "-f", str(ext4_disk)], check=True)
@@ -280,7 +282,7 @@ def test_a_frozen_disk_keeps_the_camera_going(ext4_disk):
 def test_what_is_deleted_under_the_service_is_made_anew(tmp_path, at):
     """No record after the deletion is lost: each is written where it can be found."""
     directory = tmp_path / "a" / "b"
-    sink = JsonlSink(directory, FilePolicy(compress=False))
+    sink = JsonlSink(directory, LogConfig(compress="none", min_free_mb=0))
     for seq in range(10):
         sink.write(record(seq))
     assert sink.flush()
@@ -317,7 +319,7 @@ def test_a_directory_taken_over_by_another_process_is_left_to_it(tmp_path, caplo
 
 def test_a_slow_sync_is_not_waited_for(tmp_path, monkeypatch):
     """Handing over a record does not wait for the disk, although each is synced."""
-    sink = JsonlSink(tmp_path, FilePolicy(fsync="always"))
+    sink = JsonlSink(tmp_path, LogConfig(fsync="always"))
     taken = threading.Event()
     real = os.fsync
     monkeypatch.setattr(os, "fsync", lambda fd: taken.wait(60) and real(fd))

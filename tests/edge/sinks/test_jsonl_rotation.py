@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.config import LogConfig
 from edge.contract.logfiles import FILE_NAME, closed_files, closed_name, log_directories, log_files
 from edge.sinks.jsonl import age
 from edge.sinks.jsonl.appender import Appender
 from edge.sinks.jsonl.archiver import Archiver, SteadyClock
-from edge.sinks.jsonl.policy import FilePolicy
 from edge.sinks.jsonl.tidy import Kept, removal_plan, tidy
 
 DAY_S = 86_400.0
@@ -119,7 +119,7 @@ def test_a_file_of_yesterday_is_closed_at_the_start(tmp_path, torn):
     appender.close()
 
 
-@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("compress", ["none", "gzip"])
 def test_numbers_go_on_after_a_file_that_was_just_closed(tmp_path, compress):
     """Where the file being written is empty or missing, the newest closed one tells."""
     appender = opened(tmp_path, Clock())
@@ -127,7 +127,7 @@ def test_numbers_go_on_after_a_file_that_was_just_closed(tmp_path, compress):
         appender.append(line(seq))
     appender.close()
     (tmp_path / FILE_NAME).rename(tmp_path / closed_name(1, NOON_S))
-    tidy(tmp_path, FilePolicy(compress=compress), NOON_S)
+    tidy(tmp_path, LogConfig(compress=compress), NOON_S)
     appender = opened(tmp_path, Clock())
     assert appender.next_seq == 5
     appender.close()
@@ -152,7 +152,7 @@ def test_file_numbers_rise_although_old_files_go(tmp_path):
     seen = []
     for seq in range(20):
         appender.append(line(seq, 50))
-        tidy(tmp_path, FilePolicy(keep_bytes=1), NOON_S)
+        tidy(tmp_path, LogConfig(keep_mb=1e-6), NOON_S)
         if seq % 7 == 6:
             appender.close()
             appender = opened(tmp_path, Clock(), rotate_bytes=10)
@@ -167,7 +167,7 @@ def test_closed_files_are_compressed_whole_and_keep_their_time(tmp_path):
     content = b"".join(line(seq, 500) for seq in range(2000))
     path.write_bytes(content)
     dated(path, NOON_S)
-    tidy(tmp_path, FilePolicy(), NOON_S)
+    tidy(tmp_path, LogConfig(), NOON_S)
     (file,) = closed_files(tmp_path)
     assert file.path.name == f"{path.name}.gz"
     assert gzip.decompress(file.path.read_bytes()) == content
@@ -186,7 +186,7 @@ def test_compression_that_was_interrupted_is_done_again_or_finished(tmp_path):
     assert read_all(tmp_path) == [1, 2]
     foreign = tmp_path / "film.part"
     foreign.write_bytes(b"not ours")
-    tidy(tmp_path, FilePolicy(), NOON_S)
+    tidy(tmp_path, LogConfig(), NOON_S)
     assert read_all(tmp_path) == [1, 2]
     assert all(file.is_compressed for file in closed_files(tmp_path))
     assert len(list(tmp_path.iterdir())) == 3
@@ -198,14 +198,14 @@ def test_compression_gives_way_to_the_end_of_the_service(tmp_path):
     path = tmp_path / closed_name(1, NOON_S)
     path.write_bytes(line(0, 1_000_000))
     answers = iter([False, False, True])
-    tidy(tmp_path, FilePolicy(), NOON_S, lambda: next(answers))
+    tidy(tmp_path, LogConfig(), NOON_S, lambda: next(answers))
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
 def test_the_archiver_does_it_by_itself(tmp_path):
     """A closed file is compressed soon after, without anybody asking."""
     (tmp_path / closed_name(1, NOON_S)).write_bytes(line(0))
-    archiver = Archiver(tmp_path, FilePolicy())
+    archiver = Archiver(tmp_path, LogConfig())
     pause = threading.Event()
     while not closed_files(tmp_path)[0].is_compressed:
         pause.wait(0.01)
@@ -229,7 +229,7 @@ def test_age_counts_from_the_last_record(tmp_path):
         path = tmp_path / closed_name(number, NOON_S)
         path.write_bytes(line(number))
         dated(path, NOON_S - age_days * DAY_S)
-    removed = tidy(tmp_path, FilePolicy(keep_s=30 * DAY_S, compress=False), NOON_S)
+    removed = tidy(tmp_path, LogConfig(keep_days=30, compress="none"), NOON_S)
     assert [path.name for path in removed] == [closed_name(n, NOON_S) for n in (1, 2)]
     # Number 4 seems older than 3 because the clock stepped back: order is by number.
     assert read_all(tmp_path) == [3, 4, 5]
@@ -242,7 +242,7 @@ sizes = st.lists(st.integers(0, 100), max_size=12)
 def test_removal_takes_the_oldest_and_no_more_than_it_must(taken, other, keep, free, floor):
     """The plan is the shortest run of oldest files that meets the limits; the newest stays."""
     files = [Kept(None, size, 0.0) for size in taken]
-    policy = FilePolicy(keep_bytes=keep, min_free_bytes=floor)
+    policy = LogConfig(keep_mb=keep / 1e6, min_free_mb=floor / 1e6)
     plan = removal_plan(files, policy, None, other=other, free=free)
     assert plan == files[: len(plan)]
     assert len(plan) < max(1, len(files))
@@ -268,7 +268,7 @@ def lived(directory, days: int, until_s: float = NOON_S) -> None:
 def tidied(directory, now_s: float) -> list[int]:
     """Let an archiver that comes up at ``now_s`` tidy; return the numbers of what it removed."""
     before = {file.number for file in closed_files(directory)}
-    policy = FilePolicy(keep_s=30 * DAY_S, compress=False)
+    policy = LogConfig(keep_days=30, compress="none")
     archiver = Archiver(directory, policy, SteadyClock(Clock(now_s)))
     archiver.close(10)
     archiver.tidy_once()
@@ -344,7 +344,7 @@ def test_a_file_of_a_wrong_clock_is_as_old_as_the_next(tmp_path, ages_days, gone
         path = tmp_path / closed_name(number, NOON_S)
         path.write_bytes(line(number))
         dated(path, NOON_S - days * DAY_S)
-    removed = tidy(tmp_path, FilePolicy(keep_s=30 * DAY_S, compress=False), NOON_S)
+    removed = tidy(tmp_path, LogConfig(keep_days=30, compress="none"), NOON_S)
     assert [int(path.name[8:14]) for path in removed] == gone
 
 

@@ -157,7 +157,7 @@ def by_mesh(faces: int) -> Find:
 def track(demo: DemoSource, indices: Iterator[int], find: Find, *, render: bool) -> Clip:
     """Track a clip; every true face keeps its id until it is away for longer than is bridged."""
     config = TrackerConfig()
-    tracker = FaceTracker(config.max_gap_s, config.confirm_hits, config.max_jump)
+    tracker = FaceTracker(config)
     blank = np.zeros((1, 1, 3), np.uint8)
     clip, visits, seen_s = Clip(), [0] * len(demo.ways), [0.0] * len(demo.ways)
     for index in indices:

@@ -298,7 +298,7 @@ def compose_pipeline(
         blendshapes: it takes them, or somebody wants to see them.
         fetch: get the face model where it is not there yet.
     """
-    tracker, smoothing, mesher = config.tracker, config.smoothing, config.mesher
+    mesher = config.mesher
     detector = None
     if config.events.names:
         from edge.stages.events import EventDetector
@@ -308,11 +308,9 @@ def compose_pipeline(
         mesher = msgspec.structs.replace(mesher, blendshapes=True)
     return Pipeline(
         open_mesher(mesher, fetch=fetch),
-        FaceTracker(tracker.max_gap_s, tracker.confirm_hits, tracker.max_jump),
+        FaceTracker(config.tracker),
         classifier,
-        EmotionSmoother(
-            smoothing.half_life_s, smoothing.dwell_s, smoothing.margin, smoothing.min_confidence
-        ),
+        EmotionSmoother(config.smoothing),
         FaceQualityFilter(config.quality),
         0.0 if config.log.emit == "frame" else config.model.interval_s,
         detector,

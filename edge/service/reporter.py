@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edge.config import Detail
+from edge.config import LogConfig
 from edge.contract import logrecord
 from edge.contract.logrecord import LogRecord, Phase, Quality
 from edge.logs.held import Stay
@@ -21,22 +21,6 @@ from edge.system import machine
 from edge.text import escaped
 
 _log = logging.getLogger(__name__)
-
-
-class ReporterConfig(msgspec.Struct, frozen=True):
-    """Who reports, and how often; see ``edge.config.LogConfig``.
-
-    Attributes:
-        first_seq: the number of the first record, which continues those of earlier runs.
-    """
-
-    session: str
-    device: str
-    per_frame: bool
-    interval_s: float
-    health_interval_s: float
-    details: tuple[Detail, ...] = ()
-    first_seq: int = 0
 
 
 class _TrackDiary(msgspec.Struct):
@@ -53,6 +37,12 @@ class Reporter:
 
     Times come from the frames. The one thing read from the machine is the health of this process.
 
+    Args:
+        session: its id.
+        device: its name in every record.
+        config: what is reported, and how often.
+        first_seq: the number of the first record, which continues those of earlier runs.
+
     Attributes:
         frames: frames seen.
         tracks: tracks started.
@@ -63,9 +53,11 @@ class Reporter:
         failed_readings: how often the machine's memory could not be read.
     """
 
-    def __init__(self, config: ReporterConfig) -> None:
+    def __init__(self, session: str, device: str, config: LogConfig, *, first_seq: int = 0) -> None:
+        self._session = session
+        self._device = device
         self._config = config
-        self._first_seq = config.first_seq
+        self._first_seq = first_seq
         self._diaries: dict[int, _TrackDiary] = {}
         self._health_s: float | None = None
         self._health_frames = 0
@@ -160,7 +152,7 @@ class Reporter:
         changed = (label, face.quality) != (diary.stay.label, diary.quality)
         diary.stay.see(label, t_s)
         diary.quality, diary.seen_at = face.quality, result.frame.captured_at
-        if changed or due or self._config.per_frame:
+        if changed or due or self._config.emit == "frame":
             diary.written_s = t_s
             yield self._emotion(result, face)
 
@@ -245,8 +237,8 @@ class Reporter:
             "time": utc_text(moment),
             "monotonic_s": round(t_s, 4),
             "seq": self.next_seq,
-            "session": self._config.session,
-            "device": self._config.device,
+            "session": self._session,
+            "device": self._device,
         }
         self.records += 1
         return header

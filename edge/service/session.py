@@ -12,7 +12,7 @@ from edge.runtime.request import RunRequest
 from edge.service.daemon import Listener, Reloaded, Service, ServiceSummary, Supervision
 from edge.service.marks import MarkBox, Marks
 from edge.service.notify import Notifier
-from edge.service.reporter import Reporter, ReporterConfig
+from edge.service.reporter import Reporter
 from edge.service.signals import handle_signals
 from edge.service.thermal import ThermalThrottle
 
@@ -119,18 +119,8 @@ class _Reload:
 
 def reporter_for(parts: Runtime) -> Reporter:
     """Return a reporter as the configuration has it."""
-    log = parts.config.log
-    return Reporter(
-        ReporterConfig(
-            session=parts.session,
-            device=parts.device,
-            per_frame=log.emit == "frame",
-            interval_s=log.interval_s,
-            health_interval_s=log.health_interval_s,
-            details=log.details,
-            first_seq=parts.log.next_seq if parts.log else 0,
-        )
-    )
+    first_seq = parts.log.next_seq if parts.log else 0
+    return Reporter(parts.session, parts.device, parts.config.log, first_seq=first_seq)
 
 
 def _check_outputs(request: RunRequest) -> None:

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.config import SmoothingConfig
 from edge.contract.decision import leading
 from edge.contract.labels import UNCERTAIN
 from edge.records import EmotionEstimate, EmotionState
@@ -33,12 +34,10 @@ class EmotionSmoother:
     """
 
     def __init__(
-        self, half_life_s: float, dwell_s: float, margin: float, min_confidence: float
+        self,
+        config: SmoothingConfig = SmoothingConfig(),  # noqa: B008 - frozen
     ) -> None:
-        self._half_life_s = half_life_s
-        self._dwell_s = dwell_s
-        self._margin = margin
-        self._min_confidence = min_confidence
+        self._config = config
         self._memories: dict[int, _Memory] = {}
 
     def update(self, track_id: int, estimate: EmotionEstimate, t_s: float) -> EmotionState:
@@ -86,7 +85,7 @@ class EmotionSmoother:
         """Let the first estimate of a track speak at once; tell whether that is news."""
         scores = estimate.scores.astype(np.float64)
         leader = estimate.labels[int(leading(scores))]
-        label = leader if scores.max() >= self._min_confidence else UNCERTAIN
+        label = leader if scores.max() >= self._config.min_confidence else UNCERTAIN
         before = self._memories.get(track_id)
         changed = before is None or before.label != label
         since_s = t_s if before is None or changed else before.since_s
@@ -101,7 +100,8 @@ class EmotionSmoother:
         t_s: float,
     ) -> NDArray[np.float64]:
         elapsed = t_s - memory.t_s
-        keep = 0.5 ** (elapsed / self._half_life_s) if self._half_life_s > 0 else 0.0
+        half_life_s = self._config.half_life_s
+        keep = 0.5 ** (elapsed / half_life_s) if half_life_s > 0 else 0.0
         return keep * past + (1 - keep) * scores
 
     def _settle(
@@ -111,19 +111,20 @@ class EmotionSmoother:
         rival = self._rival(memory.label, scores, labels)
         if rival != memory.rival:
             memory.rival, memory.rival_since_s = rival, t_s
-        if rival == memory.label or t_s - memory.rival_since_s < self._dwell_s:
+        if rival == memory.label or t_s - memory.rival_since_s < self._config.dwell_s:
             return False
         memory.label, memory.since_s = rival, t_s
         return True
 
     def _rival(self, present: str, scores: NDArray[np.float64], labels: tuple[str, ...]) -> str:
         """Return the label that the scores speak for, with hysteresis around the present one."""
+        config = self._config
         leader, confidence = labels[int(leading(scores))], float(scores.max())
         if present == UNCERTAIN:
-            return leader if confidence >= self._min_confidence + self._margin else UNCERTAIN
-        if confidence < self._min_confidence:
+            return leader if confidence >= config.min_confidence + config.margin else UNCERTAIN
+        if confidence < config.min_confidence:
             return UNCERTAIN
-        return leader if confidence - scores[labels.index(present)] >= self._margin else present
+        return leader if confidence - scores[labels.index(present)] >= config.margin else present
 
 
 def _score_of(label: str, scores: NDArray[np.float64], labels: tuple[str, ...]) -> float:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.config import TrackerConfig
 from edge.contract import landmarks
 from edge.contract.align import FER48, MESH_POINTS, Template
 from edge.contract.labels import EMOTIONS
@@ -236,9 +237,9 @@ def make_pipeline(
         classifier = FakeClassifier(classifier, TWO_LABELS)
     return Pipeline(
         mesher,
-        tracker or FaceTracker(max_gap_s=1.0, confirm_hits=1, max_jump=1.5),
+        tracker or FaceTracker(TrackerConfig(max_gap_s=1.0, confirm_hits=1)),
         classifier,
-        smoother or EmotionSmoother(half_life_s=0.3, dwell_s=0.3, margin=0.1, min_confidence=0.4),
+        smoother or EmotionSmoother(),
         **more,
     )
 

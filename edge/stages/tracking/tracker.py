@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.config import TrackerConfig
 from edge.contract.align import LEFT_EYE, MOUTH, RIGHT_EYE
 from edge.records import EndedTrack, Face, FaceTrack
 from edge.stages.tracking.assignment import assign
@@ -104,10 +105,8 @@ class FaceTracker:
     Nobody is recognised: a face that stays away for longer than ``max_gap_s`` is a new one.
     """
 
-    def __init__(self, max_gap_s: float, confirm_hits: int, max_jump: float) -> None:
-        self._max_gap_s = max_gap_s
-        self._confirm_hits = confirm_hits
-        self._max_jump = max_jump
+    def __init__(self, config: TrackerConfig = TrackerConfig()) -> None:  # noqa: B008 - frozen
+        self._config = config
         self._tracks: list[_Track] = []
         self._last_id = 0
 
@@ -126,14 +125,14 @@ class FaceTracker:
             The confirmed tracks seen in this frame by id, and the reported tracks that ended.
         """
         gone = self._end(
-            [t for t in self._tracks if starts_new_clip or t_s - t.seen_s > self._max_gap_s]
+            [t for t in self._tracks if starts_new_clip or t_s - t.seen_s > self._config.max_gap_s]
         )
         for track in self._tracks:
             track.expected = track.motion.after(t_s - track.seen_s)
         sightings = [_Sighting.of(face) for face in faces]
         new = self._follow(sightings, t_s)
         self._tracks += [_start(face, t_s) for face in new]
-        return self._report(t_s, 1 if starts_new_clip else self._confirm_hits), gone
+        return self._report(t_s, 1 if starts_new_clip else self._config.confirm_hits), gone
 
     @property
     def open_tracks(self) -> int:
@@ -158,7 +157,10 @@ class FaceTracker:
         others = [track for track in self._tracks if track.track_id is None]
         for tracks in (named, others):
             cost = np.array(
-                [[t.dissimilarity(face, t_s, self._max_jump) for face in faces] for t in tracks]
+                [
+                    [t.dissimilarity(face, t_s, self._config.max_jump) for face in faces]
+                    for t in tracks
+                ]
             ).reshape(len(tracks), len(faces))
             pairs = assign(cost)
             crowding = {j: self._crowding(tracks[i], faces, j) for i, j in pairs}

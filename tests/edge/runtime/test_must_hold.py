@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 
 from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
-from edge.config import MesherConfig, QualityConfig, Reach
+from edge.config import LogConfig, MesherConfig, QualityConfig, Reach
 from edge.contract.bundle import open_bundle
 from edge.records import Frame
 from edge.runtime.build import DEFAULT_BUNDLE
 from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Service
-from edge.service.reporter import Reporter, ReporterConfig
+from edge.service.reporter import Reporter
 from edge.sources.demo.source import DemoSource
 from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.stages.classify import TfliteClassifier
@@ -69,7 +69,7 @@ def whole_pipeline(reach: Reach = "near") -> Pipeline:
     return make_pipeline(
         LitertMesher(asset_path(FACE_LANDMARKER), MesherConfig(reach=reach)),
         TfliteClassifier(open_bundle(DEFAULT_BUNDLE)),
-        tracker=FaceTracker(1.5, 2, 1.5),
+        tracker=FaceTracker(),
         gate=FaceQualityFilter(QualityConfig()),
     )
 
@@ -148,7 +148,7 @@ def test_a_slow_pipeline_works_on_fresh_frames() -> None:
 
     source = LatestFrame(camera)
     pipeline = make_pipeline(slow)
-    reporter = Reporter(ReporterConfig("session", "device", False, 1.0, 60.0))
+    reporter = Reporter("session", "device", LogConfig(interval_s=1.0))
     Service(source, pipeline, MemorySink(), reporter).run(make_facts(), 15)
     dropped = source.dropped
     source.close()

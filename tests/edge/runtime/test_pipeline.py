@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge.config import QualityConfig
+from edge.config import QualityConfig, SmoothingConfig, TrackerConfig
 from edge.records import Face, Frame, HeadPose
 from edge.runtime.pipeline import Pipeline
 from edge.stages.quality import FaceQualityFilter
@@ -24,7 +24,9 @@ def frame(index: int) -> Frame:
 
 def pipeline(faces, scores) -> Pipeline:
     return make_pipeline(
-        lambda frame: faces[frame.index], scores or [(0.5, 0.5)], tracker=FaceTracker(0.3, 1, 1.5)
+        lambda frame: faces[frame.index],
+        scores or [(0.5, 0.5)],
+        tracker=FaceTracker(TrackerConfig(0.3, 1, 1.5)),
     )
 
 
@@ -170,8 +172,8 @@ def test_a_face_is_read_no_more_often_than_asked():
     subject = make_pipeline(
         lambda frame: [make_face(boxes[frame.index])],
         scores,
-        tracker=FaceTracker(0.3, 1, 1.5),
-        smoother=EmotionSmoother(0.3, 0.0, 0.1, 0.4),
+        tracker=FaceTracker(TrackerConfig(0.3, 1, 1.5)),
+        smoother=EmotionSmoother(SmoothingConfig(0.3, 0.0, 0.1, 0.4)),
         interval_s=0.25,
     )
     results = [subject.process(frame(i)) for i in range(12)]

@@ -7,12 +7,13 @@ import msgspec
 import numpy as np
 import pytest
 
+from edge.config import LogConfig
 from edge.contract.logrecord import Health, LogRecord, decode_record, encode_record
 from edge.errors import CameraError, InferenceError, SinkError
 from edge.records import Face, HeadPose
 from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Reloaded, Service, Supervision
-from edge.service.reporter import Reporter, ReporterConfig
+from edge.service.reporter import Reporter
 from edge.stages.tracking.tracker import FaceTracker
 from edge.testing.fakes import (
     EPOCH,
@@ -49,7 +50,7 @@ def pipeline(mesh=lambda _: [FACE], scores=((0.1, 0.9),), tracker=None) -> Pipel
 
 
 def reporter(session: str = "session") -> Reporter:
-    return Reporter(ReporterConfig(session, "device", True, 1.0, 60.0))
+    return Reporter(session, "device", LogConfig(emit="frame", interval_s=1.0))
 
 
 def service(source, sink, *, mesh=lambda _: [FACE], listeners=(), supervision=None) -> Service:
@@ -285,9 +286,14 @@ def test_a_face_that_is_none_is_passed_over_and_counted(caplog, changes):
     """The other face, the run and the log go on; health tells how many there were, a line why."""
     other = make_face((80, 20, 120, 70))
     sink = MemorySink()
-    config = ReporterConfig("s", "d", True, 1.0, 0.03, ("eyes", "blendshapes", "mesh"))
+    config = LogConfig(
+        emit="frame", health_interval_s=0.03, details=("eyes", "blendshapes", "mesh")
+    )
     summary = Service(
-        FakeSource(frames(5)), pipeline(lambda _: [_face(**changes), other]), sink, Reporter(config)
+        FakeSource(frames(5)),
+        pipeline(lambda _: [_face(**changes), other]),
+        sink,
+        Reporter("s", "d", config),
     ).run(FACTS)
     assert summary.frames == summary.dropped_faces == 5
     assert kinds(sink).count("Emotion") == 5
@@ -320,7 +326,7 @@ def test_a_model_without_any_answer_leaves_a_whole_log():
 
 def test_a_name_that_is_no_text_is_written_escaped():
     """A file's name may hold any bytes; the line is UTF-8, and our own decoder takes it."""
-    record = Reporter(ReporterConfig("s", "d", True, 1.0, 60.0)).camera_lost(
+    record = Reporter("s", "d", LogConfig(emit="frame", interval_s=1.0)).camera_lost(
         EPOCH, 0.0, "/mnt/\udcff\udc00.mp4 is gone"
     )
     line = encode_record(record)

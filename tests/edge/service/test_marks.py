@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.config import LogConfig
 from edge.contract.logfiles import FILE_NAME
 from edge.contract.logrecord import Marker, decode_record
 from edge.errors import LogError
@@ -27,7 +28,7 @@ from edge.service.marks import (
     Marks,
     send_mark,
 )
-from edge.service.reporter import Reporter, ReporterConfig
+from edge.service.reporter import Reporter
 from edge.testing.fakes import FakeSource, MemorySink, make_facts, make_frame, make_pipeline
 
 FACTS = make_facts()
@@ -37,7 +38,7 @@ def run(source: FakeSource, marks: Marks) -> list[Marker]:
     """Return the markers in the records of a whole run."""
     sink = MemorySink()
     pipeline = make_pipeline()
-    reporter = Reporter(ReporterConfig("session", "device", True, 1.0, 60.0))
+    reporter = Reporter("session", "device", LogConfig(emit="frame", interval_s=1.0))
     Service(source, pipeline, sink, reporter, (), Supervision(marks=marks.take)).run(FACTS)
     assert [record.seq for record in sink.records] == list(range(len(sink.records)))
     return [record for record in sink.records if isinstance(record, Marker)]

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.config import Detail, QualityConfig
+from edge.config import Detail, LogConfig, QualityConfig, SmoothingConfig, TrackerConfig
 from edge.contract.logrecord import Emotion, LogRecord, decode_record, encode_record, json_schema
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.records import Face, Frame, FrameResult
-from edge.service.reporter import Reporter, ReporterConfig
+from edge.service.reporter import Reporter
 from edge.stages.eyes import eye_openness
 from edge.stages.quality import FaceQualityFilter
 from edge.stages.smooth import EmotionSmoother
@@ -56,12 +56,23 @@ def report(
     pipeline = make_pipeline(
         lambda frame: faces[frame.index],
         FakeClassifier(scores or [CALM], LABELS),
-        tracker=FaceTracker(max_gap_s=0.3, confirm_hits=1, max_jump=1.5),
+        tracker=FaceTracker(TrackerConfig(max_gap_s=0.3, confirm_hits=1, max_jump=1.5)),
         smoother=smoother
-        or EmotionSmoother(half_life_s=0.0, dwell_s=0.0, margin=0.1, min_confidence=0.4),
+        or EmotionSmoother(
+            SmoothingConfig(half_life_s=0.0, dwell_s=0.0, margin=0.1, min_confidence=0.4)
+        ),
         gate=gate,
     )
-    reporter = Reporter(ReporterConfig("session", "device", per_frame, interval_s, 2.0, details))
+    reporter = Reporter(
+        "session",
+        "device",
+        LogConfig(
+            emit="frame" if per_frame else "change",
+            interval_s=interval_s,
+            health_interval_s=2.0,
+            details=details,
+        ),
+    )
     records = []
     for frame in source:
         records += reporter.frame(pipeline.process(frame))
@@ -239,7 +250,9 @@ def test_a_closed_eye_is_less_open():
 )
 def test_every_confidence_is_the_score_of_its_label(scores, per_frame):
     """On change and in every frame, also in those in which another emotion is about to lead."""
-    smoother = EmotionSmoother(half_life_s=0.3, dwell_s=0.3, margin=0.1, min_confidence=0.52)
+    smoother = EmotionSmoother(
+        SmoothingConfig(half_life_s=0.3, dwell_s=0.3, margin=0.1, min_confidence=0.52)
+    )
     count = len(scores)
     records = report(
         frames(count), [[FACE]] * count, scores, per_frame=per_frame, interval_s=0.2,
@@ -266,7 +279,7 @@ def test_memory_that_cannot_be_read_keeps_its_last_value_and_ends_nothing(monkey
         return reading
 
     monkeypatch.setattr("edge.system.machine.rss_mb", read)
-    reporter = Reporter(ReporterConfig("session", "device", False, 1.0, 2.0))
+    reporter = Reporter("session", "device", LogConfig(interval_s=1.0, health_interval_s=2.0))
     shown = [
         record.rss_mb
         for index, frame in enumerate(frames(4))

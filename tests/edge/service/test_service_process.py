@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from edge.config import LogConfig
 from edge.runtime.build import DEFAULT_BUNDLE
 from edge.service.daemon import Service
-from edge.service.reporter import Reporter, ReporterConfig
+from edge.service.reporter import Reporter
 from edge.service.signals import handle_signals
 from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.testing.fakes import (
@@ -303,7 +304,7 @@ def test_a_signal_ends_a_run_that_waits_for_a_camera_that_hangs(number):
     latest = LatestFrame(hanging, stall_s=PATIENCE_S)
     sink = MemorySink()
     pipeline = make_pipeline()
-    reporter = Reporter(ReporterConfig("session", "device", True, 1.0, 60.0))
+    reporter = Reporter("session", "device", LogConfig(emit="frame", interval_s=1.0))
 
     def signal_soon(_) -> bool:
         threading.Timer(0.1, os.kill, (os.getpid(), number)).start()

@@ -7,13 +7,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge.config import Config, ThermalConfig, load_config
+from edge.config import Config, LogConfig, ThermalConfig, load_config
 from edge.contract.logrecord import Health
 from edge.errors import ConfigError
 from edge.runtime.build import keep_what_needs_a_restart
 from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Reloaded, Service, Supervision
-from edge.service.reporter import Reporter, ReporterConfig
+from edge.service.reporter import Reporter
 from edge.service.thermal import Heat, ThermalThrottle, read_heat
 from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.testing.fakes import (
@@ -140,7 +140,9 @@ def run_hot(
     sink = MemorySink()
 
     def parts() -> tuple[Pipeline, Reporter]:
-        return make_pipeline(), Reporter(ReporterConfig("session", "device", False, 1.0, 1e9))
+        return make_pipeline(), Reporter(
+            "session", "device", LogConfig(interval_s=1.0, health_interval_s=1e9)
+        )
 
     def listener(result) -> bool:
         if reloaded is not None and result.frame.index == 3:

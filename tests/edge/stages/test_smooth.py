@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.config import SmoothingConfig
 from edge.records import EmotionEstimate
 from edge.stages.smooth import EmotionSmoother
 
@@ -17,7 +18,7 @@ def estimate(*scores: float) -> EmotionEstimate:
 
 def smoother(**changes: float) -> EmotionSmoother:
     settings = {"half_life_s": 0.3, "dwell_s": 0.3, "margin": 0.1, "min_confidence": 0.4}
-    return EmotionSmoother(**(settings | changes))
+    return EmotionSmoother(SmoothingConfig(**(settings | changes)))
 
 
 def test_the_first_estimate_speaks_at_once():

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from edge.config import LogConfig
 from edge.service.daemon import Service
-from edge.service.reporter import Reporter, ReporterConfig
+from edge.service.reporter import Reporter
 from edge.testing.fakes import (
     FakeSource,
     MemorySink,
@@ -26,7 +27,7 @@ FACTS = make_facts()
 def run(frames, show):
     """Run a real service over ``frames`` with one listener."""
     pipeline = make_pipeline(lambda _: [make_face((100, 80, 220, 240))])
-    reporter = Reporter(ReporterConfig("session", "device", False, 1.0, 60.0))
+    reporter = Reporter("session", "device", LogConfig(interval_s=1.0))
     return Service(FakeSource(frames), pipeline, MemorySink(), reporter, [show]).run(FACTS)
 
 

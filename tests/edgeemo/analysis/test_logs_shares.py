@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.config import LogConfig
 from edge.contract.labels import EMOTIONS
 from edge.contract.logfiles import FILE_NAME
 from edge.contract.logrecord import LogRecord, TrackEnded, TrackStarted, encode_record
 from edge.records import EmotionState, EndedTrack, FaceResult, FaceTrack, Frame, FrameResult
-from edge.service.reporter import Reporter, ReporterConfig
+from edge.service.reporter import Reporter
 from edge.testing.fakes import make_face
 from edgeemo.analysis.database import Logs
 from edgeemo.analysis.export import export
@@ -44,7 +45,11 @@ def records_of(
     scene: list[tuple[float, dict[int, str]]], *, per_frame: bool
 ) -> Iterator[LogRecord]:
     """Give the reporter the frames of a scene, with tracks that begin and end as a tracker's do."""
-    reporter = Reporter(ReporterConfig("session", "device", per_frame, 1.0, 5.0))
+    reporter = Reporter(
+        "session",
+        "device",
+        LogConfig(emit="frame" if per_frame else "change", interval_s=1.0, health_interval_s=5.0),
+    )
     ids, began, seen, absent, last_id = {}, {}, {}, Counter(), 0
     t_s = 0.0
     for index, (elapsed_s, faces) in enumerate(scene):
@@ -190,7 +195,7 @@ def test_a_log_of_an_older_version_is_read_as_well(tmp_path):
 @pytest.mark.parametrize("age", [lambda record: record, older])
 def test_of_pictures_each_face_counts(tmp_path, age):
     """Four of five faces are 80 %, the last one like the others, in summary and report."""
-    reporter = Reporter(ReporterConfig("session", "device", False, 1.0, 5.0))
+    reporter = Reporter("session", "device", LogConfig(interval_s=1.0, health_interval_s=5.0))
     records = []
     labels = ["happiness", "happiness", "neutral", "happiness", "happiness"]
     for index, label in enumerate(labels):

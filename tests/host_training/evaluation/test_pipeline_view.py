@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from edge.assets.store import ASTRONAUT, asset_path
-from edge.config import Config
+from edge.config import Config, TrackerConfig
 from edge.contract.bundle import open_bundle
 from edge.media.pictures import open_picture
 from edge.protocols import Classifier
@@ -137,7 +137,7 @@ class Scripted:
         self._pipeline = make_pipeline(
             lambda frame: faces[frame.index % len(faces)],
             classifier,
-            tracker=FaceTracker(0.3, 2, 1.5),
+            tracker=FaceTracker(TrackerConfig(0.3, 2, 1.5)),
         )
 
     def process(self, frame: Frame) -> object:

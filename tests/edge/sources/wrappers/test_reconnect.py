@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.config import SourceConfig
+from edge.config import LogConfig, SourceConfig
 from edge.contract.logrecord import CameraLost, CameraRestored, TrackEnded
 from edge.errors import CameraError, CameraStuckError, ConfigError
 from edge.records import Frame
 from edge.service.attend import is_capturing
 from edge.service.daemon import Reloaded, Service, Supervision
 from edge.service.notify import Notifier
-from edge.service.reporter import Reporter, ReporterConfig
+from edge.service.reporter import Reporter
 from edge.sources.cameras.identity import FollowedCamera, Places, first_camera
 from edge.sources.wrappers.frame_health import PictureWatch, WatchedSource
 from edge.sources.wrappers.newest_frame import LatestFrame
@@ -360,7 +360,7 @@ class Beats(Notifier):
 
 def service(source, sink: MemorySink, notifier: Notifier | None = None, **more) -> Service:
     pipeline = make_pipeline(lambda _: [make_face((10, 10, 30, 40))])
-    reporter = Reporter(ReporterConfig("session", "device", True, 1.0, 60.0))
+    reporter = Reporter("session", "device", LogConfig(emit="frame", interval_s=1.0))
     supervision = Supervision(notifier or Notifier(), **more)
     return Service(source, pipeline, sink, reporter, (), supervision)
 

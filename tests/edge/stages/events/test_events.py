@@ -18,7 +18,7 @@ from edge.contract.mesh_features import BLENDSHAPES
 from edge.protocols import FrameSource
 from edge.records import Face, FaceEvent, Frame, HeadPose
 from edge.runtime.build import compose_pipeline
-from edge.service.reporter import Reporter, ReporterConfig
+from edge.service.reporter import Reporter
 from edge.sources.demo.events import ACTS, LOOP_S, EventsDemo, acts_until, pose_at
 from edge.stages.events import EventDetector
 from edge.stages.events.detector import GAP_S
@@ -374,13 +374,11 @@ class Plain:
 def pipeline_with(mesher: FakeMesher, config: Config):
 
     detector = EventDetector(config.events) if config.events.names else None
-    return make_pipeline(mesher, tracker=FaceTracker(1.5, 2, 1.5), events=detector)
+    return make_pipeline(mesher, tracker=FaceTracker(), events=detector)
 
 
 def written(pipeline, frames: list[Frame]) -> list:
-    reporter = Reporter(
-        ReporterConfig("s", "d", per_frame=False, interval_s=2, health_interval_s=60)
-    )
+    reporter = Reporter("s", "d", LogConfig())
     records = [record for frame in frames for record in reporter.frame(pipeline.process(frame))]
     return [*records, *reporter.finish(pipeline.finish())]
 
@@ -437,7 +435,7 @@ def matched(found: list[FaceEvent], truth: list, tolerance_s: float) -> int:
 def meshed(source: FrameSource, config: EventsConfig = ALL) -> list[FaceEvent]:
     """Return the events of a film, from its pixels, by the default mesher and tracker."""
     mesher = LitertMesher(asset_path(FACE_LANDMARKER), MesherConfig(max_faces=1, blendshapes=True))
-    tracker, detector, found = FaceTracker(1.5, 2, 1.5), EventDetector(config), []
+    tracker, detector, found = FaceTracker(), EventDetector(config), []
     while (frame := source.read()) is not None:
         tracks, ended = tracker.update(mesher.detect(frame), frame.t_s)
         for track in tracks:

@@ -238,7 +238,7 @@ def _walk(head: Portrait, widths: np.ndarray, pace: float) -> Iterator[tuple[int
 def test_a_small_face_is_followed_as_one(heads, width, pace) -> None:
     """It keeps its number at a stroll and at a run (300 pixels a second), lost and found again."""
     frames = 50
-    mesher, tracker, seen = mesher_of("far"), FaceTracker(1.5, 2, 1.5), []
+    mesher, tracker, seen = mesher_of("far"), FaceTracker(), []
     for i, scene in _walk(heads[0], np.full(frames, width), pace):
         faces = mesher.detect(make_frame(i, scene.image))
         assert all(scene.is_at(face.box_xyxy) for face in faces), i

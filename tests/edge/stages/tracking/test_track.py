@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.config import TrackerConfig
 from edge.records import Face
 from edge.sources.demo.source import DemoSource
 from edge.stages.tracking.tracker import FaceTracker
@@ -18,7 +19,7 @@ def face(x: float, y: float = 100.0, size: float = 80.0) -> Face:
 
 
 def tracker(max_gap_s: float = 1.0, confirm_hits: int = 1, max_jump: float = 1.5) -> FaceTracker:
-    return FaceTracker(max_gap_s, confirm_hits, max_jump)
+    return FaceTracker(TrackerConfig(max_gap_s, confirm_hits, max_jump))
 
 
 def ids_of(tracks) -> list[int]:

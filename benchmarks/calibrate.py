@@ -25,7 +25,8 @@ from edge.calibration.pictures import labelled_files, look_at
 from edge.calibration.samples import Labelled
 from edge.calibration.still import Stills
 from edge.config import Config
-from edge.contract.bundle import open_bundle, read_rehearsal
+from edge.contract.bundle import open_bundle
+from edge.contract.rehearsal import read_rehearsal
 from edge.inference.emotion_model import open_emotion_model
 from edge.runtime.build import compose_pipeline
 from host_training.data.load import load_samples

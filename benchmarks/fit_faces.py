@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 
 from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig
-from edge.contract.bundle import open_bundle
+from edge.contract.bundle import PACKAGED, open_bundle
 from edge.inference.emotion_model import open_emotion_model
 from edge.records import Frame
-from edge.runtime.build import DEFAULT_BUNDLE
 from edge.stages.mesh.litert import LitertMesher
 from host_training.data.load import load_samples
 
@@ -70,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("labels", type=Path)
-    parser.add_argument("--model", type=Path, default=DEFAULT_BUNDLE)
+    parser.add_argument("--model", type=Path, default=PACKAGED)
     parser.add_argument("--every", type=int, default=1)
     options = parser.parse_args()
 

@@ -30,11 +30,10 @@ from sklearn.isotonic import IsotonicRegression
 from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig, QualityConfig
 from edge.contract.align import FER48, aligned_crop
-from edge.contract.bundle import open_bundle
+from edge.contract.bundle import PACKAGED, open_bundle
 from edge.contract.decision import leading
 from edge.inference.emotion_model import open_emotion_model
 from edge.records import Frame
-from edge.runtime.build import DEFAULT_BUNDLE
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.quality import contrast_to_noise, sharpness
 from host_training.data.corruptions import KINDS, SEVERITIES, corrupted
@@ -136,7 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("labels", type=Path)
-    parser.add_argument("--model", type=Path, default=DEFAULT_BUNDLE)
+    parser.add_argument("--model", type=Path, default=PACKAGED)
     parser.add_argument("--every", type=int, default=8, help="take every n-th sample")
     parser.add_argument("--level", type=float, default=0.6, help="the accuracy that is asked for")
     parser.add_argument("--prepared", type=Path, help="crops of DATA by `edgeemo data prepare`")

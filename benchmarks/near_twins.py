@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from converters.convert.int8_predict import tflite_probabilities
-from edge.runtime.build import DEFAULT_BUNDLE
+from edge.contract.bundle import PACKAGED
 from host_training.data.load import load_samples
 from host_training.data.near_duplicates import near_pairs
 from host_training.metrics.scores import wilson_interval
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("labels", type=Path)
-    parser.add_argument("--model", type=Path, default=DEFAULT_BUNDLE)
+    parser.add_argument("--model", type=Path, default=PACKAGED)
     parser.add_argument("--split", default="PublicTest")
     options = parser.parse_args()
 

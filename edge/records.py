@@ -7,6 +7,7 @@ corner), times ending in ``_s`` are seconds on the source's monotonic clock.
 import math
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -68,6 +69,20 @@ class HeadPose(msgspec.Struct, frozen=True):
     yaw_deg: float
     pitch_deg: float
     roll_deg: float
+
+    @classmethod
+    def from_matrix(cls, matrix: NDArray[np.floating]) -> Self:
+        """Return the rotation in the face geometry module's ``(4, 4)`` pose matrix.
+
+        The matrix maps the canonical face (x to the picture's right, y up, z to the viewer) into
+        the camera's space. It is read as ``R = Ry(yaw) Rx(-pitch) Rz(-roll)``.
+        """
+        rotation = matrix[:3, :3] / np.linalg.norm(matrix[:3, 0])
+        return cls(
+            yaw_deg=math.degrees(math.atan2(rotation[0, 2], rotation[2, 2])),
+            pitch_deg=math.degrees(math.asin(float(np.clip(rotation[1, 2], -1, 1)))),
+            roll_deg=-math.degrees(math.atan2(rotation[1, 0], rotation[1, 1])),
+        )
 
 
 class Face(msgspec.Struct, frozen=True, eq=False):

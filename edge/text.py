@@ -1,6 +1,7 @@
 """Text of unknown origin, made fit for a line of a log or a terminal."""
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 _UNDECODABLE: Final = re.compile("[\udc80-\udcff]")
@@ -57,3 +58,9 @@ def unescaped(text: str) -> str:
         return "\\" if code == "\\" else chr(0xDC00 + int(code[1:], 16))
 
     return _ESCAPE.sub(one, text)
+
+
+def utc_text(moment: datetime) -> str:
+    """Return ``moment`` in UTC as ``2026-01-31T12:00:00.123Z``."""
+    text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")

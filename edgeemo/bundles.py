@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.bundle import Bundle
+from edge.contract.bundle import Bundle, bundle_path
 from edge.contract.bundle import open_bundle as open_verified
 from edge.contract.metadata import Metadata
 from edge.errors import InferenceError
-from edge.inference.crash_guard import bundle_path
 from edge.inference.emotion_model import open_emotion_model
 
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from edge.errors import SinkError
-from edge.service.clock import utc_text
+from edge.text import utc_text
 
 
 class CsvFile:

@@ -15,8 +15,8 @@ from edge.contract.logrecord import Quality
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.errors import ConfigError, EdgeEmoError, SinkError
 from edge.records import EmotionEstimate, EmotionState, FaceResult, FrameResult, HeadPose
-from edge.service.clock import utc_text
 from edge.service.emotion_fields import emotion_fields
+from edge.text import utc_text
 from edgeemo.optional import need
 
 if TYPE_CHECKING:

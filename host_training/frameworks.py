@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from edge.errors import MissingExtraError
-from edge.system.native_stderr import silenced
+from edge.system.diagnostics import silenced
 from host_training.errors import TrainingError
 
 _FPMATH = "ONEDNN_DEFAULT_FPMATH_MODE"

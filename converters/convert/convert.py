@@ -46,6 +46,7 @@ from edge.contract.bundle import (
     MODEL,
     MODEL_CARD,
     PARITY,
+    REHEARSAL,
     check_target,
     write_bundle,
 )
@@ -60,7 +61,7 @@ from edge.contract.metadata import (
     encode_metadata,
     schema_version_for,
 )
-from edge.contract.rehearsal import REHEARSAL, encode_rehearsal
+from edge.contract.rehearsal import encode_rehearsal
 from edge.inference.crash_guard import check_loads
 from edge.inference.emotion_model import EmotionModel
 from edge.inference.golden import encode_golden

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from converters.labelled_images import LabelledImages
-from edge.contract.bundle import Bundle, read_file, write_bundle
-from edge.contract.rehearsal import REHEARSAL, Rehearsal, encode_rehearsal, most_samples
+from edge.contract.bundle import REHEARSAL, Bundle, read_file, write_bundle
+from edge.contract.rehearsal import Rehearsal, encode_rehearsal, most_samples
 from edge.inference.emotion_model import EmotionModel, open_emotion_model
 
 _SEED = 20261130

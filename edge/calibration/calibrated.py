@@ -12,16 +12,10 @@ from edge.calibration.choose import calibrate
 from edge.calibration.judge import Contradiction, Judgement, contradiction, judge
 from edge.calibration.pictures import Pictures
 from edge.calibration.samples import Labelled
-from edge.contract.bundle import (
-    METADATA,
-    MODEL_CARD,
-    Bundle,
-    read_file,
-    read_rehearsal,
-    write_bundle,
-)
-from edge.contract.calibration import Calibration, Intent
+from edge.contract.bundle import METADATA, MODEL_CARD, Bundle, read_file, write_bundle
+from edge.contract.decision import Calibration, Intent
 from edge.contract.metadata import encode_metadata, schema_version_for
+from edge.contract.rehearsal import read_rehearsal
 from edge.errors import CalibrationError
 
 

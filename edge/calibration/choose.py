@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edge.calibration.fit import Weighed, fit
 from edge.calibration.samples import Labelled
-from edge.contract.calibration import Calibration, CalibrationForm, Intent
+from edge.contract.decision import Calibration, CalibrationForm, Intent
 
 MOST_LOST: Final = 0.02
 """What accuracy on general samples may fall by in a fit for general faces, by samples held out of

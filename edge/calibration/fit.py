@@ -6,8 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.calibration import CalibrationForm
-from edge.contract.decision import softmax
+from edge.contract.decision import CalibrationForm, softmax
 
 STRENGTH: Final = 1.0
 """Of the pull towards no change: half of it times the squared change, in nats, against the sum of

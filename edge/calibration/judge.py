@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edge.calibration.choose import calibrate, folds_by_person
 from edge.calibration.samples import Labelled
-from edge.contract.calibration import Intent
+from edge.contract.decision import Intent
 
 MOST_FOLDS: Final = 10
 """Up to so many people, each is held out alone."""

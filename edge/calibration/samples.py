@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.calibration import Calibration
-from edge.contract.decision import Decision, leading, log_probabilities
+from edge.contract.decision import Calibration, Decision, leading, log_probabilities
 from edge.contract.rehearsal import Rehearsal
 
 Array = NDArray[np.float64]

@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.labels import NonEmptyText, Text
 from edge.contract.manifest import MANIFEST
-from edge.contract.texts import NonEmptyText, Text
 from edge.errors import CaptureError, ConfigError
 
 DERIVED: Final = "derived.jsonl"

@@ -14,8 +14,6 @@ from typing import Final
 import msgspec
 
 from edge.contract.metadata import Metadata, decode_metadata
-from edge.contract.rehearsal import MOST_BYTES as MOST_REHEARSAL
-from edge.contract.rehearsal import REHEARSAL, Rehearsal, decode_rehearsal
 from edge.errors import BundleError, not_there
 from edge.files import UnsuitableError, read_bounded, sync_folder
 
@@ -25,6 +23,7 @@ PARITY: Final = "parity.json"
 GOLDEN: Final = "golden.npz"
 MODEL_CARD: Final = "MODEL_CARD.md"
 SUMS: Final = "SHA256SUMS"
+REHEARSAL: Final = "rehearsal.npz"
 FILES: Final = (MODEL, METADATA, PARITY, GOLDEN, MODEL_CARD)
 """The files that every bundle has besides ``SHA256SUMS``."""
 KNOWN: Final = (*FILES, REHEARSAL)
@@ -32,8 +31,14 @@ KNOWN: Final = (*FILES, REHEARSAL)
 
 MOST_BYTES: Final = 256 << 20
 """Of a model. Larger than any that a device could run."""
+MOST_REHEARSAL: Final = 100_000
+"""Of ``rehearsal.npz``."""
 _MOST_BESIDE: Final = 32 << 20
 """Of any other file."""
+
+PACKAGED: Final = Path(__file__).parents[1] / "models" / "default"
+"""The bundle that edgeemo brings."""
+_PACKAGED_NAME: Final = Path("default")
 
 _HERE: Final = -100  # AT_FDCWD
 _RENAME_EXCHANGE: Final = 2
@@ -58,6 +63,16 @@ class Bundle(msgspec.Struct, frozen=True):
     def digest(self) -> str:
         """One SHA-256 for the whole bundle: that of its sums, sorted by name."""
         return hashlib.sha256(_sums_text(self.sha256)).hexdigest()
+
+
+def bundle_path(given: Path | None) -> Path:
+    """Return where a bundle is: ``default``, or nothing, is the packaged one.
+
+    A folder of one's own that is called ``default`` goes before it.
+    """
+    if given is None or (given == _PACKAGED_NAME and not given.exists()):
+        return PACKAGED
+    return given
 
 
 def open_bundle(path: Path) -> Bundle:
@@ -100,18 +115,6 @@ def _check_directory(path: Path) -> None:
         "as written by `edgeemo convert`"
     )
     raise refusal if is_there else not_there(refusal)
-
-
-def read_rehearsal(bundle: Bundle) -> Rehearsal | None:
-    """Return the rehearsal set of a bundle; None for one without.
-
-    Raises:
-        BundleError: it was altered, or is none.
-    """
-    if REHEARSAL not in bundle.sha256:
-        return None
-    where = str(bundle.path / REHEARSAL)
-    return decode_rehearsal(read_file(bundle, REHEARSAL), len(bundle.metadata.labels), where)
 
 
 def read_file(bundle: Bundle, name: str) -> bytes:

@@ -7,10 +7,9 @@ import msgspec
 
 from edge.contract.align import TEMPLATES, Template
 from edge.contract.decision import Decision
-from edge.contract.labels import is_label
+from edge.contract.labels import NonEmptyText, Text, is_label
 from edge.contract.mesh_features import FEATURE_COUNT, FEATURES_ID, FeatureNorm
 from edge.contract.quantize import QuantizationParams
-from edge.contract.texts import NonEmptyText, Text
 from edge.errors import BundleError
 
 CROP_VERSION: Final = 1

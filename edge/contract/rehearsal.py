@@ -12,12 +12,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.bundle import MOST_REHEARSAL, REHEARSAL, Bundle, read_file
 from edge.errors import BundleError
 
-REHEARSAL: Final = "rehearsal.npz"
 MOST_SAMPLES: Final = 4000
-MOST_BYTES: Final = 100_000
-"""Of the file: logits are float16, labels uint8."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,11 +33,11 @@ class Rehearsal:
 
 def most_samples(labels: int) -> int:
     """Return how many samples of a network with so many labels a bundle carries at most."""
-    return min(MOST_SAMPLES, (MOST_BYTES - 2000) // (2 * labels + 1))
+    return min(MOST_SAMPLES, (MOST_REHEARSAL - 2000) // (2 * labels + 1))
 
 
 def encode_rehearsal(rehearsal: Rehearsal) -> bytes:
-    """Return the file, under ``MOST_BYTES``."""
+    """Return the file, under ``MOST_REHEARSAL`` bytes."""
     file = io.BytesIO()
     np.savez_compressed(
         file,
@@ -78,3 +76,15 @@ def decode_rehearsal(data: bytes, labels: int, where: str) -> Rehearsal:
             "model again"
         )
     return Rehearsal(logits.astype(np.float32), answers.astype(np.int64))
+
+
+def read_rehearsal(bundle: Bundle) -> Rehearsal | None:
+    """Return the rehearsal set of a bundle; None for one without.
+
+    Raises:
+        BundleError: it was altered, or is none.
+    """
+    if REHEARSAL not in bundle.sha256:
+        return None
+    where = str(bundle.path / REHEARSAL)
+    return decode_rehearsal(read_file(bundle, REHEARSAL), len(bundle.metadata.labels), where)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.assets.store import user_cache
+from edge.contract.bundle import PACKAGED
 from edge.contract.metadata import TensorSpec
 from edge.contract.quantize import pixels_to_int8
 from edge.errors import EdgeEmoError, InferenceError
@@ -30,11 +31,6 @@ from edge.inference.interpreter import TfliteModel, runtime_name
 from edge.inference.trial import megabytes
 
 _log = logging.getLogger(__name__)
-
-PACKAGED: Final = Path(__file__).parents[1] / "models" / "default"
-"""The bundle that edgeemo brings."""
-
-_PACKAGED_NAME: Final = Path("default")
 
 _REMEDY: Final = "copy the file again or convert the model again"
 TIMEOUT_S: Final = 40
@@ -54,16 +50,6 @@ sys.path.insert(0, sys.argv[1])
 from edge.inference.crash_guard import load_and_leave
 load_and_leave(sys.argv[2])
 """
-
-
-def bundle_path(given: Path | None) -> Path:
-    """Return where a bundle is: ``default``, or nothing, is the packaged one.
-
-    A folder of one's own that is called ``default`` goes before it.
-    """
-    if given is None or (given == _PACKAGED_NAME and not given.exists()):
-        return PACKAGED
-    return given
 
 
 def check_loads(content: bytes, name: str) -> None:

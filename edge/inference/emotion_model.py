@@ -9,13 +9,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.bundle import MODEL, Bundle
+from edge.contract.bundle import MODEL, PACKAGED, Bundle
 from edge.contract.decision import log_probabilities, softmax
 from edge.contract.mesh_features import FEATURE_COUNT, FEATURES, FeatureNorm, standardized
 from edge.contract.metadata import OutputKind, TensorSpec
 from edge.contract.quantize import PIXELS, QuantizationParams, dequantize, pixels_to_int8, quantize
 from edge.errors import BundleError, ImplausibleError, InferenceError
-from edge.inference.crash_guard import PACKAGED, check_loads
 from edge.inference.interpreter import TfliteModel
 
 FLOAT_STEPS: Final[dict[OutputKind, float]] = {"probabilities": 1 / 256, "logits": 1 / 16}
@@ -171,6 +170,8 @@ def open_emotion_model(bundle: Bundle, *, num_threads: int = 1) -> EmotionModel:
     """
     where = str(bundle.path / MODEL)
     if bundle.path.resolve() != PACKAGED.resolve():
+        from edge.inference.crash_guard import check_loads
+
         check_loads(bundle.model, where)
     model = TfliteModel(bundle.model, num_threads=num_threads, name=where)
     metadata, mesh = bundle.metadata, bundle.metadata.mesh_input

@@ -17,7 +17,7 @@ from edge.contract.bundle import MOST_BYTES
 from edge.contract.metadata import TensorSpec
 from edge.errors import InferenceError
 from edge.files import read_bounded
-from edge.system.native_stderr import silenced
+from edge.system.diagnostics import silenced
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.media.pictures import read_header
-from edge.system.native_stderr import silenced
+from edge.system.diagnostics import silenced
 
 _MOST_PIXELS: Final = 64_000_000
 _AV_LOG_QUIET: Final = "-8"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edge.errors import ConfigError, PictureError
 from edge.media.content import HEAD, content_of, is_text
-from edge.system.native_stderr import silenced
+from edge.system.diagnostics import silenced
 
 MEGAPIXELS_VARIABLE: Final = "EDGEEMO_MAX_MEGAPIXELS"
 """The environment variable that allows larger pictures."""

@@ -19,15 +19,13 @@ from edge.config import (
     MetricsConfig,
     ModelConfig,
 )
-from edge.contract.bundle import Bundle, open_bundle
+from edge.contract.bundle import Bundle, bundle_path, open_bundle
 from edge.contract.decision import Decision
 from edge.errors import ConfigError, InferenceError
-from edge.inference.crash_guard import PACKAGED, bundle_path
 from edge.inference.interpreter import runtime_name
 from edge.protocols import Classifier, CountingSink, FaceMesher, FrameSource, Sink
 from edge.runtime.pipeline import Pipeline
 from edge.sinks.jsonl import JsonlSink
-from edge.sinks.nowhere import NullSink
 from edge.sources.select import open_source, source_kind
 from edge.stages.classify import TfliteClassifier
 from edge.stages.mesh.litert import LitertMesher
@@ -38,9 +36,6 @@ from edge.system import machine
 from edge.text import escaped
 
 _log = logging.getLogger(__name__)
-
-DEFAULT_BUNDLE = PACKAGED
-"""The packaged model, trained by this project."""
 
 
 class Runtime(msgspec.Struct, frozen=True):
@@ -101,7 +96,7 @@ def build_runtime(
     log = JsonlSink(Path(config.log.dir), config.log) if keep_records else None
     if log is not None:
         stack.callback(log.close)
-    sink: CountingSink = open_sink(config, log) if log is not None else NullSink()
+    sink = open_sink(config, log)
     stack.callback(sink.close)
     return Runtime(
         config=config,
@@ -222,12 +217,16 @@ def open_model(config: ModelConfig) -> Bundle:
     return open_bundle(bundle_path(Path(config.bundle) if config.bundle else None))
 
 
-def open_sink(config: Config, log: JsonlSink) -> CountingSink:
-    """Return the log, or the log and the other sinks that are configured.
+def open_sink(config: Config, log: JsonlSink | None) -> CountingSink:
+    """Return the log, or the log and the other sinks that are configured; without a log, none.
 
     Raises:
         SinkError: one of them cannot be had.
     """
+    if log is None:
+        from edge.sinks.fan_out import NullSink
+
+        return NullSink()
     metrics = metrics_path(config.metrics)
     if not config.log.also and metrics is None:
         return log

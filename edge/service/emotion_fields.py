@@ -8,7 +8,6 @@ from edge.config import Detail
 from edge.contract import logrecord
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.records import Face, FaceResult, HeadPose
-from edge.stages.eyes import eye_openness
 from edge.text import escaped
 
 
@@ -63,6 +62,8 @@ def _details(face: Face, details: tuple[Detail, ...]) -> dict[str, Any]:
     """Return the fields of an emotion that only some ask for."""
     told: dict[str, Any] = {}
     if "eyes" in details:
+        from edge.stages.eyes import eye_openness
+
         right, left = eye_openness(face.points)
         told["eyes"] = logrecord.EyeOpenness(right=round(right, 3), left=round(left, 3))
     if "blendshapes" in details and face.blendshapes is not None:

@@ -234,7 +234,7 @@ class _FirstCamera:
     """Opens the CSI camera or, without one, the first V4L2 camera; then always the same one."""
 
     def __init__(self, config: SourceConfig) -> None:
-        self._options = config
+        self._config = config
         self._chosen: Callable[[], FrameSource] | None = None
 
     def __call__(self) -> FrameSource:
@@ -248,7 +248,7 @@ class _FirstCamera:
         from edge.sources.cameras.identity import first_camera
         from edge.sources.cameras.ribbon import NoRibbonCameraError
 
-        ribbon, node = _opener("picamera", "picamera", self._options), first_camera()
+        ribbon, node = _opener("picamera", "picamera", self._config), first_camera()
         try:
             return ribbon, ribbon()
         except NoRibbonCameraError as error:
@@ -261,7 +261,7 @@ class _FirstCamera:
                 _log.warning(
                     "auto: using %s, for the ribbon camera is out of reach: %s", node, error
                 )
-        opener = _opener("camera", str(node), self._options)
+        opener = _opener("camera", str(node), self._config)
         return opener, opener()
 
 

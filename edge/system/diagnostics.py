@@ -3,6 +3,10 @@
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
 
 from edge.text import one_line
 
@@ -38,3 +42,49 @@ def quieten_libraries() -> None:
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+@contextmanager
+def hidden(*names: str, stand_ins: dict[str, ModuleType] | None = None) -> Iterator[None]:
+    """Make modules look absent, or empty, to what is imported inside the block.
+
+    For optional imports only, which start-up time and a hundred megabytes may hang on. What is
+    loaded already stays as it is, and after the block everything can be imported as ever.
+
+    Args:
+        *names: packages whose import shall fail as if they were not installed.
+        stand_ins: modules to be found instead of the real ones, for an importer that insists.
+    """
+    wanted: dict[str, Any] = dict.fromkeys(names) | (stand_ins or {})
+    absent = {name: module for name, module in wanted.items() if name not in sys.modules}
+    sys.modules.update(absent)
+    try:
+        yield
+    finally:
+        for name in absent:
+            sys.modules.pop(name, None)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Send file descriptor 2 to nowhere for the length of the block.
+
+    For start-up chatter of native code only (absl's "before InitGoogle", TFLite's "Created
+    delegate"), which has no switch and would end up in the journal. Python's own messages of other
+    threads are lost too, so blocks must be short. A crash inside still ends the process with its
+    signal.
+    """
+    sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:  # stderr is closed: nothing to silence
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -1,4 +1,9 @@
-"""The socket of a running service: watchers come and go, the pipeline hands a reference over."""
+"""The running service, for whoever may watch it: a socket, and nothing to do while nobody is there.
+
+The socket speaks the page's own events (``edge.view.messages``), so `edgeemo view` passes them on
+as they come. All work is done in a thread of its own, once for all watchers. A watcher is sent the
+newest event when it has taken the one before: a slow one misses some, a dead one is let go.
+"""
 
 import os
 import selectors
@@ -6,14 +11,19 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from edge.contract.logrecord import CameraLost, CameraRestored, Health, LogRecord, ServiceStarted
 from edge.errors import SinkError
 from edge.records import FrameResult
+from edge.runtime.build import Runtime
+from edge.service.daemon import Listener
+from edge.sinks.fan_out import MultiSink
 from edge.sinks.unix_socket import clear_socket
 from edge.view import messages
 from edge.view.faults import Faults
@@ -284,6 +294,26 @@ class _Watcher:
     def has_stalled(self, now_s: float) -> bool:
         """Tell whether it has taken nothing for long, though there was something."""
         return bool(self.rest) and now_s - self._moved_s > _STALL_S
+
+
+def open_live_socket(
+    path: Path, parts: Runtime, stack: ExitStack
+) -> tuple[Runtime, Sequence[Listener]]:
+    """Put a socket beside opened parts; return them with it, and what it is to see.
+
+    Raises:
+        SinkError: it cannot be made.
+    """
+    source, log = parts.source, parts.log
+    live = LiveSocket(
+        path,
+        pictures=parts.config.live.pictures,
+        dropped=lambda: source.dropped,
+        lost_records=lambda: None if log is None else log.dropped,
+    )
+    stack.callback(live.close)
+    sink = MultiSink(parts.sink, {"live": live})
+    return msgspec.structs.replace(parts, sink=sink), [live.show]
 
 
 def _listening(path: Path) -> socket.socket:

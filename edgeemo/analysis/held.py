@@ -1,4 +1,4 @@
-"""How long a face showed each emotion, in SQL: what ``edge.logs.held.Stay`` counts."""
+"""How long a face showed each emotion, in SQL: what ``edge.service.reporter.Stay`` counts."""
 
 from typing import Final
 

@@ -91,7 +91,7 @@ def run(
 ) -> None:
     """Watch a source and log the emotions of the faces in it."""
     from edge.service.session import run_session
-    from edge.view.live import live
+    from edgeemo.cli.plain_run import watched
 
     request = RunRequest(
         source=source,
@@ -111,7 +111,7 @@ def run(
         realtime=realtime,
     )
     with ExitStack() as stack:
-        run_session(request, stack, live)
+        run_session(request, stack, watched)
 
 
 @app.command()

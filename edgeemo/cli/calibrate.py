@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.contract.calibration import Intent
+from edge.contract.decision import Intent
 from edge.errors import CalibrationError, ConfigError
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ def calibrate(
     from rich.console import Console
 
     from edge.calibration.calibrated import calibrated, check_pictures, refusal, write_calibrated
-    from edge.contract.bundle import check_target, open_bundle
-    from edge.inference.crash_guard import bundle_path
+    from edge.contract.bundle import bundle_path, check_target, open_bundle
 
     screen = Console()
     check_target(out)

@@ -179,8 +179,7 @@ def convert(
 
 def _check_model(model: Path) -> None:
     """Refuse a bundle, before a large data set is read."""
-    from edge.contract.bundle import SUMS
-    from edge.inference.crash_guard import bundle_path
+    from edge.contract.bundle import SUMS, bundle_path
 
     if (bundle_path(model) / SUMS).is_file():
         raise ConfigError(
@@ -220,8 +219,7 @@ def inspect(
     That is: its hashes hold, and the model gives its golden outputs.
     """
     from converters.bundle.inspect import bundle_view, describe
-    from edge.contract.bundle import open_bundle
-    from edge.inference.crash_guard import bundle_path
+    from edge.contract.bundle import bundle_path, open_bundle
 
     description = describe(open_bundle(bundle_path(bundle)))
     console().print(bundle_view(description, every_operation=tensors))

@@ -197,7 +197,7 @@ def gather_contents(
     from deploy.release.systemd_files import packaged_file
     from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
     from edge.config import load_config
-    from edge.inference.crash_guard import bundle_path
+    from edge.contract.bundle import bundle_path
 
     if config is not None:
         load_config(config)

@@ -199,7 +199,7 @@ def evaluate(
 
 
 def _measure(request: EvaluateRequest) -> "Evaluation | CrossSet":
-    from edge.inference.crash_guard import bundle_path
+    from edge.contract.bundle import bundle_path
 
     others = {"model": bundle_path(request.model)}
     if request.against is not None:

@@ -11,8 +11,7 @@ from itertools import takewhile
 from typing import Final, NoReturn
 
 from edge.errors import EdgeEmoError
-from edge.system.diagnostics import is_debugging, quieten_libraries, set_up_logging
-from edge.system.hidden_modules import hidden
+from edge.system.diagnostics import hidden, is_debugging, quieten_libraries, set_up_logging
 from edge.text import one_line
 
 _LONGEST_MESSAGE: Final = 10_000
@@ -72,7 +71,7 @@ def _dispatch(words: list[str]) -> None:
         gc.disable()
     # msgspec prefers it to typing's own, for Pythons older than ours.
     with hidden("typing_extensions"):
-        from edgeemo.cli.plain_run import read_plain
+        from edgeemo.cli.plain_run import read_plain, watched
     request = read_plain(words)
     if request is None:
         from edgeemo.cli.app import app
@@ -81,10 +80,9 @@ def _dispatch(words: list[str]) -> None:
         return
     set_up_logging(debug=False)
     from edge.service.session import run_session
-    from edge.view.live import live
 
     with ExitStack() as stack:
-        run_session(request, stack, live)
+        run_session(request, stack, watched)
 
 
 def _fail_unforeseen(error: Exception, words: list[str]) -> NoReturn:

@@ -6,10 +6,16 @@ the same plain one, so it is read here; help, mistakes and every other command a
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from edge.config import Emit, MesherKind, Reach
 from edge.runtime.request import RunRequest
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from edge.runtime.build import Runtime
+    from edge.service.daemon import Listener
 
 _MOST_DIGITS: Final = 18
 
@@ -36,6 +42,22 @@ def read_plain(words: Sequence[str]) -> RunRequest | None:
             return None
         given[name] = result
     return RunRequest(**{_field(name): value for name, value in given.items()})
+
+
+def watched(parts: "Runtime", stack: "ExitStack") -> "tuple[Runtime, Sequence[Listener]]":
+    """Let opened parts be watched where the configuration has a socket; see ``session.Attach``.
+
+    Raises:
+        SinkError: the socket cannot be made.
+    """
+    from edge.runtime.build import live_path
+
+    path = live_path(parts.config.live)
+    if path is None:
+        return parts, ()
+    from edge.view.live_socket import open_live_socket
+
+    return open_live_socket(path, parts, stack)
 
 
 def _field(option: str) -> str:

@@ -4,10 +4,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.contract.bundle import MODEL, SUMS, Bundle, open_bundle
+from edge.contract.bundle import MODEL, SUMS, Bundle, bundle_path, open_bundle
 from edge.contract.decision import Decision
 from edge.errors import EdgeEmoError
-from edge.inference.crash_guard import bundle_path
 from host_training.errors import TrainingError
 from host_training.runs.directory import RUN, RunDirectory, RunRecord
 from host_training.runs.known_pictures import PICTURES, KnownPictures, read_known_pictures

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.bundle import MODEL, open_bundle
+from edge.contract.bundle import MODEL, bundle_path, open_bundle
 from edge.contract.mesh_features import FeatureNorm
 from edge.errors import ConfigError
-from edge.inference.crash_guard import bundle_path
 from host_training.architectures import architecture, build
 from host_training.atomic import RESUME, write_atomically
 from host_training.config import Engine, Precision

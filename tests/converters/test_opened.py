@@ -8,9 +8,9 @@ import pytest
 from converters.errors import ConversionError
 from converters.opened import check_kind, opened
 from converters.tflite.conversion import to_tflite
+from edge.contract.bundle import PACKAGED
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError
-from edge.runtime.build import DEFAULT_BUNDLE
 from edgeemo.cli.options import read_model_labels
 from host_training.data.load import one_hot
 from host_training.data.samples import Samples
@@ -49,7 +49,7 @@ def test_the_order_of_outputs_is_given_and_never_guessed(bare, samples, name):
     assert evaluate_in_full(samples, Question(), predict, origin).figures.accuracy < 0.2
 
 
-@pytest.mark.parametrize("path", [DEFAULT_BUNDLE, DEFAULT_BUNDLE / "model.tflite"])
+@pytest.mark.parametrize("path", [PACKAGED, PACKAGED / "model.tflite"])
 def test_labels_that_are_known_are_not_contradicted(path):
     """A bundle, and a file with labels inside, tell them; other ones are refused."""
     with pytest.raises(

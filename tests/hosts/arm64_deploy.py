@@ -19,7 +19,7 @@ from deploy.release.archive import Contents, Release, build_release
 from deploy.release.device_wheel import requirements
 from deploy.release.wheelhouse import kind_of, wheelhouse
 from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
-from edge.runtime.build import DEFAULT_BUNDLE
+from edge.contract.bundle import PACKAGED
 
 HERE = Path(__file__).parent
 TOP = HERE.parent.parent
@@ -71,7 +71,7 @@ def prepare(pi: Pi) -> Release:
     wheels = wheelhouse(kind_of(facts), requirements(), TOP / "constraints.txt", print)
     print(f"wheels: {', '.join('-'.join(path.name.split('-')[:2]) for path in wheels)}")
     assets = {asset.name: asset_path(asset) for asset in (FACE_LANDMARKER, ASTRONAUT)}
-    release = build_release(Contents(DEFAULT_BUNDLE, assets, units={}), wheels, facts)
+    release = build_release(Contents(PACKAGED, assets, units={}), wheels, facts)
     staging = pi.inside(STAGING)
     staging.mkdir()
     for item in release.items:

@@ -16,7 +16,7 @@ from converters.convert.mixed.layers import LayerOperation
 from converters.errors import ConversionError
 from converters.model.model_file import InputKind
 from edge.errors import EdgeEmoError, MissingExtraError
-from edge.system.native_stderr import silenced
+from edge.system.diagnostics import silenced
 
 FULL_INT8: Final = "static_wi8_ai8"
 """The recipe that keeping some layers in float starts from."""

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.config import LogConfig
-from edge.sinks.jsonl.age import trusted_now
-from edge.sinks.jsonl.tidy import tidy
+from edge.sinks.jsonl.tidy import tidy, trusted_now
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from edge.assets.store import ASTRONAUT, asset_path
 from edge.errors import AssetError
 from edge.records import Frame
 from edge.sources.demo.choreography import FACE_CENTRE, SCENES, Choreography, surprise_at
-from edge.system.native_stderr import silenced
+from edge.system.diagnostics import silenced
 
 EPOCH: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """When the demo was "captured": fixed, so that two runs give equal records."""

@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 
 from edge.config import MesherConfig
 from edge.errors import InferenceError, MissingExtraError
-from edge.records import Face, Frame
-from edge.stages.mesh.pose import head_pose
+from edge.records import Face, Frame, HeadPose
 from edge.stages.mesh.stills import look_twice
-from edge.system.hidden_modules import hidden
-from edge.system.native_stderr import silenced
+from edge.system.diagnostics import hidden, silenced
 
 _log = logging.getLogger(__name__)
 
@@ -183,6 +181,6 @@ def _faces(result: Any, size_hw: tuple[int, int]) -> list[Face]:
             np.array([category.score for category in shapes], np.float32) if shapes else None
         )
         matrices = result.facial_transformation_matrixes
-        pose = head_pose(np.asarray(matrices[i])) if matrices else None
+        pose = HeadPose.from_matrix(np.asarray(matrices[i])) if matrices else None
         faces.append(Face.from_points(points, blendshapes, pose))
     return faces

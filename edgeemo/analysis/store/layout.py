@@ -30,8 +30,9 @@ DERIVED: Final = {
 }
 """Columns of ``records`` that no line of a log has.
 
-``log``: the folder that the record came from. ``held_s``, ``is_still``: see ``edge.logs.held``.
-``begins_track``: the first record of its track. ``track_first_s``: that record's ``monotonic_s``.
+``log``: the folder that the record came from. ``held_s``, ``is_still``: see
+``edgeemo.analysis.held``. ``begins_track``: the first record of its track. ``track_first_s``: that
+record's ``monotonic_s``.
 """
 
 

@@ -7,11 +7,10 @@ import numpy as np
 
 from converters.convert.rehearsal import rehearsal_of, with_rehearsal
 from converters.labelled_images import LabelledImages
-from edge.contract.bundle import open_bundle, read_rehearsal
+from edge.contract.bundle import MOST_REHEARSAL, PACKAGED, REHEARSAL, open_bundle
 from edge.contract.labels import EMOTIONS
 from edge.contract.metadata import Dataset
-from edge.contract.rehearsal import MOST_BYTES, REHEARSAL
-from edge.inference.crash_guard import PACKAGED
+from edge.contract.rehearsal import read_rehearsal
 from edge.inference.emotion_model import open_emotion_model
 
 
@@ -38,7 +37,7 @@ def test_an_older_bundle_gets_one_and_stays_what_it_was(tmp_path: Path) -> None:
     expected = np.stack([model.logits(image) for image in samples.images])
     np.testing.assert_allclose(found.logits, expected, rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(found.answers, samples.labels)
-    assert (written.path / REHEARSAL).stat().st_size < MOST_BYTES
+    assert (written.path / REHEARSAL).stat().st_size < MOST_REHEARSAL
     again = with_rehearsal(written, samples, tmp_path / "bundle")
     assert again.sha256 == written.sha256
 

@@ -7,8 +7,7 @@ from edge.calibration.choose import MOST_LOST, calibrate, folds_by_person
 from edge.calibration.fit import Weighed, fit
 from edge.calibration.judge import contradiction, interval_by_person, judge
 from edge.calibration.samples import Labelled
-from edge.contract.calibration import Calibration
-from edge.contract.decision import Decision, leading, softmax, temper
+from edge.contract.decision import Calibration, Decision, leading, softmax, temper
 from edge.contract.labels import EMOTIONS
 
 K = len(EMOTIONS)

@@ -18,9 +18,8 @@ import pytest
 
 from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.config import LogConfig, MesherConfig, QualityConfig, Reach
-from edge.contract.bundle import open_bundle
+from edge.contract.bundle import PACKAGED, open_bundle
 from edge.records import Frame
-from edge.runtime.build import DEFAULT_BUNDLE
 from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Service
 from edge.service.reporter import Reporter
@@ -68,7 +67,7 @@ def sizes(index: int) -> np.ndarray:
 def whole_pipeline(reach: Reach = "near") -> Pipeline:
     return make_pipeline(
         LitertMesher(asset_path(FACE_LANDMARKER), MesherConfig(reach=reach)),
-        TfliteClassifier(open_bundle(DEFAULT_BUNDLE)),
+        TfliteClassifier(open_bundle(PACKAGED)),
         tracker=FaceTracker(),
         gate=FaceQualityFilter(QualityConfig()),
     )

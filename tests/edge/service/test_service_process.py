@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from edge.config import LogConfig
-from edge.runtime.build import DEFAULT_BUNDLE
+from edge.contract.bundle import PACKAGED
 from edge.service.daemon import Service
 from edge.service.reporter import Reporter
-from edge.service.signals import handle_signals
+from edge.service.session import handle_signals
 from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.testing.fakes import (
     FakeSource,
@@ -120,7 +120,7 @@ def test_sighup_takes_up_configuration_and_model_and_keeps_the_camera(managed, t
     """A new session with the new names and model; the camera's frames are counted on."""
     managed.start(config(tmp_path, "first"))
     managed.beats(2)
-    bundle = shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle")
+    bundle = shutil.copytree(PACKAGED, tmp_path / "bundle")
     assert managed.reload(config(tmp_path, "second", bundle)) == "reloaded"
     managed.beats(2)
     managed.stop()
@@ -145,7 +145,7 @@ def _no_such_model(directory: Path) -> str:
 
 
 def _altered_model(directory: Path) -> str:
-    bundle = shutil.copytree(DEFAULT_BUNDLE, directory / "bundle")
+    bundle = shutil.copytree(PACKAGED, directory / "bundle")
     (bundle / "model.tflite").write_bytes(b"not a model")
     return config(directory, "second", bundle)
 
@@ -179,7 +179,7 @@ def _a_device(directory: Path) -> str:
 
 
 def _a_pipe(directory: Path) -> str:
-    bundle = shutil.copytree(DEFAULT_BUNDLE, directory / "bundle")
+    bundle = shutil.copytree(PACKAGED, directory / "bundle")
     (bundle / "metadata.json").unlink()
     os.mkfifo(bundle / "metadata.json")
     return config(directory, "second", bundle)
@@ -241,7 +241,7 @@ def test_what_may_not_be_entered_is_refused(managed, tmp_path, closed):
     managed.beats(1)
     inner = tmp_path / "inner"
     inner.mkdir()
-    shutil.copytree(DEFAULT_BUNDLE, inner / "bundle")
+    shutil.copytree(PACKAGED, inner / "bundle")
     managed.config.write_text(config(tmp_path, "second", inner / "bundle"))
     place = managed.config if closed == "edgeemo.toml" else inner / closed
     place.chmod(0)

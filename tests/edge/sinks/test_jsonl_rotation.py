@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from edge.config import LogConfig
 from edge.contract.logfiles import FILE_NAME, closed_files, closed_name, log_directories, log_files
-from edge.sinks.jsonl import age
 from edge.sinks.jsonl.appender import Appender
 from edge.sinks.jsonl.archiver import Archiver, SteadyClock
 from edge.sinks.jsonl.tidy import Kept, removal_plan, tidy
@@ -280,7 +279,7 @@ def synchronized(tmp_path, monkeypatch):
     """Says whether a time server has set the clock."""
     marker = tmp_path / "run" / "synchronized"
     marker.parent.mkdir()
-    monkeypatch.setattr(age, "SYNCHRONIZED", marker)
+    monkeypatch.setattr("edge.sinks.jsonl.tidy.SYNCHRONIZED", marker)
     return marker
 
 

@@ -14,19 +14,19 @@ from edge.contract.bundle import (
     GOLDEN,
     METADATA,
     MODEL,
+    MOST_REHEARSAL,
     PARITY,
+    REHEARSAL,
     SUMS,
     open_bundle,
-    read_rehearsal,
     write_bundle,
 )
 from edge.contract.rehearsal import (
-    MOST_BYTES,
-    REHEARSAL,
     Rehearsal,
     decode_rehearsal,
     encode_rehearsal,
     most_samples,
+    read_rehearsal,
 )
 from edge.errors import BundleError
 from edge.runtime.build import open_pipeline
@@ -229,7 +229,7 @@ def test_a_rehearsal_set_is_small_whole_and_of_its_network(tmp_path: Path) -> No
         logits = rng.normal(0, 5, (n, labels)).astype(np.float32)
         made = Rehearsal(logits, rng.integers(0, labels, n))
         data = encode_rehearsal(made)
-        assert len(data) <= MOST_BYTES
+        assert len(data) <= MOST_REHEARSAL
         read = decode_rehearsal(data, labels, "here")
         np.testing.assert_allclose(read.logits, logits, rtol=1e-3, atol=1e-6)
         np.testing.assert_array_equal(read.answers, made.answers)

@@ -17,8 +17,8 @@ import pytest
 
 from deploy.release.device_wheel import build_edge_wheel
 from edge.config import Config, load_config
+from edge.contract.bundle import PACKAGED, bundle_path
 from edge.errors import ConfigError
-from edge.inference.crash_guard import PACKAGED, bundle_path
 from edgeemo.analysis.export import Format, format_of
 from edgeemo.cli.app import app
 from edgeemo.cli.extras import EXTRAS

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from edge.assets.store import ASTRONAUT, asset_path
-from edge.runtime.build import DEFAULT_BUNDLE
+from edge.contract.bundle import PACKAGED
 from edge.sources.demo.source import DemoSource
 
 EDGEEMO = (sys.executable, "-m", "edgeemo")
@@ -305,7 +305,7 @@ def _bad_video_name(tmp_path):
 
 
 def _copied_bundle(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle"))
+    return Path(shutil.copytree(PACKAGED, tmp_path / "bundle"))
 
 
 @pytest.mark.parametrize(

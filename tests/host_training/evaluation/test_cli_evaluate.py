@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from converters.convert.int8_predict import tflite_probabilities
-from edge.contract.bundle import open_bundle
+from edge.contract.bundle import PACKAGED, open_bundle
 from edge.contract.decision import temper
 from edge.contract.labels import FER2013_EMOTIONS
-from edge.runtime.build import DEFAULT_BUNDLE
 from edgeemo.cli.main import main
 
 Write = Callable[..., Path]
@@ -70,7 +69,7 @@ Evaluated = Callable[..., tuple[dict[str, Any], str]]
 
 def with_decision(folder: Path, **decision: Any) -> Path:
     """Copy the packaged bundle, with another decision in its metadata."""
-    shutil.copytree(DEFAULT_BUNDLE, folder)
+    shutil.copytree(PACKAGED, folder)
     file = folder / "metadata.json"
     before = hashlib.sha256(file.read_bytes()).hexdigest()
     metadata = json.loads(file.read_text())
@@ -98,7 +97,7 @@ def with_decision(folder: Path, **decision: Any) -> Path:
 )
 def test_protocols(evaluated: Evaluated, options: tuple[str, ...], protocol: str, n: int) -> None:
     """Majority is the default where votes are given; each protocol has its own rows."""
-    figures, shown = evaluated(DEFAULT_BUNDLE, *options)
+    figures, shown = evaluated(PACKAGED, *options)
     assert (figures["protocol"], figures["n"]) == (protocol, n)
     assert f"protocol {protocol}" in shown
     foreign = any("contempt" in remark for remark in figures["remarks"])
@@ -133,7 +132,7 @@ def test_the_bundles_own_tau_and_another(evaluated: Evaluated, tmp_path: Path) -
     figures, shown = evaluated(bundle)
     assert (figures["tau"], figures["own_temperature"]) == (2.0, 0.6)
     assert "tau 2 accuracy" in shown
-    plain, _ = evaluated(DEFAULT_BUNDLE, "--tau", 0)
+    plain, _ = evaluated(PACKAGED, "--tau", 0)
     at_0, _ = evaluated(bundle, "--tau", "0")
     assert at_0["confusion"] == plain["confusion"] != figures["confusion"]
     assert at_0["ece_untempered"] == plain["ece_untempered"] != figures["ece_untempered"]
@@ -173,8 +172,8 @@ def test_a_tau_without_any_prior_is_refused(
 
 def test_a_bare_tflite_file(evaluated: Evaluated) -> None:
     """A file without a bundle has no temperature of its own, and the same answers."""
-    figures, shown = evaluated(DEFAULT_BUNDLE / "model.tflite")
-    bundle, _ = evaluated(DEFAULT_BUNDLE, "--tau", 0)  # a bare file has no prior, either
+    figures, shown = evaluated(PACKAGED / "model.tflite")
+    bundle, _ = evaluated(PACKAGED, "--tau", 0)  # a bare file has no prior, either
     assert figures["own_temperature"] is None
     assert figures["ece"] == figures["ece_untempered"] == bundle["ece_untempered"]
     assert figures["model_sha256"] == bundle["model_sha256"]
@@ -183,7 +182,7 @@ def test_a_bare_tflite_file(evaluated: Evaluated) -> None:
 
 def test_calibrated_on_training_rows(evaluated: Evaluated) -> None:
     """--calibrate-on Training says from which rows, and what is wrong with that."""
-    figures, shown = evaluated(DEFAULT_BUNDLE, "--calibrate-on", "Training")
+    figures, shown = evaluated(PACKAGED, "--calibrate-on", "Training")
     assert figures["calibrated_on"] == "11 samples of Training"
     assert "it comes out too low" in shown
 
@@ -193,7 +192,7 @@ def test_outputs_that_do_not_match_the_labels(
 ) -> None:
     """A bare 8-class file needs its labels, and as many as it has outputs; the way out is told."""
     rows, _ = data
-    bare, content = tmp_path / "bare.tflite", (DEFAULT_BUNDLE / "model.tflite").read_bytes()
+    bare, content = tmp_path / "bare.tflite", (PACKAGED / "model.tflite").read_bytes()
     bare.write_bytes(content[: content.rindex(b"PK\x03\x04")])  # without the labels at its end
     for options, message in (
         ((), "nothing says which emotion each of its outputs is"),
@@ -208,11 +207,9 @@ def test_outputs_that_do_not_match_the_labels(
 
 def test_two_models_on_the_same_samples(evaluated: Evaluated, tmp_path: Path) -> None:
     """The packaged bundle against its own bare file: no sample tells them apart."""
-    other = DEFAULT_BUNDLE / "model.tflite"
+    other = PACKAGED / "model.tflite"
     report = tmp_path / "report"
-    figures, shown = evaluated(
-        DEFAULT_BUNDLE, "--against", other, "--report", report, "--figures", "svg"
-    )
+    figures, shown = evaluated(PACKAGED, "--against", other, "--report", report, "--figures", "svg")
     against = figures["against"]
     assert (against["only_first"], against["only_other"], against["mcnemar_p"]) == (0, 0, 1)
     assert against["other_accuracy"] == figures["accuracy"]
@@ -240,5 +237,5 @@ def test_options_that_can_not_be_met(
     message: str,
 ) -> None:
     """What an option needs is said in one line, as bad usage."""
-    assert run("evaluate", DEFAULT_BUNDLE, "--data", data[0], *options) == 2
+    assert run("evaluate", PACKAGED, "--data", data[0], *options) == 2
     assert message in capsys.readouterr().err

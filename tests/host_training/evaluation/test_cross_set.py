@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.contract.bundle import PACKAGED
 from edge.contract.metadata import Dataset
-from edge.runtime.build import DEFAULT_BUNDLE
 from edgeemo.cli.main import main
 from host_training.data.samples import Samples
 from host_training.evaluation.cross_set import Relation, relation
@@ -80,7 +80,7 @@ def test_two_data_sets(
     folder = write_folders(tmp_path / "mine", ("happy", "sad"), 15)
     out, report = tmp_path / "x.json", tmp_path / "report"
     sets = ("--data", csv, "--labels", votes, "--data", folder)
-    assert run("evaluate", DEFAULT_BUNDLE, *sets, "--json", out, "--report", report) == 0
+    assert run("evaluate", PACKAGED, *sets, "--json", out, "--report", report) == 0
     shown = capsys.readouterr().out
     result = json.loads(out.read_text())["sets"]
     assert [(one["name"], one["relation"]) for one in result] == [
@@ -89,7 +89,7 @@ def test_two_data_sets(
     ]
     assert [one["figures"]["protocol"] for one in result] == ["majority", "labels"]
     alone = tmp_path / "alone.json"
-    assert run("evaluate", DEFAULT_BUNDLE, "--data", folder, "--json", alone) == 0
+    assert run("evaluate", PACKAGED, "--data", folder, "--json", alone) == 0
     assert result[1]["figures"] == json.loads(alone.read_text())
     text = (report / "report.md").read_text()
     for line in ("| data | own data | zero-shot |", "| n | 30 | 30 |"):
@@ -107,7 +107,7 @@ def test_two_of_one_name(tmp_path: Path, write_folders: Write) -> None:
     folders = [write_folders(tmp_path / place / "test", ("happy", "sad"), 6) for place in "ab"]
     out = tmp_path / "x.json"
     sets = [word for folder in folders for word in ("--data", folder)]
-    assert run("evaluate", DEFAULT_BUNDLE, *sets, "--json", out) == 0
+    assert run("evaluate", PACKAGED, *sets, "--json", out) == 0
     names = [one["name"] for one in json.loads(out.read_text())["sets"]]
     assert names == ["test-1", "test-2"]
 
@@ -131,7 +131,7 @@ def test_what_it_started_from_counts(tmp_path: Path) -> None:
 
     fresh = origin_with("fresh")
     assert (fresh.data_names, fresh.is_traced) == (("mine",), True)
-    tuned = origin_with("tuned", initial=str(DEFAULT_BUNDLE))
+    tuned = origin_with("tuned", initial=str(PACKAGED))
     assert (tuned.data_names, tuned.is_traced) == (("mine", "ferplus"), True)
     taught = origin_with("taught", teachers=(str(tmp_path / "tuned"),))
     assert set(taught.data_names) == {"mine", "ferplus"}

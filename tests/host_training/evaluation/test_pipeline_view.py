@@ -15,11 +15,11 @@ from rich.console import Console
 
 from edge.assets.store import ASTRONAUT, asset_path
 from edge.config import Config, TrackerConfig
-from edge.contract.bundle import open_bundle
+from edge.contract.bundle import PACKAGED, open_bundle
 from edge.media.pictures import open_picture
 from edge.protocols import Classifier
 from edge.records import Face, Frame
-from edge.runtime.build import DEFAULT_BUNDLE, compose_pipeline, open_pipeline
+from edge.runtime.build import compose_pipeline, open_pipeline
 from edge.runtime.pipeline import Pipeline
 from edge.stages.tracking.tracker import FaceTracker
 from edge.testing.fakes import make_face, make_pipeline
@@ -32,7 +32,7 @@ from host_training.errors import DataError
 from host_training.evaluation.seen import NOT_FOUND, OK, SeenStore
 from host_training.evaluation.views import Corruption, PipelineView, RawView, answers_to
 
-BUNDLE = open_bundle(DEFAULT_BUNDLE)
+BUNDLE = open_bundle(PACKAGED)
 
 
 def run(*arguments: object) -> int:
@@ -100,7 +100,7 @@ def test_what_is_measured_is_what_the_device_answers(
     """Every answer, and every face without one, is that of the device's own pipeline."""
     report = tmp_path / "report"
     options = ("--pipeline", "--workers", 1, "--report", report)
-    assert run("evaluate", DEFAULT_BUNDLE, "--data", photographs, *options) == 0
+    assert run("evaluate", PACKAGED, "--data", photographs, *options) == 0
     shown = " ".join(capsys.readouterr().out.split())
     figures = json.loads((report / "evaluation.json").read_text())
     samples = load_samples(photographs)

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from edge.contract.bundle import open_bundle
+from edge.contract.bundle import PACKAGED, open_bundle
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError
-from edge.inference.crash_guard import PACKAGED
 from edge.inference.emotion_model import open_emotion_model
 from host_training.architectures import build
 from host_training.data.samples import Samples

@@ -24,6 +24,8 @@ _GRIDS: Final = ((16, 2), (8, 6))
 def blazeface_anchors() -> NDArray[np.float32]:
     """Return the anchors' centres, float32 ``(896, 2)``: x, y as a fraction of the model's input.
 
+    Bazarevsky et al. 2019, arXiv 1907.05047, section 3.2.
+
     Rows first, then columns, then the anchors of a cell, which all lie in its middle; their size is
     fixed at the whole input, so that boxes are regressed in input pixels.
     """

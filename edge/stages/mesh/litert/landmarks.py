@@ -98,7 +98,10 @@ def _sigmoid(logit: float) -> float:
 
 
 class BlendshapeModel:
-    """Reads expressions; for one thread at a time.
+    """Computes 52 expression coefficients from a mesh; for one thread at a time.
+
+    MediaPipe's blendshape model, an MLP-Mixer (Tolstikhin et al. 2021, arXiv 2105.01601) on a part
+    of the mesh; the model card "MediaPipe Blendshape V2" (Google 2022).
 
     Args:
         model: the content of ``face_blendshapes.tflite``: input float32 ``(1, 146, 2)`` in pixels

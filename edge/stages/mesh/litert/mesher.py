@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import MesherConfig
-from edge.records import Face, Frame
+from edge.records import Face, Frame, HeadPose
 from edge.stages.mesh.litert.detector import FaceDetector, Sighting
 from edge.stages.mesh.litert.geometry import CanonicalFace, pose_matrix
 from edge.stages.mesh.litert.landmarks import BlendshapeModel, LandmarkModel, Mesh
@@ -28,8 +28,6 @@ from edge.stages.mesh.litert.tiles import (
     tile_around,
     tiles,
 )
-from edge.stages.mesh.pose import head_pose
-from edge.stages.mesh.stills import look_twice
 
 SEARCH_INTERVAL_S: Final = 0.25
 """How often the detector looks for further faces while one is followed and a place is free."""
@@ -113,6 +111,8 @@ class LitertMesher:
     def detect(self, frame: Frame) -> Sequence[Face]:
         """Return the faces of ``frame``; see ``edge.protocols.FaceMesher``."""
         if frame.starts_new_clip:
+            from edge.stages.mesh.stills import look_twice
+
             self._forget()
             faces = look_twice(frame.image, self._look)
             if self._config.reach == "far":
@@ -259,4 +259,6 @@ class LitertMesher:
         blendshapes = self._blendshapes.coefficients(points) if self._blendshapes else None
         matrix = pose_matrix(self._canonical, points, size_hw)
         box = np.array(bounding_box(points), np.float32)
-        return Face(points, box, blendshapes, None if matrix is None else head_pose(matrix))
+        return Face(
+            points, box, blendshapes, None if matrix is None else HeadPose.from_matrix(matrix)
+        )

@@ -16,14 +16,13 @@ import pytest
 
 from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig
-from edge.records import Face, Frame
+from edge.records import Face, Frame, HeadPose
 from edge.sources.demo.choreography import Choreography, Keyframe
 from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.mesh.litert.detector import FaceDetector
 from edge.stages.mesh.litert.geometry import read_vertices, split_metadata
 from edge.stages.mesh.litert.taskfile import read_task
-from edge.stages.mesh.pose import head_pose
 from tests.helpers import calls
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -96,7 +95,7 @@ def test_the_mesh_is_mediapipes(photo, reference, cut) -> None:
     assert apart.max() < 0.2
     assert np.abs(face.points[:, 2] - reference["points"][:, 2]).max() < 0.3
     assert np.abs(face.blendshapes - reference["blendshapes"]).max() < 0.01
-    expected = head_pose(reference["pose"])
+    expected = HeadPose.from_matrix(reference["pose"])
     for angle in ("yaw_deg", "pitch_deg", "roll_deg"):
         assert getattr(face.head_pose, angle) == pytest.approx(getattr(expected, angle), abs=0.3)
 
@@ -183,7 +182,7 @@ def test_a_face_turned_in_plane_is_found(mesher, photo, reference, angle) -> Non
     (face,) = mesher.detect(frame(picture, starts_new_clip=True))
     check(face)
     assert percent(face.points, move(reference["points"])).mean() < 4
-    upright = head_pose(reference["pose"]).roll_deg
+    upright = HeadPose.from_matrix(reference["pose"]).roll_deg
     assert face.head_pose.roll_deg == pytest.approx(upright - angle, abs=6)
 
 

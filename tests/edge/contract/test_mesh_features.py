@@ -22,7 +22,7 @@ from edge.contract.mesh_features import (
     standardized,
 )
 from edge.contract.quantize import dequantize, quantize
-from edge.stages.mesh.litert.geometry import read_vertices, split_metadata
+from edge.stages.mesh.litert.geometry import canonical_vertices
 from edge.stages.mesh.litert.taskfile import read_task
 
 RNG = np.random.default_rng(5)
@@ -40,7 +40,7 @@ def face() -> np.ndarray:
 @pytest.fixture(scope="module")
 def canonical() -> np.ndarray:
     """The canonical face ``(468, 3)``: x to the picture's right."""
-    return read_vertices(split_metadata(read_task(asset_path(FACE_LANDMARKER)).geometry)[0])
+    return canonical_vertices(read_task(asset_path(FACE_LANDMARKER)).geometry)
 
 
 def mirrored_mesh(points: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ Procrustes analysis and its applications in photogrammetry", 2003, section 2.4).
 """
 
 import math
+import re
 from typing import Final
 
 import cv2
@@ -15,12 +16,20 @@ from numpy.typing import NDArray
 
 from edge.errors import InferenceError
 from edge.stages.mesh.litert.roi import bounding_box
-from edge.stages.mesh.litert.wire import fields
 
 _FACE_POINTS: Final = 468
 """The canonical face has no irises."""
 _VERTEX_FLOATS: Final = 5
 """x, y, z in centimetres and two texture coordinates."""
+_GEOMETRY_BYTES: Final = 19_376
+_VERTICES_AT: Final = 8
+_BASIS_AT: Final = 19_054
+"""Where the vertices and the weighted points lie in the message of the pinned file."""
+_VERTEX_KEY: Final = 0x1D
+"""Of protobuf: field 3, 32 bits. It stands before each float."""
+_FLOAT: Final = np.dtype([("key", "u1"), ("value", "<f4")])
+_WEIGHTED: Final = re.compile(rb"\x12[\x07\x08]\x08([\x80-\xff]?[\x00-\x7f])\x15(.{4})", re.DOTALL)
+"""A mesh point's number, a varint, and its weight, a float."""
 _FIELD_OF_VIEW_DEG: Final = 63.0
 """Vertical; MediaPipe's default, about that of a webcam. The near plane lies at 1 cm."""
 _TOO_COMPACT: Final = 1e-3
@@ -49,19 +58,19 @@ class CanonicalFace(msgspec.Struct, frozen=True, eq=False):
 
     @classmethod
     def parse(cls, metadata: bytes) -> "CanonicalFace":
-        """Read a ``GeometryPipelineMetadata`` message (geometry_pipeline_metadata.proto).
+        """Read the geometry in ``face_landmarker.task``, a ``GeometryPipelineMetadata`` message.
+
+        The file is pinned by its hash, so it is known where in the message things are.
 
         Raises:
-            InferenceError: it is damaged, or is not about a face of 468 points.
+            InferenceError: it is another message.
         """
-        try:
-            mesh, basis = split_metadata(metadata)
-            vertices = read_vertices(mesh)
-            indexes, weights = _weights(basis)
-        except (ValueError, TypeError, KeyError) as error:
-            raise InferenceError(
-                f"face geometry: damaged ({error}); fetch face_landmarker.task again"
-            ) from error
+        vertices = canonical_vertices(metadata)
+        found = _WEIGHTED.findall(metadata, _BASIS_AT)
+        indexes = np.array([n[0] & 0x7F | (n[-1] << 7 if n[1:] else 0) for n, _ in found], np.intp)
+        weights = np.frombuffer(b"".join(w for _, w in found), "<f4").astype(np.float64)
+        if len(found) < 3 or indexes.max() >= _FACE_POINTS or not (weights > 0).all():
+            raise _another()
         weights /= weights.sum()
         points = vertices[indexes]
         centre = weights @ points
@@ -69,38 +78,24 @@ class CanonicalFace(msgspec.Struct, frozen=True, eq=False):
         return cls(indexes, weights, centre, moments, float((moments * (points - centre)).sum()))
 
 
-def split_metadata(metadata: bytes) -> tuple[bytes, list[bytes]]:
-    """Return the canonical mesh (field 1) and the weighted landmarks (field 2)."""
-    mesh, basis = b"", []
-    for number, value in fields(metadata):
-        if number == 1:
-            mesh = bytes(value)
-        elif number == 2:
-            basis.append(bytes(value))
-    return mesh, basis
+def canonical_vertices(metadata: bytes) -> NDArray[np.float64]:
+    """Return the canonical face's points, float64 ``(468, 3)``, in centimetres.
+
+    Raises:
+        InferenceError: the geometry is another message.
+    """
+    if len(metadata) != _GEOMETRY_BYTES:
+        raise _another()
+    floats = np.frombuffer(metadata, _FLOAT, _FACE_POINTS * _VERTEX_FLOATS, _VERTICES_AT)
+    if (floats["key"] != _VERTEX_KEY).any() or not np.isfinite(floats["value"]).all():
+        raise _another()
+    return floats["value"].reshape(_FACE_POINTS, _VERTEX_FLOATS)[:, :3].astype(np.float64)
 
 
-def read_vertices(mesh: bytes) -> NDArray[np.float64]:
-    """Return the positions ``(468, 3)``: a repeated float (field 3), packed or not."""
-    # The varints are thousands of triangles' corners, which nobody here needs.
-    parts = fields(mesh, varints=False)
-    buffer = b"".join(value for number, value in parts if number == 3)  # type: ignore[misc]
-    values = np.frombuffer(buffer, "<f4")
-    if values.size != _FACE_POINTS * _VERTEX_FLOATS or not np.isfinite(values).all():
-        raise ValueError(f"{values.size} vertex values, expected {_FACE_POINTS * _VERTEX_FLOATS}")
-    return values.reshape(_FACE_POINTS, _VERTEX_FLOATS)[:, :3].astype(np.float64)
-
-
-def _weights(basis: list[bytes]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return each landmark's number (field 1) and its weight (field 2)."""
-    pairs = [dict(fields(message)) for message in basis]
-    indexes = np.array([pair.get(1, 0) for pair in pairs], np.intp)
-    weights = np.frombuffer(b"".join(pair[2] for pair in pairs), "<f4")  # type: ignore[misc]
-    if len(pairs) < 3 or len(weights) != len(pairs) or not (weights > 0).all():
-        raise ValueError(f"{len(pairs)} weighted points, expected 3 or more with weights above 0")
-    if indexes.max() >= _FACE_POINTS:
-        raise ValueError(f"weighted point {indexes.max()}, expected less than {_FACE_POINTS}")
-    return indexes, weights.astype(np.float64)
+def _another() -> InferenceError:
+    return InferenceError(
+        "face geometry: not that of the pinned face_landmarker.task; fetch the file again"
+    )
 
 
 def pose_matrix(

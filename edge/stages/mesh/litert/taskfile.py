@@ -1,14 +1,17 @@
 """Reading ``face_landmarker.task``: a zip of plain TFLite models and a geometry description."""
 
-import struct
-from collections.abc import Iterator
+import io
+import zlib
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from edge.errors import InferenceError
 from edge.files import read_bounded
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
 
 _DETECTOR: Final = "face_detector.tflite"
 _LANDMARKS: Final = "face_landmarks_detector.tflite"
@@ -16,14 +19,7 @@ _BLENDSHAPES: Final = "face_blendshapes.tflite"
 _GEOMETRY: Final = "geometry_pipeline_metadata_landmarks.binarypb"
 
 _MOST_BYTES: Final = 64 << 20
-_END_OF_DIRECTORY: Final = b"PK\x05\x06"
-_END: Final = struct.Struct("<HII")
-"""Of the end record, from byte 10 on: how many members, their directory's size and offset."""
-_ENTRY_SIGNATURE: Final = b"PK\x01\x02"
-_ENTRY: Final = struct.Struct("<4s6xH12xIHHH8xI")
-"""Of a directory's entry: signature, method, size, three lengths, the member's offset."""
-_ENTRY_BYTES: Final = 46
-_LENGTHS: Final = struct.Struct("<HH")
+"""Of the file, and of each member."""
 
 
 class FaceModels(msgspec.Struct, frozen=True):
@@ -54,51 +50,28 @@ def read_task(path: Path, *, blendshapes: bool = True) -> FaceModels:
         raise InferenceError(
             f"{path}: cannot be read as a .task file ({error.strerror})"
         ) from error
+    import zipfile  # 6 ms: for runs only
+
     try:
-        members = dict(_stored_members(content))
-        return FaceModels(
-            detector=members[_DETECTOR],
-            landmarks=members[_LANDMARKS],
-            blendshapes=members[_BLENDSHAPES] if blendshapes else b"",
-            geometry=members[_GEOMETRY],
-        )
+        with zipfile.ZipFile(io.BytesIO(content)) as task:
+            return FaceModels(
+                detector=_member(task, _DETECTOR),
+                landmarks=_member(task, _LANDMARKS),
+                blendshapes=_member(task, _BLENDSHAPES) if blendshapes else b"",
+                geometry=_member(task, _GEOMETRY),
+            )
     except KeyError as error:
         raise InferenceError(
-            f"{path}: has no {error.args[0]}; expected MediaPipe's face_landmarker.task with "
-            "blendshapes"
+            f"{path}: {error.args[0]}; expected MediaPipe's face_landmarker.task with blendshapes"
         ) from error
-    except (struct.error, ValueError) as error:
+    # Besides BadZipFile: a method that Python lacks, a password, a member that ends too soon.
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, EOFError) as error:
         raise InferenceError(
             f"{path}: cannot be read as a .task file ({error}); delete it to fetch it again"
         ) from error
 
 
-def _stored_members(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield name and bytes of a zip's members, which a ``.task`` file holds uncompressed.
-
-    MediaPipe asks for that, to map them into memory. The standard library's ``zipfile`` does it,
-    too, but brings every kind of compression along: 6 ms of each start. PKWARE, APPNOTE.TXT,
-    sections 4.3.7, 4.3.12 and 4.3.16.
-
-    Raises:
-        ValueError: not such a zip.
-        struct.error: it ends too soon.
-    """
-    end = content.rfind(_END_OF_DIRECTORY)
-    if end < 0:
-        raise ValueError("no zip")
-    count, _, at = _END.unpack_from(content, end + 10)
-    for _ in range(count):
-        signature, method, size, name_length, extra, comment, header = _ENTRY.unpack_from(
-            content, at
-        )
-        if signature != _ENTRY_SIGNATURE or method != 0:
-            raise ValueError("a member is damaged or compressed")
-        name = content[at + _ENTRY_BYTES : at + _ENTRY_BYTES + name_length]
-        own_name, own_extra = _LENGTHS.unpack_from(content, header + 26)
-        start = header + 30 + own_name + own_extra
-        member = content[start : start + size]
-        if len(member) != size:
-            raise ValueError("a member ends too soon")
-        yield name.decode("utf-8"), member
-        at += _ENTRY_BYTES + name_length + extra + comment
+def _member(task: "ZipFile", name: str) -> bytes:
+    if task.getinfo(name).file_size > _MOST_BYTES:
+        raise ValueError(f"{name} has more than {_MOST_BYTES:,} bytes")
+    return task.read(name)

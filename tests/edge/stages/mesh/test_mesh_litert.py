@@ -21,7 +21,7 @@ from edge.sources.demo.choreography import Choreography, Keyframe
 from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.mesh.litert.detector import FaceDetector
-from edge.stages.mesh.litert.geometry import read_vertices, split_metadata
+from edge.stages.mesh.litert.geometry import canonical_vertices
 from edge.stages.mesh.litert.taskfile import read_task
 from tests.helpers import calls
 
@@ -128,7 +128,7 @@ def test_blendshapes_come_when_asked_for_only(photo) -> None:
 
 def test_a_mirrored_picture_gives_the_mirrored_mesh(mesher, photo) -> None:
     """Within the models' own asymmetry: 1.1 % of the eye distance on average, 3.6 % at most."""
-    vertices = read_vertices(split_metadata(read_task(asset_path(FACE_LANDMARKER)).geometry)[0])
+    vertices = canonical_vertices(read_task(asset_path(FACE_LANDMARKER)).geometry)
     mirrored = vertices * (-1, 1, 1)
     partner = np.linalg.norm(vertices[:, np.newaxis] - mirrored, axis=2).argmin(axis=1)
     assert (partner[partner] == np.arange(468)).all()

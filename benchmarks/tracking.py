@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig, TrackerConfig
-from edge.records import Face, Frame
+from edge.records import Face, Frame, intersection_over_union
 from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.tracking.tracker import FaceTracker
@@ -65,9 +65,9 @@ class Clip:
         self.gt_ids.append(np.array(list(truth), np.int64))
         self.tracker_ids.append(np.array(list(counted), np.int64))
         self.similarity_scores.append(
-            np.array([[iou(a, b) for b in counted.values()] for a in truth.values()]).reshape(
-                len(truth), len(counted)
-            )
+            np.array(
+                [[intersection_over_union(a, b) for b in counted.values()] for a in truth.values()]
+            ).reshape(len(truth), len(counted))
         )
 
     def measures(self) -> dict[str, float]:
@@ -107,19 +107,12 @@ def numbered(ids: list[NDArray[np.int64]]) -> tuple[list[NDArray[np.int64]], int
     return [np.searchsorted(known, frame) for frame in ids], len(known)
 
 
-def iou(a: NDArray, b: NDArray) -> float:
-    """Return the intersection over union of two boxes."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    both = max(width, 0.0) * max(height, 0.0)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
-    return float(both / (sum(areas) - both))
-
-
 def best_is_hidden(box: NDArray, truth: Sequence[NDArray], hidden: Sequence[NDArray]) -> bool:
     """Tell whether a box lies on a face that does not count rather than on one that does."""
-    overlap = max((iou(box, other) for other in hidden), default=0.0)
-    return overlap >= 0.5 and overlap > max((iou(box, other) for other in truth), default=0.0)
+    overlap = max((intersection_over_union(box, other) for other in hidden), default=0.0)
+    return overlap >= 0.5 and overlap > max(
+        (intersection_over_union(box, other) for other in truth), default=0.0
+    )
 
 
 def kept(frames: int, fps: float, *, drops: bool, rng: np.random.Generator) -> Iterator[int]:

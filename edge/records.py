@@ -5,7 +5,7 @@ corner), times ending in ``_s`` are seconds on the source's monotonic clock.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Self
 
@@ -16,6 +16,26 @@ from numpy.typing import NDArray
 from edge.contract.align import MESH_POINTS
 from edge.contract.labels import UNCERTAIN
 from edge.contract.logrecord import EventName, Quality
+
+Box = Sequence[float]
+"""x1, y1, x2, y2."""
+
+
+def bounding_box(points: NDArray[np.floating]) -> tuple[float, float, float, float]:
+    """Return the box of points, ``(n, 2)`` or ``(n, 3)``."""
+    x, y = points[:, 0], points[:, 1]  # by column: a quarter of the time of min(axis=0)
+    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
+
+def intersection_over_union(one: Box, other: Box) -> float:
+    """Return how much two boxes overlap, in [0, 1]; one without area overlaps nothing."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)) - both
+    return both / union if union > 0 else 0.0
 
 
 class Frame(msgspec.Struct, frozen=True, eq=False):
@@ -116,9 +136,7 @@ class Face(msgspec.Struct, frozen=True, eq=False):
         head_pose: HeadPose | None = None,
     ) -> "Face":
         """Make a face whose box is the bounding box of its mesh."""
-        xy = points[:, :2]
-        box = np.concatenate((xy.min(axis=0), xy.max(axis=0))).astype(np.float32)
-        return cls(points, box, blendshapes, head_pose)
+        return cls(points, np.array(bounding_box(points), np.float32), blendshapes, head_pose)
 
 
 class FaceTrack(msgspec.Struct, frozen=True, eq=False):

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.records import bounding_box
+
 Color = tuple[int, int, int]
 """BGR, 0 to 255."""
 
@@ -184,8 +186,8 @@ def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
 
 
 def _around(points: NDArray[np.float64], margin: float) -> list[float]:
-    low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
-    return [*low.tolist(), *high.tolist()]
+    x1, y1, x2, y2 = bounding_box(points)
+    return [x1 - margin, y1 - margin, x2 + margin, y2 + margin]
 
 
 def _filler(box: Sequence[float], color: Color, radius: float = math.inf) -> _Painter:

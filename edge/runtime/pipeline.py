@@ -15,7 +15,16 @@ from edge.contract.align import Template, aligned_crop
 from edge.contract.logrecord import EventName
 from edge.errors import ImplausibleError
 from edge.protocols import Classifier, FaceMesher
-from edge.records import EndedTrack, Face, FaceEvent, FaceResult, FaceTrack, Frame, FrameResult
+from edge.records import (
+    EndedTrack,
+    Face,
+    FaceEvent,
+    FaceResult,
+    FaceTrack,
+    Frame,
+    FrameResult,
+    bounding_box,
+)
 from edge.stages.quality import FaceQualityFilter
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.tracking.tracker import FaceTracker
@@ -185,9 +194,9 @@ def _plausible(face: Face) -> Face | None:
 
     Of a mesh without extent the box says nothing: it is too small, whatever its box is.
     """
-    low, high = face.points[:, :2].min(axis=0), face.points[:, :2].max(axis=0)
-    if (low == high).all():
-        face = msgspec.structs.replace(face, box_xyxy=np.concatenate((low, high)))
+    box = bounding_box(face.points)
+    if box[:2] == box[2:]:
+        face = msgspec.structs.replace(face, box_xyxy=np.array(box, np.float32))
     shapes, pose = face.blendshapes, face.head_pose
     # Each comparison is False for what is not a number.
     is_one = (

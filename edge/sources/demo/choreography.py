@@ -11,6 +11,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.records import bounding_box
+
 FACE_OUTLINE: Final = np.array(
     (
         (226.0, 72.2), (238.8, 73.1), (249.5, 75.0), (258.9, 78.6), (264.7, 83.7), (268.0, 90.2),
@@ -172,7 +174,7 @@ class Choreography:
         """Return the face's ``box_xyxy``, float32 ``(4,)``, wherever it is, unclipped."""
         matrix = self.motion(t_s)
         outline = FACE_OUTLINE @ matrix[:, :2].T + matrix[:, 2]
-        return np.concatenate((outline.min(axis=0), outline.max(axis=0))).astype(np.float32)
+        return np.array(bounding_box(outline), np.float32)
 
     def visible_fraction(self, t_s: float) -> float:
         """Return the share of the face's box that lies in the picture, in [0, 1]."""

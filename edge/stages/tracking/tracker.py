@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge.config import TrackerConfig
 from edge.contract.align import LEFT_EYE, MOUTH, RIGHT_EYE
-from edge.records import EndedTrack, Face, FaceTrack
+from edge.records import EndedTrack, Face, FaceTrack, intersection_over_union
 from edge.stages.tracking.assignment import assign
 from edge.stages.tracking.motion import PLACE_NOISE, Motion
 
@@ -174,7 +174,7 @@ class FaceTracker:
         box = faces[own].box
         others = [_box(other) for other in self._tracks if other is not track]
         others += [face.box for j, face in enumerate(faces) if j != own]
-        return max((_overlap(box, other) for other in others), default=0.0)
+        return max((intersection_over_union(box, other) for other in others), default=0.0)
 
     def _report(self, t_s: float, confirm_hits: int) -> list[FaceTrack]:
         reported = []
@@ -207,16 +207,3 @@ def _box(track: _Track) -> tuple[float, float, float, float]:
     x1, y1, x2, y2 = track.last.box
     dx, dy = track.expected.x - track.last.x, track.expected.y - track.last.y
     return x1 + dx, y1 + dy, x2 + dx, y2 + dy
-
-
-def _overlap(
-    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
-) -> float:
-    """Return the intersection over union of two boxes."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    both = width * height
-    areas = ((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-    return both / (sum(areas) - both)

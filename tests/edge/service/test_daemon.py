@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge.config import LogConfig
+from edge.config import LogConfig, TrackerConfig
 from edge.contract.logrecord import Health, LogRecord, decode_record, encode_record
 from edge.errors import CameraError, InferenceError, SinkError
 from edge.records import Face, HeadPose
@@ -239,7 +239,7 @@ def test_whatever_ends_a_run_is_written(raised, where):
     source = FakeSource(frames(2), raised if where == "source" else None)
     steps = pipeline(
         fail if where == "mesher" else lambda _: [FACE],
-        tracker=_Unfinished(1.0, 1, 1.5) if where == "at the end, too" else None,
+        tracker=_Unfinished(TrackerConfig(1.0, 1, 1.5)) if where == "at the end, too" else None,
     )
     listeners = [] if where in ("source", "mesher") else [fail]
     with pytest.raises(type(raised)) as caught:

@@ -21,6 +21,7 @@ import pytest
 
 from edge.assets.store import ASTRONAUT, asset_path
 from edge.contract.bundle import PACKAGED
+from edge.records import intersection_over_union
 from edge.sources.demo.source import DemoSource
 
 EDGEEMO = (sys.executable, "-m", "edgeemo")
@@ -46,14 +47,6 @@ def assert_refused(done: subprocess.CompletedProcess[str], code: int, *parts: st
         assert part in done.stderr
 
 
-def iou(a, b) -> float:
-    x1, y1 = np.maximum(a[:2], b[:2])
-    x2, y2 = np.minimum(a[2:], b[2:])
-    shared = max(0.0, x2 - x1) * max(0.0, y2 - y1)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
-    return shared / (sum(areas) - shared)
-
-
 @pytest.fixture(scope="module")
 def demo_run(tmp_path_factory) -> Path:
     """One run over the whole demo, every frame's emotion written."""
@@ -77,7 +70,11 @@ def test_the_demo_is_seen_where_the_ground_truth_says(demo_run):
     missed = [i for i in visible if i not in seen]
     # The frame in which the face returns is one of confirmation.
     assert len(missed) <= 0.03 * len(visible)
-    overlaps = [iou(np.array(seen[i]["box"]), truth.ground_truth(i)) for i in visible if i in seen]
+    overlaps = [
+        intersection_over_union(np.array(seen[i]["box"]), truth.ground_truth(i))
+        for i in visible
+        if i in seen
+    ]
     assert min(overlaps) > 0.6
     assert np.mean(overlaps) > 0.85
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.inference.interpreter import TfliteModel, expect_shapes
+from edge.records import intersection_over_union
 from edge.stages.mesh.litert.crop import Cropper
 from edge.stages.mesh.litert.roi import Roi, around_detection, whole_picture
 
@@ -195,22 +196,13 @@ def suppress(values: NDArray[np.float32], scores: NDArray[np.float32]) -> list[N
     values, scores = values[order], scores[order]
     faces = []
     while len(scores):
-        same = _overlap_with_first(values[:, :4]) > _SAME_FACE
+        best, *_ = boxes = values[:, :4].tolist()
+        same = np.array([intersection_over_union(box, best) > _SAME_FACE for box in boxes])
         same[0] = True  # a box without area overlaps nothing, not even itself
         weights = scores[same]
         faces.append(np.asarray(weights @ values[same] / weights.sum(), np.float32))
         values, scores = values[~same], scores[~same]
     return faces
-
-
-def _overlap_with_first(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the intersection over union of each box ``(n, 4)`` with the first, ``(n,)``."""
-    low = np.maximum(boxes[:, :2], boxes[0, :2])
-    high = np.minimum(boxes[:, 2:], boxes[0, 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=1)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    union = areas + areas[0] - shared
-    return np.asarray(shared / np.maximum(union, np.finfo(np.float32).tiny), np.float32)
 
 
 def _region(face: NDArray[np.float32], matrix: NDArray[np.float64]) -> Roi:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import InferenceError
-from edge.stages.mesh.litert.roi import bounding_box
+from edge.records import bounding_box
 
 _FACE_POINTS: Final = 468
 """The canonical face has no irises."""

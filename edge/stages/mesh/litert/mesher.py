@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import MesherConfig
-from edge.records import Face, Frame, HeadPose
+from edge.records import Face, Frame, HeadPose, bounding_box
 from edge.stages.mesh.litert.detector import FaceDetector, Sighting
 from edge.stages.mesh.litert.geometry import CanonicalFace, pose_matrix
 from edge.stages.mesh.litert.landmarks import BlendshapeModel, LandmarkModel, Mesh
 from edge.stages.mesh.litert.orientation import agree, verify
-from edge.stages.mesh.litert.roi import Roi, around_points, bounding_box, overlap, overlaps_any
+from edge.stages.mesh.litert.roi import Roi, around_points, overlap, overlaps_any
 from edge.stages.mesh.litert.smoothing import OneEuroFilter
 from edge.stages.mesh.litert.taskfile import read_task
 from edge.stages.mesh.litert.tiles import (

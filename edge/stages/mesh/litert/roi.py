@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.records import bounding_box, intersection_over_union
+
 _EXPANSION: Final = 1.5
 """A region is this much wider and higher than the face in it: room to move until the next frame."""
 _RIGHT_EYE_OUTER: Final = 33
@@ -51,6 +53,11 @@ class Roi(msgspec.Struct, frozen=True):
         cos, sin = abs(math.cos(self.rotation)), abs(math.sin(self.rotation))
         half_x = (cos * self.width + sin * self.height) / 2
         half_y = (sin * self.width + cos * self.height) / 2
+        return self.x - half_x, self.y - half_y, self.x + half_x, self.y + half_y
+
+    def unrotated(self) -> tuple[float, float, float, float]:
+        """Return its box before it was turned: x1, y1, x2, y2."""
+        half_x, half_y = self.width / 2, self.height / 2
         return self.x - half_x, self.y - half_y, self.x + half_x, self.y + half_y
 
     def square(self, growth: float) -> "Roi":
@@ -112,12 +119,6 @@ def around_points(points: NDArray[np.floating]) -> Roi:
     return Roi((x1 + x2) / 2, (y1 + y2) / 2, side, side, slope)
 
 
-def bounding_box(points: NDArray[np.floating]) -> tuple[float, float, float, float]:
-    """Return x1, y1, x2, y2 of a mesh ``(n, 2)`` or ``(n, 3)``."""
-    x, y = points[:, 0], points[:, 1]  # by column: a quarter of the time of min(axis=0)
-    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
-
-
 def _slope(start: NDArray[np.floating], end: NDArray[np.floating]) -> float:
     """Return the angle of the way from ``start`` to ``end``, clockwise in the picture."""
     return math.atan2(float(end[1] - start[1]), float(end[0] - start[0]))
@@ -125,18 +126,7 @@ def _slope(start: NDArray[np.floating], end: NDArray[np.floating]) -> float:
 
 def overlap(one: Roi, other: Roi) -> float:
     """Return the intersection over union of two regions, taken as unrotated, in [0, 1]."""
-    width = _shared(one.x, one.width, other.x, other.width)
-    height = _shared(one.y, one.height, other.y, other.height)
-    both = width * height
-    union = one.width * one.height + other.width * other.height - both
-    return both / union if union > 0 else 0.0
-
-
-def _shared(centre: float, size: float, other_centre: float, other_size: float) -> float:
-    """Return how much of two intervals is common to both."""
-    low = max(centre - size / 2, other_centre - other_size / 2)
-    high = min(centre + size / 2, other_centre + other_size / 2)
-    return max(0.0, high - low)
+    return intersection_over_union(one.unrotated(), other.unrotated())
 
 
 def overlaps_any(roi: Roi, others: Iterable[Roi], threshold: float) -> bool:

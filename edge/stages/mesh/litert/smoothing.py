@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.stages.mesh.litert.roi import bounding_box
+from edge.records import bounding_box
 
 _MIN_CUTOFF_HZ: Final = 0.05
 _BETA: Final = 80.0

@@ -61,7 +61,7 @@ def counted(commit: str) -> Counter[str]:
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
             archive.extractall(root, filter="data")
         for top in TOP:
-            count(rows, top, [path for path in (root / top).rglob("*.py")])
+            count(rows, top, list((root / top).rglob("*.py")))
         total = [path for top in TOP for path in (root / top).rglob("*.py")]
         count(rows, "all", total)
         rows["edge: packages and modules at its top"] = sum(

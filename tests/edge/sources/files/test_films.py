@@ -17,8 +17,8 @@ from edge.config import SourceConfig
 from edge.errors import CameraError
 from edge.protocols import FrameSource
 from edge.records import Frame
-from edge.sources.files.opencv_film import OpenCvFilm
 from edge.sources.files.mp4 import display_matrix
+from edge.sources.files.opencv_film import OpenCvFilm
 from edge.sources.files.survey import survey
 from edge.sources.files.upright import Turn, square_size_wh
 from edge.sources.select import open_source

@@ -1,5 +1,8 @@
 """What tests of several packages wait for, and look at from outside."""
 
+import fcntl
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -45,6 +48,21 @@ def join_threads(name: str) -> None:
     for thread in threads(name):
         thread.join(PATIENCE_S)
     assert not threads(name)
+
+
+def made_once(name: str, factory: pytest.TempPathFactory, make: Callable[[Path], object]) -> Path:
+    """Return a folder that ``make`` fills, once for all processes that run this session's tests."""
+    base = factory.getbasetemp()
+    session = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    folder = session / f"made-{name}"
+    with (session / f"made-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            new = session / f"made-{name}.new"
+            shutil.rmtree(new, ignore_errors=True)
+            make(new)
+            new.rename(folder)
+    return folder
 
 
 def children() -> set[int]:

@@ -21,7 +21,9 @@ from edge.contract.mesh_features import (
     standardized,
 )
 from edge.contract.metadata import Dataset
+from edge.inference.trial import remember
 from host_training.frameworks import import_keras, quiet
+from tests.helpers import made_once
 
 
 def draw_rows(n: int, seed: int, split: str) -> LabelledImages:
@@ -54,8 +56,7 @@ def keras() -> Any:
     return import_keras()
 
 
-@pytest.fixture(scope="session")
-def model(keras: Any, training_rows: LabelledImages) -> Any:
+def _tiny(keras: Any, training_rows: LabelledImages) -> Any:
     """Two convolutions with batch normalisation, trained for a few seconds."""
     keras.utils.set_random_seed(7)
     layers = keras.layers
@@ -96,9 +97,10 @@ def with_mesh(rows: LabelledImages, seed: int) -> LabelledImages:
 
 
 def save_run(model: Any, folder: Path, rows: LabelledImages, **more: object) -> Path:
-    """Write what `edgeemo train` leaves: the model and the record of the run."""
+    """Write what `edgeemo train` leaves: the model, known to this machine, and the run's record."""
     folder.mkdir()
     model.save(folder / "model.keras")
+    remember(folder / "model.keras")
     dataset = rows.dataset
     record = {
         "run_id": "tiny-0001",
@@ -121,9 +123,17 @@ def save_run(model: Any, folder: Path, rows: LabelledImages, **more: object) -> 
 
 @pytest.fixture(scope="session")
 def run_directory(
-    model: Any, training_rows: LabelledImages, tmp_path_factory: pytest.TempPathFactory
+    keras: Any, training_rows: LabelledImages, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    return save_run(model, tmp_path_factory.mktemp("runs") / "tiny", training_rows)
+    def make(folder: Path) -> None:
+        save_run(_tiny(keras, training_rows), folder, training_rows)
+
+    return made_once("tiny-run", tmp_path_factory, make)
+
+
+@pytest.fixture(scope="session")
+def model(keras: Any, run_directory: Path) -> Any:
+    return keras.models.load_model(run_directory / "model.keras", compile=False)
 
 
 @pytest.fixture(scope="session")
@@ -173,8 +183,7 @@ def saturated_run(
     return save_run(saturated, tmp_path_factory.mktemp("runs") / "saturated", training_rows)
 
 
-@pytest.fixture(scope="session")
-def elu_model(keras: Any, training_rows: LabelledImages) -> Any:
+def _like_seed(keras: Any, training_rows: LabelledImages) -> Any:
     """Every layer of `seed`: ELU before batch normalisation, pooling, dropout, dense layers."""
     keras.utils.set_random_seed(3)
     layers = keras.layers
@@ -202,9 +211,17 @@ def elu_model(keras: Any, training_rows: LabelledImages) -> Any:
 
 @pytest.fixture(scope="session")
 def elu_run(
-    elu_model: Any, training_rows: LabelledImages, tmp_path_factory: pytest.TempPathFactory
+    keras: Any, training_rows: LabelledImages, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    return save_run(elu_model, tmp_path_factory.mktemp("runs") / "elu", training_rows)
+    def make(folder: Path) -> None:
+        save_run(_like_seed(keras, training_rows), folder, training_rows)
+
+    return made_once("elu-run", tmp_path_factory, make)
+
+
+@pytest.fixture(scope="session")
+def elu_model(keras: Any, elu_run: Path) -> Any:
+    return keras.models.load_model(elu_run / "model.keras", compile=False)
 
 
 @pytest.fixture(scope="session")
@@ -239,8 +256,8 @@ def mesh_run_of(
     mesh_norm: FeatureNorm,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str], Path]:
-    """Trains a network that takes `mesh`, or both in the order of `pixels+mesh`; once each."""
-    rows, made = mesh_training_rows, {}
+    """Give the run of a network that takes `mesh`, or both in the order of `pixels+mesh`."""
+    rows = mesh_training_rows
     assert rows.mesh is not None
     fed = {
         "pixels": rows.images[..., None].astype(np.float32),
@@ -248,17 +265,16 @@ def mesh_run_of(
     }
 
     def run(order: str) -> Path:
-        if order not in made:
+        def make(folder: Path) -> None:
             keras.utils.set_random_seed(7)
             network = _network(keras, order.split("+"))
             network.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
             given = [fed[tensor.name] for tensor in network.inputs]
             with quiet():
                 network.fit(given, rows.labels, epochs=4, batch_size=40, verbose=0)
-            folder = tmp_path_factory.mktemp("runs") / order
-            norm = msgspec.to_builtins(mesh_norm)
-            made[order] = save_run(network, folder, rows, mesh_norm=norm)
-        return made[order]
+            save_run(network, folder, rows, mesh_norm=msgspec.to_builtins(mesh_norm))
+
+        return made_once(f"{order}-run", tmp_path_factory, make)
 
     return run
 

@@ -463,8 +463,8 @@ def test_what_the_demo_does_is_what_is_seen(fps):
 
 
 def test_a_still_face_in_a_noisy_picture_does_nothing():
-    """A minute (ten in `make soak`) of a still face with a sensor's noise of 8: no event."""
-    length_s = 60 * float(os.environ.get("EDGEEMO_STILL_MINUTES", "1"))
+    """15 s (ten minutes in `make soak`) of a still face with a sensor's noise of 8: no event."""
+    length_s = 60 * float(os.environ.get("EDGEEMO_STILL_MINUTES", "0.25"))
     fps, rng = 15.0, np.random.default_rng(8)
     still = EventsDemo(frames=1).render(0).astype(np.float32)
 

@@ -16,7 +16,7 @@ CODE := edgeemo edge host_training converters deploy tests benchmarks examples
 
 # What a device can run is tested with a device's packages only. Of these, some files are run again beside
 # all other packages, which they must get along with.
-ON_DEVICE := tests/edge tests/edgeemo/cli tests/docs/test_docs.py tests/docs/test_wording.py --ignore=tests/edge/view
+ON_DEVICE := tests/test_tests.py tests/edge tests/edgeemo/cli tests/docs/test_docs.py tests/docs/test_wording.py --ignore=tests/edge/view
 BESIDE := $(addprefix tests/edge/,bench preview sources/files/test_films.py)
 # The files of a suite run two at a time.
 PARALLEL := --numprocesses=2 --dist=loadfile
@@ -28,7 +28,7 @@ define pytest
 	  exit $$code; }
 endef
 
-.PHONY: help demo test test-device test-full soak test-arm64 test-bare test-runtimes test-wheels service-test vm-test test-camera docs examples dist fmt lint type schema framing clean
+.PHONY: help demo check test test-device test-full soak test-arm64 test-bare test-runtimes test-wheels service-test vm-test test-camera docs examples dist fmt lint type schema framing clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,6 +36,10 @@ help: ## show this list
 demo: $(DEVICE)/.installed ## run the main job on a moving real face, without any camera
 	@mkdir -p build/demo
 	$(DEVICE)/bin/edgeemo run --source demo --log-dir build/demo --snapshot build/demo/demo.png
+
+check: $(DEVICE)/.tested-with ## in a minute, while you write: the quick tests of what a device runs, style and types
+	$(call pytest,$(DEVICE),$(PARALLEL) -q -m 'not slow' $(ON_DEVICE))
+	$(MAKE) lint type
 
 test: test-device test-full ## run the tests: the device's with its packages only, then the others with all
 

@@ -13,6 +13,8 @@ import pytest
 
 from edge.config import Config, load_config
 
+pytestmark = pytest.mark.slow
+
 README = Path("README.md").read_text("utf-8")
 EXAMPLE = Path("systemd/edgeemo.example.toml")
 

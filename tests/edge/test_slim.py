@@ -11,6 +11,8 @@ import pytest
 from edge import slim
 from edge.slim import CUTS, HELD, plan, restore
 
+pytestmark = pytest.mark.slow
+
 GONE = {
     "cv2/data/haarcascade_eye.xml": b"<cascade>" * 100,
     "cv2/__init__.pyi": b"x: int\n",

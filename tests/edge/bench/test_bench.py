@@ -13,6 +13,8 @@ from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.bench.report import Spread
 from edge.bench.start_up import time_start_up
 
+pytestmark = pytest.mark.slow
+
 
 def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "edgeemo", "bench", *map(str, arguments)]

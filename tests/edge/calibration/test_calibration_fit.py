@@ -75,6 +75,7 @@ def test_a_label_that_the_pictures_lack_keeps_its_score() -> None:
     assert np.abs(applied[:, 1:] - other[:, 1:]).max() > 0.05
 
 
+@pytest.mark.slow
 def test_a_calibration_helps_people_it_has_not_seen() -> None:
     """Where a place is shifted, held-out people gain, and the interval says so."""
     judgement = judge(made(240, 8, 4, shift=2.5), "site")
@@ -84,6 +85,7 @@ def test_a_calibration_helps_people_it_has_not_seen() -> None:
     assert judgement.after.accuracy == pytest.approx(judgement.before.accuracy + judgement.gain)
 
 
+@pytest.mark.slow
 def test_where_nothing_is_shifted_no_gain_is_claimed() -> None:
     """The interval reaches to zero or below."""
     judgement = judge(made(240, 8, 5), "site")
@@ -96,6 +98,7 @@ def test_one_person_cannot_be_judged() -> None:
     assert judge(made(60, 1, 6, shift=2), "site") is None
 
 
+@pytest.mark.slow
 def test_rehearsal_bounds_what_general_faces_lose() -> None:
     """A calibration for general faces loses at most its limit on general samples held out."""
     general, others = made(800, 800, 7), made(2000, 2000, 8)

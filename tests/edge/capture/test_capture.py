@@ -24,6 +24,8 @@ from edge.runtime.build import compose_pipeline
 from edge.sources.demo.source import DemoSource
 from edgeemo.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def stills() -> Iterator[Stills]:

@@ -215,6 +215,7 @@ def test_a_kill_right_after_the_swap_leaves_the_whole_new_one(
     assert open_bundle(target).digest == open_bundle(bundle_path).digest
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_a_whole_bundle(bundle_path, tmp_path):
     """A bundle that is replaced over and over is there, whole, whenever its writer is killed."""
     target = tmp_path / "out"

@@ -188,6 +188,7 @@ def many_tensors(model: Any) -> None:
     model.subgraphs[0].tensors *= 5000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

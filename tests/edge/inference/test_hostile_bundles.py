@@ -37,6 +37,8 @@ from edge.inference.golden import (
 from edge.inference.interpreter import TfliteModel
 from edgeemo.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[1] / "data"
 COMPUTED_SIZE = DATA / "computed_size.tflite"
 """Fills an array as large as the picture is bright: nothing on zeros, 4 GB on a face."""

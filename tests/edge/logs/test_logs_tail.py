@@ -128,6 +128,7 @@ def test_a_torn_line_is_shown_when_it_is_whole_or_never(tmp_path, follow):
     assert seqs(follower.poll()) == [2]
 
 
+@pytest.mark.slow
 def test_a_reader_of_full_rate_rotation_misses_nothing(tmp_path, follow):
     """While a writer rotates, compresses and removes, every line arrives, in order and once."""
     sink = JsonlSink(tmp_path, LogConfig(fsync="never", rotate_mb=0.008))

@@ -337,6 +337,7 @@ def test_a_film_takes_as_long_as_what_it_shows(
         assert seen[1] == pytest.approx(30 + 7 * index, abs=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".avi"])
 def test_full_disk_leaves_no_half_video(tmp_path: Path, suffix: str) -> None:
     """When the disk refuses a part of the video, there is an error and no file."""

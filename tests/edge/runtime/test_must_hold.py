@@ -37,6 +37,8 @@ from edge.testing.fakes import (
     make_pipeline,
 )
 
+pytestmark = pytest.mark.slow
+
 FRAMES = int(os.environ.get("EDGEEMO_FRAMES", "40"))
 GROWTH_MB = 20.0
 """What a run may hold on to beyond its first frames: buffers of the largest picture, no more."""

@@ -15,6 +15,8 @@ import pytest
 
 from edge.contract.logfiles import FILE_NAME
 
+pytestmark = pytest.mark.slow
+
 
 class Run:
     """A run of the live demo that writes each frame's record."""

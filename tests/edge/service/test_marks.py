@@ -228,6 +228,7 @@ def test_a_key_marks(monkeypatch):
     assert pressed == ["1", "9"]
 
 
+@pytest.mark.slow
 def test_the_command_marks_a_run(tmp_path):
     """`edgeemo logs mark` beside `edgeemo run`: the log has the markers, in time and in order."""
     log = tmp_path / "log"

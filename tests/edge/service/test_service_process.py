@@ -26,6 +26,8 @@ from edge.testing.fakes import (
     make_pipeline,
 )
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 60
 """How long a test waits for a message; never reached when all is well."""
 

@@ -21,6 +21,8 @@ from edge.contract.logrecord import CameraLost
 from edge.sinks.jsonl import JsonlSink
 from edge.sinks.jsonl.tidy import tidy
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("EDGEEMO_KILLS", "12"))
 
 

@@ -33,6 +33,8 @@ from edge.runtime.build import open_pipeline
 from edge.sources.demo.source import DemoSource
 from edgeemo.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., tuple[int, str, str]]
 PEOPLE = ("anna", "ben", "cleo")
 

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HEAVY = ("tensorflow", "keras", "sklearn", "matplotlib", "mediapipe", "duckdb", "pyinfra")
 SERVER = ("starlette", "uvicorn", "anyio")
 HOST_ONLY = ("host_training", "converters", "deploy")

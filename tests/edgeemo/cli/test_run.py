@@ -24,6 +24,8 @@ from edge.contract.bundle import PACKAGED
 from edge.records import intersection_over_union
 from edge.sources.demo.source import DemoSource
 
+pytestmark = pytest.mark.slow
+
 EDGEEMO = (sys.executable, "-m", "edgeemo")
 
 

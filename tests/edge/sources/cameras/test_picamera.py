@@ -30,6 +30,8 @@ from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.sources.wrappers.reconnect import BackOff, ReconnectingSource
 from tests.helpers import children, until
 
+pytestmark = pytest.mark.slow
+
 FAKE = Path(__file__).parent / "fake_picamera2"
 REAL = os.environ.get("PLAY_CSI")
 ROOT = Path(__file__).parents[4]

@@ -27,6 +27,8 @@ from edge.sources.cameras.opencv_stream import OpenCvStream
 from edge.sources.files.opencv_film import OpenCvFilm
 from edge.text import without_secrets
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 30
 FPS = 25.0
 

@@ -18,6 +18,9 @@ from edge.records import Frame
 from edge.sources.cameras.contained import ContainedStream
 from edge.sources.files.survey import survey
 
+pytestmark = pytest.mark.slow
+
+
 if HAS_AV := find_spec("av") is not None:
     from edge.sources.files.av_film import AvStream
 

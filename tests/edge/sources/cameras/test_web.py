@@ -16,6 +16,8 @@ from edge.sources.cameras.web import MotionJpeg, WebPicture, open_web
 from edge.sources.select import open_source
 from edge.sources.wrappers.newest_frame import LatestFrame
 
+pytestmark = pytest.mark.slow
+
 Page = Callable[[dict[str, str]], list[bytes]]
 
 

@@ -19,6 +19,8 @@ from edge.sources.cameras import web_film
 from edge.sources.select import open_source
 from edge.sources.wrappers.newest_frame import LatestFrame
 
+pytestmark = pytest.mark.slow
+
 KINDS = {"film.mp4": "mp4v", "film.avi": "MJPG", "film.mkv": "mp4v", "film.ts": "mp4v", "film": ""}
 
 

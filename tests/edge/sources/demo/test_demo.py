@@ -247,6 +247,7 @@ def test_moods_come_and_go() -> None:
     assert y1 - margin < rows.min() < rows.max() < y2 + margin
 
 
+@pytest.mark.slow
 def test_the_packaged_model_follows_the_moods() -> None:
     """Mesher, model and smoother see each surprise begin and end, and nothing else."""
     config = Config()

@@ -109,6 +109,7 @@ def test_a_blink_is_seen_at_every_rate_that_shows_it(fps):
         assert event.complete
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(1 / 60, 0.15), min_size=150, max_size=200))
 def test_a_blink_is_seen_whatever_the_frames_intervals(intervals):
     """In a film of a varying rate, too, no blink is missed, and none is there twice."""
@@ -448,6 +449,7 @@ def meshed(source: FrameSource, config: EventsConfig = ALL) -> list[FaceEvent]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fps", [15.0, 30.0])
 def test_what_the_demo_does_is_what_is_seen(fps):
     """From the pixels: F1 of at least 0.98; at 30 frames a second blinks begin within 40 ms."""
@@ -462,6 +464,7 @@ def test_what_the_demo_does_is_what_is_seen(fps):
         assert matched([e for e in found if e.name == "blink"], blinks, 0.04) == len(blinks)
 
 
+@pytest.mark.slow
 def test_a_still_face_in_a_noisy_picture_does_nothing():
     """15 s (ten minutes in `make soak`) of a still face with a sensor's noise of 8: no event."""
     length_s = 60 * float(os.environ.get("EDGEEMO_STILL_MINUTES", "0.25"))

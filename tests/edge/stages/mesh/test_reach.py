@@ -38,6 +38,8 @@ from edge.testing.fakes import make_frame
 from edgeemo.cli.main import main
 from tests.helpers import calls
 
+pytestmark = pytest.mark.slow
+
 SCENES = int(os.environ.get("EDGEEMO_SCENES", "30"))
 HOLDS = 0.95
 

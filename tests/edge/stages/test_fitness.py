@@ -28,7 +28,7 @@ def photo() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def points(request: pytest.FixtureRequest) -> np.ndarray:
-    return np.load(request.path.parent / "data" / POINTS)["points"]
+    return np.load(request.path.parents[1] / "data" / POINTS)["points"]
 
 
 def cropped(photo: np.ndarray, points: np.ndarray, scale: float = 1.0) -> np.ndarray:

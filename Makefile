@@ -18,6 +18,8 @@ CODE := edgeemo edge host_training converters deploy tests benchmarks examples
 # all other packages, which they must get along with.
 ON_DEVICE := tests/test_tests.py tests/edge tests/edgeemo/cli tests/docs/test_docs.py tests/docs/test_wording.py --ignore=tests/edge/view
 BESIDE := $(addprefix tests/edge/,bench preview sources/files/test_films.py)
+# What is about the device's own environment.
+DEVICE_ALONE := $(addprefix tests/edgeemo/cli/test_,calibrate_command.py lean_imports.py run_request.py)
 # The files of a suite run two at a time.
 PARALLEL := --numprocesses=2 --dist=loadfile
 
@@ -51,7 +53,7 @@ test-device: $(DEVICE)/.tested-with
 
 test-full: $(FULL)/.installed
 	@sh deploy/graphics-libraries.sh
-	$(call pytest,$(FULL),$(PARALLEL) $(filter-out tests/edge/,$(wildcard tests/*/)) tests/edge/view $(BESIDE))
+	$(call pytest,$(FULL),$(PARALLEL) $(filter-out tests/edge/,$(wildcard tests/*/)) tests/edge/view $(BESIDE) $(DEVICE_ALONE:%=--ignore=%))
 
 soak: $(DEVICE)/.tested-with $(FULL)/.installed ## kill a writer 1,000 times, a conversion 60; hostile bundles, 10,000 hostile frames each; 2,000 pictures without a face; ten minutes of a still one; memory over 100,000 (hours)
 	EDGEEMO_KILLS=1000 $(DEVICE)/bin/python -m pytest tests/edge/sinks/test_jsonl_faults.py -k killed

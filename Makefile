@@ -64,6 +64,7 @@ soak: $(DEVICE)/.tested-with $(FULL)/.installed ## kill a writer 1,000 times, a 
 	EDGEEMO_STILL_MINUTES=10 $(DEVICE)/bin/python -m pytest tests/edge/stages/events/test_events.py -k noisy
 	EDGEEMO_EXAMPLES=500 $(DEVICE)/bin/python -m pytest $(ON_DEVICE) -m hypothesis
 	EDGEEMO_STORES=100 EDGEEMO_EXAMPLES=200 $(FULL)/bin/python -m pytest tests/converters tests/deploy tests/edgeemo/analysis tests/host_training -m hypothesis
+	EDGEEMO_COMPILED=micro,fusion $(FULL)/bin/python -m pytest tests/host_training/training/test_torch_learner.py -k compiled
 	PYTHONPATH=. $(DEVICE)/bin/python benchmarks/soak.py --frames 100000 --json build/soak.json
 
 test-arm64: $(DEVICE)/.installed ## run it in an emulated arm64 Debian, as root (needs debootstrap, qemu-user-static, binfmt-support)

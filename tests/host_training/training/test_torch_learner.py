@@ -1,5 +1,6 @@
 """PyTorch takes the very steps that Keras takes, and its runs are runs like any other."""
 
+import os
 import sys
 from collections.abc import Iterator
 
@@ -22,6 +23,8 @@ pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 
 N = 64
+COMPILED = os.environ.get("EDGEEMO_COMPILED", "mesh").split(",")
+"""PyTorch's compiler takes a second a layer: the network of few layers, others in `make soak`."""
 
 
 @pytest.fixture(autouse=True)
@@ -86,10 +89,11 @@ def test_three_steps_of_both_engines_agree(changes: dict[str, object]) -> None:
     assert sum(apart) < 0.03 * sum(moved)
 
 
-def test_a_compiled_network_steps_as_an_uncompiled_one_does() -> None:
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_compiled_network_steps_as_an_uncompiled_one_does(name: str) -> None:
     """What the compiler makes of a network computes the same."""
     torch = pytest.importorskip("torch")
-    config = TrainConfig(architecture="micro", engine="torch", epochs=2)
+    config = TrainConfig(architecture=name, engine="torch", epochs=2)
     (fused, given), (plain, _) = learner(config), learner(config)
     with torch.compiler.set_stance("force_eager"):
         expected = [plain.step(given) for _ in range(2)]

@@ -94,12 +94,32 @@ def test_the_example_config_shows_every_key_with_its_default():
         assert set(shown[section.name]) == keys
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/decisions.md"])
+@pytest.mark.parametrize(
+    "document",
+    ["README.md", "CONTRIBUTING.md", "docs/decisions.md", *Path("docs/decisions").glob("*.md")],
+    ids=str,
+)
 def test_files_that_documents_name_exist(document):
     """Links and paths in backticks lead somewhere."""
     text = Path(document).read_text("utf-8")
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
     quoted = re.findall(r"`((?:edge|host_training|converters|deploy|systemd|tests|docs|benchmarks)/"
                         r"[\w./-]+)`", text)  # fmt: skip
-    for path in {*links, *quoted}:
-        assert Path(path).exists(), f"{document}: {path}"
+    for path in {*(Path(document).parent / link for link in links), *map(Path, quoted)}:
+        assert path.exists(), f"{document}: {path}"
+
+
+def test_the_tree_in_the_readme_is_the_house():
+    """Every folder that it shows is there, and every package is shown."""
+    section = Path("README.md").read_text("utf-8").split("## Where things are")[1]
+    shown: dict[str, set[str]] = {}
+    for line in section.split("```")[1].strip().splitlines():
+        names = re.findall(r"(\w+)/(?= |$)", line)
+        if line[0].isalpha():
+            shown |= {name: set() for name in names if Path(name).is_dir()}
+            top = names[0]
+        shown[top] |= set(names) - {top}
+    for top in ("edgeemo", "edge", "host_training", "converters", "deploy"):
+        packages = {path.parent.name for path in Path(top).glob("*/__init__.py")}
+        assert shown[top] == packages, top
+    assert {"systemd", "docs", "benchmarks", "examples", "tests"} <= set(shown)

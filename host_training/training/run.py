@@ -131,7 +131,7 @@ def _retrain_classifier(run: Run, rows: Samples) -> None:
     after, _ = validate(run, last)
     if after.accuracy >= before.accuracy:
         save_model(run)
-    run.progress.say(
+    run.progress.report(
         f"classifier retrained: validation accuracy {before.accuracy:.2%} before, "
         f"{after.accuracy:.2%} after; balanced {before.balanced_accuracy:.2%} before, "
         f"{after.balanced_accuracy:.2%} after"

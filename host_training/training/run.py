@@ -115,7 +115,7 @@ def train(
 
 
 def _retrain_classifier(run: Run, rows: Samples) -> None:
-    """Fit the kept network's last layer anew, and keep that if it is no worse on validation.
+    """Fit the kept network's last layer anew, and keep that.
 
     The network as the epochs left it stays beside it: broken off, this is done again from there.
     """
@@ -129,13 +129,11 @@ def _retrain_classifier(run: Run, rows: Samples) -> None:
     before, _ = validate(run, last)
     retrain_classifier(network, rows, run.config, run.norm)
     after, _ = validate(run, last)
-    if after.accuracy >= before.accuracy:
-        save_model(run)
+    save_model(run)
     run.progress.report(
         f"classifier retrained: validation accuracy {before.accuracy:.2%} before, "
         f"{after.accuracy:.2%} after; balanced {before.balanced_accuracy:.2%} before, "
         f"{after.balanced_accuracy:.2%} after"
-        + ("" if after.accuracy >= before.accuracy else "; not kept, it is less accurate")
     )
 
 

@@ -86,6 +86,8 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         class_weights: weigh rows inversely to how common their label is.
         logit_adjustment: tau of the logit-adjusted loss; 0 for plain cross-entropy
             (``host_training.training.learner``).
+        keep: the ``best`` epoch on the validation samples, or the ``last``, which under ``cosine``
+            has converged where an earlier one may have been lucky.
         classifier_retraining: after the last epoch, fit the last layer anew on all that lies below
             it; the penalty on each weight's squared change, 0 to leave it as it is
             (``host_training.training.classifier``).
@@ -129,6 +131,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     label_smoothing: float = 0.0
     class_weights: bool = False
     logit_adjustment: float = 0.0
+    keep: Literal["best", "last"] = "best"
     classifier_retraining: float = 0.0
     mixup: float = 0.0
     augmentation: Augmentation = Augmentation()

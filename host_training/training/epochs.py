@@ -174,7 +174,7 @@ def _diverged(run: Run, index: int, what: str) -> TrainingError:
 
 def _kept(run: Run, history: History) -> History:
     """Write down the state after the newest epoch."""
-    best = best_row(history) is history[-1]
+    best = run.config.keep == "last" or best_row(history) is history[-1]
     if best:
         # Before the checkpoint: killed in between, the epoch is done again, to the same result.
         save_model(run)

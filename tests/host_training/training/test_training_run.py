@@ -168,6 +168,21 @@ def test_the_model_is_that_of_the_best_epoch(whole: RunDirectory) -> None:
     assert getattr(model, "optimizer", None) is None, "the optimiser doubles the file"
 
 
+def test_the_last_epoch_is_kept_where_it_is_asked_for(
+    tmp_path: Path, striped: Samples, settings: TrainConfig
+) -> None:
+    """With ``keep=last`` the kept model has the last epoch's figure, whatever the best one was."""
+    config = msgspec.structs.replace(settings, keep="last")
+    run = train(striped, config, tmp_path / "run", Recorder(), resume=False)
+    figures = json.loads((run.path / "metrics.json").read_text())
+    assert figures["accuracy"] == run.history()[-1].val_accuracy
+    checkpoint = load_newest(run.checkpoints)
+    assert checkpoint is not None
+    kept = keras.models.load_model(run.model).get_weights()
+    for weight, average in zip(kept, checkpoint.average[1:], strict=True):
+        np.testing.assert_array_equal(weight, average)
+
+
 def test_the_history_is_of_whole_epochs(
     tmp_path: Path, striped: Samples, settings: TrainConfig
 ) -> None:

@@ -174,8 +174,8 @@ def _diverged(run: Run, index: int, what: str) -> TrainingError:
 
 def _kept(run: Run, history: History) -> History:
     """Write down the state after the newest epoch."""
-    best = run.config.keep == "last" or best_row(history) is history[-1]
-    if best:
+    best = best_row(history) is history[-1]
+    if best or run.config.keep == "last":
         # Before the checkpoint: killed in between, the epoch is done again, to the same result.
         save_model(run)
     save_checkpoint(run.directory.checkpoints, capture(run.learner, run.average, history))

@@ -90,7 +90,7 @@ test-runtimes: ## compare golden outputs on LiteRT (Python 3.11, 3.13) and tflit
 test-wheels: ## install the device's wheel, the plain wheel and each extra by itself, and run every command
 	$(PYTHON) tests/hosts/wheels.py build
 
-service-test: $(DEVICE)/.installed ## run it as a service of a booted Debian and deploy to it, as root (needs debootstrap, systemd-container, iproute2)
+service-test: $(DEVICE)/.installed ## run it as a service of a booted Debian and deploy to it, as root (needs debootstrap, systemd-container, iproute2, chromium)
 	tests/hosts/service.sh build $(DEVICE)/bin/python
 
 vm-test: $(FULL)/.installed ## push it to a whole emulated PC with a camera, unplug, reboot, cut the power, as root (qemu-system-x86)

@@ -71,7 +71,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         libc: name and version, as ``("glibc", "2.36")``.
         free_bytes: where the prefix is, or will be.
         writable: the prefix can be written without sudo.
-        sudo: commands can be run as root without a password.
+        sudo: commands can be run as root, without a password or by one that was given.
         staged: sizes of files that were sent before and are what they are called, by SHA-256.
         present: something is at the prefix.
         wheels: SHA-256 of those that the device kept.

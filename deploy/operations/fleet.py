@@ -32,12 +32,13 @@ def run_fleet(
     batch: int,
     max_fail: int,
     report: Callable[[Outcome], object],
+    is_paused: Callable[[], bool] = lambda: False,
 ) -> list[Outcome]:
     """Do the work on every device and return what happened, in the order of the targets.
 
-    A device that fails hinders no other one. When more than ``max_fail`` have failed, the batch
-    at work is finished and no other is begun; those left are ``not tried``. The same call again
-    goes on where this one stopped, for what is done is left alone.
+    A device that fails hinders no other one. When more than ``max_fail`` have failed, or it is
+    paused, the batch at work is finished and no other is begun; those left are ``not tried``. The
+    same call again goes on where this one stopped, for what is done is left alone.
     """
     from gevent.pool import Pool
 
@@ -54,12 +55,18 @@ def run_fleet(
     outcomes: list[Outcome] = []
     for start in range(0, len(targets), batch):
         part = targets[start : start + batch]
-        failed = sum(not outcome.is_good for outcome in outcomes)
-        if failed > max_fail:
-            detail = f"stopped: {failed} devices failed, --max-fail is {max_fail}"
+        if detail := _why_not(outcomes, max_fail, is_paused):
             skipped = [Outcome(str(target), "not tried", detail) for target in targets[start:]]
             for outcome in skipped:
                 report(outcome)
             return outcomes + skipped
         outcomes += list(Pool(len(part)).map(one, part))
     return outcomes
+
+
+def _why_not(outcomes: Sequence[Outcome], max_fail: int, is_paused: Callable[[], bool]) -> str:
+    """Return why no further batch is begun, or an empty text."""
+    failed = sum(not outcome.is_good for outcome in outcomes)
+    if failed > max_fail:
+        return f"stopped: {failed} devices failed, --max-fail is {max_fail}"
+    return "paused; the same command goes on" if is_paused() else ""

@@ -5,6 +5,7 @@ import subprocess
 from typing import Any, BinaryIO, Final, cast
 
 from deploy.errors import DeployError
+from deploy.operations.compare import drift_of
 from deploy.operations.push import Options, Outcome, Report, read_facts, wait_for_verdict
 from deploy.ssh.agent import run_agent
 from deploy.ssh.targets import Target
@@ -16,15 +17,23 @@ _AS_ROOT = (
 )  # fmt: skip
 
 
-def status(target: Target, options: Options) -> dict[str, Any]:
+def status(target: Target, options: Options, *, with_drift: bool = False) -> dict[str, Any]:
     """Return what runs on a device and how it came to it.
+
+    Args:
+        target: the device.
+        options: how it is reached.
+        with_drift: compare its files with those of its release, too.
 
     Raises:
         DeployError: it cannot be asked.
     """
     with options.connect(target) as device:
         facts = read_facts(device, options.prefix)
+        drift = drift_of(device, facts, options.prefix) if with_drift and facts.current else None
+    altered = {} if drift is None else {"drift": drift.altered_count + drift.missing_count}
     return {
+        **altered,
         "target": str(target),
         "os": facts.os,
         "machine": facts.machine,

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
+
+import msgspec
 
 from deploy.errors import DeployError
 from deploy.facts import LONGEST_WINDOW_S, Facts, decode, probe
@@ -39,6 +41,7 @@ class Options:
         constraints: tested versions of the wheels.
         ssh_config: instead of the user's own.
         accept_new: accept host keys that are not known yet (a changed one, never).
+        sudo_password: for devices where sudo asks for one; it is shown nowhere.
     """
 
     prefix: str = "/opt/edgeemo"
@@ -48,10 +51,16 @@ class Options:
     constraints: Path | None = None
     ssh_config: Path | None = None
     accept_new: bool = False
+    sudo_password: str | None = field(default=None, repr=False)
 
     def connect(self, target: Target) -> Device:
         """Return the way to a device."""
-        return Device(target, ssh_config=self.ssh_config, accept_new=self.accept_new)
+        return Device(
+            target,
+            ssh_config=self.ssh_config,
+            accept_new=self.accept_new,
+            sudo_password=self.sudo_password,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +81,12 @@ def read_facts(device: Device, prefix: str) -> Facts:
     """Ask a device what it is; nothing is written there.
 
     Raises:
-        DeployError: it has no python3, or did not answer.
+        DeployError: it has no python3, did not answer, or does not accept the sudo password.
     """
-    return decode(device.run(["python3", "-", prefix], stdin=probe()))
+    facts = decode(device.run(["python3", "-", prefix], stdin=probe()))
+    if facts.root or facts.sudo:
+        return facts
+    return msgspec.structs.replace(facts, sudo=device.may_sudo())
 
 
 def push(target: Target, contents: Contents, options: Options, report: Report) -> Outcome:
@@ -88,7 +100,7 @@ def push(target: Target, contents: Contents, options: Options, report: Report) -
         facts = read_facts(device, options.prefix)
         if facts.pending and not options.dry_run:
             facts = _settled(device, facts, options, report)
-        release, plan = _prepare(contents, facts, options, report)
+        release, plan = prepare_release(contents, facts, options, report)
         if plan.refusal:
             raise DeployError(plan.refusal)
         if plan.is_nothing:
@@ -134,9 +146,15 @@ def _settled(device: Device, facts: Facts, options: Options, report: Report) -> 
     return wait_for_verdict(device, options.prefix, float(pending.get("window_s", 0)))
 
 
-def _prepare(
+def prepare_release(
     contents: Contents, facts: Facts, options: Options, report: Report
 ) -> tuple[Release, Plan]:
+    """Put together the release for a device, and what would be done to bring it there.
+
+    Raises:
+        DeployError: no release can go there, or its wheels cannot be had.
+        BundleError: the model's bundle is damaged.
+    """
     from deploy.facts import refusal
 
     if reason := refusal(facts):  # before wheels are looked for that do not exist

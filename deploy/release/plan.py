@@ -113,7 +113,8 @@ def _refusal(facts: Facts, release: Release, *, is_whole: bool, with_service: bo
     if not facts.root and not facts.sudo and (with_service or not facts.writable):
         return (
             f"{facts.user} may not use sudo without a password, and a service is installed as "
-            "root; allow it, push as root, or give --no-service and a --prefix of the user's own"
+            "root; give --ask-sudo-password, allow it, push as root, or give --no-service and a "
+            "--prefix of the user's own"
         )
     wheels = sum(i.size for i in release.items if i.path.startswith("wheels/"))
     new_wheels = sum(

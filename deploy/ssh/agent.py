@@ -60,7 +60,10 @@ def run_agent(
     with_service = facts.state.get("service") == "systemd"
     needs_root = not facts.root and (with_service or not facts.writable)
     if needs_root and not facts.sudo:
-        raise DeployError(f"{facts.user} may not use sudo without a password; allow it, or be root")
+        raise DeployError(
+            f"{facts.user} may not use sudo without a password; give --ask-sudo-password, allow "
+            "it, or be root"
+        )
     send_files(device, facts, {name: program})
     try:
         command = [*agent_command(facts, name, verb, prefix), *words]

@@ -1,9 +1,8 @@
 """Which devices: ``user@host[:port]``, ``@local``, or a file of them."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Final
 
 from deploy.errors import DeployError
@@ -51,35 +50,6 @@ def parse_target(text: str) -> Target:
     if match is None or (port is not None and not 0 < port < 65536):
         raise DeployError(f"{text!r} is no target; expected user@host, user@host:port or {LOCAL}")
     return Target(match["host"].strip("[]"), match["user"], port)
-
-
-def read_targets(words: Sequence[str], inventory: Path | None) -> list[Target]:
-    """Return the targets of the command line and of a file, each once, in order.
-
-    Args:
-        words: as on the command line.
-        inventory: a file with one target a line; ``#`` begins a comment.
-
-    Raises:
-        DeployError: none at all, a wrong one, or a file that cannot be read.
-    """
-    targets = [parse_target(word) for word in words]
-    if inventory is not None:
-        try:
-            lines = inventory.read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DeployError(f"{inventory}: cannot be read ({error})") from error
-        for number, line in enumerate(lines, 1):
-            text = line.partition("#")[0].strip()
-            if not text:
-                continue
-            try:
-                targets.append(parse_target(text))
-            except DeployError as error:
-                raise DeployError(f"{inventory}: line {number}: {error}") from error
-    if not targets:
-        raise DeployError("no target; give user@host, @local or --inventory FILE")
-    return list(dict.fromkeys(targets))
 
 
 def check_prefix(text: str) -> str:

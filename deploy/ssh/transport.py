@@ -53,8 +53,17 @@ def use_gevent() -> None:
 class Device:
     """One connected device, to be used in a ``with`` block."""
 
-    def __init__(self, target: Target, *, ssh_config: Path | None, accept_new: bool) -> None:
+    def __init__(
+        self,
+        target: Target,
+        *,
+        ssh_config: Path | None,
+        accept_new: bool,
+        sudo_password: str | None = None,
+    ) -> None:
         self._target = target
+        self._sudo_password = sudo_password
+        self._is_password_good = False
         self._ssh_config = ssh_config
         self._accept_new = accept_new
         self._host: Any = None
@@ -95,6 +104,22 @@ class Device:
         if client is not None:
             client.close()
 
+    def may_sudo(self) -> bool:
+        """Tell whether commands can be run as root by the password that was given.
+
+        Raises:
+            DeployError: the device does not accept it.
+        """
+        if self._sudo_password is None:
+            return False
+        if not self._is_password_good:
+            try:
+                self.run(["true"], sudo=True)
+            except DeployError as error:
+                raise DeployError(f"sudo did not accept the password ({error})") from error
+            self._is_password_good = True
+        return True
+
     def run(
         self,
         words: Sequence[str],
@@ -108,7 +133,7 @@ class Device:
         Args:
             words: the command; every word is quoted.
             stdin: text for it.
-            sudo: run it as root, which must not need a password.
+            sudo: run it as root; with a password it gets no ``stdin``.
             timeout_s: give up after so long, and a second more for each kilobyte that has come.
 
         Raises:
@@ -126,14 +151,21 @@ class Device:
         Args:
             words: the command; every word is quoted.
             stdin: text for it, at most what a pipe holds (64 kB).
-            sudo: run it as root, which must not need a password.
+            sudo: run it as root; with a password it gets no ``stdin``.
             timeout_s: give up after so long, and a second more for each kilobyte that has come.
 
         Raises:
             DeployError: it failed (its last line on stderr), took too long, or the connection was
                 lost.
         """
-        command = _with_rights(words, sudo=sudo)
+        command = list(words)
+        if sudo and self._sudo_password is not None:
+            # In no process list and no file. What need not be asked for would be the command's.
+            nothing = ["sh", "-c", 'exec "$@" </dev/null', "sh"]
+            command = ["sudo", "-k", "-S", "-p", "", "--", *nothing, *words]
+            stdin = f"{self._sudo_password}\n"
+        elif sudo:
+            command = ["sudo", "-n", "--", *words]
         if self._target.is_local:
             return local_stream(command, stdin.encode(), timeout_s)
         return ssh_stream(self._host.connector.client, command, stdin.encode(), timeout_s)
@@ -193,10 +225,6 @@ class Device:
             transport.sock.setsockopt(
                 socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE_S * 1000
             )
-
-
-def _with_rights(words: Sequence[str], *, sudo: bool) -> list[str]:
-    return ["sudo", "-n", "--", *words] if sudo else list(words)
 
 
 def _explain(message: str, target: Target) -> str:

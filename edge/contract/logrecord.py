@@ -211,6 +211,7 @@ class Health(Header, frozen=True, kw_only=True, tag="health"):
         throttled: the Pi's throttling bits, where the machine tells.
         fps_limit: the most frames per second that the heat allows now; null without a limit. A
             change is told at once.
+        disk_free_mb: left on the disk of the log, in MB of 10**6 bytes; null without a log.
     """
 
     fps: Number
@@ -223,6 +224,7 @@ class Health(Header, frozen=True, kw_only=True, tag="health"):
     throttled: str | None
     fps_limit: Number | None = None
     dropped_faces: Count = 0
+    disk_free_mb: Number | None = None
 
 
 class CameraLost(Header, frozen=True, kw_only=True, tag="camera_lost"):

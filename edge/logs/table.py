@@ -126,6 +126,8 @@ def _health(record: logrecord.Health) -> str:
     if record.fps_limit is not None:
         parts.append(f"at most {record.fps_limit:g} frames/s for its heat")
     parts.append(f"lost {record.dropped_frames} frames, {record.dropped_records} records")
+    if record.disk_free_mb is not None:
+        parts.append(f"{record.disk_free_mb:,.0f} MB of disk free")
     if record.dropped_faces:
         parts.append(f"{record.dropped_faces} faces passed over")
     return ", ".join(parts)

@@ -5,6 +5,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -74,6 +75,7 @@ class Reporter:
         device: its name in every record.
         config: what is reported, and how often.
         first_seq: the number of the first record, which continues those of earlier runs.
+        log_dir: where the log is; None without one.
 
     Attributes:
         frames: frames seen.
@@ -85,11 +87,20 @@ class Reporter:
         failed_readings: how often the machine's memory could not be read.
     """
 
-    def __init__(self, session: str, device: str, config: LogConfig, *, first_seq: int = 0) -> None:
+    def __init__(
+        self,
+        session: str,
+        device: str,
+        config: LogConfig,
+        *,
+        first_seq: int = 0,
+        log_dir: Path | None = None,
+    ) -> None:
         self._session = session
         self._device = device
         self._config = config
         self._first_seq = first_seq
+        self._log_dir = log_dir
         self._diaries: dict[int, _TrackDiary] = {}
         self._health_s: float | None = None
         self._health_frames = 0
@@ -252,7 +263,12 @@ class Reporter:
             temperature_c=machine.temperature_c(),
             throttled=machine.throttled(),
             fps_limit=self._fps_limit,
+            disk_free_mb=self._disk_free(),
         )
+
+    def _disk_free(self) -> float | None:
+        free_mb = machine.free_mb(self._log_dir) if self._log_dir else None
+        return None if free_mb is None else round(free_mb)
 
     def _rss(self) -> float:
         """Return the resident memory in MB; the last that could be read, if it cannot be now."""

@@ -123,8 +123,14 @@ class _Reload:
 
 def reporter_for(parts: Runtime) -> Reporter:
     """Return a reporter as the configuration has it."""
-    first_seq = parts.log.next_seq if parts.log else 0
-    return Reporter(parts.session, parts.device, parts.config.log, first_seq=first_seq)
+    log = parts.log
+    return Reporter(
+        parts.session,
+        parts.device,
+        parts.config.log,
+        first_seq=log.next_seq if log else 0,
+        log_dir=log.path.parent if log else None,
+    )
 
 
 def _check_outputs(request: RunRequest) -> None:

@@ -38,6 +38,7 @@ METRICS: Final[dict[str, tuple[_Kind, str]]] = {
     "edgeemo_dropped_records_total": ("counter", "Records that could not be written."),
     "edgeemo_dropped_faces_total": ("counter", "Faces that made no sense and were passed over."),
     "edgeemo_resident_memory_bytes": ("gauge", "Memory of the process."),
+    "edgeemo_log_disk_free_bytes": ("gauge", "Left on the disk of the log."),
     "edgeemo_temperature_celsius": ("gauge", "Temperature of the board, where it tells."),
     "edgeemo_throttled": ("gauge", "1 while the firmware has slowed the board, where it tells."),
     "edgeemo_faces": ("gauge", "Faces in view."),
@@ -151,9 +152,11 @@ class MetricsSink:
             "edgeemo_dropped_frames_total": record.dropped_frames,
             "edgeemo_dropped_records_total": record.dropped_records,
         }
+        free_bytes = None if record.disk_free_mb is None else record.disk_free_mb * 1e6
         throttled = None if record.throttled is None else record.throttled not in {"0", "0x0"}
         for name, value in (
             ("edgeemo_fps_limit", record.fps_limit),
+            ("edgeemo_log_disk_free_bytes", free_bytes),
             ("edgeemo_temperature_celsius", record.temperature_c),
             ("edgeemo_throttled", throttled),
         ):

@@ -17,6 +17,15 @@ def rss_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def free_mb(folder: Path) -> float | None:
+    """Return what this user may still write on a folder's disk, in MB (10**6 bytes)."""
+    try:
+        about = os.statvfs(folder)
+    except OSError:
+        return None
+    return about.f_bavail * about.f_frsize / 1e6
+
+
 def usable_cores() -> int:
     """Return how many processor cores this process may use."""
     if hasattr(os, "sched_getaffinity"):  # as on Linux only

@@ -73,7 +73,7 @@ def hello(
     history: Sequence[Moment],
     notes: Sequence[Note] = (),
 ) -> bytes:
-    """Return the first event of a connection: who speaks, how a mesh is drawn, the last minute."""
+    """Return the first event of a connection: who speaks, how a mesh is drawn, what was before."""
     return event(
         "hello",
         {

@@ -63,6 +63,7 @@ COLUMNS: Final = {
     "temperature_c": "DOUBLE",
     "throttled": "VARCHAR",
     "fps_limit": "DOUBLE",
+    "disk_free_mb": "DOUBLE",
     "version": "VARCHAR",
     "source": "VARCHAR",
     "model": "VARCHAR",

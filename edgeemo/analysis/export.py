@@ -34,7 +34,7 @@ _COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
     ),
     "health": (
         "fps", "frames", "dropped_frames", "dropped_records", "rss_mb", "temperature_c",
-        "throttled", "fps_limit", "dropped_faces",
+        "throttled", "fps_limit", "dropped_faces", "disk_free_mb",
     ),
     "service_started": (
         "version", "source", "model", "mesher", "runtime", "recovered_bytes",

@@ -36,6 +36,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         clock_off_min: its clock is ahead by so many minutes, has jumped by as many, or was never
             set.
         temperature_c: it is as hot as that.
+        disk_free_mb: no more is left on the disk of its log.
         throttled: the board holds itself back.
         model_differs: it has another model than most.
     """
@@ -47,6 +48,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stopped: bool = True
     clock_off_min: Number | bool = 5
     temperature_c: Number | bool = 80
+    disk_free_mb: Number | bool = 300
     throttled: bool = True
     model_differs: bool = True
 
@@ -67,7 +69,7 @@ class Device(msgspec.Struct, frozen=True):
         since: when it came to be so.
         reason: of that.
         fps, usual_fps: of its last hour, and the median of its hours in four weeks.
-        temperature_c, throttled: by its last health record.
+        temperature_c, throttled, disk_free_mb: by its last health record.
         lost: records of the last seven days that are missing.
         outages, outage_s: of its camera, in the last seven days; the time is that of those that are
             over.
@@ -88,6 +90,7 @@ class Device(msgspec.Struct, frozen=True):
     usual_fps: float | None
     temperature_c: float | None
     throttled: str | None
+    disk_free_mb: float | None
     lost: int
     outages: int
     outage_s: float
@@ -129,25 +132,25 @@ def fleet(logs: Logs, rules: Rules, now: datetime) -> list[Device]:
     Raises:
         LogError: the logs cannot be read.
     """
-    hours = hours_in(logs)
-    week, usual = (_literal(now - span) for span in (_WEEK, _USUAL))
+    hours = _recent(logs, now)
     rows = logs.rows(f"""
-        SELECT log, arg_max(device, last_seq), max(last_time),
+        SELECT log, arg_max(device, last_seq), arg_max(last_time, last_seq),
             arg_max(event, event_seq), arg_max(event_time, event_seq),
             arg_max(coalesce(reason, ''), event_seq) FILTER (event IS NOT NULL),
             arg_max(version, last_seq) FILTER (version IS NOT NULL),
             arg_max(model, last_seq) FILTER (model IS NOT NULL),
             arg_max(fps_sum / fps_count, last_seq) FILTER (fps_count > 0),
-            median(fps_sum / fps_count) FILTER (fps_count > 0 AND hour >= {usual}),
+            median(fps_sum / fps_count) FILTER (fps_count > 0 AND is_usual),
             arg_max(temperature_c, last_seq) FILTER (temperature_c IS NOT NULL),
             arg_max(throttled, last_seq) FILTER (throttled IS NOT NULL),
-            coalesce(sum(outages) FILTER (hour >= {week}), 0)::BIGINT,
-            coalesce(sum(outage_s) FILTER (hour >= {week}), 0),
-            coalesce(sum(starts) FILTER (hour >= {week}), 0)::BIGINT
+            arg_max(disk_free_mb, last_seq) FILTER (disk_free_mb IS NOT NULL),
+            coalesce(sum(outages) FILTER (is_of_week), 0)::BIGINT,
+            coalesce(sum(outage_s) FILTER (is_of_week), 0),
+            coalesce(sum(starts) FILTER (is_of_week), 0)::BIGINT
         FROM {hours} GROUP BY log
     """)
     current = [row for row in rows if not _is_aside(row[0], {row[0] for row in rows})]
-    lost, jumps = _lost(logs, hours, week), _jumps(logs, hours, week)
+    lost, jumps = _lost(logs, hours), _jumps(logs, hours)
     models = Counter(row[7] for row in current if row[7])
     usual_model = models.most_common(1)[0][0] if models else None
     devices = [_device(row, lost.get(row[0], 0), jumps.get(row[0], 0.0)) for row in current]
@@ -155,9 +158,30 @@ def fleet(logs: Logs, rules: Rules, now: datetime) -> list[Device]:
     return sorted(judged, key=lambda one: (-len(one.problems), one.last, one.log))
 
 
+def _recent(logs: Logs, now: datetime) -> str:
+    """Return the name of a table with the hours, and which are of the last week and four weeks.
+
+    Numbers tell it, not dates: a clock that was wrong for a day neither hides what came after nor
+    brings back what was long before.
+    """
+    week, usual = (
+        f"min(first_seq) FILTER (hour BETWEEN {_literal(now - span)} AND {_literal(now)})"
+        for span in (_WEEK, _USUAL)
+    )
+    hours = hours_in(logs)
+    logs.rows(f"""
+        CREATE OR REPLACE TEMP TABLE recent AS
+        WITH bounds AS (SELECT log, {week} AS of_week, {usual} AS usual FROM {hours} GROUP BY log)
+        SELECT hours.*, coalesce(first_seq >= of_week, false) AS is_of_week,
+            coalesce(first_seq >= usual, false) AS is_usual
+        FROM {hours} AS hours JOIN bounds USING (log)
+    """)
+    return "recent"
+
+
 def _device(row: Sequence[Any], lost: int, jump_s: float) -> Device:
     log, device, last, event, since, reason, version, model, fps, usual, *rest = row
-    temperature_c, throttled, outages, outage_s, starts = rest
+    temperature_c, throttled, disk_free_mb, outages, outage_s, starts = rest
     states = {"service_stopped": "stopped", "camera_lost": "camera lost"}
     state = states.get(event, "running")
     return Device(
@@ -173,6 +197,7 @@ def _device(row: Sequence[Any], lost: int, jump_s: float) -> Device:
         usual_fps=usual,
         temperature_c=temperature_c,
         throttled=throttled,
+        disk_free_mb=disk_free_mb,
         lost=lost,
         outages=outages,
         outage_s=outage_s,
@@ -201,6 +226,8 @@ def _problems(one: Device, rules: Rules, usual_model: str | None, now: datetime)
         yield f"model {one.model}"
     yield from _sight(one, rules, now)
     yield from _heat(one, rules)
+    if one.disk_free_mb is not None and 0 <= one.disk_free_mb < rules.disk_free_mb:
+        yield f"{one.disk_free_mb:,.0f} MB of disk left"
 
 
 def _sight(one: Device, rules: Rules, now: datetime) -> Iterable[str]:
@@ -234,11 +261,11 @@ def _is_over(value: float, limit: float | bool) -> bool:
     return limit is not False and value >= limit
 
 
-def _lost(logs: Logs, hours: str, week: str) -> dict[Any, int]:
+def _lost(logs: Logs, hours: str) -> dict[Any, int]:
     """Return how many records of the week are missing, by log; whole hours count."""
     rows = logs.rows(f"""
         SELECT log, device, session, min(first_seq), max(last_seq), sum(records)::BIGINT
-        FROM {hours} WHERE hour >= {week} GROUP BY ALL
+        FROM {hours} WHERE is_of_week GROUP BY ALL
     """)
     numbers: dict[str, int] = {}
     return dict(
@@ -252,12 +279,12 @@ def _lost(logs: Logs, hours: str, week: str) -> dict[Any, int]:
     )  # fmt: skip
 
 
-def _jumps(logs: Logs, hours: str, week: str) -> dict[str, float]:
+def _jumps(logs: Logs, hours: str) -> dict[str, float]:
     """Return by how much each log's clock jumped against the time that passed."""
     found: defaultdict[str, float] = defaultdict(float)
     for log, low, high in logs.rows(f"""
         SELECT log, min(clock_low_s), max(clock_high_s) FROM {hours}
-        WHERE hour >= {week} AND clock_low_s IS NOT NULL GROUP BY log, device, session
+        WHERE is_of_week AND clock_low_s IS NOT NULL GROUP BY log, device, session
     """):
         found[log] = max(found[log], high - low)
     return found

@@ -12,23 +12,24 @@ from edgeemo.analysis.fleet import Device
 from edgeemo.analysis.sessions import Session
 from edgeemo.analysis.summary_table import NOTHING, duration
 
-_DEVICE: Final = (
-    "device", "last seen", "state", "version", "model", "frames/s (usual)", "°C", "throttled",
-    "lost", "outages", "needs attention",
+DEVICE_HEADINGS: Final = (
+    "last seen", "state", "version", "model", "frames/s (usual)", "°C", "throttled",
+    "disk", "lost", "outages", "needs attention",
 )  # fmt: skip
 _SESSION: Final = (
     "device", "session", "from (UTC)", "to (UTC)", "records", "lost", "tracks", "face time",
     "version", "model", "ended",
 )  # fmt: skip
 _RIGHT: Final = frozenset(
-    {"frames/s (usual)", "°C", "lost", "outages", "records", "tracks", "face time"}
+    {"frames/s (usual)", "°C", "disk", "lost", "outages", "records", "tracks", "face time"}
 )
 
 
 def fleet_table(devices: Sequence[Device], now: datetime) -> Table:
     """Return one line a device; lost and outages are those of the last seven days."""
     names = [one.device for one in devices]
-    return _table(_DEVICE, (_device(one, now, names.count(one.device) > 1) for one in devices))
+    headings = ("device", *DEVICE_HEADINGS)
+    return _table(headings, (_device(one, now, names.count(one.device) > 1) for one in devices))
 
 
 def device_cells(one: Device, now: datetime) -> Sequence[str]:
@@ -43,6 +44,7 @@ def device_cells(one: Device, now: datetime) -> Sequence[str]:
         NOTHING if one.fps is None else f"{one.fps:.1f}{usual}",
         "" if one.temperature_c is None else f"{one.temperature_c:.0f}",
         "" if one.throttled in {None, "0", "0x0"} else plain(one.throttled, 12),
+        "" if one.disk_free_mb is None else f"{one.disk_free_mb / 1000:.1f} GB",
         f"{one.lost:,}",
         outages,
         "; ".join(plain(problem, 80) for problem in one.problems),

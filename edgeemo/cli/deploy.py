@@ -1,19 +1,22 @@
 """`edgeemo deploy`: bring releases to devices, ask them, go back, remove."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge.errors import ConfigError
 from edgeemo.cli.fleet import (
     AcceptNew,
+    AskSudo,
     Batch,
+    Groups,
     Inventory,
     SshConfig,
     Targets,
     run_on,
     show_line,
+    sudo_password,
     targets_of,
 )
 
@@ -33,6 +36,12 @@ Prefix = Annotated[str, typer.Option(help="Where edgeemo is on the device.")]
 Window = Annotated[
     float, typer.Option(help="Seconds that the device watches before it is good.", min=0, max=3600)
 ]
+Model = Annotated[Path | None, typer.Option(help="Model bundle; the packaged one by default.")]
+DeviceConfig = Annotated[
+    Path | None, typer.Option(help="Becomes the configuration of the devices.")
+]
+WithService = Annotated[bool, typer.Option("--service/--no-service", help="Run it under systemd.")]
+Units = Annotated[Path | None, typer.Option(help="Folder of edgeemo.service and more.")]
 MaxFail = Annotated[int, typer.Option(help="Stop when more than so many failed.", min=0)]
 
 
@@ -45,33 +54,41 @@ def register(app: typer.Typer) -> None:
 def push(
     targets: Targets = None,
     inventory: Inventory = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Model bundle; the packaged one by default.")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Becomes the configuration of the devices.")
-    ] = None,
+    group: Groups = None,
+    model: Model = None,
+    config: DeviceConfig = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done.")
     ] = False,
-    service: Annotated[
-        bool, typer.Option("--service/--no-service", help="Run it under systemd.")
-    ] = True,
-    units: Annotated[Path | None, typer.Option(help="Folder of edgeemo.service and more.")] = None,
+    service: WithService = True,
+    units: Units = None,
     prefix: Prefix = "/opt/edgeemo",
     window: Window = 60.0,
     batch: Batch = "100%",
     max_fail: MaxFail = 0,
+    canary: Annotated[
+        int, typer.Option(help="So many devices first, whose logs tell whether to go on.", min=0)
+    ] = 0,
+    bake: Annotated[
+        float,
+        typer.Option(help="Seconds that a canary runs before it is compared.", min=60, max=86400),
+    ] = 600.0,
     ssh_config: SshConfig = None,
     accept_new: AcceptNew = False,
+    ask_sudo_password: AskSudo = False,
 ) -> None:
     """Bring this edgeemo and a model to devices, with rollback.
 
     A device watches its new release and goes back by itself when it is not healthy.
+
+    Ctrl-C pauses after the batch at work. The same command goes on where it stopped.
     """
-    options = _options(prefix, ssh_config, accept_new=accept_new, window=window)
+    options = _options(
+        prefix, ssh_config, accept_new=accept_new, window=window, ask=ask_sudo_password
+    )
     from dataclasses import replace
 
+    from deploy.operations.canary import push_canary
     from deploy.operations.push import push as push_one
     from deploy.release.systemd_files import packaged_file
 
@@ -79,32 +96,104 @@ def push(
         options, with_service=service, dry_run=dry_run, constraints=packaged_file("constraints.txt")
     )
     contents = gather_contents(model, config, units, with_service=service)
-    chosen = targets_of(targets, inventory)
+    chosen = targets_of(targets, inventory, group)
+    if canary and not service:
+        raise ConfigError(f"--canary {canary} compares what services log; leave out --no-service")
 
     def work(target: "Target") -> "Outcome":
         return push_one(target, contents, options, lambda line: show_line(f"{target}: {line}"))
 
-    run_on(chosen, work, batch, max_fail)
+    def try_out(target: "Target") -> "Outcome":
+        return push_canary(
+            target, contents, options, bake, lambda line: show_line(f"{target}: {line}")
+        )
+
+    first = [] if dry_run else chosen[:canary]
+    if first:
+        left = len(chosen) - len(first)
+        run_on(first, try_out, "100%", 0, left=f"{left} others were not begun" if left else "")
+    if rest := chosen[len(first) :]:
+        run_on(rest, work, batch, max_fail)
+
+
+@deploy.command()
+def diff(
+    targets: Targets = None,
+    inventory: Inventory = None,
+    group: Groups = None,
+    model: Model = None,
+    config: DeviceConfig = None,
+    service: WithService = True,
+    units: Units = None,
+    prefix: Prefix = "/opt/edgeemo",
+    ssh_config: SshConfig = None,
+    accept_new: AcceptNew = False,
+) -> None:
+    """Show what a push would change, and what has been altered on devices.
+
+    Exit code 1 where a device cannot be asked. Devices with the same answer are shown together.
+    """
+    options = _options(prefix, ssh_config, accept_new=accept_new)
+    from dataclasses import replace
+
+    from deploy.operations.compare import difference
+    from deploy.operations.push import Outcome
+    from deploy.release.systemd_files import packaged_file
+
+    options = replace(options, with_service=service, constraints=packaged_file("constraints.txt"))
+    contents = gather_contents(model, config, units, with_service=service)
+    found: dict[tuple[str, ...], list[str]] = {}
+
+    def work(target: "Target") -> "Outcome":
+        answer = difference(target, contents, options)
+        altered = () if answer.drift is None else answer.drift.lines()
+        said = (*(answer.lines or ["a push would change nothing"]), *altered)
+        found.setdefault(said, []).append(str(target))
+        return Outcome(str(target), "done", "")
+
+    def report(outcome: "Outcome") -> None:
+        if not outcome.is_good:
+            show_line(f"{outcome.target}: {outcome.detail}")
+
+    try:
+        run_on(targets_of(targets, inventory, group), work, "100%", 0, report)
+    finally:
+        for said, names in found.items():
+            print(f"{', '.join(sorted(names))}:")
+            for line in said:
+                show_line(f"  {line}")
 
 
 @deploy.command()
 def status(
     targets: Targets = None,
     inventory: Inventory = None,
+    group: Groups = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    drift: Annotated[
+        bool, typer.Option("--drift", help="Compare files with those of the release, too.")
+    ] = False,
     prefix: Prefix = "/opt/edgeemo",
     ssh_config: SshConfig = None,
     accept_new: AcceptNew = False,
 ) -> None:
-    """Show what runs on devices, and why a release did not hold."""
+    """Show what runs on devices, and why a release did not hold.
+
+    Several devices are a table, those in trouble first.
+    """
     options = _options(prefix, ssh_config, accept_new=accept_new)
     import json
 
     from deploy.operations.manage import status as ask
     from deploy.operations.push import Outcome
 
+    chosen = targets_of(targets, inventory, group)
+    answers: dict[str, dict[str, Any]] = {}
+    is_table = len(chosen) > 1 and not as_json
+
     def work(target: "Target") -> "Outcome":
-        answer = ask(target, options)
+        answer = ask(target, options, with_drift=drift)
+        answers[str(target)] = answer
         # JSON escapes all that a terminal would obey but this one character.
         text = json.dumps(answer).replace("\x7f", "\\u007f")
         detail = text if as_json else _status_line(answer)
@@ -113,45 +202,64 @@ def status(
     def report(outcome: "Outcome") -> None:
         if as_json and outcome.is_good:
             print(outcome.detail, flush=True)  # whole, however long
-        else:
+        elif not is_table:
             show_line(f"{outcome.target}: {outcome.detail}")
+        elif not outcome.is_good:
+            answers[outcome.target] = {"target": outcome.target, "error": outcome.detail}
 
-    run_on(targets_of(targets, inventory), work, "100%", 0, report)
+    try:
+        run_on(chosen, work, "100%", 0, report)
+    finally:
+        if is_table and answers:
+            from edgeemo.cli.fleet_status import show_table
+
+            show_table(list(answers.values()))
 
 
 @deploy.command()
 def rollback(
     targets: Targets = None,
     inventory: Inventory = None,
+    group: Groups = None,
     prefix: Prefix = "/opt/edgeemo",
     window: Window = 60.0,
     batch: Batch = "100%",
     max_fail: MaxFail = 0,
     ssh_config: SshConfig = None,
     accept_new: AcceptNew = False,
+    ask_sudo_password: AskSudo = False,
 ) -> None:
     """Go back to the good release before the current one."""
-    options = _options(prefix, ssh_config, accept_new=accept_new, window=window)
+    options = _options(
+        prefix, ssh_config, accept_new=accept_new, window=window, ask=ask_sudo_password
+    )
     from deploy.operations.manage import rollback as go_back
 
-    run_on(targets_of(targets, inventory), lambda target: go_back(target, options), batch, max_fail)
+    run_on(
+        targets_of(targets, inventory, group),
+        lambda target: go_back(target, options),
+        batch,
+        max_fail,
+    )
 
 
 @deploy.command()
 def remove(
     targets: Targets = None,
     inventory: Inventory = None,
+    group: Groups = None,
     purge: Annotated[bool, typer.Option("--purge", help="Delete the logs, too.")] = False,
     prefix: Prefix = "/opt/edgeemo",
     ssh_config: SshConfig = None,
     accept_new: AcceptNew = False,
+    ask_sudo_password: AskSudo = False,
 ) -> None:
     """Take edgeemo off devices; their logs stay unless --purge."""
-    options = _options(prefix, ssh_config, accept_new=accept_new)
+    options = _options(prefix, ssh_config, accept_new=accept_new, ask=ask_sudo_password)
     from deploy.operations.manage import remove as take_off
 
     run_on(
-        targets_of(targets, inventory),
+        targets_of(targets, inventory, group),
         lambda target: take_off(target, options, purge=purge),
         "100%",
         0,
@@ -176,8 +284,14 @@ def logs(
 
 
 def _options(
-    prefix: str, ssh_config: Path | None, *, accept_new: bool, window: float = 60.0
+    prefix: str,
+    ssh_config: Path | None,
+    *,
+    accept_new: bool,
+    window: float = 60.0,
+    ask: bool = False,
 ) -> "Options":
+    password = sudo_password(ask=ask)
     from deploy.ssh.transport import use_gevent
 
     use_gevent()
@@ -185,7 +299,11 @@ def _options(
     from deploy.ssh.targets import check_prefix
 
     return Options(
-        prefix=check_prefix(prefix), window_s=window, ssh_config=ssh_config, accept_new=accept_new
+        prefix=check_prefix(prefix),
+        window_s=window,
+        ssh_config=ssh_config,
+        accept_new=accept_new,
+        sudo_password=password,
     )
 
 

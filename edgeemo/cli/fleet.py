@@ -1,6 +1,9 @@
 """What the commands that go to devices share; ``deploy`` is imported inside."""
 
-from collections.abc import Callable
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -15,12 +18,25 @@ if TYPE_CHECKING:
 Targets = Annotated[
     list[str] | None, typer.Argument(help="user@host[:port], or @local for this machine.")
 ]
-Inventory = Annotated[Path | None, typer.Option(help="A file with one target a line.")]
+Inventory = Annotated[
+    Path | None,
+    typer.Option(
+        help="A file of targets: one a line, or groups as Ansible's INI or YAML has them."
+    ),
+]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option("--group", help="Only this group of the inventory; may be given again."),
+]
 SshConfig = Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/config.")]
 AcceptNew = Annotated[
     bool, typer.Option("--accept-new", help="Accept ssh host keys that are not known yet.")
 ]
 Batch = Annotated[str, typer.Option(help="Devices at a time: a number, or a share like 10%.")]
+AskSudo = Annotated[
+    bool,
+    typer.Option("--ask-sudo-password", help="Ask once for the password of sudo on the devices."),
+]
 _LONGEST_LINE: Final = 1 << 16
 
 
@@ -29,11 +45,42 @@ def show_line(text: str) -> None:
     print(one_line(text, _LONGEST_LINE), flush=True)
 
 
-def targets_of(words: list[str] | None, inventory: Path | None) -> "list[Target]":
-    """Return the devices that a command line and an inventory name."""
-    from deploy.ssh.targets import read_targets
+def sudo_password(*, ask: bool) -> str | None:
+    """Ask for the password of sudo, or read it from a pipe; it is kept in memory only."""
+    if not ask:
+        return None
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    from getpass import getpass
 
-    return read_targets(words or [], inventory)
+    return getpass("sudo password on the devices: ")
+
+
+def targets_of(
+    words: list[str] | None, inventory: Path | None, groups: list[str] | None = None
+) -> "list[Target]":
+    """Return the devices that a command line and an inventory name."""
+    from deploy.ssh.inventory import read_targets
+
+    return read_targets(words or [], inventory, groups or [])
+
+
+@contextmanager
+def _pausing() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C inside the block only pause; the next one ends at once."""
+    asked: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def pause(number: int, _frame: object) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, before)
+        print("pausing: the devices at work are finished first; Ctrl-C ends at once", flush=True)
+
+    signal.signal(signal.SIGINT, pause)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run_on(
@@ -42,8 +89,18 @@ def run_on(
     batch: str,
     max_fail: int,
     report: "Callable[[Outcome], object] | None" = None,
+    *,
+    left: str = "",
 ) -> None:
     """Do the work on every device, a line for each.
+
+    Args:
+        targets: the devices.
+        work: what is done to each.
+        batch: how many at a time, or which share.
+        max_fail: no further batch once more than so many have failed.
+        report: shows a device's outcome, instead of that line.
+        left: is said at the end where not all is well.
 
     Raises:
         typer.Exit: with 1, when not all is well.
@@ -52,9 +109,15 @@ def run_on(
 
     size = batch_size(batch, len(targets))
     shown = report or (lambda one: show_line(f"{one.target}: {one.status}: {one.detail}"))
-    outcomes = run_fleet(targets, work, batch=size, max_fail=max_fail, report=shown)
+    # Where all are at work at once, there is nothing to pause.
+    with _pausing() if size < len(targets) else nullcontext(lambda: False) as is_paused:
+        outcomes = run_fleet(
+            targets, work, batch=size, max_fail=max_fail, report=shown, is_paused=is_paused
+        )
     if len(outcomes) > 1 and report is None:
         counts = {one.status: sum(o.status == one.status for o in outcomes) for one in outcomes}
         print("; ".join(f"{count} {status}" for status, count in counts.items()))
     if not all(outcome.is_good for outcome in outcomes):
+        if left:
+            print(left)
         raise typer.Exit(1)

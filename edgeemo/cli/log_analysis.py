@@ -12,6 +12,7 @@ from edgeemo.cli import study as studies
 from edgeemo.cli.fleet import (
     AcceptNew,
     Batch,
+    Groups,
     Inventory,
     SshConfig,
     Targets,
@@ -117,7 +118,13 @@ def export(
             "TSV), ELAN tiers, or BIDS events.",
         ),
     ] = None,
-    session: studies.Session = None,
+    session: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this session; may be given again. With --as: one, by the beginning of its "
+            "id."
+        ),
+    ] = None,
     since: Since = None,
     until: Until = None,
     device: Devices = None,
@@ -128,20 +135,23 @@ def export(
     if study is not None:
         _export_study(out, root, study, session, since, until)
         return
-    if session is not None:
-        raise ConfigError("--session goes with --as; records are chosen by --since and --until")
     from edgeemo.analysis.export import export as write
     from edgeemo.analysis.export import format_of
 
     form = format_of(out, form)
-    chosen = (device, None, label, min_confidence)
+    chosen = (device, session, label, min_confidence)
     with logs_of(root, since, until, *chosen) as logs:
         count = write(logs, kind, form, out)
     print(f"{out}: {count:,} records")
 
 
 def _export_study(
-    out: Path, root: Path, study: "Study", session: str | None, since: str | None, until: str | None
+    out: Path,
+    root: Path,
+    study: "Study",
+    sessions: list[str] | None,
+    since: str | None,
+    until: str | None,
 ) -> None:
     from edgeemo.analysis.studies.export import check_name, export_study
 
@@ -150,8 +160,10 @@ def _export_study(
         raise ConfigError(
             "--as takes whole sessions; leave out --since and --until, give --session"
         )
+    if len(sessions or ()) > 1:
+        raise ConfigError(f"--as takes one session, not {len(sessions or ())}; give --session once")
     with logs_of(root) as logs:
-        for path in export_study(logs, study, out, session):
+        for path in export_study(logs, study, out, sessions[0] if sessions else None):
             print(path)
 
 
@@ -177,6 +189,7 @@ def collect(
     ],
     targets: Targets = None,
     inventory: Inventory = None,
+    group: Groups = None,
     log_dir: Annotated[
         str, typer.Option(help="Where the log is on the devices.")
     ] = "/var/log/edgeemo",
@@ -200,7 +213,7 @@ def collect(
     from edgeemo.cli.log_store import store_collected
 
     options = Options(ssh_config=ssh_config, accept_new=accept_new)
-    chosen, place = targets_of(targets, inventory), check_log_dir(log_dir)
+    chosen, place = targets_of(targets, inventory, group), check_log_dir(log_dir)
     try:
         with collecting(out, chosen):
             run_on(chosen, lambda one: collect_one(one, options, place, out), batch, len(chosen))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,9 @@ from service_scenes import Service
 
 PREFIX = "opt/edgeemo"
 STAGING = "home/pi/.cache/edgeemo-deploy"
-_USERS = ("pi", "plain", "cramped", "old32", "i686")
+_USERS = ("pi", "plain", "asked", "cramped", "old32", "i686")
+PASSWORD = "Tr0ub4dor&3 'ne\"w $HOME"
+"""Of ``asked``, who has to give it to sudo."""
 _BARE = "python3-venv python3.11-venv python3-pip-whl python3-setuptools-whl"
 
 
@@ -33,7 +36,10 @@ class Device:
         run(f"dpkg --purge --force-depends {_BARE} 2>/dev/null")
         for user in _USERS:
             run(f"useradd --create-home --shell /bin/sh --password '*' {user}")
-        sudoers = "\n".join(f"{user} ALL=(ALL) NOPASSWD: ALL" for user in _USERS if user != "plain")
+        run(f"printf '%s\\n' {shlex.quote(f'asked:{PASSWORD}')} | chpasswd")
+        may = [user for user in _USERS if user not in {"plain", "asked"}]
+        sudoers = "\n".join(f"{user} ALL=(ALL) NOPASSWD: ALL" for user in may)
+        sudoers += "\nasked ALL=(ALL) ALL"
         (self.root / "etc/sudoers.d/scenes").write_text(sudoers + "\n")
         (self.root / "etc/sudoers.d/scenes").chmod(0o440)
         self._make_misfits(debian32)
@@ -103,6 +109,17 @@ class Device:
                     found.append(int(entry.name))
             except OSError:
                 continue
+        return found
+
+    def knows(self, secret: str) -> list[str]:
+        """Return where a secret is to be seen in processes: their words or their environments."""
+        space = Path(f"/proc/{self.container.leader()}/ns/pid").readlink()
+        found = []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdecimal() and (entry / "ns/pid").readlink() == space:
+                    told = [entry / name for name in ("cmdline", "environ")]
+                    found += [str(one) for one in told if secret.encode() in one.read_bytes()]
         return found
 
     def kill_remote_side(self) -> None:

@@ -7,6 +7,7 @@ exit 1 at the first thing that should not be. Whatever ends this script, nothing
 """
 
 import hashlib
+import shlex
 import shutil
 import signal
 import sys
@@ -17,8 +18,9 @@ from pathlib import Path
 
 import deploy_cuts as cuts
 import deploy_failures as failures
+import deploy_live as live
 from debian_container import Container, SceneError, must, until
-from deploy_device import STAGING, Device
+from deploy_device import PASSWORD, STAGING, Device
 from service_scenes import frames_around_the_last_start
 from stage import WINDOW, Stage
 from workstation import Wire, Workstation
@@ -86,6 +88,53 @@ def scene_model_only(stage: Stage) -> None:
     print(f"process {process} runs on; frame {before} under the old model, {after} under the new")
 
 
+def scene_sudo_password(stage: Stage) -> None:
+    """A user whose sudo wants a password: asked for once, and nowhere to be seen."""
+    device, station = stage.device, stage.station
+    words = ("push", "asked", *WINDOW, "--model", str(stage.model("asked")))
+    said = station.deploy(*words, code=1)
+    must("give --ask-sudo-password" in said, f"the remedy is told: {said}")
+    said = station.deploy(*words, "--ask-sudo-password", code=1, stdin="wrong\n")
+    must("sudo did not accept the password" in said, f"a wrong one is told: {said}")
+    print(said)
+    with station.start(*words, "--ask-sudo-password", stdin=f"{PASSWORD}\n") as process:
+        looks = 0
+        while process.poll() is None:
+            must(not (seen := device.knows(PASSWORD)), f"the password is in {seen}")
+            looks += 1
+        said = station.forget(process)
+    must(process.returncode == 0 and ": done: " in said, f"it was pushed: {said}")
+    must(PASSWORD not in "".join(station.said), "the password is printed")
+    device.must_be_whole({device.good[-1]})
+    inside = f"grep -rslF -- {shlex.quote(PASSWORD)} /etc /home /opt /root /run /tmp /var"
+    found = device.container.try_run(inside).stdout
+    must(not found, f"the password is in {found}")
+    must(PASSWORD not in device.container.run("journalctl --no-pager"), "it is in the journal")
+    print(said.splitlines()[-1])
+    print(f"in {looks} looks at all processes, in every file and the journal: no password")
+
+
+def scene_care(stage: Stage) -> None:
+    """A canary, drift and differences, on the device itself."""
+    device, station = stage.device, stage.station
+    words = (*WINDOW, "--model", str(stage.model("canary")), "--canary", "1", "--bake", "60")
+    said = station.deploy("push", "pi", *words)
+    must("; since: " in said and "frames/s" in said, f"how it does is told: {said}")
+    print(said.splitlines()[-1])
+    said = station.deploy("diff", "pi", "--model", str(stage.model("canary")))
+    must("a push would change nothing" in said, f"nothing differs: {said}")
+    altered = device.prefix / "current/model/model.tflite"
+    before = altered.read_bytes()
+    altered.write_bytes(before + b"x")
+    said = station.deploy("diff", "pi", "--model", str(stage.model("next")))
+    must("model/model.tflite" in said and "altered: " in said, f"both are told: {said}")
+    print(said)
+    said = station.deploy("status", "pi", "gone", "--drift", code=1)
+    must("1 files altered" in said and "2 of 2 are in trouble" in said, f"the table: {said}")
+    print(said)
+    altered.write_bytes(before)
+
+
 def scene_rollback(stage: Stage) -> None:
     """Back by hand, once and once more: further back each time, and a clear word at the end."""
     device = stage.device
@@ -148,7 +197,8 @@ def scene_local(stage: Stage) -> None:
 
 
 SCENES: tuple[Callable[[Stage], None], ...] = (
-    scene_dry_run, scene_first_push, scene_second_push, scene_model_only,
+    scene_dry_run, scene_first_push, scene_second_push, live.scene_page, live.scene_denied,
+    scene_model_only, scene_sudo_password, scene_care,
     cuts.scene_remote_side, cuts.scene_workstation, cuts.scene_trial, cuts.scene_watcher,
     failures.scene_bad_releases, failures.scene_bad_reload, failures.scene_wrong_golden,
     failures.scene_host_vanishes, failures.scene_second_push_meanwhile,

@@ -5,16 +5,16 @@
 #   service.sh BUILD PYTHON     root only; BUILD: a directory to keep things in; PYTHON: of a device's environment here
 #   service.sh BUILD            only make what is booted there, if it is not yet
 #
-# Needs debootstrap, systemd-container, iproute2 and openssh-client. Nothing listens outside. The Debian is made once and kept; the container is a copy of it, and is gone
+# Needs debootstrap, systemd-container, iproute2, openssh-client and chromium. Nothing listens outside. The Debian is made once and kept; the container is a copy of it, and is gone
 # at the end, however that comes.
 set -euo pipefail
 build=$(realpath -m "$1") python=${2:+$(realpath -s "$2")}
 here=$(dirname "$(realpath "$0")")
 top=$(realpath "$here/../..")
 [ "$(id -u)" = 0 ] || { echo "service-test: needs root, for a container" >&2; exit 1; }
-for tool in debootstrap systemd-nspawn ip ssh-keygen; do
+for tool in debootstrap systemd-nspawn ip ssh-keygen chromium; do
     command -v $tool >/dev/null || {
-        echo "service-test: needs $tool: apt-get install debootstrap systemd-container iproute2 openssh-client" >&2
+        echo "service-test: needs $tool: apt-get install debootstrap systemd-container iproute2 openssh-client chromium" >&2
         exit 1
     }
 done
@@ -42,10 +42,10 @@ mkdir -p "$payload/wheels" "$payload/tool" "$payload/assets"
 pip="-m pip --disable-pip-version-check --quiet"
 "$python" $pip wheel --no-deps -w "$payload" . 2>/dev/null
 wheel=$(echo "$payload"/edgeemo-*.whl)
-if ! "$tool/bin/python" -c 'import pyinfra, edge' 2>/dev/null; then
+if ! "$tool/bin/python" -c 'import pyinfra, edge, uvicorn' 2>/dev/null; then
     rm -rf "$tool"
     "$python" -m venv "$tool"
-    "$tool/bin/python" $pip install -c constraints.txt "$wheel[deploy]" 2>/dev/null
+    "$tool/bin/python" $pip install -c constraints.txt "$wheel[deploy,view]" 2>/dev/null
 fi
 "$tool/bin/python" $pip install --no-deps --force-reinstall "$wheel" 2>/dev/null
 

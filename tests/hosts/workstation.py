@@ -90,7 +90,7 @@ class Workstation:
         self._write_config()
 
     def _write_config(self) -> None:
-        users = ("pi", "plain", "cramped", "old32", "i686")
+        users = ("pi", "plain", "asked", "cramped", "old32", "i686")
         hosts = {user: (user, address(0), "known") for user in users}
         hosts |= {f"pi{n}": ("pi", address(n), "known") for n in (1, 2, 3)}
         hosts |= {
@@ -104,15 +104,25 @@ class Workstation:
             text += f"  UserKnownHostsFile {self.folder}/{known}\n"
         (self.folder / "config").write_text(text)
 
+    @property
+    def enter(self) -> list[str]:
+        """The words that start a command at this end of the wire."""
+        return ["nsenter", f"--net=/run/netns/{self.wire.near}"]
+
     def command(self, *words: str) -> list[str]:
         """Return the command line of `edgeemo deploy` with these words, at this end of the wire."""
-        enter = ["nsenter", f"--net=/run/netns/{self.wire.near}"]
-        config = ["--ssh-config", str(self.folder / "config")]
-        return [*enter, str(self.program), "deploy", *words, *config]
+        return self.edgeemo("deploy", *words)
 
-    def deploy(self, *words: str, code: int = 0) -> str:
+    def edgeemo(self, *words: str) -> list[str]:
+        """Return the command line of `edgeemo` with these words, at this end of the wire."""
+        config = ["--ssh-config", str(self.folder / "config")]
+        return [*self.enter, str(self.program), *words, *config]
+
+    def deploy(self, *words: str, code: int = 0, stdin: str | None = None) -> str:
         """Run `edgeemo deploy`; return what it printed, which must end with this exit code."""
-        done = subprocess.run(self.command(*words), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            self.command(*words), capture_output=True, text=True, check=False, input=stdin
+        )
         self.said.append(done.stdout + done.stderr)
         if done.returncode != code:
             raise SceneError(
@@ -121,15 +131,20 @@ class Workstation:
             )
         return done.stdout.strip()
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, stdin: str | None = None) -> subprocess.Popen[str]:
         """Begin `edgeemo deploy`."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.command(*words),
+            stdin=None if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
+        if stdin is not None and process.stdin is not None:
+            process.stdin.write(stdin)
+            process.stdin.flush()
+        return process
 
     def forget(self, process: subprocess.Popen[str]) -> str:
         """Wait for its end and return what it printed."""

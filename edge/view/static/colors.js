@@ -6,9 +6,22 @@ const EMOTIONS = new Set([
 ]);
 let cached = new Map();
 const style = getComputedStyle(document.documentElement);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  cached = new Map();
-});
+
+// Paper is white, whatever the screen is.
+for (const [moment, isPrinting] of [["beforeprint", true], ["afterprint", false]]) {
+  addEventListener(moment, () => {
+    document.documentElement.toggleAttribute("data-printing", isPrinting);
+  });
+}
+
+export function whenColorsChange(draw) {
+  const again = () => {
+    cached = new Map();
+    draw();
+  };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  for (const moment of ["beforeprint", "afterprint"]) addEventListener(moment, again);
+}
 
 export function color(name) {
   if (!cached.has(name)) cached.set(name, style.getPropertyValue(`--${name}`).trim());
@@ -29,7 +42,8 @@ export function emotionColor(label) {
   if (!/^[a-z][a-z0-9_-]{0,31}$/.test(label)) return color("uncertain");
   const known = /^[a-z]+$/.test(label) && EMOTIONS.has(label) && color(label);
   if (known) return known;
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const isPrinting = document.documentElement.hasAttribute("data-printing");
+  const dark = !isPrinting && matchMedia("(prefers-color-scheme: dark)").matches;
   return `hsl(${ownHue(label)} 65% ${dark ? 72 : 28}%)`;
 }
 

@@ -18,7 +18,6 @@ let stream = null;
 let retry = 0;
 let paused = false;
 let about = {};
-let session = null;
 let lastSeenMs = 0;
 let lastSpokenMs = -Infinity;
 let lastHealthMs = -Infinity;
@@ -51,8 +50,6 @@ function disconnect() {
 function welcome(hello) {
   about = hello.about;
   endedFor = null;
-  if (about.session !== session) timeline.clear();
-  session = about.session;
   byId("device").textContent = about.device;
   document.title = `edgeemo ${about.device}`;
   byId("picture-title").textContent = hello.frames ? "Picture" : "Face mesh";
@@ -60,7 +57,7 @@ function welcome(hello) {
     ? "Pictures are shown because this page was started with --frames."
     : "No picture leaves the device: only the mesh and the numbers do.";
   picture.begin(hello);
-  timeline.begin(about.labels, hello.history, hello.notes);
+  timeline.begin(about, hello.history, hello.notes);
   tell("waiting", "Waiting for a frame");
 }
 
@@ -143,6 +140,8 @@ byId("pause").addEventListener("click", (event) => {
   connect();
   if (paused) tell("waiting", "Paused");
 });
+byId("span").value = String(timeline.spanS);
+byId("span").addEventListener("change", (event) => timeline.show(Number(event.target.value)));
 byId("mark").addEventListener("submit", async (event) => {
   event.preventDefault();
   const text = byId("mark-text").value.trim();

@@ -1,6 +1,6 @@
 // The frame, or the mesh alone, with a box and a label for each face.
 
-import { color, emotionColor, fitted } from "./colors.js";
+import { color, emotionColor, fitted, whenColorsChange } from "./colors.js";
 import { summary, displayText } from "./faces.js";
 
 export class Picture {
@@ -10,7 +10,7 @@ export class Picture {
     this.seen = null;
     this.image = null;
     new ResizeObserver(() => this.draw()).observe(canvas);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    whenColorsChange(() => this.draw());
   }
 
   begin(hello) {

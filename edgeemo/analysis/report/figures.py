@@ -10,6 +10,7 @@ import msgspec
 
 from edge.contract.labels import UNCERTAIN
 from edgeemo.analysis.database import Logs, text_literal
+from edgeemo.analysis.fleet import Device, Rules, fleet
 from edgeemo.analysis.report.plots import Line, Mark, Segment
 from edgeemo.analysis.summary import Summaries, summarise
 
@@ -75,6 +76,7 @@ class ReportData(msgspec.Struct, frozen=True):
         confidence: counts of records whose label is an emotion, in bins over [0, 1].
         health: series by title, those without values left out.
         events: the newest ones, newest first.
+        fleet: how each device does, the worst first; empty for one log.
     """
 
     total: Summaries
@@ -86,10 +88,15 @@ class ReportData(msgspec.Struct, frozen=True):
     confidence: Sequence[int]
     health: Mapping[str, Sequence[Line]]
     events: Sequence[Event]
+    fleet: Sequence[Device] = ()
 
 
-def collect(logs: Logs) -> ReportData:
+def collect(logs: Logs, now: datetime | None = None) -> ReportData:
     """Read the files once, into a temporary database on disk, and ask that for the rest.
+
+    Args:
+        logs: what to report on.
+        now: when devices are judged; without, they are not.
 
     Raises:
         LogError: the logs cannot be read.
@@ -111,6 +118,7 @@ def collect(logs: Logs) -> ReportData:
         confidence=_confidence(logs),
         health=_health(logs, drawn),
         events=_events(logs),
+        fleet=fleet(logs, Rules(), now) if now and len(logs.names) > 1 else (),
     )
 
 

@@ -11,6 +11,8 @@ from edge.contract.labels import EMOTIONS, is_label
 from edge.errors import LogError
 from edge.files import replacing
 from edgeemo.analysis.database import Logs
+from edgeemo.analysis.fleet import Device
+from edgeemo.analysis.fleet_table import DEVICE_HEADINGS, device_cells
 from edgeemo.analysis.report import plots
 from edgeemo.analysis.report.figures import MOST_DEVICES, MOST_TRACKS, SERIES, ReportData, collect
 from edgeemo.analysis.report.markup import Content, Markup, joined, tag
@@ -28,7 +30,8 @@ from edgeemo.analysis.summary_table import (
 )
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
-_LONG: Final = frozenset({"device", "emotions", "detail"})
+MOST_EACH: Final = 100
+_LONG: Final = frozenset({"device", "emotions", "detail", "model", "needs attention"})
 """Columns of text that may be broken anywhere."""
 _LABELS: Final = (*EMOTIONS, "uncertain")
 _OWN_HUE: Final = re.compile(r"\bown-h(\d{1,3})\b")
@@ -45,7 +48,8 @@ def write_report(logs: Logs, target: Path, name: str) -> None:
     Raises:
         LogError: the logs cannot be read, or the file cannot be written.
     """
-    page = report_page(collect(logs), name, datetime.now(UTC))
+    now = datetime.now(UTC)
+    page = report_page(collect(logs, now), name, now)
     try:
         with replacing(target, durable=False) as file:
             file.write(page.encode())
@@ -60,7 +64,7 @@ def report_page(figures: ReportData, name: str, made: datetime) -> str:
         "body",
         tag("h1", "What edgeemo saw"),
         tag("p", made_by, " All times are UTC."),
-        *_sections(figures),
+        *_sections(figures, made),
         tag(
             "p",
             "An emotion here is what a face looked like to the model, not what a person felt.",
@@ -78,7 +82,9 @@ def report_page(figures: ReportData, name: str, made: datetime) -> str:
     return joined(Markup("<!doctype html>\n"), tag("html", head, body, lang="en"), "\n")
 
 
-def _sections(figures: ReportData) -> Iterable[Markup]:
+def _sections(figures: ReportData, made: datetime) -> Iterable[Markup]:
+    if figures.fleet:
+        yield _fleet(figures, made)
     yield _numbers(figures)
     yield _emotions(figures)
     yield _timeline(figures)
@@ -86,6 +92,52 @@ def _sections(figures: ReportData) -> Iterable[Markup]:
     yield _confidence(figures)
     yield _health(figures)
     yield _events(figures)
+    if figures.fleet:
+        yield from _each(figures, made)
+
+
+def _fleet(figures: ReportData, made: datetime) -> Markup:
+    """One line a device, the worst first, as `edgeemo logs fleet` shows it."""
+    devices = figures.fleet
+    bad = sum(bool(one.problems) for one in devices)
+    headings = ("device", *DEVICE_HEADINGS)
+    rows = ((_named(one, devices), *device_cells(one, made)) for one in devices)
+    told = f"{bad} of {len(devices)} need attention. Lost and outages are of the last seven days."
+    return tag("section", tag("h2", "The fleet"), tag("p", told), _table(headings, rows))
+
+
+def _each(figures: ReportData, made: datetime) -> Iterable[Markup]:
+    """Each device by itself: how it does, what it logged, and what its faces showed."""
+    groups = {group.key[0]: group for group in figures.devices.groups}
+    yield tag("h2", "Each device")
+    for one in figures.fleet[:MOST_EACH]:
+        facts = dict(zip(DEVICE_HEADINGS, device_cells(one, made), strict=True))
+        if group := groups.get(one.device):
+            facts |= {
+                "from": "" if group.first is None else f"{group.first:%Y-%m-%d %H:%M:%S}",
+                "records": f"{group.records:,}",
+                "tracks": f"{group.tracks:,}",
+                "face time": duration(sum(group.seconds.values())),
+                "confidence": percent(group.confidence),
+                "emotions": shares(group.weights, len(_LABELS)),
+            }
+        pairs = [
+            part
+            for name, text in facts.items()
+            if text
+            for part in (tag("dt", name), tag("dd", text))
+        ]
+        yield tag(
+            "section", tag("h3", _named(one, figures.fleet)), tag("dl", *pairs), class_="device"
+        )
+    if len(figures.fleet) > MOST_EACH:
+        yield tag("p", f"{len(figures.fleet) - MOST_EACH} more devices are in the tables above.")
+
+
+def _named(one: Device, devices: Sequence[Device]) -> str:
+    """Return a device's name, with its folder where another one has the same."""
+    has_namesake = sum(other.device == one.device for other in devices) > 1
+    return f"{one.device} in {one.log}" if has_namesake else one.device
 
 
 def _numbers(figures: ReportData) -> Markup:

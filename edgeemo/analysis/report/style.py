@@ -41,8 +41,17 @@ th, td { text-align: left; padding: .2rem .75rem .2rem 0; vertical-align: top;
 td.long { white-space: normal; overflow-wrap: anywhere; min-width: 5rem; }
 .legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 0 1rem; }
 .swatch { display: inline-block; width: .8em; height: .8em; margin-right: .4em; }
+dl { display: grid; grid-template-columns: 9rem minmax(0, 1fr); margin: 0; font-size: .875rem; }
+dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
+h3 { font-size: 1rem; margin: 1.25rem 0 .25rem; overflow-wrap: anywhere; }
 .note { margin-top: 2rem; font-style: italic; }
-@media (max-width: 45rem) {
+@media print {
+  body { max-width: none; padding: 0; font-size: 10pt; }
+  h2, h3, figcaption { break-after: avoid; } tr, figure, .plot, .device { break-inside: avoid; }
+  table { font-size: 7.5pt; } th, td { white-space: pre-line; padding-right: .4rem; }
+  .swatch { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+}
+@media screen and (max-width: 45rem) {
   .axis span:not(:nth-child(3n + 1)) { display: none; }
   table, tbody, tr, td { display: block; } thead { display: none; }
   tr { padding: .5rem 0; border-bottom: 1px solid var(--grid); }
@@ -58,7 +67,8 @@ def _rules() -> str:
     dark = {"ink": "#e8e8e8", "soft": "#a9b1b9", "paper": "#161616", "grid": "#3a3a3a"} | DARK
     rules = [
         f":root {{ color-scheme: light dark; {_variables(light)} }}",
-        f"@media (prefers-color-scheme: dark) {{ :root {{ {_variables(dark)} }} }}",
+        "@media print { :root { color-scheme: light; } }",
+        f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {_variables(dark)} }} }}",
         f".e-other {{ fill: {OTHER}; background: {OTHER}; }}",
     ]
     rules += [f".e-{name} {{ fill: var(--{name}); background: var(--{name}); }}" for name in LIGHT]
@@ -81,7 +91,8 @@ def own_rules(hues: Iterable[int]) -> Markup:
     """Return the rules for classes of one's own: ``.own-hN``, N being the hue."""
     rules = [
         f".own-h{hue} {{ fill: {hue_color(hue, dark=False)}; background: "
-        f"{hue_color(hue, dark=False)}; }}\n@media (prefers-color-scheme: dark) {{ .own-h{hue} {{ "
+        f"{hue_color(hue, dark=False)}; }}\n"
+        f"@media screen and (prefers-color-scheme: dark) {{ .own-h{hue} {{ "
         f"fill: {hue_color(hue, dark=True)}; background: {hue_color(hue, dark=True)}; }} }}"
         for hue in sorted(set(hues))
     ]

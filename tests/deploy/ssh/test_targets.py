@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.errors import DeployError
-from deploy.ssh.targets import Target, check_prefix, parse_target, read_targets
+from deploy.ssh.targets import Target, check_prefix, parse_target
 
 HOSTILE = (
     "-oProxyCommand=touch /tmp/x",
@@ -64,15 +64,3 @@ def test_a_prefix_is_a_plain_absolute_path(text):
     """What stands in unit files and commands has no blanks, no variables and no way up."""
     with pytest.raises(DeployError, match="prefix"):
         check_prefix(text)
-
-
-def test_an_inventory_is_read_line_by_line(tmp_path):
-    """Comments and repetitions are left out; a wrong line is named."""
-    path = tmp_path / "fleet"
-    path.write_text("# lab\npi@a\n\npi@b # by the door\npi@a\n")
-    assert [str(target) for target in read_targets(["pi@b"], path)] == ["pi@b", "pi@a"]
-    path.write_text("pi@a\nx;y\n")
-    with pytest.raises(DeployError, match="line 2"):
-        read_targets([], path)
-    with pytest.raises(DeployError, match="no target"):
-        read_targets([], None)

@@ -43,7 +43,7 @@ KINDS = {
     "health": {
         "fps": 10.0, "stage_ms": {"mesh": 9.0}, "frames": 10, "dropped_frames": 1,
         "dropped_records": 2, "rss_mb": 100.0, "temperature_c": 55.0, "throttled": "0x50005",
-        "fps_limit": 5.0, "dropped_faces": 3,
+        "fps_limit": 5.0, "dropped_faces": 3, "disk_free_mb": 512.0,
     },
     "camera_lost": {"reason": "unplugged"},
     "camera_restored": {"outage_s": 3.5},

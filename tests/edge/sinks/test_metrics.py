@@ -20,7 +20,7 @@ HEAD = {
 HEALTH = {
     "fps": 9.5, "stage_ms": {"mesh": 12.5}, "frames": 100, "dropped_frames": 3,
     "dropped_records": 2, "dropped_faces": 1, "rss_mb": 101.5, "temperature_c": 55.0,
-    "throttled": "0x50000",
+    "throttled": "0x50000", "disk_free_mb": 512.0,
 }  # fmt: skip
 SAMPLE = re.compile(r'(edgeemo_\w+)((?:\{(?:\w+="(?:[^"\\\n]|\\["\\n])*",?)*\})?) (-?[0-9.e+-]+)')
 
@@ -66,6 +66,7 @@ def test_a_run_is_summed_up(tmp_path):
     assert told["edgeemo_frames_per_second"] == 9.5
     assert told['edgeemo_stage_seconds{stage="mesh"}'] == 0.0125
     assert told["edgeemo_resident_memory_bytes"] == 101.5e6
+    assert told["edgeemo_log_disk_free_bytes"] == 512e6
     assert (told["edgeemo_faces"], told["edgeemo_tracks_total"]) == (1, 2)
     assert told['edgeemo_face_seconds_total{label="anger"}'] == 7.5
     assert told['edgeemo_records_total{kind="track_started"}'] == 2

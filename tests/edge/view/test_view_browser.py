@@ -3,147 +3,22 @@
 import base64
 import contextlib
 import itertools
-import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+from tests.hosts.chromium import CHROMIUM, Browser
+
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium here; apt-get install chromium"
 )
-
-
-ON_3_AND_4 = """
-import fcntl, os, sys
-commands, answers = (fcntl.fcntl(int(fd), fcntl.F_DUPFD, 10) for fd in sys.argv[1:3])
-os.dup2(commands, 3)
-os.dup2(answers, 4)
-os.execv(sys.argv[3], sys.argv[3:])
-"""
-"""Starts a program as Chromium wants it: commands on descriptor 3, answers on 4."""
-
-
-class Browser:
-    """One page of a Chromium; https://chromedevtools.github.io/devtools-protocol/."""
-
-    def __init__(self, profile: Path) -> None:
-        from_us, to_it = os.pipe()
-        from_it, to_us = os.pipe()
-        flags = [
-            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            "--no-first-run", "--disable-background-networking", "--disable-component-update",
-            "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank",
-        ]  # fmt: skip
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", ON_3_AND_4, str(from_us), str(to_us), CHROMIUM, *flags],
-            pass_fds=(from_us, to_us),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(from_us)
-        os.close(to_us)
-        self._to_it = to_it
-        self._from_it = open(from_it, "rb", buffering=0)  # noqa: PTH123, SIM115 - a descriptor
-        self._rest = b""
-        self._ids = itertools.count(1)
-        self._session: str | None = None
-        self.problems: list[str] = []
-
-    def attach(self) -> None:
-        """Take its one page."""
-        (page,) = [
-            target
-            for target in self.call("Target.getTargets")["targetInfos"]
-            if target["type"] == "page"
-        ]
-        attached = self.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)
-        self._session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method: str, **params: Any) -> Any:
-        """Send one command and return its answer; what the page complains about is kept."""
-        number = next(self._ids)
-        message = {"id": number, "method": method, "params": params}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._to_it, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._read()
-            if answer.get("id") == number:
-                assert "error" not in answer, answer
-                return answer["result"]
-            self._note(answer)
-
-    def evaluate(self, script: str) -> Any:
-        """Return what an expression of the page is."""
-        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    def text(self, selector: str) -> str:
-        """Return the text of an element, or nothing."""
-        return self.evaluate(f"document.querySelector({selector!r})?.textContent ?? ''")
-
-    def wait(self, script: str) -> Any:
-        """Wait until an expression is true, and return it."""
-        give_up_s = time.monotonic() + 60
-        while not (value := self.evaluate(script)):
-            assert time.monotonic() < give_up_s, (script, self.text("body"))
-            time.sleep(0.05)
-        return value
-
-    def shape(self, width: int, height: int, scheme: str, scale: float = 1) -> None:
-        """Be a screen of that size, light or dark."""
-        size = {"width": width, "height": height, "deviceScaleFactor": scale}
-        self.call("Emulation.setDeviceMetricsOverride", **size, mobile=width < 600)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.call("Emulation.setEmulatedMedia", features=features)
-
-    def picture(self) -> bytes:
-        """Return the whole page as a PNG."""
-        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True)
-        return base64.b64decode(shot["data"])
-
-    def close(self) -> None:
-        """End it."""
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._to_it, b'{"id":0,"method":"Browser.close"}\0')
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        os.close(self._to_it)
-        self._from_it.close()
-
-    def _read(self) -> Any:
-        while b"\0" not in self._rest:
-            more = self._from_it.read(1 << 20)
-            assert more, "chromium has ended"
-            self._rest += more
-        message, _, self._rest = self._rest.partition(b"\0")
-        return json.loads(message)
-
-    def _note(self, message: Any) -> None:
-        params = message.get("params", {})
-        if message.get("method") == "Runtime.exceptionThrown":
-            self.problems.append(json.dumps(params))
-        elif message.get("method") == "Log.entryAdded":
-            entry = params["entry"]
-            if entry["level"] == "error" and "ERR_" not in entry["text"]:  # a server that restarts
-                self.problems.append(entry["text"])
 
 
 @pytest.fixture
@@ -176,11 +51,7 @@ def viewing(port: int, *arguments: str, source: str = "demo"):
 
 def opened(browser: Browser, port: int) -> None:
     """Open the page, as soon as it is served."""
-    give_up_s = time.monotonic() + 60
-    while "errorText" in browser.call("Page.navigate", url=f"http://localhost:{port}/"):
-        assert time.monotonic() < give_up_s
-        time.sleep(0.1)
-    browser.wait(f"location.port === '{port}' && document.readyState === 'complete'")
+    browser.open(f"http://localhost:{port}/")
 
 
 STATE = "document.querySelector('#status').dataset.state"
@@ -334,6 +205,76 @@ def test_a_face_that_was_not_classified(browser, serve, unread, result):
     served.hub.publish(result(1))
     browser.wait(f"{CAPTION} === 'Face 1: happiness 100 %'")
     assert browser.evaluate("document.querySelectorAll('#faces .bar').length") == 2
+
+
+TIMELINE = "(document.querySelector('#timeline').ariaLabel ?? '')"
+
+
+def choose(browser: Browser, seconds: int) -> None:
+    """Let the timeline show so many seconds."""
+    browser.evaluate(
+        f"document.querySelector('#span').value = '{seconds}'; "
+        "document.querySelector('#span').dispatchEvent(new Event('change'))"
+    )
+
+
+def feed(browser: Browser, served: Any, result: Any, first: int, label: str) -> None:
+    """Show a face for a second and a half of frames, each of which arrives."""
+    for index in range(first, first + 50, 10):
+        shown = f"document.querySelector('#health').textContent.endsWith('Frame{index}')"
+        give_up_s = time.monotonic() + 60
+        while not browser.evaluate(shown):  # numbers change once a second
+            assert time.monotonic() < give_up_s, index
+            served.hub.publish(result(index, label))
+            time.sleep(0.2)
+
+
+def test_the_last_hour_outlives_a_reload(browser, serve, result):
+    """Of the page, and of the service, whose clock goes on; not that of another device."""
+    served = serve({"device": "pi"})
+    opened(browser, served.port)
+    browser.wait("document.querySelector('#device').textContent === 'pi'")
+    feed(browser, served, result, 0, "happiness")
+    feed(browser, served, result, 20_000, "neutral")  # a quarter of an hour later
+    browser.wait(f"{TIMELINE} === 'In the last minute: neutral 100 %'")
+    choose(browser, 3600)
+    shown = f"{TIMELINE}.startsWith('In the last hour') && {TIMELINE}.includes('happiness')"
+    browser.wait(shown)
+    choose(browser, 600)
+    browser.wait(f"{TIMELINE} === 'In the last 10 minutes: neutral 100 %'")
+    choose(browser, 3600)
+    for about in ({}, {"session": "s2"}):
+        served.hub._history.clear()
+        served.hub._about = {**served.hub._about, **about}
+        browser.call("Page.reload")
+        browser.wait("document.querySelector('#device')?.textContent === 'pi'")
+        assert browser.evaluate("document.querySelector('#span').value") == "3600"
+        browser.wait(shown)
+    served.hub._about = {**served.hub._about, "device": "another"}
+    browser.call("Page.reload")
+    browser.wait("document.querySelector('#device')?.textContent === 'another'")
+    browser.wait(f"{TIMELINE} === 'Nothing yet' || {TIMELINE}.startsWith('No face')")
+
+
+def test_the_page_can_be_printed(browser, serve, result):
+    """On white paper, from a dark screen, too, without buttons; nothing is cut off."""
+    browser.shape(900, 800, "dark")
+    served = serve({"device": "n" * 200})
+    opened(browser, served.port)
+    browser.wait("document.querySelector('#device').textContent !== ''")
+    feed(browser, served, result, 0, "happiness")
+    features = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.call("Emulation.setEmulatedMedia", media="print", features=features)
+    browser.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert browser.evaluate("getComputedStyle(document.querySelector('#pause')).display") == "none"
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 900
+    shot = cv2.imdecode(np.frombuffer(browser.picture(), np.uint8), cv2.IMREAD_COLOR)
+    assert np.median(shot) > 200
+    browser.evaluate("dispatchEvent(new Event('afterprint'))")
+    browser.call("Emulation.setEmulatedMedia", media="screen", features=features)
+    browser.wait("getComputedStyle(document.body).backgroundColor === 'rgb(19, 22, 25)'")
+    printed = base64.b64decode(browser.call("Page.printToPDF")["data"])
+    assert printed.startswith(b"%PDF")
 
 
 def test_a_screen_reader_finds_names_for_everything(browser, serve, result):

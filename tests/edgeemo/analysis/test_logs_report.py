@@ -76,7 +76,7 @@ def test_an_emotion_has_one_colour_everywhere(tmp_path):
     with Logs(tmp_path / "log") as logs:
         write_report(logs, tmp_path / "report.html", "log")
     for text in (VIEW_CSS.read_text("utf-8"), (tmp_path / "report.html").read_text("utf-8")):
-        light, dark = text.split("@media (prefers-color-scheme: dark)")[:2]
+        light, dark = text.split("@media screen and (prefers-color-scheme: dark)")[:2]
         for css, colors in ((light, palette.LIGHT), (dark, palette.DARK)):
             found = variables(css)
             assert {name: found[name] for name in colors} == colors

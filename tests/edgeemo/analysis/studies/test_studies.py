@@ -594,13 +594,31 @@ def test_the_commands(tmp_path):
         code, text = run("logs", "export", root, "--as", form, "-o", tmp_path / name)
         assert (code, str(tmp_path / name) in text) == (0, True)
     assert json.loads((tmp_path / "d.json").read_text())
+    chosen = tmp_path / "chosen.csv"
+    for session, found in (("4be0", True), ("another", False)):
+        assert run("logs", "export", root, "-o", chosen, "--session", session)[0] == 0
+        assert (len(chosen.read_text().splitlines()) > 1) is found
     for words, told in (
         (("export", root, "--as", "elan", "-o", tmp_path / "x.csv"), ".eaf"),
         (("export", root, "--as", "wide", "-o", tmp_path / "x.csv", "--since", "1h"), "whole"),
         (("agree", root, "--truth", truth, "--picture", tmp_path / "x.png"), ".svg"),
         (("agree", root, "--truth", tmp_path / "none.csv"), "cannot be read"),
         (("mark", "x", "--start", "--end"), "exclude"),
-        (("export", root, "-o", tmp_path / "x.csv", "--session", "4"), "goes with --as"),
+        (
+            (
+                "export",
+                root,
+                "--as",
+                "wide",
+                "-o",
+                tmp_path / "x.csv",
+                "--session",
+                "4",
+                "--session",
+                "5",
+            ),
+            "one session, not 2",
+        ),
         (("mark", "x" * 300), "300 characters"),
     ):
         with pytest.raises(ConfigError, match=told):

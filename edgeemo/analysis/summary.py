@@ -42,6 +42,7 @@ _ROLLED_TRACKS: Final[dict[By, str]] = {
     "session": "tracks_begun",
     "hour": "tracks",
     "weekday": "tracks_of_day",
+    "track": "",
 }
 """By what roll-ups can be summed up over, and their column that counts each track once there."""
 _GROWTH: Final = 1.02
@@ -123,7 +124,7 @@ def summarise(logs: Logs, by: By, source: str | None = None) -> Summaries:
     is_rolled = source is None and logs.has_rollups and by in _ROLLED_TRACKS
     if source is None:
         source = cut_by_markers(logs) if by == "segment" else logs.held()
-    rows = logs.rows(_sql_rolled(by) if is_rolled else _sql(by, source))
+    rows = logs.rows(_sql_rolled(by, logs) if is_rolled else _sql(by, source))
     width = len(_KEYS[by])
     seconds: dict[Any, dict[str, float]] = defaultdict(dict)
     faces: dict[Any, dict[str, int]] = defaultdict(dict)
@@ -200,19 +201,33 @@ def _sql(by: By, source: str) -> str:
     """
 
 
-def _sql_rolled(by: By) -> str:
+def _sql_rolled(by: By, logs: Logs) -> str:
     """Return a query over hourly roll-ups for the rows that ``_sql`` gives, but for the runs."""
+    if by == "track":
+        return _ROLLED_BY_TRACK
     keys = [key.replace("date_trunc('hour', time)", "hour").replace("time", "hour")
             for key in _KEYS[by]]  # fmt: skip
     names = [f"key{number}" for number in range(len(keys))]
     keyed = ", ".join(f"{key} AS {name}" for key, name in zip(keys, names, strict=True))
     group = ", ".join(names)
+    once = ", hour::DATE" if by == "weekday" else ""
+    if logs.has_span and by != "hour":  # in a part of the time, tracks need not have begun
+        seen = (
+            f"SELECT {group}, count(*) AS tracks FROM (SELECT DISTINCT {keyed}, device, session, "
+            f"track{once} FROM tracks WHERE track IS NOT NULL AND records > 0) GROUP BY {group}"
+        )
+    else:
+        seen = (
+            f"SELECT {group}, sum({_ROLLED_TRACKS[by]})::BIGINT AS tracks FROM h GROUP BY {group}"
+        )
     return f"""
-        WITH h AS (SELECT {keyed}, * FROM hours), e AS (SELECT {keyed}, * FROM emotions),
+        WITH h AS MATERIALIZED (SELECT {keyed}, * FROM hours),
+        e AS MATERIALIZED (SELECT {keyed}, * FROM emotions),
+        seen AS ({seen}),
         whole AS (
             SELECT {group}, sum(records)::BIGINT AS records,
-                sum(unknown)::BIGINT AS unknown, min(first_time) AS first,
-                max(last_time) AS last, sum({_ROLLED_TRACKS[by]})::BIGINT AS tracks,
+                coalesce(sum(unknown), 0)::BIGINT AS unknown, min(first_time) AS first,
+                max(last_time) AS last,
                 sum(fps_sum) / nullif(sum(fps_count), 0) AS fps
             FROM h GROUP BY {group}
         ), sure AS (
@@ -229,10 +244,26 @@ def _sql_rolled(by: By) -> str:
         FROM e GROUP BY {group}, label
         UNION ALL
         SELECT {group}, false, false, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, records, 0, 0,
-            unknown, first, last, tracks, confidence, latency, fps
+            unknown, first, last, coalesce(tracks, 0), confidence, latency, fps
         FROM whole LEFT JOIN sure USING ({group}) LEFT JOIN latencies USING ({group})
+            LEFT JOIN seen USING ({group})
         ORDER BY {group}
     """
+
+
+_ROLLED_BY_TRACK: Final = """
+    WITH t AS MATERIALIZED (FROM tracks)
+    SELECT device, session, track, true, false, label, sum(held_us), sum(faces)::BIGINT,
+        NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM t GROUP BY device, session, track, label
+    UNION ALL
+    SELECT device, session, track, false, false, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        sum(records)::BIGINT, 0, 0, coalesce(sum(unknown), 0)::BIGINT,
+        min(first_time), max(last_time), 1,
+        sum(confidence_sum) / nullif(sum(confidence_count), 0), NULL, NULL
+    FROM t GROUP BY device, session, track
+    ORDER BY device, session, track
+"""
 
 
 def _sql_of_all() -> str:

@@ -1,6 +1,6 @@
 """What a store holds, and of which files it was made: one small JSON file for each log."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -147,6 +147,7 @@ class Rollups(msgspec.Struct, frozen=True):
 
     Attributes:
         files: by partition, ``device=.../year=...``.
+        tracks: the files that hold the tracks, by ``device=.../day=...``.
         stale: partitions and days whose records have changed since.
         next: number of the next file.
     """
@@ -154,6 +155,17 @@ class Rollups(msgspec.Struct, frozen=True):
     files: dict[str, Rolled] = {}
     stale: list[tuple[str, str]] = []
     next: int = 0
+    tracks: dict[str, str] = {}
+
+
+def days_of(catalogues: Iterable[Catalogue]) -> set[tuple[str, str]]:
+    """Return the partitions and days that have records."""
+    return {
+        (part.path.split("/")[1], part.day)
+        for one in catalogues
+        for batch in one.batches
+        for part in batch.parts
+    }
 
 
 def read_catalogues(store: Path) -> dict[str, Catalogue]:

@@ -13,6 +13,7 @@ SCHEMA: Final = 1
 RECORDS: Final = "records"
 HOURS: Final = "hours"
 EMOTIONS: Final = "emotions"
+TRACKS: Final = "tracks"
 COPIES: Final = "copies"
 
 MANY: Final = "__many__"

@@ -14,10 +14,18 @@ from edgeemo.analysis.store.catalogue import (
     read_catalogues,
     read_rollups,
 )
-from edgeemo.analysis.store.layout import EMOTIONS, HOURS, RECORDS, store_of, with_all_columns
-from edgeemo.analysis.store.rollups import zoned
+from edgeemo.analysis.store.layout import (
+    EMOTIONS,
+    HOURS,
+    RECORDS,
+    TRACKS,
+    store_of,
+    with_all_columns,
+)
+from edgeemo.analysis.store.rollups import NO_RECORDS, rolled, zoned
+from edgeemo.analysis.store.span import WholeHours
 from edgeemo.analysis.store.transaction import is_settled
-from edgeemo.analysis.store.update import is_behind, update
+from edgeemo.analysis.store.update import is_behind, stale_days, update
 
 _HELD: Final = {"held_s": "DOUBLE", "is_still": "BOOLEAN", "is_copy": "BOOLEAN"}
 Session = tuple[str, str]
@@ -48,9 +56,10 @@ def open_logs(root: Path, choice: Choice | None = None) -> Logs:
 
 
 def _is_ready(root: Path, store: Path) -> bool:
-    if not is_settled(store) or read_rollups(store).stale:
+    if not is_settled(store):
         return False
-    return not is_behind(root, read_catalogues(store))
+    catalogues = read_catalogues(store)
+    return not (stale_days(read_rollups(store), catalogues) or is_behind(root, catalogues))
 
 
 class StoredLogs(Logs):
@@ -60,7 +69,9 @@ class StoredLogs(Logs):
         super().__init__(root, choice)
         self._store = store_of(root)
         self._refresh()
-        self.has_rollups = not (self.has_span or choice.has_emotions) and bool(self._rollups.files)
+        self._hours = WholeHours.of(choice.span)
+        is_whole = self._hours is not None and not choice.has_emotions
+        self.has_rollups = is_whole and bool(self._rollups.files)
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -102,7 +113,10 @@ class StoredLogs(Logs):
             bounds = {
                 (device, session): (low, high)
                 for device, session, low, high in self.rows(
-                    "SELECT device, session, min(seq), max(seq) FROM records GROUP BY ALL"
+                    "SELECT device, session, min(first_seq), max(last_seq) FROM hours "
+                    "WHERE first_seq IS NOT NULL GROUP BY ALL"
+                    if self.has_rollups
+                    else "SELECT device, session, min(seq), max(seq) FROM records GROUP BY ALL"
                 )
             }
             present = self._present(bounds)
@@ -165,12 +179,38 @@ class StoredLogs(Logs):
             f"WHERE {self.choice.of_runs}",
             "records": "SELECT * EXCLUDE in_span FROM all_records WHERE in_span",
         }
-        if self.has_rollups:
-            for table in (HOURS, EMOTIONS):
-                paths = [getattr(rolled, table) for rolled in self._rollups.files.values()]
-                rows = zoned(table, self._parquet(paths))
-                views[table] = f"SELECT * FROM ({rows}) WHERE {self.choice.of_runs}"
+        if self.has_rollups and self._hours is not None:
+            views |= self._rolled_views(self._hours)
         return views
+
+    def _rolled_views(self, hours: "WholeHours") -> dict[str, str]:
+        """Return the roll-ups of what is asked for; what lies at its edges is made from records."""
+        files = self._rollups.files.values()
+        paths = {
+            HOURS: [one.hours for one in files],
+            EMOTIONS: [one.emotions for one in files],
+            TRACKS: [
+                path
+                for place, path in self._rollups.tracks.items()
+                if hours.has_day(place.rpartition("=")[2])
+            ],
+        }
+        views = {
+            f"stored_{table}": "SELECT * FROM "
+            f"({rolled(table, self._parquet(found) if found else None)}) "
+            f"WHERE {self.choice.of_runs} AND {hours.condition}"
+            for table, found in paths.items()
+        }
+        if not self.has_span:
+            return views | {table: f"FROM stored_{table}" for table in paths}
+        near = [
+            part.path
+            for one in self._logs for batch in one.batches for part in batch.parts
+            if self._is_wanted(part) and hours.is_near(part)
+        ]  # fmt: skip
+        rows = zoned(RECORDS, with_all_columns(self._parquet(near))) if near else NO_RECORDS
+        views["near"] = f"SELECT * FROM ({rows}) WHERE {self.choice.of_runs}"
+        return views | hours.views()
 
     def _rows(self, parts: list[Part]) -> str:
         """Return a query for the records of some parts, as ``Logs`` has them."""

@@ -13,7 +13,9 @@ from edgeemo.analysis.store.catalogue import (
     ROLLUPS_NAME,
     Batch,
     Catalogue,
+    Rollups,
     Source,
+    days_of,
     read_catalogues,
     read_rollups,
 )
@@ -23,6 +25,7 @@ from edgeemo.analysis.store.layout import (
     EMOTIONS,
     HOURS,
     RECORDS,
+    TRACKS,
     partition_value,
     store_of,
     stored_columns,
@@ -97,6 +100,14 @@ def is_behind(root: Path, catalogues: dict[str, Catalogue]) -> bool:
     return any(not changes(path, catalogues[log]).is_none for log, path in names.items())
 
 
+def stale_days(rollups: Rollups, catalogues: dict[str, Catalogue]) -> set[tuple[str, str]]:
+    """Return partitions and days whose roll-ups are to be made, also those of an older edgeemo."""
+    known = days_of(catalogues.values())
+    return set(rollups.stale) | {
+        one for one in known if "{}/day={}".format(*one) not in rollups.tracks
+    }
+
+
 class _Update:
     def __init__(self, root: Path, store: Path, progress: Progress) -> None:
         self._root = root
@@ -104,7 +115,7 @@ class _Update:
         self._progress = progress
         self._catalogues = read_catalogues(store)
         self._rollups = read_rollups(store)
-        self._stale = set(self._rollups.stale)
+        self._stale = stale_days(self._rollups, self._catalogues)
         self._done = Update()
 
     def run(self) -> Update:
@@ -312,6 +323,6 @@ def _numbers(catalogue: Catalogue) -> dict[Session, tuple[int, int]]:
 
 def _clear(store: Path) -> None:
     """Remove what a store holds; a kill in between leaves one that is made anew."""
-    for folder in (FOLDER, RECORDS, HOURS, EMOTIONS, COPIES):
+    for folder in (FOLDER, RECORDS, HOURS, EMOTIONS, TRACKS, COPIES):
         if (store / folder).exists():
             shutil.rmtree(store / folder)

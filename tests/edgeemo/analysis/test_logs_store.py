@@ -15,6 +15,7 @@ from pathlib import Path
 
 import duckdb
 import msgspec
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -430,7 +431,7 @@ def test_the_report_is_the_same(tmp_path):
 
 
 def test_other_readers_find_the_partitions(tmp_path):
-    """DuckDB reads the tables as they lie there, by Hive's partitions; names come back whole."""
+    """DuckDB and Polars read the tables as they lie there; names come back whole."""
     chance = random.Random(1)
     names = ("pi-1", "lab 7/ünï*", "a=b%20c")
     for number, name in enumerate(names):
@@ -450,6 +451,20 @@ def test_other_readers_find_the_partitions(tmp_path):
         f"read_parquet('{store}/records/**/*.parquet', hive_types = {{device: VARCHAR}})"
     ).fetchall()
     assert days == [(True,)]
+    for table in ("records", "hours", "emotions"):
+        # As the documentation shows it: Polars, with and without the partitions as columns.
+        for hive in (False, True):
+            scan = pl.scan_parquet(f"{store}/{table}/**/*.parquet", hive_partitioning=hive)
+            assert set(scan.select("device").unique().collect()["device"]) == set(names), table
+    ((held_us,),) = duckdb.sql(
+        f"SELECT sum(held_us) FROM read_parquet('{store}/emotions/**/*.parquet')"
+    ).fetchall()
+    emotions = pl.scan_parquet(f"{store}/emotions/**/*.parquet")
+    assert emotions.select(pl.col("held_us").sum()).collect().item() == held_us > 0
+    nested = pl.scan_parquet(f"{store}/records/**/*.parquet").select(
+        pl.col("scores").struct.field("fear"), pl.col("time").dt.year()
+    )
+    assert set(nested.drop_nulls().collect()["time"]) == {2026}
 
 
 def test_a_hostile_log_harms_no_other(tmp_path):

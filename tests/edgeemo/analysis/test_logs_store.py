@@ -367,6 +367,71 @@ def test_a_full_disk_leaves_the_store_as_it_was(tmp_path, monkeypatch):
     assert told(summarise_stored(tmp_path, "total")) == answer
 
 
+_ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=48k none "$2" || exit 77
+"$1" -m edgeemo logs store "$3" 2>"$4/told" && exit 9
+"$1" -m edgeemo logs summary "$3" --by hour >"$4/full" 2>/dev/null || exit 8
+mount -o remount,size=64m "$2"
+"$1" -m edgeemo logs store "$3" || exit 7
+"$1" -m edgeemo logs summary "$3" --by hour >"$4/room"
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small disk")
+def test_a_disk_that_fills_is_told_and_harms_nothing(tmp_path):
+    """A real one: a line says so, answers come from the raw files, and with room it goes on."""
+    small_fleet(tmp_path / "fleet")
+    store, program = tmp_path / "fleet" / STORE_NAME, [sys.executable, "-m", "edgeemo"]
+    summary = [*program, "logs", "summary", str(tmp_path / "fleet"), "--by", "hour"]
+    raw = subprocess.run(summary, capture_output=True, check=True).stdout
+    store.mkdir()
+    enter = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _ON_A_SMALL_DISK, "sh"]
+    words = [sys.executable, str(store), str(tmp_path / "fleet"), str(tmp_path)]
+    done = subprocess.run([*enter, *words], capture_output=True, text=True, check=False)
+    if done.returncode == 77:
+        pytest.skip(f"no disk can be mounted here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    told = (tmp_path / "told").read_text().strip()
+    assert "No space left" in told
+    assert "\n" not in told
+    assert (tmp_path / "full").read_bytes() == (tmp_path / "room").read_bytes() == raw
+
+
+def two_of_one_name(devices: list[Device]) -> None:
+    devices[1].name = devices[0].name
+
+
+def renamed(devices: list[Device]) -> None:
+    devices[0].frame()
+    devices[0].name = "another"
+
+
+def wrong_for_a_day(devices: list[Device]) -> None:
+    for offset in (timedelta(days=400), timedelta(0)):
+        devices[0].offset = offset
+        devices[0].begin()
+        for _ in range(4):
+            devices[0].frame()
+        devices[0].close(compress=True)
+
+
+@pytest.mark.parametrize("befallen", [two_of_one_name, renamed, wrong_for_a_day])
+def test_what_befalls_names_and_clocks(tmp_path, befallen):
+    """Before the first store and between two: the answers are those of the raw files."""
+    chance = random.Random(11)
+    devices = [Device(tmp_path / name, chance, name) for name in ("pi-1", "pi-2")]
+    for rounds in range(2):
+        befallen(devices)
+        for device in devices:
+            for _ in range(4):
+                device.frame()
+            device.close(compress=bool(rounds))
+        update(tmp_path)
+        for by in ("device", "session", "hour", "track"):
+            agrees(tmp_path, by)
+        agrees(tmp_path, "device", Choice(Span(START, START + timedelta(hours=3))))
+
+
 def test_a_damaged_store_is_named_and_made_anew(tmp_path):
     """The answer comes from the raw files, and says what to do."""
     small_fleet(tmp_path)

@@ -74,9 +74,16 @@ class Served:
     """A running server with its hub."""
 
     def __init__(
-        self, stack: ExitStack, hub: Hub, address: str, token: str | None, mark: Any = None
+        self,
+        stack: ExitStack,
+        hub: Hub,
+        address: str,
+        token: str | None,
+        mark: Any = None,
+        about: dict[str, Any] | None = None,
     ) -> None:
         self.hub = hub
+        self.about = about or {}
         sock = listen(address, 0)
         stack.callback(sock.close)
         self.port: int = sock.getsockname()[1]
@@ -121,7 +128,8 @@ def serve():
             **options,
         ) -> Served:
             options.setdefault("frames", False)
-            return Served(stack, Hub({**ABOUT, **about}, **options), address, token, mark)
+            facts = {**ABOUT, **about}
+            return Served(stack, Hub(facts, **options), address, token, mark, facts)
 
         yield start
 

@@ -229,8 +229,9 @@ def feed(browser: Browser, served: Any, result: Any, first: int, label: str) -> 
             time.sleep(0.2)
 
 
-def test_the_last_hour_outlives_a_reload(browser, serve, result):
+def test_the_last_hour_outlives_a_reload(browser, serve, result, monkeypatch):
     """Of the page, and of the service, whose clock goes on; not that of another device."""
+    monkeypatch.setattr("edge.view.hub.HISTORY_S", 0.5)  # what is older, only the page can know
     served = serve({"device": "pi"})
     opened(browser, served.port)
     browser.wait("document.querySelector('#device').textContent === 'pi'")
@@ -244,13 +245,12 @@ def test_the_last_hour_outlives_a_reload(browser, serve, result):
     browser.wait(f"{TIMELINE} === 'In the last 10 minutes: neutral 100 %'")
     choose(browser, 3600)
     for about in ({}, {"session": "s2"}):
-        served.hub._history.clear()
-        served.hub._about = {**served.hub._about, **about}
+        served.about |= about
         browser.call("Page.reload")
         browser.wait("document.querySelector('#device')?.textContent === 'pi'")
         assert browser.evaluate("document.querySelector('#span').value") == "3600"
         browser.wait(shown)
-    served.hub._about = {**served.hub._about, "device": "another"}
+    served.about |= {"device": "another"}
     browser.call("Page.reload")
     browser.wait("document.querySelector('#device')?.textContent === 'another'")
     browser.wait(f"{TIMELINE} === 'Nothing yet' || {TIMELINE}.startsWith('No face')")

@@ -17,6 +17,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,10 +34,10 @@ _FACES = 3
 _ENDS = {"fleet": (0, 1)}  # 1: some device needs attention, as these do
 
 
-def records(device: str, count: int) -> "list[LogRecord] | object":
-    """Yield ``count`` records of one session."""
+def records(device: str, count: int, seq: int = 0, frame: int = 0) -> Iterator[LogRecord]:
+    """Yield ``count`` records of one session, from a number and a frame on."""
     chance = random.Random(device)
-    seq = frame = 0
+    count += seq
     while seq < count:
         t_s = frame / 10
         head = {
@@ -86,6 +88,26 @@ def write_fleet(root: Path, count: int) -> None:
         (directory / FILE_NAME).write_bytes(b"".join(buffer))
 
 
+@contextmanager
+def a_day_later(directory: Path, seq: int) -> Iterator[None]:
+    """Have the file that was being written closed, and another one begun, inside the block."""
+    current, closed = directory / FILE_NAME, directory / closed_name(999_999, time.time())
+    current.rename(closed)
+    lines = map(encode_record, records(directory.name, 2000, seq, 864_000))
+    current.write_bytes(b"".join(lines))
+    try:
+        yield
+    finally:
+        closed.rename(current)
+
+
+def show(root: Path, *arguments: str) -> None:
+    """Measure a command, and print a line."""
+    seconds, cpu_s, peak_mb = measure(arguments[0], str(root), *arguments[1:])
+    shown = " ".join(word for word in arguments if not word.startswith(str(root)))
+    print(f"logs {shown:28} {seconds:7.1f} s  {cpu_s:7.1f} s CPU  {peak_mb:7.0f} MB")
+
+
 def measure(*arguments: str) -> tuple[float, float, float]:
     """Run a command of edgeemo; return seconds, CPU seconds and its peak of memory in MB."""
     start_s = time.perf_counter()
@@ -111,24 +133,25 @@ def main() -> None:
     shutil.rmtree(root / STORE_NAME, ignore_errors=True)
     size = sum(path.stat().st_size for path in root.rglob("*.jsonl*"))
     print(f"{options.records:,} records in {size / 1e6:,.0f} MB on disk, {os.cpu_count()} cores")
-    for arguments in (
-        ("tail", str(root / "pi-0")),
-        ("summary", str(root)),
-        ("summary", str(root), "--by", "hour"),
-        ("summary", str(root), "--by", "track"),
-        ("export", str(root), "--format", "parquet", "-o", str(root / "all.parquet")),
-        ("report", str(root), "-o", str(root / "report.html")),
-        ("store", str(root)),
-        ("store", str(root)),  # with nothing new
-        ("summary", str(root)),
-        ("summary", str(root), "--by", "hour"),
-        ("summary", str(root), "--by", "track"),
-        ("summary", str(root), "--since", "2026-01-01T06:00"),
-        ("fleet", str(root)),
-    ):
-        seconds, cpu_s, peak_mb = measure(*arguments)
-        shown = " ".join(word for word in arguments if not word.startswith(str(root)))
-        print(f"logs {shown:28} {seconds:7.1f} s  {cpu_s:7.1f} s CPU  {peak_mb:7.0f} MB")
+    measured = (
+        ("summary",),
+        ("summary", "--by", "hour"),
+        ("summary", "--by", "track"),
+        ("export", "--format", "parquet", "-o", str(root / "all.parquet")),
+        ("report", "-o", str(root / "report.html")),
+        ("store",),
+        ("store",),  # with nothing new
+        ("summary",),
+        ("summary", "--by", "hour"),
+        ("summary", "--by", "track"),
+        ("summary", "--since", "2026-01-01T06:00"),
+        ("fleet",),
+    )
+    show(root / "pi-0", "tail")
+    for arguments in measured:
+        show(root, *arguments)
+    with a_day_later(root / "pi-0", options.records):
+        show(root, "store")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+PATIENCE_S = 180.0
+"""For ever, as far as a page is concerned: a busy machine is no failure."""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ON_3_AND_4 = """
 import fcntl, os, sys
@@ -93,7 +95,7 @@ class Browser:
 
     def wait(self, script: str) -> Any:
         """Wait until an expression is true, and return it."""
-        give_up_s = time.monotonic() + 60
+        give_up_s = time.monotonic() + PATIENCE_S
         while not (value := self.evaluate(script)):
             assert time.monotonic() < give_up_s, (script, self.text("body"))
             time.sleep(0.05)
@@ -101,7 +103,7 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Open a page, as soon as it is served."""
-        give_up_s = time.monotonic() + 60
+        give_up_s = time.monotonic() + PATIENCE_S
         while "errorText" in self.call("Page.navigate", url=url):
             assert time.monotonic() < give_up_s, url
             time.sleep(0.1)

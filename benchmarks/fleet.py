@@ -1,6 +1,7 @@
 """How long `edgeemo deploy push` takes for each of many devices, as more are done at a time.
 
     python benchmarks/fleet.py [--hosts 50] [--batches 1,5,10,25,50]     as root (mount namespaces)
+    python benchmarks/fleet.py --hosts 500 --batches 50,100,200,500 --idle
 
 Every simulated host is an sshd on a loopback port in a mount namespace of its own, in which the
 same prefix is another folder, so that all are installed and tried as 50 devices are, without a
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,17 +27,23 @@ TOP = Path(__file__).resolve().parent.parent
 SSHD = "/usr/sbin/sshd"
 SEED = "seed"
 """The device name in the configuration that all hosts have at first."""
+_LOOK_S = 0.1
 LEAST = 5
 """Pushes to fewer devices than these are repeated on others, for a mean."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one command took: seconds by the clock and of its processor, and its memory in MB."""
+    """What one command took.
+
+    Seconds by the clock and of its processor, its memory in MB, and the most descriptors that it
+    was seen with.
+    """
 
     wall_s: float
     cpu_s: float
     peak_mb: float
+    descriptors: int
 
 
 class Fleet:
@@ -49,7 +56,7 @@ class Fleet:
         self.names: list[str] = []
         # A copy: an edit of the checkout in mid-run would be another release.
         ignored = shutil.ignore_patterns("__pycache__")
-        for name in ("edge", "deploy", "systemd"):
+        for name in ("edge", "edgeemo", "deploy", "systemd"):
             shutil.copytree(TOP / name, folder / "checkout" / name, ignore=ignored)
         shutil.copy(TOP / "constraints.txt", folder / "checkout")
         for key in ("host", "user"):
@@ -123,7 +130,14 @@ class Fleet:
                 stdout=said,
                 stderr=subprocess.STDOUT,
             )
-            _, status, usage = os.wait4(process.pid, 0)
+            descriptors = 0
+            while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+                with suppress(OSError):
+                    descriptors = max(
+                        descriptors, sum(1 for _ in Path(f"/proc/{process.pid}/fd").iterdir())
+                    )
+                time.sleep(_LOOK_S)
+            _, status, usage = ended
             process.returncode = os.waitstatus_to_exitcode(status)
             wall_s = time.monotonic() - began
             said.seek(0)
@@ -131,7 +145,8 @@ class Fleet:
         if process.returncode != 0:
             failed = [line for line in text.splitlines() if ": done: " not in line]
             raise SystemExit("\n".join([f"push: exit {process.returncode}", *failed[-50:]]))
-        return Cost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000), text
+        cpu_s = usage.ru_utime + usage.ru_stime
+        return Cost(wall_s, cpu_s, usage.ru_maxrss / 1000, descriptors), text
 
 
 @contextmanager
@@ -179,11 +194,12 @@ def reloaded(fleet: Fleet, batch: int) -> Cost:
 
 
 def per_host(costs: list[Cost], hosts: int) -> Cost:
-    """Return the mean for a host; memory is the highest of all."""
+    """Return the mean for a host; memory and descriptors are the highest of all."""
     return Cost(
         sum(cost.wall_s for cost in costs) / hosts,
         sum(cost.cpu_s for cost in costs) / hosts,
         max(cost.peak_mb for cost in costs),
+        max(cost.descriptors for cost in costs),
     )
 
 
@@ -192,6 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hosts", type=int, default=50)
     parser.add_argument("--batches", default="1,5,10,25,50")
+    parser.add_argument("--idle", action="store_true", help="only pushes with nothing to do")
     options = parser.parse_args()
     batches = [int(word) for word in options.batches.split(",")]
     if os.geteuid() != 0 or not Path(SSHD).exists():
@@ -203,13 +220,16 @@ def main() -> None:
         # First all that changes nothing, for every host must have the same release there.
         quiet = {batch: idle(fleet, batch) for batch in batches}
         print("| at a time | new release, s per host | CPU s of ours | nothing to do, s per host "
-              "| CPU s of ours | MB at most |\n|---|---|---|---|---|---|")  # fmt: skip
+              "| CPU s of ours | MB | descriptors |\n|---|---|---|---|---|---|---|")  # fmt: skip
         for batch in batches:
-            new = reloaded(fleet, batch)
-            peak_mb = max(new.peak_mb, quiet[batch].peak_mb)
+            idled = quiet[batch]
+            new = None if options.idle else reloaded(fleet, batch)
+            told = "| |" if new is None else f"{new.wall_s:.2f} | {new.cpu_s:.2f} |"
+            most = [idled] if new is None else [idled, new]
             print(
-                f"| {batch} | {new.wall_s:.2f} | {new.cpu_s:.2f} | {quiet[batch].wall_s:.2f} | "
-                f"{quiet[batch].cpu_s:.2f} | {peak_mb:.0f} |",
+                f"| {batch} | {told} {idled.wall_s:.2f} | {idled.cpu_s:.2f} | "
+                f"{max(one.peak_mb for one in most):.0f} | "
+                f"{max(one.descriptors for one in most)} |",
                 flush=True,
             )
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import msgspec
 
 from deploy.errors import DeployError
-from deploy.operations.push import Options, Outcome, Say, push, read_facts
+from deploy.operations.push import Options, Outcome, Report, push, read_facts
 from deploy.release.archive import Contents
 from deploy.ssh.targets import Target
 
@@ -83,7 +83,7 @@ def worse(before: Recent, after: Recent) -> Iterator[str]:
 
 
 def push_canary(
-    target: Target, contents: Contents, options: Options, bake_s: float, say: Say
+    target: Target, contents: Contents, options: Options, bake_s: float, report: Report
 ) -> Outcome:
     """Push to one device, wait, and compare how it does with how it did.
 
@@ -94,10 +94,10 @@ def push_canary(
         BundleError: the model's bundle is damaged.
     """
     before = recent(target, options, bake_s)
-    outcome = push(target, contents, options, say)
+    outcome = push(target, contents, options, report)
     if outcome.status != "done":
         return outcome
-    say(f"watched for {bake_s:g} s; before: {before}")
+    report(f"watched for {bake_s:g} s; before: {before}")
     time.sleep(bake_s)
     after = recent(target, options, bake_s)
     if problems := "; ".join(worse(before, after)):

@@ -6,6 +6,7 @@ quoted here and nowhere else; files go to a folder of the user's own, named by t
 
 import io
 import logging
+import resource
 import socket
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -22,6 +23,7 @@ from edge.text import one_line
 _CONNECT_TIMEOUT_S: Final = 15
 _LOGIN_TIMEOUT_S: Final = 90
 _TRANSFER_TIMEOUT_S: Final = 60
+_DESCRIPTORS: Final = 65_536
 _SLOWEST: Final = 16 << 10
 """Bytes a second that a device must take."""
 _KEEPALIVE_S: Final = 5
@@ -43,6 +45,11 @@ def use_gevent() -> None:
         ) from error
     # Signals stay Python's own, so that Ctrl-C ends a push as it ends everything.
     monkey.patch_all(signal=False)
+    # Each device takes about four descriptors; 1,024 are common, and more can be asked for.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, _DESCRIPTORS)
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
     logger = logging.getLogger("pyinfra")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False  # what matters is in the errors, once and in our words

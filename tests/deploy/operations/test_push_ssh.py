@@ -79,6 +79,28 @@ def test_a_push_arrives_and_the_second_one_changes_nothing(box):
     assert_clean(done, box)
 
 
+def test_what_differs_and_what_was_altered_is_told(box, tmp_path):
+    """Nothing after a push; then another model's files, and what somebody has changed there."""
+    same = box.run("diff", "box", "--no-service")
+    assert same.stdout == "box:\n  a push would change nothing\n", same.stderr
+    model = box.prefix / "current" / "model" / "MODEL_CARD.md"
+    before = model.read_bytes()
+    model.write_bytes(before + b"x")
+    try:
+        other = bundle_like_default(tmp_path / "other")
+        said = box.run("diff", "box", "--no-service", "--model", str(other)).stdout
+        assert f"release {current(box)} -> " in said
+        assert "changed: model/MODEL_CARD.md" in said
+        assert "package" not in said
+        assert "altered: " in said
+        table = box.run("status", "box", "gone", "--drift")
+        assert table.returncode == 1
+        assert "1 files altered" in table.stdout
+        assert table.stdout.index("gone") < table.stdout.index("altered")
+    finally:
+        model.write_bytes(before)
+
+
 def test_the_device_needs_nothing_of_the_workstation(box):
     """The released command runs by itself, with an empty environment and without the network."""
     program = box.prefix / "current" / "bin" / "edgeemo"

@@ -161,7 +161,7 @@ def diff(
         for said, names in found.items():
             print(f"{', '.join(sorted(names))}:")
             for line in said:
-                show_line(f"  {line}")
+                show_line(line, indent="  ")
 
 
 @deploy.command()

@@ -40,9 +40,9 @@ AskSudo = Annotated[
 _LONGEST_LINE: Final = 1 << 16
 
 
-def show_line(text: str) -> None:
+def show_line(text: str, indent: str = "") -> None:
     """Show what a device said, or what is made of it: it must not act upon the terminal."""
-    print(one_line(text, _LONGEST_LINE), flush=True)
+    print(f"{indent}{one_line(text, _LONGEST_LINE)}", flush=True)
 
 
 def sudo_password(*, ask: bool) -> str | None:

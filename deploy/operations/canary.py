@@ -12,8 +12,6 @@ from deploy.operations.push import Options, Outcome, Report, push, read_facts
 from deploy.release.archive import Contents
 from deploy.ssh.targets import Target
 
-LEAST_BAKE_S: Final = 60.0
-"""A service says once a minute how it does."""
 _LOG_DIR: Final = "/var/log/edgeemo"
 _FPS_SHARE: Final = 0.8
 _WARMER_C: Final = 10.0
@@ -64,12 +62,13 @@ class Recent(msgspec.Struct, frozen=True):
 
 
 def worse(before: Recent, after: Recent) -> Iterator[str]:
-    """Yield what has become worse; what was not measured before is not compared."""
+    """Yield what has become worse; what was not measured both times is not compared."""
     if not after.records:
         yield "nothing was logged"
         return
-    if before.fps is not None and (after.fps or 0) < _FPS_SHARE * before.fps:
-        yield f"{after.fps or 0:.1f} frames/s, {before.fps:.1f} before"
+    speed = before.fps, after.fps
+    if speed[0] is not None and speed[1] is not None and speed[1] < _FPS_SHARE * speed[0]:
+        yield f"{speed[1]:.1f} frames/s, {speed[0]:.1f} before"
     heat = before.temperature_c, after.temperature_c
     if heat[0] is not None and heat[1] is not None and heat[1] >= heat[0] + _WARMER_C:
         yield f"{heat[1]:.0f} °C, {heat[0]:.0f} °C before"

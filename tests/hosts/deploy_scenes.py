@@ -117,7 +117,7 @@ def scene_sudo_password(stage: Stage) -> None:
 def scene_care(stage: Stage) -> None:
     """A canary, drift and differences, on the device itself."""
     device, station = stage.device, stage.station
-    words = (*WINDOW, "--model", str(stage.model("canary")), "--canary", "1", "--bake", "60")
+    words = (*WINDOW, "--model", str(stage.model("canary")), "--canary", "1", "--bake", "70")
     said = station.deploy("push", "pi", *words)
     must("; since: " in said and "frames/s" in said, f"how it does is told: {said}")
     print(said.splitlines()[-1])

@@ -121,7 +121,7 @@ WELL = Recent(
         ({}, ""),
         ({"fps": 8.5, "temperature_c": 65.0, "uncertain": 100}, ""),
         ({"fps": 7.0}, "7.0 frames/s, 10.0 before"),
-        ({"fps": None}, "0.0 frames/s, 10.0 before"),
+        ({"fps": None, "temperature_c": None, "emotions": 3}, ""),
         ({"temperature_c": 75.0}, "75 °C, 60 °C before"),
         ({"uncertain": 300}, "60% uncertain, 10% before"),
         ({"lost": 3}, "3 records lost, 0 before"),

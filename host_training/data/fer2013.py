@@ -74,8 +74,9 @@ def _columns(path: Path, header: list[str]) -> tuple[int, int | None, int | None
     unlabelled = set(header) <= {"pixels", "usage"}
     for name in ("pixels",) if unlabelled else ("emotion", "pixels"):
         if name not in header:
+            names = ", ".join(column[:20] for column in header)[:200]
             raise DataError(
-                f"{path}: no column {name!r}, its header has {', '.join(header)[:200]}; "
+                f"{path}: no column {name!r}, its header has {names}; "
                 f"expected {_EXPECTED}, or pixels alone as in test.csv"
             )
     emotion_at = None if unlabelled else header.index("emotion")

@@ -39,6 +39,10 @@ _MOST_SKIPPED: Final = 0.05
 """A larger share that cannot be read is no mishap: the data was not copied as it should be."""
 _FEW_SKIPPED: Final = 3
 """So many are a mishap, however small the data is."""
+_FOREIGN: Final = frozenset(
+    {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__"}
+)
+"""Folders that macOS' archives, network drives and systems leave, in lower case."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,8 +117,13 @@ def _key(folder: Path) -> str:
     return re.sub(r"[-_ ]", "", folder.name.lower())
 
 
+def _is_foreign(folder: Path) -> bool:
+    """Tell the folders that archives, cameras' cards and network drives bring along."""
+    return folder.name.startswith(".") or folder.name.lower() in _FOREIGN
+
+
 def _folders(path: Path, root: Path) -> list[Path]:
-    folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    folders = sorted(p for p in path.iterdir() if p.is_dir() and not _is_foreign(p))
     if not folders:
         tables = sorted(p.name for p in root.iterdir() if ".csv" in p.suffixes)
         hint = f"it holds {', '.join(tables)}: give that file" if tables else "such as happy/"
@@ -161,9 +170,11 @@ def _check_own(classes: list[_ClassFolder]) -> None:
     """Refuse a class of one's own that is the only one: more likely it is no data set."""
     first = classes[0]
     if {folder.label for folder in classes} == {first.label} and first.label not in EMOTIONS:
+        inner = [p.name for p in first.path.iterdir() if p.is_dir() and not _is_foreign(p)]
+        remedy = f"; if its folders ({listed(sorted(inner))}) are meant, give {first.path}"
         raise DataError(
             f"{first.path}: unknown emotion {first.path.name!r}, and the only class; expected "
-            f"{', '.join(EMOTIONS)}, or two classes of your own or more"
+            f"{', '.join(EMOTIONS)}, or two classes of your own or more{remedy if inner else ''}"
         )
 
 

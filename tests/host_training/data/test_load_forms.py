@@ -312,3 +312,35 @@ def test_pictures_of_any_size_and_colour(tmp_path: Path) -> None:
     grey = cv2.cvtColor(big, cv2.COLOR_BGR2GRAY)
     blocks = grey.reshape(48, 10, 48, 10).mean(axis=(1, 3))
     assert np.abs(images[0] - blocks).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "beside", ["__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", ".git"]
+)
+def test_folders_that_others_left_are_no_classes(
+    tmp_path: Path, write_folders: Write, beside: str
+) -> None:
+    """Archives, network drives and systems leave folders of their own beside the classes."""
+    data = write_folders(tmp_path / "data", ["happy", "sad"], 2)
+    (data / beside).mkdir()
+    (data / beside / "._0.png").write_bytes(b"\0\5\x16\7")
+    assert load_samples(data).counts() == {"happiness": 2, "sadness": 2}
+
+
+@pytest.mark.parametrize("inner", ["train", "happy"])
+def test_a_folder_around_the_data_is_named(
+    tmp_path: Path, write_folders: Write, inner: str
+) -> None:
+    """An archive unpacks into one folder more: the message says which to give."""
+    write_folders(tmp_path / "archive" / "images" / inner, ["happy", "sad"], 2)
+    archive = tmp_path / "archive"
+    with pytest.raises(DataError, match=rf"its folders \({inner}\) are meant, give {archive}/im"):
+        load_samples(archive)
+
+
+def test_a_table_without_its_header_is_told_in_a_line(tmp_path: Path) -> None:
+    """A row of pixels is taken for the header: of its numbers a few are shown."""
+    (tmp_path / "fer2013.csv").write_text(f"0,{'70 ' * 2303}70,Training\n" * 2)
+    with pytest.raises(DataError, match="no column 'emotion', its header has 0, 70 70") as told:
+        load_samples(tmp_path / "fer2013.csv")
+    assert len(str(told.value)) < 500

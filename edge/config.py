@@ -240,7 +240,7 @@ class EventsConfig(_Section, frozen=True):
     """
 
     detect: Annotated[tuple[EventChoice, ...], msgspec.Meta(max_length=16)] = ()
-    blink_aspect: Share = 0.65
+    blink_aspect: Share = 0.7
     blink_shape: Share = 0.25
     smile: Share = 0.5
     brow_raise: Share = 0.4

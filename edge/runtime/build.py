@@ -26,7 +26,7 @@ from edge.inference.interpreter import runtime_name
 from edge.protocols import Classifier, CountingSink, FaceMesher, FrameSource, Sink
 from edge.runtime.pipeline import Pipeline
 from edge.sinks.jsonl import JsonlSink
-from edge.sources.select import open_source, source_kind
+from edge.sources.select import begin_source, open_source, source_kind
 from edge.stages.classify import TfliteClassifier
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.quality import FaceQualityFilter
@@ -83,7 +83,10 @@ def build_runtime(
     Raises:
         EdgeEmoError: one of the parts cannot be had; its own message tells.
     """
-    source_kind(config.source.spec)  # a slip of the pen is told before any model is loaded
+    # A slip of the pen is told before any model is loaded; a camera's libraries load beside it.
+    begun = begin_source(config.source)
+    if begun is not None:
+        stack.callback(begun.close)
     if classifier is None:
         bundle = open_model(config.model)
         pipeline, model = open_pipeline(config, bundle), _model_facts(bundle)
@@ -91,7 +94,7 @@ def build_runtime(
         pipeline, model = compose_pipeline(config, classifier), _own_facts(classifier)
     held = stack.enter_context(ExitStack())
     held.callback(pipeline.close)
-    source = open_source(config.source, is_managed=is_managed)
+    source = open_source(config.source, begun, is_managed=is_managed)
     stack.callback(source.close)
     log = JsonlSink(Path(config.log.dir), config.log) if keep_records else None
     if log is not None:

@@ -9,11 +9,14 @@ import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from edge.config import SourceConfig
 from edge.errors import CameraError, ConfigError, not_there
 from edge.protocols import FrameSource
+
+if TYPE_CHECKING:
+    from edge.sources.cameras.picamera import RibbonCameraOpener
 
 _log = logging.getLogger(__name__)
 
@@ -61,11 +64,30 @@ def source_kind(spec: str) -> Kind:
         raise CameraError(f"{spec}: cannot be looked up ({error.strerror})") from error
 
 
-def open_source(config: SourceConfig, *, is_managed: bool = False) -> FrameSource:
+def begin_source(config: SourceConfig) -> "RibbonCameraOpener | None":
+    """Begin what takes long of opening a source, if anything does, while there is other work.
+
+    Returns:
+        What ``open_source`` takes, to be closed after it, or instead of it.
+    """
+    if source_kind(config.spec) not in {"auto", "picamera"}:
+        return None
+    opener = _ribbon_camera(config)
+    opener.begin()
+    return opener
+
+
+def open_source(
+    config: SourceConfig,
+    begun: "RibbonCameraOpener | None" = None,
+    *,
+    is_managed: bool = False,
+) -> FrameSource:
     """Open the configured source; live ones give their newest frame.
 
     Args:
         config: which one, and what is asked of it.
+        begun: what ``begin_source`` has begun of it.
         is_managed: a service manager started us; see ``is_reconnecting``.
 
     Raises:
@@ -75,7 +97,8 @@ def open_source(config: SourceConfig, *, is_managed: bool = False) -> FrameSourc
     """
     kind = source_kind(config.spec)
     if kind in LIVE:
-        return _open_live(kind, config, reconnect=is_reconnecting(config, is_managed=is_managed))
+        reconnect = is_reconnecting(config, is_managed=is_managed)
+        return _open_live(kind, config, begun, reconnect=reconnect)
     if config.spec == _LIVE_DEMO:
         return _open_live_demo(config)
     return _recorded(_open_recording(kind, config), config)
@@ -136,7 +159,9 @@ def _open_film(path: Path) -> FrameSource:
     return OpenCvFilm(path)
 
 
-def _open_live(kind: Kind, config: SourceConfig, *, reconnect: bool) -> FrameSource:
+def _open_live(
+    kind: Kind, config: SourceConfig, begun: "RibbonCameraOpener | None", *, reconnect: bool
+) -> FrameSource:
     from edge.sources.wrappers.newest_frame import LatestFrame
 
     camera: FrameSource
@@ -146,7 +171,7 @@ def _open_live(kind: Kind, config: SourceConfig, *, reconnect: bool) -> FrameSou
             return _recorded(stream, config)
         camera = _watched(_turned(stream, config), config)
         return LatestFrame(camera, every_n=config.every_n)
-    opener = _opener(kind, config.spec, config)
+    opener = _opener(kind, config.spec, config, begun)
     if reconnect:
         from edge.sources.wrappers.reconnect import ReconnectingSource
 
@@ -170,12 +195,14 @@ def _with_frame_skip(source: FrameSource, config: SourceConfig) -> FrameSource:
     return EveryNth(source, config.every_n)
 
 
-def _opener(kind: Kind, spec: str, config: SourceConfig) -> Callable[[], FrameSource]:
+def _opener(
+    kind: Kind, spec: str, config: SourceConfig, begun: "RibbonCameraOpener | None" = None
+) -> Callable[[], FrameSource]:
     """Return what opens a live source, as often as needed."""
     if kind == "auto":
-        return _FirstCamera(config)
+        return _FirstCamera(config, begun)
     if kind == "picamera":
-        return _ribbon_camera(config)
+        return begun or _ribbon_camera(config)
     if kind == "stream":
         return lambda: _turned(_open_stream(spec)[0], config)
     from edge.sources.cameras.identity import FollowedCamera
@@ -184,7 +211,7 @@ def _opener(kind: Kind, spec: str, config: SourceConfig) -> Callable[[], FrameSo
     return FollowedCamera(node, lambda at: _turned(_open_node(at, config), config))
 
 
-def _ribbon_camera(config: SourceConfig) -> Callable[[], FrameSource]:
+def _ribbon_camera(config: SourceConfig) -> "RibbonCameraOpener":
     from edge.sources.cameras.picamera import PiCameraView, RibbonCameraOpener
     from edge.sources.files.upright import Turn
 
@@ -233,8 +260,9 @@ def _open_node(node: Path, config: SourceConfig) -> FrameSource:
 class _FirstCamera:
     """Opens the CSI camera or, without one, the first V4L2 camera; then always the same one."""
 
-    def __init__(self, config: SourceConfig) -> None:
+    def __init__(self, config: SourceConfig, begun: "RibbonCameraOpener | None") -> None:
         self._config = config
+        self._begun = begun
         self._chosen: Callable[[], FrameSource] | None = None
 
     def __call__(self) -> FrameSource:
@@ -248,7 +276,8 @@ class _FirstCamera:
         from edge.sources.cameras.identity import first_camera
         from edge.sources.cameras.ribbon import NoRibbonCameraError
 
-        ribbon, node = _opener("picamera", "picamera", self._config), first_camera()
+        ribbon = _opener("picamera", "picamera", self._config, self._begun)
+        node = first_camera()
         try:
             return ribbon, ribbon()
         except NoRibbonCameraError as error:

@@ -60,6 +60,7 @@ class PiCamera:
         view: how it looks at the scene.
         frame_timeout_s: how long to wait for a frame, beyond what one takes.
         stop_timeout_s: how long to wait for the camera to stop.
+        begun: its process, begun before for the same picture; by default one is begun now.
 
     Raises:
         NoRibbonCameraError: picamera2 is missing, or there is no CSI camera.
@@ -73,16 +74,17 @@ class PiCamera:
         view: PiCameraView | None = None,
         frame_timeout_s: float = _FRAME_TIMEOUT_S,
         stop_timeout_s: float = _STOP_TIMEOUT_S,
+        begun: RibbonProcess | None = None,
     ) -> None:
         view = view or PiCameraView()
         self._stop_timeout_s = stop_timeout_s
         self._index = 0
         self._dropped = 0
         self._t_s = -math.inf
-        self._process: RibbonProcess | None = RibbonProcess(
-            _wanted(size_hw, fps, view), OPEN_TIMEOUT_S
-        )
-        opened = self._process.opened
+        process = begun or RibbonProcess(_wanted(size_hw, fps, view))
+        process.finish(OPEN_TIMEOUT_S)
+        self._process: RibbonProcess | None = process
+        opened = process.opened
         self._size_hw = opened.size[1], opened.size[0]
         self._turn = _rest_of_turn(view.turn, Turn(*opened.turn))
         self._fps = opened.fps
@@ -138,15 +140,30 @@ class PiCamera:
 
 
 class RibbonCameraOpener:
-    """Opens the ribbon camera, as often as needed, and logs what it gives when that is news."""
+    """Opens the ribbon camera, as often as needed, and logs what it gives when that is news.
+
+    What takes long can begin before: the camera's libraries load while models do.
+    """
 
     def __init__(self, size_hw: tuple[int, int], fps: float, view: PiCameraView) -> None:
         self._size_hw, self._fps, self._view = size_hw, fps, view
         self._told = ""
+        self._begun: RibbonProcess | None = None
+
+    def begin(self) -> None:
+        """Begin to open the camera; what is wrong with it is told when it is opened."""
+        self._begun = RibbonProcess(_wanted(self._size_hw, self._fps, self._view))
+
+    def close(self) -> None:
+        """End what was begun, if nobody asked for it."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun.abandon()
 
     def __call__(self) -> PiCamera:
         """Open the camera; raises as ``PiCamera`` does."""
-        camera = PiCamera(self._size_hw, self._fps, self._view)
+        begun, self._begun = self._begun, None
+        camera = PiCamera(self._size_hw, self._fps, self._view, begun=begun)
         if camera.description != self._told:
             self._told = camera.description
             height, width = self._size_hw
@@ -165,7 +182,8 @@ def probe_ribbon(
         CameraError: it is busy, or it refuses.
     """
     wanted = _wanted(size_hw, fps, view or PiCameraView()) | {"probe": True}
-    process = RibbonProcess(wanted, OPEN_TIMEOUT_S)
+    process = RibbonProcess(wanted)
+    process.finish(OPEN_TIMEOUT_S)
     process.close(_STOP_TIMEOUT_S)
     return str(process.opened)
 

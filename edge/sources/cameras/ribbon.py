@@ -128,29 +128,65 @@ _MESSAGES: Final = msgspec.json.Decoder(Opened | Picture | Refused | Logged)
 class RibbonProcess:
     """picamera2 and libcamera, in a child of this process; every wait has an end.
 
+    The child begins at once, and ``finish`` waits for it: meanwhile there is other work to do.
+
     Args:
         wanted: what ``ribbon_process.py`` is to ask of the camera.
-        open_timeout_s: how long that may take.
-
-    Raises:
-        NoRibbonCameraError: there is none, or no picamera2 that works.
-        CameraError: it is busy, refuses, or does not answer.
     """
 
-    def __init__(self, wanted: dict[str, Any], open_timeout_s: float) -> None:
+    def __init__(self, wanted: dict[str, Any]) -> None:
+        self._wanted = wanted
+        self._pythons = candidate_pythons()
+        self._failed: CameraError | None = None
+        self._is_begun = False
+        self._begin()
+
+    def finish(self, open_timeout_s: float) -> None:
+        """Wait until the camera is open.
+
+        Args:
+            open_timeout_s: how long that may take, from now on.
+
+        Raises:
+            NoRibbonCameraError: there is none, or no picamera2 that works.
+            CameraError: it is busy, refuses, or does not answer.
+        """
         failed: _OtherPythonError | None = None
-        for python in candidate_pythons():
+        while self._is_begun:
             try:
-                self._open(python, wanted, open_timeout_s)
+                self._finish(open_timeout_s)
             except _OtherPythonError as error:
                 failed = failed or error
+                self._begin()
                 continue
             return
+        if self._failed is not None:
+            raise self._failed
         if failed is not None:
             raise NoRibbonCameraError(str(failed), "broken") from failed
         raise NoRibbonCameraError(f"picamera: picamera2 is missing; {_INSTALL}", "missing")
 
-    def _open(self, python: str, wanted: dict[str, Any], timeout_s: float) -> None:
+    def abandon(self) -> None:
+        """End a child that nobody waits for any more."""
+        if self._is_begun:
+            self._is_begun = False
+            self._kill()
+            self._release()
+
+    def _begin(self) -> None:
+        """Start a child in the next Python that may do; what is wrong with it is told later."""
+        self._is_begun = False
+        python = next(self._pythons, None)
+        if python is None:
+            return
+        try:
+            self._start(python)
+        except CameraError as error:
+            self._failed = error
+            return
+        self._is_begun = True
+
+    def _start(self, python: str) -> None:
         self._python = python
         self._is_open = self._is_asked = False
         self._lines = 0
@@ -179,12 +215,14 @@ class RibbonProcess:
         finally:
             theirs.close()
             os.close(their_said)
+        with contextlib.suppress(OSError):  # it has ended: ``finish`` says why
+            self._line.send(msgspec.json.encode(self._wanted))
+
+    def _finish(self, timeout_s: float) -> None:
         try:
-            self._line.send(msgspec.json.encode(wanted))
             self.opened = self._await_opening(timeout_s)
         except BaseException:
-            self._kill()
-            self._release()
+            self.abandon()
             raise
         self._is_open = True
 

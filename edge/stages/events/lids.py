@@ -35,6 +35,8 @@ class Eyes:
     """The lids begin to move when they are below this share of what they were just before."""
     _BOTH: Final = 0.85
     """Each eye comes below this share; one that does not has seen a wink."""
+    _BRIEF: Final = 0.6
+    """Half a blink moves the coefficients less; what is so brief needs this share of ``shape``."""
     _DOUBT_S: Final = 1.0
     """After so long without the coefficients' consent, the open eyes have become narrow."""
 
@@ -107,7 +109,8 @@ class Eyes:
         return name, Span(start, end, 1 - shut.least, complete=True)
 
     def _agrees(self, shut: "_Shut") -> bool:
-        return shut.blink >= self._shape and shut.wider < self._BOTH
+        needed = self._shape if shut.is_long else self._BRIEF * self._shape
+        return shut.blink >= needed and shut.wider < self._BOTH
 
     def _adapt(self, mean: float, now: Moment) -> None:
         elapsed_s = now.t_s - self._seen.t_s if self._seen is not None else 0.0

@@ -14,13 +14,15 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge.config import SourceConfig
-from edge.errors import CameraError, CameraStuckError
+from edge.config import Config, ModelConfig, SourceConfig
+from edge.errors import BundleError, CameraError, CameraStuckError
+from edge.runtime.build import build_runtime
 from edge.sources.cameras import picamera, ribbon
 from edge.sources.cameras.picamera import PiCamera, PiCameraView, RibbonCameraOpener, probe_ribbon
 from edge.sources.cameras.ribbon import NoRibbonCameraError
@@ -543,6 +545,46 @@ def test_what_the_camera_gives_is_logged_when_it_is_news(play: Play, caplog) -> 
     assert len(told) == 1
     assert "sensor mode 640x480" in told[0] or "sensor mode 1640x1232" in told[0]
     assert "asked for 64x48 at 30 fps" in told[0]
+
+
+def test_an_opening_that_begins_early_is_the_one_that_is_used(play: Play) -> None:
+    """One process, begun before the rest is loaded; what nobody opens is ended."""
+    opener = RibbonCameraOpener((48, 64), 30.0, PiCameraView())
+    opener.begin()
+    [child] = children()
+    camera = opener()
+    assert children() == {child}
+    assert camera.read() is not None
+    opener.close()  # it is the camera's by now
+    assert camera.read() is not None
+    camera.close()
+    assert children() == set()
+    opener.begin()
+    opener.close()
+    opener.close()
+    assert children() == set()
+
+
+def test_what_is_wrong_early_is_told_when_the_camera_is_opened(play: Play) -> None:
+    """Beginning raises nothing: the model's own faults come first, then the camera's."""
+    play.begin("absent")
+    opener = RibbonCameraOpener((48, 64), 30.0, PiCameraView())
+    opener.begin()
+    with pytest.raises(NoRibbonCameraError, match="no CSI camera found"):
+        opener()
+    assert children() == set()
+    play.end("absent")
+    opener().close()
+
+
+def test_a_run_whose_model_fails_ends_the_camera_that_it_began(play: Play, tmp_path: Path) -> None:
+    """Nothing is left behind, and no log is made."""
+    config = Config(
+        source=SourceConfig(spec="picamera"), model=ModelConfig(bundle=str(tmp_path / "none"))
+    )
+    with pytest.raises(BundleError), ExitStack() as stack:
+        build_runtime(config, stack)
+    assert children() == set()
 
 
 def test_the_program_needs_the_system_python_only() -> None:

@@ -147,6 +147,6 @@ $(DOCS)/.installed: pyproject.toml constraints.txt
 
 $(FULL)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(FULL)
-	$(FULL)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[analysis,deploy,host,quantize,torch,video,view,dev]' $(MEDIAPIPE_NEEDS)
+	$(FULL)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[analysis,deploy,host,host-jax,quantize,torch,video,view,dev]' $(MEDIAPIPE_NEEDS)
 	$(FULL)/bin/pip install $(PIP_FLAGS) --no-deps $(MEDIAPIPE)
 	@touch $@

@@ -1,44 +1,62 @@
-"""Keras and TensorFlow, imported when they are needed and without their chatter."""
+"""Keras and what it runs on, imported when they are needed and without their chatter."""
 
 import importlib
+import logging
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
-from edge.errors import MissingExtraError
+from edge.errors import ConfigError, MissingExtraError
 from edge.system.diagnostics import silenced
-from host_training.errors import TrainingError
 
-_FPMATH = "ONEDNN_DEFAULT_FPMATH_MODE"
+BACKENDS: Final = ("tensorflow", "jax")
+"""What Keras may run on here; the first unless ``KERAS_BACKEND`` says otherwise."""
+
+_FPMATH: Final = "ONEDNN_DEFAULT_FPMATH_MODE"
+
+
+def keras_backend() -> str:
+    """Return what Keras runs on: ``tensorflow``, or ``jax`` where ``KERAS_BACKEND`` asks for it.
+
+    Raises:
+        ConfigError: it asks for something else.
+    """
+    backend = os.environ.setdefault("KERAS_BACKEND", BACKENDS[0])
+    if backend not in BACKENDS:
+        raise ConfigError(
+            f"KERAS_BACKEND={backend}: edgeemo trains on {' or '.join(BACKENDS)}; set it to one "
+            "of them, or unset it"
+        )
+    return backend
 
 
 def import_keras() -> Any:
-    """Return the ``keras`` module, on its TensorFlow backend.
-
-    TensorFlow's C++ side writes to stderr while it loads, before its own switch is read: the
-    import runs silenced, and the switch (unless the user has set it) keeps the rest quiet. At 3
-    and not 2, for a machine without a GPU is reported as an error.
+    """Return the ``keras`` module, on the backend that was asked for.
 
     Raises:
-        MissingExtraError: Keras or TensorFlow is not installed.
-        TrainingError: Keras runs on another backend.
+        ConfigError: see ``keras_backend``.
+        MissingExtraError: Keras or its backend is not installed.
     """
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    import_tensorflow()
-    keras = _import("keras")
-    if keras.backend.backend() != "tensorflow":
-        raise TrainingError(
-            f"Keras runs on the backend {keras.backend.backend()!r}, edgeemo needs 'tensorflow'; "
-            "set KERAS_BACKEND=tensorflow"
-        )
-    return keras
+    if keras_backend() == "tensorflow":
+        import_tensorflow()
+    else:
+        # Memory of a GPU as it is needed, as from TensorFlow: models are tried in a child process.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        # It warns of every kind of accelerator that a machine lacks.
+        logging.getLogger("jax._src.xla_bridge").setLevel(logging.ERROR)
+        _import("jax")
+    return _import("keras")
 
 
 def import_tensorflow() -> Any:
     """Return the ``tensorflow`` module.
+
+    TensorFlow's C++ side writes to stderr while it loads, before its own switch is read: the
+    import runs silenced, and the switch (unless the user has set it) keeps the rest quiet. At 3
+    and not 2, for a machine without a GPU is reported as an error.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -81,18 +99,21 @@ def import_torch() -> Any:
         ) from error
 
 
-def configure_tensorflow(precision: str, *, deterministic: bool) -> str:
-    """Set TensorFlow up for a run, and say in words what it runs on.
+def configure_backend(precision: str, *, deterministic: bool) -> str:
+    """Set Keras' backend up for a run, and say in words what it runs on.
 
     Args:
-        precision: see ``TrainConfig``. ``bfloat16`` is oneDNN's: products of float32 numbers are
-            taken in bfloat16 where the processor can (AVX-512 BF16, AMX, Armv8.6), sums and weights
-            stay float32; elsewhere nothing changes.
+        precision: see ``TrainConfig``. ``bfloat16`` on TensorFlow is oneDNN's: products of float32
+            numbers are taken in bfloat16 where the processor can (AVX-512 BF16, AMX, Armv8.6), sums
+            and weights stay float32; elsewhere nothing changes. On JAX it is the precision of
+            products, which its CPU code does not lower.
         deterministic: also forbid operations whose result depends on the order of threads.
 
     Raises:
-        TrainingError: see ``import_keras``.
+        ConfigError: see ``keras_backend``.
     """
+    if keras_backend() == "jax":
+        return _prepare_jax(precision, deterministic=deterministic)
     remark = ""
     if precision == "bfloat16":
         # oneDNN reads it once, when TensorFlow first multiplies.
@@ -103,11 +124,32 @@ def configure_tensorflow(precision: str, *, deterministic: bool) -> str:
     tensorflow = sys.modules["tensorflow"]
     if deterministic:
         tensorflow.config.experimental.enable_op_determinism()
-    gpus = tensorflow.config.list_physical_devices("GPU")
-    for gpu in gpus:
+    for gpu in tensorflow.config.list_physical_devices("GPU"):
         _grow(tensorflow, gpu)
-    device = f"{len(gpus)} GPU" if gpus else f"CPU, {os.cpu_count()} cores"
-    return f"{device}, {precision}{remark}"
+    return f"{_device(_gpus())}, {precision}{remark}"
+
+
+def _prepare_jax(precision: str, *, deterministic: bool) -> str:
+    if deterministic:
+        # XLA's code for CPUs always is; it reads the variable when its first device is opened.
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+    import_keras()
+    if precision == "bfloat16":
+        sys.modules["jax"].config.update("jax_default_matmul_precision", "bfloat16")
+    return f"{_device(_gpus())} (JAX), {precision}"
+
+
+def _gpus() -> int:
+    """Return how many GPUs the backend finds."""
+    if keras_backend() == "jax":
+        jax = _import("jax")
+        return sum(device.platform == "gpu" for device in jax.local_devices())
+    return len(import_tensorflow().config.list_physical_devices("GPU"))
+
+
+def _device(gpus: int) -> str:
+    return f"{gpus} GPU" if gpus else f"CPU, {os.cpu_count()} cores"
 
 
 @contextmanager
@@ -119,8 +161,7 @@ def precision_policy(precision: str) -> Iterator[None]:
     keras = import_keras()
     before = keras.mixed_precision.dtype_policy()
     if precision == "mixed":
-        gpus = sys.modules["tensorflow"].config.list_physical_devices("GPU")
-        keras.mixed_precision.set_dtype_policy("mixed_float16" if gpus else "mixed_bfloat16")
+        keras.mixed_precision.set_dtype_policy("mixed_float16" if _gpus() else "mixed_bfloat16")
     try:
         yield
     finally:
@@ -140,7 +181,8 @@ def _import(name: str) -> Any:
         with quiet():
             return importlib.import_module(name)
     except ImportError as error:
+        extra = "host" if keras_backend() == "tensorflow" else "host-jax"
         raise MissingExtraError(
             f"{name} cannot be imported ({error}); training and conversion run on a workstation: "
-            "`pip install 'edgeemo[host]'`"
+            f"`pip install 'edgeemo[{extra}]'`"
         ) from error

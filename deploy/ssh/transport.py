@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 from deploy.errors import DeployError
 from deploy.ssh.stream import TIMEOUT_S, Output, local_stream, ssh_stream, within
 from deploy.ssh.targets import Target
+from deploy.ssh.tunnels import lead_here, lead_there
 from edge.errors import MissingExtraError
 from edge.text import one_line
 
@@ -74,6 +75,7 @@ class Device:
         self._ssh_config = ssh_config
         self._accept_new = accept_new
         self._host: Any = None
+        self._listeners: list[socket.socket] = []
 
     def __enter__(self) -> Self:
         """Connect.
@@ -107,6 +109,8 @@ class Device:
         trace: TracebackType | None,
     ) -> None:
         """Close the connection."""
+        for listener in self._listeners:
+            listener.close()
         client = getattr(self._host.connector, "client", None)
         if client is not None:
             client.close()
@@ -176,6 +180,21 @@ class Device:
         if self._target.is_local:
             return local_stream(command, stdin.encode(), timeout_s)
         return ssh_stream(self._host.connector.client, command, stdin.encode(), timeout_s)
+
+    def join_ports(self, leading_here: Sequence[int], leading_there: Sequence[int]) -> None:
+        """Join ports of the device's loopback with the same ones of this machine's.
+
+        Args:
+            leading_here: ports on the device that reach this machine.
+            leading_there: ports on this machine that reach the device.
+
+        Raises:
+            DeployError: one is taken, or the device forwards none.
+        """
+        transport = self._host.connector.client.get_transport()
+        for port in leading_here:
+            lead_here(transport, port)
+        self._listeners += [lead_there(transport, port) for port in leading_there]
 
     def put(self, content: bytes, path: str) -> None:
         """Send a file; it appears under its name when it is whole.

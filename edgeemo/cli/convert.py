@@ -128,6 +128,7 @@ def convert(
     """Convert a model to a TFLite bundle, and measure what that costs."""
     recipes = ("ai_edge_quantizer",) if recipe is not None or keep_float else ()
     require("convert", "tensorflow", "keras", "sklearn", "scipy", "matplotlib", *recipes)
+    _check_backend()
     quantization = _quantization_of(
         {
             "int8": int8,
@@ -275,6 +276,17 @@ def _prior(samples: Any) -> "Prior":
     split = "+".join(learned.splits)
     count = f"{learned.trainable.sum():,} samples"
     return Prior(shares=shares, source=f"mean target of {samples.name} {split}, {count}")
+
+
+def _check_backend() -> None:
+    """Refuse another backend of Keras than the one whose graphs are converted."""
+    from host_training.frameworks import keras_backend
+
+    if (backend := keras_backend()) != "tensorflow":
+        raise ConfigError(
+            f"KERAS_BACKEND={backend}: `edgeemo convert` converts TensorFlow's graphs; unset it, a "
+            "run trained on either backend is read"
+        )
 
 
 def _quantization_of(asked: "dict[Quantization, bool]") -> "Quantization":

@@ -134,11 +134,35 @@ def prepare(
     protocol: Protocol = None,
     names: Map = None,
     workers: Workers = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SAMPLES",
+            help="Write the samples themselves instead, so many in a file, for --data to stream.",
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Only part I of N; each machine does another one."),
+    ] = None,
 ) -> None:
     """Mesh every picture and cut its aligned crop.
 
-    Can be stopped and run again at any moment.
+    Can be stopped and run again at any moment. Parts of --shard are put together by copying them
+    into one folder; for meshes, run it once more there without --shard.
     """
+    from host_training.data.shards import read_part, write_shards
+
+    part = read_part(shard)
+    if shards is not None:
+        screen = console()
+        samples = load_data(data, labels, protocol, screen, names=names)
+        written = write_shards(samples, out, shards, part)
+        count = sum(own.count for own in written.shards)
+        line = f"{count:,} samples in {len(written.shards)} shards: {out}"
+        screen.print(line, highlight=False, markup=False, soft_wrap=True)
+        note_samples("shards", out, data, samples)
+        return
     from host_training.data.picture_progress import ConsolePictureProgress
     from host_training.data.prepare import prepare_pictures
     from host_training.data.tables import prepared_view
@@ -147,8 +171,9 @@ def prepare(
     samples = load_data(data, labels, protocol, screen, names=names)
     recipe, make = _device_mesher()
     with ConsolePictureProgress(screen) as progress:
-        record = prepare_pictures(samples, out, recipe, make, processes(workers), progress)
-    screen.print(prepared_view(record, samples))
+        record = prepare_pictures(samples, out, recipe, make, processes(workers), progress, part)
+    if record is not None:
+        screen.print(prepared_view(record, samples))
     screen.print(f"prepared folder: {out}", highlight=False, markup=False, soft_wrap=True)
     note_samples("prepared data", out, data, samples)
 

@@ -240,10 +240,11 @@ def _measure(request: EvaluateRequest) -> "Evaluation | CrossSet":
 def _check_libraries(request: EvaluateRequest) -> None:
     """Refuse to begin without what the extra `host` brings, as far as it will be needed."""
     from edge.contract.bundle import SUMS
+    from host_training.frameworks import keras_backend
 
     models = [model for model in (request.model, request.against) if model is not None]
     for_devices = all(model.suffix == ".tflite" or (model / SUMS).is_file() for model in models)
-    by_keras = () if for_devices and request.folds is None else ("tensorflow", "keras")
+    by_keras = () if for_devices and request.folds is None else (keras_backend(), "keras")
     drawn = () if request.report is None else ("matplotlib",)
     require("evaluate", "sklearn", "scipy", *by_keras, *drawn)
 

@@ -17,6 +17,7 @@ EXTRAS: Final = {
     "deploy": ("pyinfra", "gevent"),
     "mediapipe": ("mediapipe",),
     "torch": ("torch",),
+    "host-jax": ("jax",),
 }
 """The modules that each extra of pyproject.toml brings."""
 WORKSTATION: Final = {

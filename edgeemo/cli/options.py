@@ -48,12 +48,18 @@ def load_data(
     prepared: Path | None = None,
     crops: "Crops" = "raw",
     names: list[str] | None = None,
+    stream: bool = False,
 ) -> Any:
-    """Read a data set, with its meshes where they are given, and say what it was recognised as."""
+    """Read a data set, with its meshes where they are given, and say what it was recognised as.
+
+    With ``stream`` the pictures of shards stay on the disk.
+    """
     from host_training.data.load import load_samples
     from host_training.data.prepared import with_prepared
+    from host_training.data.shards import in_memory
 
     samples = load_samples(data, labels, protocol, read_map(names))
+    samples = samples if stream else in_memory(samples)
     if prepared is not None:
         samples = with_prepared(samples, prepared, crops=crops)
     elif crops != "raw":
@@ -119,11 +125,11 @@ def labelled(samples: Any, learnt: "Crops") -> "LabelledImages":
     )
 
 
-def console() -> Any:
-    """Return a rich console on stdout."""
+def console(*, quiet: bool = False) -> Any:
+    """Return a rich console on stdout; a quiet one shows nothing."""
     from rich.console import Console
 
-    return Console()
+    return Console(quiet=quiet)
 
 
 def write_json(path: Path | None, value: object) -> None:

@@ -1,17 +1,28 @@
 """`edgeemo train`. What it needs is imported inside: `edgeemo --help` stays light."""
 
+import shlex
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge.errors import ConfigError
 from edgeemo.cli.calibrate import Map
 from edgeemo.cli.extras import require
 from edgeemo.cli.options import Data, Labels, Prepared, Protocol, console, load_data, note_samples
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from host_training.config import TrainConfig
+    from host_training.distributed.workers import Workers
+    from host_training.runs.directory import RunRecord
+    from host_training.training.progress import TrainingProgress
     from host_training.training.run import Pretrained
+
+    Stored = tuple[TrainConfig, RunRecord]
 
 
 def register(app: typer.Typer) -> None:
@@ -68,9 +79,28 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write event files below --out.")
     ] = False,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST,HOST",
+            help="Machines that train with this one, over ssh; data and folder as here.",
+        ),
+    ] = None,
+    remote: Annotated[
+        str, typer.Option(metavar="COMMAND", help="What edgeemo is called on --workers.")
+    ] = "edgeemo",
+    ssh_config: Annotated[
+        Path | None, typer.Option(help="For --workers; your own ~/.ssh/config otherwise.")
+    ] = None,
+    context: typer.Context = None,  # type: ignore[assignment] # a function has none
 ) -> Any:
     """Train a network; can be interrupted and resumed at any moment."""
-    require("train", "tensorflow", "keras", "sklearn")
+    from host_training.distributed.workers import check_alike
+    from host_training.frameworks import keras_backend
+
+    require("train", keras_backend(), "keras", "sklearn")
+    if tensorboard:
+        require("train", "tensorflow")  # it writes the event files
     options = {
         "architecture": arch,
         "epochs": epochs,
@@ -78,27 +108,119 @@ def train(
         "learning_rate": learning_rate,
         "seed": seed,
     }
-    resumed = out if resume else None
-    pretrained = _pretrained(teacher or [], init, resumed)
-    config = _config(recipe, options, settings or [], pretrained, resumed)
-    if config.engine == "torch":
-        require("train", "torch")
-    screen = console()
-    samples = load_data(
-        data, labels, protocol, screen, prepared=prepared, crops=config.crops, names=names
-    )
+    with _started(context, workers, remote, ssh_config), joined_workers() as team:
+        screen = console(quiet=not team.is_chief)
+        check_alike(team, {"option --resume": str(resume).lower()})
+        stored = _stored(out, team) if resume else None
+        pretrained = _pretrained(teacher or [], init, stored)
+        config = _config(recipe, options, settings or [], pretrained, stored)
+        if config.engine == "torch":
+            require("train", "torch")
+        samples = load_data(
+            data,
+            labels,
+            protocol,
+            screen,
+            prepared=prepared,
+            crops=config.crops,
+            names=names,
+            stream=True,
+        )
 
-    from host_training.training.progress import ConsoleProgress
-    from host_training.training.run import train as run_training
-    from host_training.training.tensorboard import TensorBoardProgress
+        from host_training.training.run import train as run_training
 
-    progress = (
-        TensorBoardProgress(screen, out / "tensorboard") if tensorboard else ConsoleProgress(screen)
-    )
-    run = run_training(samples, config, out, progress, resume=resume, pretrained=pretrained)
+        progress = _progress(screen, team, out / "tensorboard" if tensorboard else None)
+        run = run_training(
+            samples, config, out, progress, resume=resume, pretrained=pretrained, workers=team
+        )
+    if not team.is_chief:
+        return run
     screen.print(f"run directory: {run.path}", highlight=False, markup=False, soft_wrap=True)
     note_samples("run", run.path, data, samples)
     return run
+
+
+def _started(
+    context: typer.Context | None, hosts: str | None, remote: str, ssh_config: Path | None
+) -> "AbstractContextManager[None]":
+    """Start the workers of ``--workers``, where they are asked for."""
+    if hosts is None:
+        return nullcontext()
+    require("train", "pyinfra")
+
+    from edgeemo.remote_workers import remote_workers
+
+    if context is None:
+        raise ConfigError("--workers: repeats this command line elsewhere; give it on one")
+    words = [*shlex.split(remote), "train", *_words_of(context)]
+    return remote_workers([host.strip() for host in hosts.split(",")], words, ssh_config)
+
+
+def _words_of(context: typer.Context) -> list[str]:
+    """Return what this command was given as words, but for what starts other workers."""
+    words: list[str] = []
+    for option in context.command.params:
+        name, values = option.name or "", context.params.get(option.name or "")
+        source = context.get_parameter_source(name)
+        if (
+            name in ("workers", "remote", "ssh_config")
+            or source is None
+            or source.name == "DEFAULT"
+        ):
+            continue
+        if isinstance(values, bool):
+            words += [option.opts[0]] if values else option.secondary_opts[:1]
+            continue
+        for value in values if isinstance(values, list | tuple) else [values]:
+            words += [option.opts[0], str(value)]
+    return words
+
+
+@contextmanager
+def joined_workers() -> "Iterator[Workers]":
+    """Meet the other workers where ``TF_CONFIG`` names some, until the block is left."""
+    from host_training.distributed.cluster import cluster_of_environment
+    from host_training.distributed.team import Team
+    from host_training.distributed.workers import ALONE
+
+    cluster = cluster_of_environment()
+    if cluster is None:
+        yield ALONE
+        return
+    if cluster.is_chief:
+        _note(
+            f"training with {len(cluster.addresses)} workers; what they send is neither encrypted "
+            "nor authenticated: keep the ports of TF_CONFIG on a private network"
+        )
+    with Team(cluster, _note) as team:
+        yield team
+
+
+def _note(line: str) -> None:
+    typer.echo(f"edgeemo: {line}", err=True)
+
+
+def _progress(screen: "Console", workers: "Workers", events: Path | None) -> "TrainingProgress":
+    from host_training.training.progress import ConsoleProgress, SilentProgress
+    from host_training.training.tensorboard import TensorBoardProgress
+
+    if not workers.is_chief:
+        return SilentProgress()
+    return ConsoleProgress(screen) if events is None else TensorBoardProgress(screen, events)
+
+
+def _stored(out: Path, workers: "Workers") -> "Stored":
+    """Return what the run to resume says of itself; of several workers only the chief has it."""
+    import msgspec
+
+    from host_training.config import TrainConfig
+    from host_training.runs.directory import RunDirectory, RunRecord
+    from host_training.training.run import config_to_resume
+
+    def read() -> bytes:
+        return msgspec.json.encode((config_to_resume(out), RunDirectory(out).record()))
+
+    return msgspec.json.decode(workers.from_chief(read), type=tuple[TrainConfig, RunRecord])
 
 
 def _config(
@@ -106,13 +228,12 @@ def _config(
     options: dict[str, Any],
     pairs: list[str],
     pretrained: "Pretrained",
-    resumed: Path | None,
+    stored: "Stored | None",
 ) -> "TrainConfig":
     """Return the settings: a recipe's or the resumed run's own, changed by single options."""
     from host_training import config as settings
-    from host_training.training.run import config_to_resume
 
-    own = None if resumed is None else config_to_resume(resumed)
+    own = None if stored is None else stored[0]
     base = own if own is not None and recipe is None else settings.recipe(recipe or "default")
     initial = pretrained.initial
     options |= {
@@ -125,14 +246,15 @@ def _config(
     return config
 
 
-def _pretrained(teachers: list[Path], initial: Path | None, resumed: Path | None) -> "Pretrained":
+def _pretrained(
+    teachers: list[Path], initial: Path | None, stored: "Stored | None"
+) -> "Pretrained":
     """Find the models to learn from; a resumed run remembers where its own are."""
-    from host_training.runs.directory import RunDirectory
     from host_training.training.distillation import model_file
     from host_training.training.run import Pretrained
 
-    if resumed is not None and (resumed / "run.json").is_file():
-        record = RunDirectory(resumed).record()
+    if stored is not None:
+        _, record = stored
         teachers = teachers or [Path(path) for path in record.teachers]
         initial = initial or (Path(record.initial) if record.initial else None)
 

@@ -21,6 +21,7 @@ from host_training.data.ferplus import (
 from host_training.data.folders import FolderRows, read_class_folders, read_pictures
 from host_training.data.lists import PictureList, find_list
 from host_training.data.samples import EXCLUDED, TRAINING, Samples
+from host_training.data.shards import is_sharded, read_shards
 from host_training.errors import DataError
 
 FER2013: Final = "fer2013"
@@ -44,7 +45,8 @@ def load_samples(
         data: a FER2013 CSV (``.gz`` too), a folder with the pair ``train.csv`` and
             ``test_with_emotions.csv`` (or ``test.csv``, whose rows have no answer), or a folder of
             class folders, with split folders above them or without; a manifest, a folder with one,
-            or the published lists of RAF-DB and AffectNet, see ``host_training.data.lists``.
+            or the published lists of RAF-DB and AffectNet, see ``host_training.data.lists``;
+            or a folder of shards, see ``host_training.data.shards``.
         labels: FER+ votes for the rows of ``data``. Under ``fer2013`` they answer nothing, and lie
             in ``votes`` of the result.
         protocol: ``majority`` (the default where votes are given), ``plurality`` or ``fer2013``.
@@ -57,6 +59,8 @@ def load_samples(
     if not data.exists():
         expected = "expected fer2013.csv or class folders"
         raise not_there(DataError(f"{data}: no such file or folder; {expected}"))
+    if is_sharded(data):
+        return _from_shards(data, labels, protocol, names)
     found = find_list(data, names or {})
     if found is not None or not is_fer2013(data):
         if labels is not None:
@@ -73,6 +77,19 @@ def load_samples(
     if protocol == FER2013:
         return replace(samples, votes=votes)
     return _by_votes(samples, votes, labels.name, protocol or MAJORITY)
+
+
+def _from_shards(
+    data: Path, labels: Path | None, protocol: str | None, names: Mapping[str, str] | None
+) -> Samples:
+    if labels is not None or names:
+        raise ConfigError(
+            f"{data}: shards hold their labels; leave --labels and --map out, or make the shards "
+            "anew with them"
+        )
+    samples = read_shards(data)
+    _check_protocol(protocol, (samples.protocol,), "with these shards")
+    return samples
 
 
 def is_fer2013(data: Path) -> bool:

@@ -15,11 +15,15 @@ from host_training.data.samples import (
     first_rows,
     picture_keys,
 )
+from host_training.data.shards import in_memory
 from host_training.errors import DataError
 
 _MOST_LEFT_OUT: Final = 0.5
 """Near duplicates of validation rows stay if a label lost a larger share of its rows: then it is
 rows that are hardly different which the data is made of."""
+
+_BLOCK: Final = 65536
+"""Training rows that are compared with the validation rows at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +92,8 @@ def partition(
         index = np.flatnonzero(learnable)[held]
         validation = replace(validation, split=np.full(len(validation), HELD_OUT))
         remarks = [f"validation: {share:.0%} held out of {TRAINING}, {how}"]
-    index, validation = index[validation.measurable], validation.where(validation.measurable)
+    index = index[validation.measurable]
+    validation = in_memory(validation.where(validation.measurable))
     if not len(validation):
         raise DataError(f"{samples.name}: no validation sample is left under {samples.protocol}")
     answers = np.bincount(validation.class_ids, minlength=len(validation.labels))
@@ -111,7 +116,12 @@ def _without_copies(training: Samples, validation: Samples) -> tuple[Samples, li
 
 
 def _without_near(training: Samples, validation: Samples) -> tuple[Samples, list[str]]:
-    near = near_to(training.images, validation.images)
+    near = np.concatenate(
+        [
+            near_to(training.images[start : start + _BLOCK], validation.images)
+            for start in range(0, len(training), _BLOCK)
+        ]
+    )
     if not near.any():
         return training, []
     answers, k = training.targets.argmax(axis=1), len(training.labels)
@@ -154,7 +164,9 @@ def _held_out(
         return held, "at random: LEAKING wherever samples resemble each other"
     if rows.subjects is not None:
         return _fold(answers, rows.subjects, most, seed), "disjoint by subject"
-    if near and len(np.unique(shots := _shots(rows))) > 1:
+    # Of data on the disk there is too much to compare each picture with each.
+    in_reach = isinstance(rows.images, np.ndarray)
+    if near and in_reach and len(np.unique(shots := _shots(rows))) > 1:
         held = _fold(answers, shots, most, seed)
         if _is_fair(answers, held, most):
             return held, "disjoint by near duplicates"

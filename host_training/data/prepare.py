@@ -20,6 +20,7 @@ from host_training.data.prepared import (
     without_face,
 )
 from host_training.data.samples import Samples, picture_keys
+from host_training.distributed.workers import slice_of
 from host_training.errors import DataError
 from host_training.runs.directory import write_json
 
@@ -31,7 +32,8 @@ def prepare_pictures(
     make: MakeMesher,
     workers: int,
     progress: PictureProgress,
-) -> PreparedRecord:
+    part: tuple[int, int] = (1, 1),
+) -> PreparedRecord | None:
     """Mesh the pictures that ``out`` does not hold yet, and write its ``prepared.json``.
 
     Every batch is safe on the disk before the next one is told of; a run that was stopped at any
@@ -44,6 +46,11 @@ def prepare_pictures(
         make: opens the mesher.
         workers: processes to use.
         progress: told of every batch.
+        part: which one of how many parts of the pictures, counted from 1. The files of all parts
+            may be copied into one folder; without parts, that is completed and recorded.
+
+    Returns:
+        What was prepared; None for a part of several.
 
     Raises:
         DataError: another process is preparing this folder, a file of it is damaged, a worker
@@ -56,10 +63,14 @@ def prepare_pictures(
         known = meshes.found()
         keys = picture_keys(samples.images)
         todo = _not_yet(keys, known)
+        if part[1] > 1:
+            mine = _part_of(keys, *part)
+            todo = np.array([row for row in todo if bytes(keys[row]) in mine], np.int64)
+            progress.report(f"part {part[0]} of {part[1]}: {len(mine)} pictures, {len(todo)} to do")
         distinct = len(set(map(bytes, keys)))
         progress.report(
             f"{distinct} distinct pictures in {len(samples)} samples, "
-            f"{distinct - len(todo)} of them prepared already"
+            f"{len(known.keys() & set(map(bytes, keys)))} of them prepared already"
         )
         progress.begin(len(todo))
         try:
@@ -71,6 +82,8 @@ def prepare_pictures(
             raise DataError(
                 "interrupted; what is done is kept: run the same command again to continue"
             ) from interrupt
+        if part[1] > 1:
+            return None
         found = np.array([known[bytes(key)] for key in keys], bool)
         record = PreparedRecord(
             recipe=recipe,
@@ -90,6 +103,12 @@ def _not_yet(keys: NDArray[np.void], known: dict[bytes, bool]) -> NDArray[np.int
         if key not in known:
             first.setdefault(key, i)
     return np.array(list(first.values()), np.int64)
+
+
+def _part_of(keys: NDArray[np.void], part: int, parts: int) -> set[bytes]:
+    """Return the keys of one part: the pictures' own, so that it is the same on all machines."""
+    ordered = sorted(set(map(bytes, keys)))
+    return set(ordered[slice_of(len(ordered), part - 1, parts)])
 
 
 @contextmanager

@@ -159,7 +159,7 @@ def with_prepared(samples: Samples, folder: Path, crops: Crops = "raw") -> Sampl
     meshes = Meshes(folder, read_record(folder).recipe)
     rows_of = _rows_by_key(samples)
     features = np.full((len(samples), FEATURE_COUNT), np.nan, np.float32)
-    aligned = None if crops == "raw" else samples.images.copy()
+    aligned = None if crops == "raw" else np.array(samples.images)
     for keys, meshed in meshes.each():
         for i, key in enumerate(keys):
             rows = rows_of.pop(key, None)

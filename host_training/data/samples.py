@@ -16,6 +16,8 @@ VALIDATION: Final = "PublicTest"
 HELD_OUT: Final = "Validation"
 """The rows to tune on that a ``val`` folder gives, or that are held out of the training rows."""
 
+_BLOCK: Final = 16384
+
 EXCLUDED: Final = -1
 """The class id of a row that the protocol leaves out of every figure."""
 
@@ -25,7 +27,8 @@ class Samples:
     """Pictures with their labels, in the order of the files.
 
     Attributes:
-        images: uint8 ``(n, 48, 48)``, grey.
+        images: uint8 ``(n, 48, 48)``, grey; of data in shards they stay on the disk, see
+            ``host_training.data.stored_images``.
         targets: float32 ``(n, k)``: what to train towards, rows sum to 1 (one-hot labels or the
             distribution of people's votes), or to 0 where the row is not fit for training.
         labels: the ``k`` canonical emotions, in canonical order.
@@ -156,7 +159,8 @@ class Samples:
     def fingerprint(self) -> Dataset:
         """Identify these very rows: SHA-256 of labels, pictures, targets and answers, in order."""
         digest = hashlib.sha256(",".join(self.labels).encode())
-        digest.update(np.ascontiguousarray(self.images).data)
+        for start in range(0, len(self), _BLOCK):  # pictures may lie on the disk
+            digest.update(np.ascontiguousarray(self.images[start : start + _BLOCK]).data)
         digest.update(np.ascontiguousarray(self.targets, "<f4").data)
         digest.update(np.ascontiguousarray(self.class_ids, "<i8").data)
         return Dataset(

@@ -69,7 +69,7 @@ def model_inputs(rows: Samples, names: tuple[str, ...], norm: FeatureNorm | None
     """
     inputs: Inputs = {}
     if "pixels" in names:
-        inputs["pixels"] = rows.images[..., None].astype(np.float32)
+        inputs["pixels"] = np.asarray(rows.images)[..., None].astype(np.float32)
     if "mesh" in names:
         if norm is None:
             raise DataError("the model takes mesh features, but nothing tells how they are scaled")

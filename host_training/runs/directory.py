@@ -24,6 +24,7 @@ from edge.errors import ConfigError
 from host_training.atomic import CHECK, RESUME, write_atomically
 from host_training.config import TrainConfig, decode_config
 from host_training.errors import TrainingError
+from host_training.frameworks import import_keras, keras_backend
 from host_training.training.checkpoint import EpochRow
 
 CONFIG: Final = "config.json"
@@ -34,7 +35,7 @@ MODEL: Final = "model.keras"
 METRICS: Final = "metrics.json"
 ANSWERS: Final = "answers.csv"
 
-_MODULES: Final = ("numpy", "tensorflow", "keras", "sklearn", "cv2")
+_MODULES: Final = ("numpy", "keras", "sklearn", "cv2")
 _ENGINES: Final = ("torch",)
 """Of these, those that are in use."""
 
@@ -253,7 +254,8 @@ def new_run_id(architecture: str) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions that a run's result depends on."""
+    import_keras()
     # Asked of the modules: each comes in distributions of several names (tensorflow-cpu, ...).
-    names = (*_MODULES, *(name for name in _ENGINES if name in sys.modules))
+    names = (*_MODULES, keras_backend(), *(name for name in _ENGINES if name in sys.modules))
     modules = {name: str(importlib.import_module(name).__version__) for name in names}
     return {"python": platform.python_version()} | modules

@@ -64,34 +64,41 @@ def epoch_generator(seed: int, epoch: int, purpose: int) -> np.random.Generator:
     return np.random.default_rng((seed, epoch, purpose))
 
 
-def view(
-    image: NDArray[np.uint8], draws: NDArray[np.float64], how: Augmentation
+def views(
+    images: NDArray[np.uint8], draws: NDArray[np.float64], how: Augmentation
 ) -> NDArray[np.float32]:
-    """Make one view of a picture.
+    """Make one view of each picture.
 
     Args:
-        image: uint8 ``(h, w)``, grey.
-        draws: float64 ``(DRAWS,)``, uniform in [0, 1).
+        images: uint8 ``(n, h, w)``, grey.
+        draws: float64 ``(n, DRAWS)``, uniform in [0, 1).
         how: the limits.
 
     Returns:
-        float32 ``(h, w)`` in 0..255. What lies outside the picture repeats its border.
+        float32 ``(n, h, w)`` in 0..255. What lies outside a picture repeats its border.
     """
-    height, width = image.shape
-    warped = cv2.warpAffine(
-        image,
-        _matrix(draws, how, height, width),
-        (width, height),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    count, height, width = images.shape
+    warped = np.empty_like(images)
+    matrices = _matrices(draws, how, height, width)
+    for image, matrix, place in zip(images, matrices, warped, strict=True):
+        cv2.warpAffine(
+            image,
+            matrix,
+            (width, height),
+            dst=place,
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
     pixels = warped.astype(np.float32)
-    mean = float(pixels.mean())
-    factor = 1 + how.contrast * _signed(draws[5])
-    pixels = (pixels - mean) * factor + (mean + how.brightness * _signed(draws[6]))
+    means = pixels.reshape(count, -1).mean(axis=1)[:, None, None]
+    signed = 2 * draws[:, :, None, None] - 1  # from [0, 1) to [-1, 1)
+    pixels -= means
+    pixels *= (1 + how.contrast * signed[:, 5]).astype(np.float32)
+    pixels += (means + how.brightness * signed[:, 6]).astype(np.float32)
     if how.cutout > 0:
-        _cut_out(pixels, draws[7:9], how.cutout)
-    return np.asarray(np.clip(pixels, 0, 255), np.float32)
+        for own, drawn in zip(pixels, draws[:, 7:9], strict=True):
+            _cut_out(own, drawn, how.cutout)
+    return np.clip(pixels, 0, 255, out=pixels)
 
 
 def is_mirrored(draws: NDArray[np.float64], how: Augmentation) -> NDArray[np.bool_]:
@@ -99,24 +106,23 @@ def is_mirrored(draws: NDArray[np.float64], how: Augmentation) -> NDArray[np.boo
     return np.asarray(how.flip & (draws[..., 0] < 0.5))
 
 
-def _matrix(
+def _matrices(
     draws: NDArray[np.float64], how: Augmentation, height: int, width: int
 ) -> NDArray[np.float64]:
-    """Return the ``(2, 3)`` map of flip, rotation, zoom and shift around the centre."""
-    angle = np.deg2rad(how.rotation_deg * _signed(draws[1]))
+    """Return the maps ``(n, 2, 3)`` of flip, rotation, zoom and shift around the centre."""
+    signed = 2 * draws - 1
+    angles = np.deg2rad(how.rotation_deg * signed[:, 1])
     # Symmetric in the logarithm: as often 1.15 times larger as 1.15 times smaller.
-    scale = float((1 + how.zoom) ** _signed(draws[2]))
-    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-    mirror = -1.0 if is_mirrored(draws, how) else 1.0
-    linear = np.array(((cos * mirror, -sin), (sin * mirror, cos)))
-    centre = np.array(((width - 1) / 2, (height - 1) / 2))
-    shift = how.shift * np.array((_signed(draws[3]) * width, _signed(draws[4]) * height))
-    return np.column_stack((linear, centre + shift - linear @ centre))
-
-
-def _signed(uniform: float) -> float:
-    """From [0, 1) to [-1, 1)."""
-    return 2 * float(uniform) - 1
+    scales = (1 + how.zoom) ** signed[:, 2]
+    cos, sin = scales * np.cos(angles), scales * np.sin(angles)
+    mirror = np.where(is_mirrored(draws, how), -1.0, 1.0)
+    x, y = (width - 1) / 2, (height - 1) / 2
+    maps = np.empty((len(draws), 2, 3))
+    maps[:, 0, 0], maps[:, 0, 1] = cos * mirror, -sin
+    maps[:, 1, 0], maps[:, 1, 1] = sin * mirror, cos
+    maps[:, 0, 2] = x + how.shift * (signed[:, 3] * width) - (maps[:, 0, :2] @ (x, y))
+    maps[:, 1, 2] = y + how.shift * (signed[:, 4] * height) - (maps[:, 1, :2] @ (x, y))
+    return maps
 
 
 def _cut_out(pixels: NDArray[np.float32], draws: NDArray[np.float64], share: float) -> None:

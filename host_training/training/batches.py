@@ -1,6 +1,7 @@
 """Training batches: own shuffling, views and mixing, a pure function of (seed, epoch)."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -8,8 +9,9 @@ from numpy.typing import NDArray
 
 from host_training.config import TrainConfig
 from host_training.data.samples import Samples
+from host_training.distributed.workers import ALONE, Workers, slice_of
 from host_training.metrics.inputs import Batch, Inputs, MeshRows
-from host_training.training.augment import DRAWS, epoch_generator, is_mirrored, view
+from host_training.training.augment import DRAWS, epoch_generator, is_mirrored, views
 from host_training.training.degrade import active_kinds, degraded
 from host_training.training.distillation import Teachers
 
@@ -34,6 +36,7 @@ class TrainingBatches:
         mesh: the rows' mesh features, where the network or a teacher takes them.
         weights: float32 ``(k,)``, one a class, or None.
         teachers: whose answers are mixed into the targets, or None.
+        workers: those who train together: each gets its part of every batch.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class TrainingBatches:
         mesh: MeshRows | None = None,
         weights: NDArray[np.float32] | None = None,
         teachers: Teachers | None = None,
+        workers: Workers = ALONE,
     ) -> None:
         self._samples = samples
         self._config = config
@@ -51,12 +55,21 @@ class TrainingBatches:
         self._mesh = mesh
         self._row_weights = None if weights is None else samples.targets @ weights
         self._teachers = teachers
+        self._own = np.arange(self._size)[slice_of(self._size, workers.index, workers.count)]
 
     def __len__(self) -> int:
         return len(self._samples) // self._size
 
+    @property
+    def can_run_ahead(self) -> bool:
+        """Tell whether another thread may make them: teachers are asked by the network's own."""
+        return self._teachers is None
+
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch, counted from 0."""
+        """Yield this worker's part of the batches of an epoch, counted from 0.
+
+        The whole batches are the same whatever the number of workers.
+        """
         config, rows = self._config, len(self._samples)
         order = epoch_generator(config.seed, epoch, _ORDER).permutation(rows)
         # Teachers are asked once about each view, so their views recur; without them none does.
@@ -65,14 +78,16 @@ class TrainingBatches:
         is_aligned = epoch_generator(config.seed, table, _CROPS).random(rows) < _ALIGNED_SHARE
         mixes = epoch_generator(config.seed, epoch, _MIXES)
         for start in range(0, len(self) * self._size, self._size):
-            chosen = order[start : start + self._size]
+            mix = Mix.drawn(self._size, config.mixup, mixes) if config.mixup else None
+            needed = self._own if mix is None else mix.needed(self._own)
+            chosen = order[start : start + self._size][needed]
             batch = self._batch(chosen, draws[chosen], is_aligned[chosen], table)
             if active_kinds(config.augmentation):
                 self._degrade(batch, chosen, epoch)
-            yield mixed(batch, config.mixup, mixes) if config.mixup else batch
+            yield batch if mix is None else mix.applied(batch, needed, self._own)
         if self._teachers:
             # Rows that filled no batch, too: one unknown row has its whole batch asked again later.
-            rest = order[-self._size :]
+            rest = order[-self._size :][self._own]
             self._batch(rest, draws[rest], is_aligned[rest], table)
             self._teachers.keep(table)
 
@@ -87,9 +102,8 @@ class TrainingBatches:
         images = self._samples.images[chosen]
         if self._samples.aligned is not None:
             images[is_aligned] = self._samples.aligned[chosen[is_aligned]]
-        views = [view(image, own, how) for image, own in zip(images, draws, strict=True)]
         mirrored = is_mirrored(draws, how)
-        inputs: Inputs = {"pixels": np.stack(views)[..., None]}
+        inputs: Inputs = {"pixels": views(images, draws, how)[..., None]}
         if self._mesh is not None:
             inputs["mesh"] = self._mesh.rows(chosen, mirrored)
         targets = self._samples.targets[chosen]
@@ -112,29 +126,44 @@ class TrainingBatches:
             pixels[place, ..., 0] = degraded(pixels[place, ..., 0], own, config.augmentation)
 
 
-def mixed(batch: Batch, alpha: float, generator: np.random.Generator) -> Batch:
-    """Mix every row of a batch with another one.
+@dataclass(frozen=True, slots=True, eq=False)
+class Mix:
+    """How every sample of a batch is mixed with another one.
 
     Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
 
-    Args:
-        batch: as it is without.
-        alpha: of the Beta distribution that each row's share is drawn from.
-        generator: of shares and partners.
+    Attributes:
+        shares: float32 ``(b,)``: of the sample itself.
+        partners: int64 ``(b,)``: the place of the other one.
     """
-    rows = len(batch.targets)
-    shares = np.asarray(generator.beta(alpha, alpha, rows), np.float32)
-    partners = generator.permutation(rows)
 
-    def mix(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        own = shares.reshape(-1, *(1,) * (values.ndim - 1))
-        return own * values + (1 - own) * values[partners]
+    shares: NDArray[np.float32]
+    partners: NDArray[np.int64]
 
-    return Batch(
-        {name: mix(values) for name, values in batch.inputs.items()},
-        mix(batch.targets),
-        None if batch.weights is None else mix(batch.weights),
-    )
+    @staticmethod
+    def drawn(rows: int, alpha: float, generator: np.random.Generator) -> "Mix":
+        """Draw one for ``rows`` samples; ``alpha`` is of the shares' Beta distribution."""
+        shares = np.asarray(generator.beta(alpha, alpha, rows), np.float32)
+        return Mix(shares, generator.permutation(rows))
+
+    def needed(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the places of the samples that mixing those at ``places`` takes, ascending."""
+        return np.union1d(places, self.partners[places])
+
+    def applied(self, batch: Batch, needed: NDArray[np.int64], places: NDArray[np.int64]) -> Batch:
+        """Return the samples at ``places``, mixed; ``batch`` has those at ``needed``."""
+        first, second = (np.searchsorted(needed, at) for at in (places, self.partners[places]))
+        shares = self.shares[places]
+
+        def mix(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            own = shares.reshape(-1, *(1,) * (values.ndim - 1))
+            return own * values[first] + (1 - own) * values[second]
+
+        return Batch(
+            {name: mix(values) for name, values in batch.inputs.items()},
+            mix(batch.targets),
+            None if batch.weights is None else mix(batch.weights),
+        )
 
 
 def balanced_class_weights(samples: Samples) -> NDArray[np.float32]:

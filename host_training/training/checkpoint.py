@@ -1,9 +1,10 @@
 """A run's whole state after an epoch, in one file that is there whole or not at all."""
 
+import io
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import msgspec
 import numpy as np
@@ -78,14 +79,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         TrainingError: the disk refuses; what was there before is untouched.
     """
     path = folder / f"epoch-{len(checkpoint.history):04d}.npz"
-    members: dict[str, Any] = {
-        f"{group}_{i:04d}": array
-        for group, arrays in (("variable", checkpoint.arrays), ("average", checkpoint.average))
-        for i, array in enumerate(arrays)
-    }
-    members["history"] = np.frombuffer(msgspec.json.encode(checkpoint.history), np.uint8)
-    members[_COUNTS] = np.array((len(checkpoint.arrays), len(checkpoint.average)))
-    write_atomically(path, lambda file: np.savez(file, **members), remedy=RESUME)
+    write_atomically(path, lambda file: _write(file, checkpoint), remedy=RESUME)
     keep = {path.name, f"epoch-{best_row(checkpoint.history).epoch:04d}.npz"}
     files = sorted(folder.glob("epoch-*.npz"))
     for old in files[:-KEPT]:
@@ -105,8 +99,36 @@ def load_newest(folder: Path) -> Checkpoint | None:
     return None
 
 
+def encode(checkpoint: Checkpoint) -> bytes:
+    """Return a checkpoint as the bytes of its file."""
+    file = io.BytesIO()
+    _write(file, checkpoint)
+    return file.getvalue()
+
+
+def decode(data: bytes) -> Checkpoint:
+    """Return the checkpoint that ``encode`` made bytes of."""
+    return _read(io.BytesIO(data))
+
+
+def _write(file: IO[bytes], checkpoint: Checkpoint) -> None:
+    members: dict[str, Any] = {
+        f"{group}_{i:04d}": array
+        for group, arrays in (("variable", checkpoint.arrays), ("average", checkpoint.average))
+        for i, array in enumerate(arrays)
+    }
+    members["history"] = np.frombuffer(msgspec.json.encode(checkpoint.history), np.uint8)
+    members[_COUNTS] = np.array((len(checkpoint.arrays), len(checkpoint.average)))
+    np.savez(file, **members)
+
+
 def _load(path: Path) -> Checkpoint:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
+    with path.open("rb") as file:
+        return _read(file)
+
+
+def _read(file: IO[bytes]) -> Checkpoint:
+    with np.load(file, allow_pickle=False) as members:
         history = msgspec.json.decode(members["history"].tobytes(), type=tuple[EpochRow, ...])
         names = set(members.files) - {"history", _COUNTS}
         variables = sum(name.startswith("variable_") for name in names)

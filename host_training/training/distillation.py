@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +21,7 @@ from edge.errors import ConfigError
 from host_training.architectures import architecture, build
 from host_training.atomic import RESUME, write_atomically
 from host_training.config import Engine, Precision
+from host_training.distributed.workers import ALONE, Workers
 from host_training.errors import TrainingError
 from host_training.frameworks import import_torch
 from host_training.metrics.inputs import Inputs, MeshRows, as_model_input, input_names
@@ -85,6 +87,7 @@ class Teachers:
         cache: a folder to keep the answers in, so that a resumed run does not ask again.
         engine: what computes their answers, see ``TrainConfig``.
         precision: see there.
+        workers: those who train together: each asks about its own part, and all get to know.
 
     Raises:
         ConfigError: a member tells other emotions apart than the rows have.
@@ -101,6 +104,7 @@ class Teachers:
         *,
         engine: Engine = "keras",
         precision: Precision = "float32",
+        workers: Workers = ALONE,
     ) -> None:
         self._members = [Teacher(file, samples) for file in files]
         if engine == "torch":
@@ -109,10 +113,15 @@ class Teachers:
         shape = (views, len(samples), len(samples.labels))
         # Half precision: a 1000th of a probability is far below what two teachers differ by.
         self._answers = np.full(shape, np.nan, np.float16)
-        self._cache = cache
+        self._cache, self._workers = cache, workers
         self._kept: set[int] = set()
-        for table in range(views):
-            self._load(table)
+        if workers.is_chief:
+            for table in range(views):
+                self._load(table)
+        if workers.count > 1:
+            self._share(slice(None))
+            kept = workers.from_chief(lambda: msgspec.json.encode(self._kept))
+            self._kept = msgspec.json.decode(kept, type=set[int])
 
     def answers(
         self,
@@ -138,16 +147,28 @@ class Teachers:
         return np.asarray(wide / wide.sum(axis=1, keepdims=True), np.float32)
 
     def keep(self, table: int) -> None:
-        """Write the answers to one table of views; harmless when repeated.
+        """Exchange and write the answers to one table of views; harmless when repeated.
 
         Raises:
-            TrainingError: the disk refuses.
+            TrainingError: the disk refuses, or a worker is missing.
         """
-        if table not in self._kept:
+        if table in self._kept:
+            return
+        if self._workers.count > 1:
+            self._workers.after_steps()
+            self._share(slice(table, table + 1))
+        if self._workers.is_chief:
             self._cache.mkdir(exist_ok=True)
             answers = self._answers[table]
             write_atomically(self._file(table), lambda file: np.save(file, answers), remedy=RESUME)
-            self._kept.add(table)
+        self._kept.add(table)
+
+    def _share(self, tables: slice) -> None:
+        """Take over what any worker knows, of equal ones the first one's answer."""
+        own = self._answers[tables]
+        for part in reversed(self._workers.gather(own.tobytes())):
+            theirs = np.frombuffer(part, own.dtype).reshape(own.shape)
+            np.copyto(own, theirs, where=~np.isnan(theirs))
 
     def _load(self, table: int) -> None:
         try:

@@ -1,7 +1,9 @@
 """The epochs of a run: train, validate, make it safe on the disk, go on."""
 
+import hashlib
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,16 +13,21 @@ from edge.contract.mesh_features import FeatureNorm
 from host_training.atomic import RESUME
 from host_training.config import TrainConfig
 from host_training.data.samples import Samples
+from host_training.distributed.workers import ALONE, Workers, slice_of
 from host_training.errors import TrainingError
 from host_training.metrics.inputs import input_names, model_inputs
 from host_training.metrics.predict import batched_probabilities
 from host_training.metrics.scores import Metrics, metrics
 from host_training.runs.directory import RunDirectory
+from host_training.training.ahead import ahead
 from host_training.training.batches import TrainingBatches
 from host_training.training.checkpoint import (
+    Checkpoint,
     EpochRow,
     best_row,
     capture,
+    decode,
+    encode,
     load_newest,
     restore,
     save_checkpoint,
@@ -41,14 +48,16 @@ class Run:
     """What every epoch of a run needs.
 
     Attributes:
+        directory: None for a worker that is not the chief, which writes nothing.
         learner: at its first weights: what has been learnt so far is taken from the checkpoints.
         average: of the weights.
         inference: the form that is validated and kept, with the averaged weights.
         norm: of the mesh features, where the network takes them.
         validation: measurable rows only.
+        workers: those who train together; each validates its part.
     """
 
-    directory: RunDirectory
+    directory: RunDirectory | None
     config: TrainConfig
     learner: Learner
     average: WeightAverage
@@ -57,6 +66,7 @@ class Run:
     norm: FeatureNorm | None
     validation: Samples
     progress: TrainingProgress
+    workers: Workers = ALONE
 
 
 def run_epochs(run: Run) -> History:
@@ -71,8 +81,8 @@ def run_epochs(run: Run) -> History:
             history = _kept(run, (*history, _epoch(run, history)))
     except KeyboardInterrupt as interrupt:
         raise TrainingError(
-            f"interrupted in epoch {len(history) + 1}/{run.config.epochs}, {len(history)} are safe "
-            f"in {run.directory.path}; continue with the same command and --resume"
+            f"interrupted in epoch {len(history) + 1}/{run.config.epochs}, {len(history)} are safe"
+            f"{_where(run.directory)}; continue with the same command and --resume"
         ) from interrupt
     return history
 
@@ -85,21 +95,37 @@ def _stopped(run: Run, history: History) -> bool:
 
 
 def _restored(run: Run) -> History:
-    """Take up the newest whole checkpoint, if there is one, and say so."""
-    checkpoint = load_newest(run.directory.checkpoints)
-    done = 0 if checkpoint is None else len(checkpoint.history)
-    if checkpoint is None:
-        if run.directory.record().epochs_done:
-            raise TrainingError(
-                f"{run.directory.checkpoints}: no whole checkpoint is left to resume from; start a "
-                "new run with another --out"
-            )
+    """Take up the newest whole checkpoint, if there is one, and say so.
+
+    Everyone begins with the chief's state, of a new run too: what two machines compute alike may
+    differ by rounding.
+    """
+    kept = _newest(run.directory) if run.directory is not None else None
+    if run.workers.count > 1:
+        start = kept or capture(run.learner, run.average, ())
+        kept = decode(run.workers.from_chief(lambda: encode(start)))
+    if kept is None:
         return ()
-    restore(run.learner, run.average, checkpoint)
-    epochs = run.config.epochs
+    restore(run.learner, run.average, kept)
+    done, epochs = len(kept.history), run.config.epochs
     where = f"at epoch {done + 1}/{epochs}" if done < epochs else f"after its last epoch, {epochs}"
-    run.progress.report(f"resuming {run.directory.path} {where}")
-    return checkpoint.history
+    if done and run.directory is not None:
+        run.progress.report(f"resuming {run.directory.path} {where}")
+    return kept.history
+
+
+def _newest(directory: RunDirectory) -> Checkpoint | None:
+    checkpoint = load_newest(directory.checkpoints)
+    if checkpoint is None and directory.record().epochs_done:
+        raise TrainingError(
+            f"{directory.checkpoints}: no whole checkpoint is left to resume from; start a "
+            "new run with another --out"
+        )
+    return checkpoint
+
+
+def _where(directory: RunDirectory | None) -> str:
+    return "" if directory is None else f" in {directory.path}"
 
 
 def _epoch(run: Run, history: History) -> EpochRow:
@@ -109,8 +135,10 @@ def _epoch(run: Run, history: History) -> EpochRow:
         run.learner.learning_rate = plateau_rate(run.config, history)
     run.progress.begin_epoch(index + 1, run.config.epochs, len(run.batches))
     loss, accuracy = _learn(run, index)
+    run.workers.after_steps()
+    _check_weights(run, index)
     run.inference.set_weights(run.average.weights())
-    figures, val_loss = validate(run, index)
+    figures, val_loss = validate(run, index, run.workers)
     return EpochRow(
         epoch=index + 1,
         learning_rate=run.learner.learning_rate,
@@ -123,12 +151,13 @@ def _epoch(run: Run, history: History) -> EpochRow:
     )
 
 
-def validate(run: Run, index: int) -> tuple[Metrics, float]:
+def validate(run: Run, index: int, workers: Workers) -> tuple[Metrics, float]:
     """Measure the form that is kept, with the weights that it has, on the validation rows.
 
     Args:
         run: see there.
         index: of the epoch, from 0.
+        workers: those who do it together, each its part; all get the same figures.
 
     Returns:
         The figures, and the mean cross-entropy.
@@ -138,7 +167,10 @@ def validate(run: Run, index: int) -> tuple[Metrics, float]:
     """
     rows = run.validation
     inputs = model_inputs(rows, input_names(run.inference), run.norm)
-    probabilities = batched_probabilities(run.inference, inputs)
+    own = slice_of(len(rows), workers.index, workers.count)
+    mine = batched_probabilities(run.inference, {name: inputs[name][own] for name in inputs})
+    parts = workers.gather(mine.tobytes())
+    probabilities = np.frombuffer(b"".join(parts), np.float32).reshape(len(rows), -1)
     if not np.isfinite(probabilities).all():
         # The loss of each batch is taken before its step: the last step shows only here.
         raise _diverged(run, index, "an answer to the validation samples is not a number")
@@ -154,7 +186,10 @@ def _learn(run: Run, index: int) -> tuple[float, float]:
     """
     sums = np.zeros(2)
     run.learner.begin_epoch(index)
-    for number, batch in enumerate(run.batches.epoch(index), 1):
+    batches = run.batches.epoch(index)
+    if run.batches.can_run_ahead:
+        batches = ahead(batches)
+    for number, batch in enumerate(batches, 1):
         loss, accuracy = run.learner.step(batch)
         run.average.update()
         sums += loss, accuracy
@@ -165,6 +200,23 @@ def _learn(run: Run, index: int) -> tuple[float, float]:
     return loss, accuracy
 
 
+def _check_weights(run: Run, index: int) -> None:
+    """Refuse to go on where a worker's weights are not the others' to the bit."""
+    if run.workers.count == 1:
+        return
+    digest = hashlib.sha256()
+    for weight in run.learner.get_weights():
+        digest.update(np.ascontiguousarray(weight).data)
+    digests = run.workers.gather(digest.digest())
+    for worker, other in enumerate(digests):
+        if other != digests[0]:
+            raise TrainingError(
+                f"{run.workers.name(worker)} has other weights than the chief after epoch "
+                f"{index + 1}; check its memory and its network, and start all workers again with "
+                "--resume"
+            )
+
+
 def _diverged(run: Run, index: int, what: str) -> TrainingError:
     return TrainingError(
         f"{what} in epoch {index + 1}: training has diverged; start a new run with a lower "
@@ -173,26 +225,30 @@ def _diverged(run: Run, index: int, what: str) -> TrainingError:
 
 
 def _kept(run: Run, history: History) -> History:
-    """Write down the state after the newest epoch."""
+    """Write down the state after the newest epoch, where this worker does."""
     best = best_row(history) is history[-1]
-    if best or run.config.keep == "last":
-        # Before the checkpoint: killed in between, the epoch is done again, to the same result.
-        save_model(run)
-    save_checkpoint(run.directory.checkpoints, capture(run.learner, run.average, history))
-    run.directory.write_history(history)
-    record = run.directory.record()
-    run.directory.write_record(msgspec.structs.replace(record, epochs_done=len(history)))
+    if run.directory is not None:
+        _write(run, run.directory, history, best=best)
     run.progress.end_epoch(history[-1], best=best)
     return history
 
 
-def save_model(run: Run) -> None:
+def _write(run: Run, directory: RunDirectory, history: History, *, best: bool) -> None:
+    if best or run.config.keep == "last":
+        # Before the checkpoint: killed in between, the epoch is done again, to the same result.
+        save_model(run, directory.model)
+    save_checkpoint(directory.checkpoints, capture(run.learner, run.average, history))
+    directory.write_history(history)
+    record = msgspec.structs.replace(directory.record(), epochs_done=len(history))
+    directory.write_record(record)
+
+
+def save_model(run: Run, target: Path) -> None:
     """Write the network that was just validated.
 
     Raises:
         TrainingError: the disk refuses.
     """
-    target = run.directory.model
     temporary = target.with_name(f".partial-{target.name}")
     try:
         run.inference.save(temporary)

@@ -61,7 +61,10 @@ class KerasLearner:
     @property
     def learning_rate(self) -> float:
         """The rate of the next step."""
-        return float(self._model.optimizer.learning_rate)
+        ops = import_keras().ops
+        return float(
+            ops.convert_to_numpy(ops.convert_to_tensor(self._model.optimizer.learning_rate))
+        )
 
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:

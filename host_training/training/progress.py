@@ -82,3 +82,29 @@ class ConsoleProgress(ConsoleBar):
             f"val_loss {row.val_loss:.4f}  val_accuracy {row.val_accuracy:.4f}  "
             f"{row.seconds:.0f} s{'  best so far' if best else ''}"
         )
+
+
+class SilentProgress:
+    """No progress: what the chief of several workers shows is that of all."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def report(self, line: str) -> None:
+        """Keep it quiet."""
+
+    def begin_epoch(self, epoch: int, epochs: int, batches: int) -> None:
+        """Keep it quiet."""
+
+    def batch(self, loss: float) -> None:
+        """Keep it quiet."""
+
+    def end_epoch(self, row: EpochRow, *, best: bool) -> None:
+        """Keep it quiet."""

@@ -19,7 +19,10 @@ from host_training.atomic import RESUME, write_atomically
 from host_training.config import TrainConfig
 from host_training.data.partition import Partition, partition
 from host_training.data.samples import Samples
-from host_training.frameworks import configure_tensorflow
+from host_training.distributed.fingerprints import code_fingerprint, digest
+from host_training.distributed.strategy import strategy_of
+from host_training.distributed.workers import ALONE, Workers, check_alike
+from host_training.frameworks import configure_backend, keras_backend
 from host_training.lock import locked
 from host_training.metrics.inputs import MeshRows, norm_of
 from host_training.metrics.predict import load_keras_model
@@ -70,8 +73,9 @@ def train(
     *,
     resume: bool,
     pretrained: Pretrained = Pretrained(),
+    workers: Workers = ALONE,
 ) -> RunDirectory:
-    """Train a network and write its run directory.
+    """Train a network and write its run directory, which of several workers the chief alone does.
 
     Args:
         samples: the whole data set; see ``host_training.data.partition`` for what is done with it.
@@ -80,33 +84,43 @@ def train(
         progress: told of every batch and epoch.
         resume: continue the run that ``out`` holds. A complete one only gets its reports anew.
         pretrained: the models that ``config`` names by their hashes.
+        workers: those who train together.
 
     Raises:
         ConfigError: ``out`` is taken, or holds no run to resume, or one on other data, or another
-            process trains in it; an ancestor is missing or does not fit.
+            process trains in it; an ancestor is missing or does not fit; a worker has other data,
+            code or settings.
         DataError: the data cannot be trained on.
         TrainingError: interrupted, the loss is not a number, or the disk refuses.
     """
-    if not resume:
+    if not resume and workers.is_chief:
         check_free(out)
+    _check_engine(config, workers)
     _check_pretrained(config, pretrained)
     parts = _partition(samples, config, progress)
+    if workers.count > 1:
+        configure_backend(config.precision, deterministic=config.deterministic)
+        check_alike(workers, facts(config, parts))
+    if not workers.is_chief:
+        return _assist(parts, config, out, progress, pretrained, workers)
     if resume:
         directory = _same_data(RunDirectory(out), parts)
     else:
         directory = create_run(out, config, run_record(config, parts, pretrained))
     with locked(out):
         _keep_pictures(directory, parts)
-        if directory.record().state == "complete":
+        state = directory.record().state
+        workers.from_chief(state.encode)
+        if state == "complete":
             progress.report(f"{out} is complete: only its reports are made")
             write_reports(directory, parts.validation, directory.history())
             return directory
         directory.remove_leftovers()
-        run = _prepared(directory, parts, progress, pretrained)
+        run = _prepared(directory, config, parts, progress, pretrained, workers)
         with progress:
             history = run_epochs(run)
         if run.config.classifier_retraining:
-            _retrain_classifier(run, parts.training)
+            _retrain_classifier(run, directory, parts.training)
         remember(directory.model)
         write_reports(directory, parts.validation, history)
         record = msgspec.structs.replace(directory.record(), state="complete")
@@ -114,27 +128,53 @@ def train(
     return directory
 
 
-def _retrain_classifier(run: Run, rows: Samples) -> None:
+def _retrain_classifier(run: Run, directory: RunDirectory, rows: Samples) -> None:
     """Fit the kept network's last layer anew, and keep that.
 
     The network as the epochs left it stays beside it: broken off, this is done again from there.
     """
-    source, network = run.directory.before_retraining, run.inference
+    source, network = directory.before_retraining, run.inference
     if not source.is_file():
         temporary = source.with_name(f".partial-{source.name}")
-        shutil.copyfile(run.directory.model, temporary)
+        shutil.copyfile(directory.model, temporary)
         temporary.replace(source)
     network.set_weights(load_keras_model(source).get_weights())
     last = run.config.epochs - 1
-    before, _ = validate(run, last)
+    before, _ = validate(run, last, ALONE)
     retrain_classifier(network, rows, run.config, run.norm)
-    after, _ = validate(run, last)
-    save_model(run)
+    after, _ = validate(run, last, ALONE)
+    save_model(run, directory.model)
     run.progress.report(
         f"classifier retrained: validation accuracy {before.accuracy:.2%} before, "
         f"{after.accuracy:.2%} after; balanced {before.balanced_accuracy:.2%} before, "
         f"{after.balanced_accuracy:.2%} after"
     )
+
+
+def _assist(
+    parts: Partition,
+    config: TrainConfig,
+    out: Path,
+    progress: TrainingProgress,
+    pretrained: Pretrained,
+    workers: Workers,
+) -> RunDirectory:
+    """Take the chief's steps with it; nothing is written."""
+    if workers.from_chief(bytes) != b"complete":
+        run = _prepared(None, config, parts, progress, pretrained, workers)
+        with progress:
+            run_epochs(run)
+    return RunDirectory(out)
+
+
+def _check_engine(config: TrainConfig, workers: Workers) -> None:
+    """Refuse several workers where the engine knows one process only."""
+    engine = config.engine if config.engine != "keras" else keras_backend()
+    if workers.count > 1 and engine != "tensorflow":
+        raise ConfigError(
+            f"TF_CONFIG: several workers train on TensorFlow only, not on {engine}; leave --set "
+            "engine and KERAS_BACKEND out, or unset TF_CONFIG"
+        )
 
 
 def _keep_pictures(directory: RunDirectory, parts: Partition) -> None:
@@ -199,16 +239,26 @@ def _partition(samples: Samples, config: TrainConfig, progress: TrainingProgress
 
 
 def _prepared(
-    directory: RunDirectory, parts: Partition, progress: TrainingProgress, pretrained: Pretrained
+    directory: RunDirectory | None,
+    config: TrainConfig,
+    parts: Partition,
+    progress: TrainingProgress,
+    pretrained: Pretrained,
+    workers: Workers,
 ) -> Run:
-    """Build all that the epochs need; ``directory`` holds the settings."""
-    config, rows = directory.config(), parts.training
-    device = configure_tensorflow(config.precision, deterministic=config.deterministic)
+    """Build all that the epochs need; without a ``directory`` nothing is written."""
+    rows = parts.training
+    device = configure_backend(config.precision, deterministic=config.deterministic)
+    strategy = None
+    if config.engine == "keras" and keras_backend() == "tensorflow":
+        strategy = strategy_of(workers)
+    if workers.count > 1:
+        device = f"{workers.count} workers, each {device}"
     progress.report(f"device: {device}")
     norm = norm_of(rows) if architecture(config.architecture).takes_mesh else None
     teachers = None
     if pretrained.teachers:
-        cache = directory.path / TEACHER_CACHE
+        cache = Path() if directory is None else directory.path / TEACHER_CACHE
         teachers = Teachers(
             pretrained.teachers,
             rows,
@@ -216,6 +266,7 @@ def _prepared(
             cache,
             engine=config.engine,
             precision=config.precision,
+            workers=workers,
         )
     batches = TrainingBatches(
         rows,
@@ -223,14 +274,18 @@ def _prepared(
         mesh=None if norm is None else MeshRows(rows, norm),
         weights=balanced_class_weights(rows) if config.class_weights else None,
         teachers=teachers,
+        workers=workers,
     )
     model = untrained_model(config, len(rows.labels))
     if pretrained.initial is not None:
         progress.report(load_pretrained(model, rows.labels, pretrained.initial, rows.images))
-    learner = learner_of(model, config, len(batches), rows.targets)
+    learner = learner_of(
+        model, config, len(batches), rows.targets, strategy=strategy, workers=workers
+    )
     # Built apart, without optimiser and mixed precision, as the converters want it.
     inference = build(config.architecture, len(rows.labels), dropout=config.dropout, inference=True)
-    _record_network(directory, inference, device, norm)
+    if directory is not None:
+        _record_network(directory, inference, device, norm)
     return Run(
         directory=directory,
         config=config,
@@ -241,6 +296,7 @@ def _prepared(
         norm=norm,
         validation=parts.validation,
         progress=progress,
+        workers=workers,
     )
 
 
@@ -258,6 +314,24 @@ def _record_network(
         versions=versions(),
     )
     directory.write_record(record)
+
+
+def facts(config: TrainConfig, parts: Partition) -> dict[str, str]:
+    """Return what must be the same on all workers of a run, by its name in a message."""
+    rows = parts.training
+    settings = msgspec.to_builtins(config)
+    return {
+        "edgeemo version": __version__,
+        "code of edgeemo": code_fingerprint(),
+        **{f"version of {name}": it for name, it in versions().items() if name != "python"},
+        **{f"setting {name}": msgspec.json.encode(settings[name]).decode() for name in settings},
+        "labels": ", ".join(rows.labels),
+        "protocol": rows.protocol,
+        "training data": rows.fingerprint().fingerprint,
+        "validation data": parts.validation.fingerprint().fingerprint,
+        "face meshes": digest(rows.mesh),
+        "aligned crops": digest(rows.aligned),
+    }
 
 
 def run_record(config: TrainConfig, parts: Partition, pretrained: Pretrained) -> RunRecord:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,6 +145,24 @@ def test_the_devices_own_mesh_and_crop(tmp_path: Path) -> None:
     assert both.aligned is not None
     np.testing.assert_array_equal(both.aligned, result.images)
     np.testing.assert_array_equal(both.images, data.images)
+
+
+def test_parts_of_several_machines_are_put_together(tmp_path: Path, marked: Samples) -> None:
+    """Every picture is meshed by one machine; together they are what one would have made."""
+    joined, quiet = tmp_path / "joined", ConsolePictureProgress(Console(quiet=True))
+    seen = []
+    for part in (1, 2, 3):
+        own, mesher = tmp_path / str(part), Counting()
+        assert prepare_pictures(marked, own, RECIPE, mesher, 1, quiet, (part, 3)) is None
+        assert not (own / "prepared.json").exists()
+        shutil.copytree(own, joined, dirs_exist_ok=True)
+        seen.append(mesher.seen)
+    assert sum(seen) == 500
+    assert max(seen) - min(seen) <= 1
+    again, whole = Counting(), Counting()
+    record, _ = run(marked, joined, again)
+    assert again.seen == 0
+    assert record == run(marked, tmp_path / "whole", whole)[0]
 
 
 def test_raw_crops_leave_the_pictures(tmp_path: Path, marked: Samples) -> None:

@@ -17,9 +17,10 @@ from edge.contract.mesh_features import (
 from host_training.config import TrainConfig
 from host_training.data.load import one_hot
 from host_training.data.samples import Samples
+from host_training.distributed.workers import Alone
 from host_training.metrics.inputs import MeshRows
-from host_training.training.augment import DRAWS, Augmentation, view
-from host_training.training.batches import Batch, TrainingBatches, balanced_class_weights, mixed
+from host_training.training.augment import DRAWS, Augmentation, views
+from host_training.training.batches import Batch, Mix, TrainingBatches, balanced_class_weights
 
 STILL = Augmentation(
     flip=False, rotation_deg=0, zoom=0, shift=0, contrast=0, brightness=0, cutout=0
@@ -43,6 +44,15 @@ def samples(n: int) -> Samples:
         form="made up",
         protocol="labels",
     )
+
+
+def view(image: np.ndarray, draws: np.ndarray, how: Augmentation) -> np.ndarray:
+    return views(image[None], draws[None], how)[0]
+
+
+def mixed(batch: Batch, alpha: float, generator: np.random.Generator) -> Batch:
+    every = np.arange(len(batch.targets))
+    return Mix.drawn(len(every), alpha, generator).applied(batch, every, every)
 
 
 uniform = st.lists(st.floats(0, 1, exclude_max=True), min_size=DRAWS, max_size=DRAWS)
@@ -130,6 +140,37 @@ def test_mixing_keeps_what_a_batch_is(seed: int, alpha: float) -> None:
     whole = mixed(batch, alpha, np.random.default_rng(seed))
     assert whole.inputs["pixels"].min() >= 0
     assert whole.inputs["pixels"].max() <= 255.001
+
+
+class Worker(Alone):
+    """One of several who never talk to each other."""
+
+    def __init__(self, index: int, count: int) -> None:
+        self.index, self.count = index, count
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_the_parts_of_all_workers_are_the_batch(count: int, mixup: float) -> None:
+    """Whatever the number of workers, together they get the batches that one process gets."""
+    config = replace_struct(
+        settings(8, how=Augmentation(degrade=0.5, noise=9.0)), mixup=mixup, class_weights=True
+    )
+    data, weights = samples(20), np.array((0.3, 1.7), np.float32)
+    for epoch in (0, 1):
+        whole = TrainingBatches(data, config, weights=weights).epoch(epoch)
+        parts = [
+            TrainingBatches(data, config, weights=weights, workers=Worker(index, count)).epoch(
+                epoch
+            )
+            for index in range(count)
+        ]
+        for batch, *own in zip(whole, *parts, strict=True):
+            for name in ("targets", "weights"):
+                joined = np.concatenate([getattr(part, name) for part in own])
+                np.testing.assert_array_equal(joined, getattr(batch, name))
+            pixels = np.concatenate([part.inputs["pixels"] for part in own])
+            np.testing.assert_array_equal(pixels, batch.inputs["pixels"])
 
 
 def test_the_mesh_is_mirrored_with_its_view() -> None:

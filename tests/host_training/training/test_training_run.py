@@ -23,6 +23,7 @@ from host_training.data.partition import partition
 from host_training.data.samples import Samples
 from host_training.errors import TrainingError
 from host_training.frameworks import import_keras
+from host_training.metrics.inputs import Batch
 from host_training.runs.directory import RunDirectory
 from host_training.training.batches import TrainingBatches
 from host_training.training.checkpoint import EpochRow, load_newest
@@ -191,13 +192,13 @@ def test_the_history_is_of_whole_epochs(
     batches = TrainingBatches(parts.training, settings)
     model = untrained_model(settings, 4)
     learner = learner_of(model, settings, len(batches), parts.training.targets)
-    step, seen = model.train_on_batch, []
+    step, seen = learner.step, []
 
-    def recorded(*arguments: object, **options: object) -> dict[str, float]:
-        seen.append(step(*arguments, **options))
+    def recorded(batch: Batch) -> tuple[float, float]:
+        seen.append(step(batch))
         return seen[-1]
 
-    model.train_on_batch = recorded
+    learner.step = recorded
     (tmp_path / "checkpoints").mkdir()
     directory = RunDirectory(tmp_path)
     directory.write_record(run_record(settings, parts, Pretrained()))
@@ -215,8 +216,8 @@ def test_the_history_is_of_whole_epochs(
     )
     (row,) = run_epochs(run)
     assert len(seen) == 3
-    assert row.loss == pytest.approx(np.mean([logs["loss"] for logs in seen]))
-    assert row.accuracy == pytest.approx(np.mean([logs["accuracy"] for logs in seen]))
+    assert row.loss == pytest.approx(np.mean([loss for loss, _ in seen]))
+    assert row.accuracy == pytest.approx(np.mean([accuracy for _, accuracy in seen]))
 
 
 @pytest.mark.parametrize("batch", [2, 5, 9])

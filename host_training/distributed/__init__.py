@@ -1,0 +1,1 @@
+"""Training in several processes: who takes part, what they agree on, and who watches whom."""

@@ -117,9 +117,9 @@ def main() -> None:
     It ends when stdin does.
     """
     from deploy.ssh.targets import parse_target
-    from deploy.ssh.transport import Device, prepare
+    from deploy.ssh.transport import Device, use_gevent
 
-    prepare()
+    use_gevent()
     plan = msgspec.json.decode(sys.stdin.readline(), type=Plan)
     ssh_config = None if plan.ssh_config is None else Path(plan.ssh_config)
     with ExitStack() as stack:

@@ -236,12 +236,22 @@ def trained(
     return train(people, settings, out, Recorder(), resume=False).path
 
 
+@pytest.fixture(scope="module")
+def shared_folds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the command trains two folds by subject: whoever comes later finds them complete."""
+    return tmp_path_factory.mktemp("shared") / "folds"
+
+
 def test_the_command(
-    tmp_path: Path, data: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    data: Path,
+    trained: Path,
+    shared_folds: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Folds are trained by a run's settings, shown, written as JSON and reported."""
     result = tmp_path / "figures.json"
-    arguments = ("evaluate", trained, "--folds", 2, "--data", data, "--out", tmp_path / "folds")
+    arguments = ("evaluate", trained, "--folds", 2, "--data", data, "--out", shared_folds)
     assert run(*arguments, "--json", result, "--report", tmp_path / "report") == 0
     shown = capsys.readouterr().out
     assert "folds by subject" in shown
@@ -269,18 +279,22 @@ def test_the_command(
 
 
 def test_int8_folds_are_measured_as_a_device_runs_them(
-    tmp_path: Path, data: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    data: Path,
+    trained: Path,
+    shared_folds: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Each fold's run is quantised; the runs themselves serve both forms."""
-    arguments = ("evaluate", trained, "--folds", 2, "--data", data, "--out", tmp_path / "folds")
+    arguments = ("evaluate", trained, "--folds", 2, "--data", data, "--out", shared_folds)
     reports = {form: tmp_path / f"{form}-report" for form in ("float", "int8")}
     as_float = ("--json", tmp_path / "float.json", "--report", reports["float"])
     assert run(*arguments, *as_float) == 0
-    before = (tmp_path / "folds" / "fold-01" / "model.keras").read_bytes()
+    before = (shared_folds / "fold-01" / "model.keras").read_bytes()
     int8 = ("--int8", "--json", tmp_path / "int8.json", "--report", reports["int8"])
     assert run(*arguments, *int8) == 0
     assert "one run a fold, int8" in " ".join(capsys.readouterr().out.split())
-    assert (tmp_path / "folds" / "fold-01" / "model.keras").read_bytes() == before
+    assert (shared_folds / "fold-01" / "model.keras").read_bytes() == before
     figures = [json.loads((tmp_path / f"{form}.json").read_text()) for form in ("float", "int8")]
     assert [entry["model"] for entry in figures] == [
         "small, one run a fold, float32", "small, one run a fold, int8",

@@ -77,7 +77,7 @@ entry()
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(["--version"], 0), (["run", "--source", "/no/such.mp4"], 1), (["run", "--emit", "no"], 2)],
+    [(["--version"], 0), (["run", "--source", "/dev/video97"], 1), (["run", "--emit", "no"], 2)],
 )
 def test_the_process_leaves_with_its_code_and_all_it_said(arguments, code):
     """The command ends without a teardown, yet its exit code and its last words are there."""

@@ -218,14 +218,14 @@ def test_names_and_their_kinds(tmp_path: Path, spec: str, kind: str) -> None:
         ("ftp://host/a", ConfigError, 2),
         ("rtsp://", ConfigError, 2),
         ("rtsp://[broken/a", ConfigError, 2),
-        ("gone.mp4", CameraError, 1),
-        ("~nobody-of-that-name/clip.mp4", CameraError, 1),
-        ("some/where", CameraError, 1),
+        ("gone.mp4", CameraError, 2),
+        ("~nobody-of-that-name/clip.mp4", CameraError, 2),
+        ("some/where", CameraError, 2),
         ("9999", CameraError, 1),
     ],
 )
 def test_unknown_names_are_one_line(spec: str, error: type, exit_code: int) -> None:
-    """Unknown words are bad usage, absent paths and cameras a failure; both say what would do."""
+    """Unknown words and absent paths are bad usage, absent cameras a failure; each in one line."""
     with pytest.raises(error) as caught:
         open_source(SourceConfig(spec))
     assert caught.value.exit_code == exit_code

@@ -28,7 +28,7 @@ from edge.sources.demo.expression import (
     UPPER_LIDS,
     displacement,
 )
-from edge.sources.demo.source import DemoSource, _cameo, _load, _paste
+from edge.sources.demo.source import DemoSource, cut_cameo, load_photo, paste
 
 _Field = NDArray[np.float32]
 
@@ -111,17 +111,17 @@ class EventsDemo(DemoSource):
         first = SOLO[0]
         still = (first, Keyframe(LOOP_S, first.x, first.y, first.scale, first.roll_deg))
         self.ways = (Choreography(still, size_hw),)
-        self._face = _ActingFace(_load(photo or asset_path(ASTRONAUT)))
-        self._now: _Pose | None = None
+        self._face = _ActingFace(load_photo(photo or asset_path(ASTRONAUT)))
+        self._now: Pose | None = None
 
     def render(self, frame_index: int) -> NDArray[np.uint8]:
         """Return the picture of a frame, BGR uint8 ``(H, W, 3)``."""
         pose = pose_at(frame_index / self.fps)
         if pose != self._now:
-            self._cameos = [_cameo(self._face.photo(pose))[0]]
+            self._cameos = [cut_cameo(self._face.photo(pose))[0]]
             self._now = pose
         picture = self.backdrop.copy()
-        _paste(picture, self._cameos[0], self.motion(frame_index) @ self._to_photo)
+        paste(picture, self._cameos[0], self.motion(frame_index) @ self._to_photo)
         return picture
 
 
@@ -136,7 +136,7 @@ def acts_until(end_s: float) -> list[Act]:
     return [act for act in shifted if act.end_s <= end_s]
 
 
-class _Pose(msgspec.Struct, frozen=True):
+class Pose(msgspec.Struct, frozen=True):
     """What the face looks like: shares of movements from 0 to 1, and angles."""
 
     shut: float = 0.0
@@ -146,15 +146,15 @@ class _Pose(msgspec.Struct, frozen=True):
     pitch_deg: float = 0.0
 
 
-def pose_at(t_s: float) -> _Pose:
+def pose_at(t_s: float) -> Pose:
     """Return what the face looks like at a time."""
     t_s %= LOOP_S
     shares: dict[str, float] = {}
     for act in ACTS:
         if act.start_s < t_s < act.end_s:
             done, length_s = t_s - act.start_s, act.end_s - act.start_s
-            shares[act.name] = _share(act.name, done, length_s)
-    return _Pose(
+            shares[act.name] = share_of(act.name, done, length_s)
+    return Pose(
         shut=max(shares.get("blink", 0.0), shares.get("eyes_closed", 0.0)),
         smile=shares.get("smile", 0.0),
         brows=shares.get("brow_raise", 0.0),
@@ -163,7 +163,8 @@ def pose_at(t_s: float) -> _Pose:
     )
 
 
-def _share(name: str, done_s: float, length_s: float) -> float:
+def share_of(name: str, done_s: float, length_s: float) -> float:
+    """Return how far an act has got: from 0 to 1 and back, of a nod or shake from -1 to 1."""
     if name in {"nod", "shake"}:
         cycles = _NODS if name == "nod" else _SHAKES
         return math.sin(2 * math.pi * cycles * done_s / length_s)
@@ -185,17 +186,17 @@ class _ActingFace:
         self._serious = displacement(*_serious(), size)[_Y, _X]
         self._brows = displacement(*_raised_brows(), size)[_Y, _X]
         columns, rows = np.arange(photo.shape[1])[_X], np.arange(photo.shape[0])[_Y]
-        self._at = np.stack(np.meshgrid(columns, rows), axis=-1).astype(np.float32)
-        self._lids = [_lids(eye, self._at[0, :, 0]) for eye in (0, 1)]
+        self.grid = np.stack(np.meshgrid(columns, rows), axis=-1).astype(np.float32)
+        self._lids = [_lids(eye, self.grid[0, :, 0]) for eye in (0, 1)]
 
-    def photo(self, pose: _Pose) -> NDArray[np.uint8]:
+    def photo(self, pose: Pose) -> NDArray[np.uint8]:
         """Return the photo with this pose, BGR uint8."""
         moved = (1 - np.float32(pose.smile)) * self._serious
         if pose.brows:
             moved += np.float32(pose.brows) * self._brows
         if pose.shut:
-            moved[..., 1] += self._shut(pose.shut)
-        place = self._at
+            moved[..., 1] += self.shut_field(pose.shut)
+        place = self.grid
         if pose.yaw_deg or pose.pitch_deg:
             place = place + _turned(place, pose.yaw_deg, pose.pitch_deg)
             inside = place - (_X.start, _Y.start)
@@ -210,12 +211,12 @@ class _ActingFace:
         )  # fmt: skip
         return picture
 
-    def _shut(self, share: float) -> _Field:
+    def shut_field(self, share: float) -> _Field:
         """Return how far below each pixel is what shut eyes show there; float32 ``(h, w)``.
 
         In each column the upper lid comes down over the eye, and the skin above it stretches.
         """
-        y = self._at[..., 1]
+        y = self.grid[..., 1]
         down = np.zeros_like(y)
         for brow, upper, lower in self._lids:
             gap = lower - upper

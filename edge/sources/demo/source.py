@@ -75,15 +75,15 @@ class DemoSource:
         self.size_hw = size_hw
         self.ways = tuple(Choreography(way, size_hw) for way in SCENES[faces])
         self.moods = moods
-        smiling = _load(photo or asset_path(ASTRONAUT))
-        cameo, self._to_photo = _cameo(smiling)
+        smiling = load_photo(photo or asset_path(ASTRONAUT))
+        cameo, self._to_photo = cut_cameo(smiling)
         self._cameos = [cameo]
         if moods:
             from edge.sources.demo.expression import Surprise
 
             surprise = Surprise(smiling)
             shares = (mood / _MOODS for mood in range(1, _MOODS + 1))
-            self._cameos += [_cameo(surprise.photo(share))[0] for share in shares]
+            self._cameos += [cut_cameo(surprise.photo(share))[0] for share in shares]
         self.backdrop = _backdrop(size_hw)
         self._next = 0
 
@@ -145,11 +145,16 @@ class DemoSource:
         picture = self.backdrop.copy()
         cameo = self._cameos[round(_MOODS * self.surprise(frame_index))]
         for face in self.ways:
-            _paste(picture, cameo, face.motion(frame_index / self.fps) @ self._to_photo)
+            paste(picture, cameo, face.motion(frame_index / self.fps) @ self._to_photo)
         return picture
 
 
-def _load(path: Path) -> NDArray[np.uint8]:
+def load_photo(path: Path) -> NDArray[np.uint8]:
+    """Return the photo as BGR.
+
+    Raises:
+        AssetError: it is not the photo of 512 x 512 pixels.
+    """
     with silenced():  # libpng's remark about the photo's colour profile
         photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if photo is None or photo.shape != (512, 512, 3):
@@ -158,7 +163,7 @@ def _load(path: Path) -> NDArray[np.uint8]:
     return np.asarray(photo, np.uint8)
 
 
-def _cameo(photo: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+def cut_cameo(photo: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Cut head and shoulders out with a soft oval edge.
 
     Returns:
@@ -213,7 +218,7 @@ def _backdrop(size_hw: tuple[int, int]) -> NDArray[np.uint8]:
     return wall
 
 
-def _paste(
+def paste(
     picture: NDArray[np.uint8], cameo: NDArray[np.uint8], matrix: NDArray[np.float64]
 ) -> None:
     """Blend the cameo into ``picture`` in place; ``matrix`` maps its coordinates there."""

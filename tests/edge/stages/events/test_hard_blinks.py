@@ -67,7 +67,7 @@ def share_at(t_s: float, length_s: float) -> float:
     """Return how far the eyes are shut, from 0 to 1."""
     for start_s in BLINKS:
         if start_s < t_s < start_s + length_s:
-            return demo._share("blink", t_s - start_s, length_s)
+            return demo.share_of("blink", t_s - start_s, length_s)
     return 0.0
 
 
@@ -78,20 +78,20 @@ class Acting(demo.EventsDemo):
         super().__init__(frames=round(LENGTH_S * scene.fps), fps=scene.fps)
         self._scene, self._rng = scene, np.random.default_rng(4)
         face, middle = self._face, demo.FACE_CENTRE[0]
-        whole = face._shut
-        face._shut = lambda share: np.where(
-            face._at[..., 0] < middle, whole(scene.right * share), whole(scene.left * share)
+        whole = face.shut_field
+        face.shut_field = lambda share: np.where(
+            face.grid[..., 0] < middle, whole(scene.right * share), whole(scene.left * share)
         )
 
     def render(self, frame_index: int) -> np.ndarray:
         """Return the picture of a frame."""
         scene, t_s = self._scene, frame_index / self.fps
-        pose = demo._Pose(
+        pose = demo.Pose(
             shut=share_at(t_s, scene.length_s), pitch_deg=-scene.pitch_deg, yaw_deg=scene.yaw_deg
         )
-        self._cameos = [demo._cameo(self._face.photo(pose))[0]]
+        self._cameos = [demo.cut_cameo(self._face.photo(pose))[0]]
         picture = self.backdrop.copy()
-        demo._paste(picture, self._cameos[0], self.motion(0) @ self._to_photo)
+        demo.paste(picture, self._cameos[0], self.motion(0) @ self._to_photo)
         sway = scene.sway * np.sin(2 * np.pi * np.array((0.7, 1.1)) * t_s)
         if scene.sway:
             moved = np.array(((1, 0, sway[0]), (0, 1, sway[1])))

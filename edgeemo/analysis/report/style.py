@@ -41,18 +41,20 @@ th, td { text-align: left; padding: .2rem .75rem .2rem 0; vertical-align: top;
 td.long { white-space: normal; overflow-wrap: anywhere; min-width: 5rem; }
 .legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 0 1rem; }
 .swatch { display: inline-block; width: .8em; height: .8em; margin-right: .4em; }
-dl { display: grid; grid-template-columns: 9rem minmax(0, 1fr); margin: 0; font-size: .875rem; }
+dl { display: grid; grid-template-columns: repeat(2, 9rem minmax(0, 1fr)); margin: 0;
+  font-size: .875rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 h3 { font-size: 1rem; margin: 1.25rem 0 .25rem; overflow-wrap: anywhere; }
 .note { margin-top: 2rem; font-style: italic; }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }
   h2, h3, figcaption { break-after: avoid; } tr, figure, .plot, .device { break-inside: avoid; }
-  table { font-size: 7.5pt; } th, td { white-space: pre-line; padding-right: .4rem; }
+  table, dl { font-size: 7.5pt; } th, td { white-space: pre-line; padding-right: .4rem; }
   .swatch { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 @media screen and (max-width: 45rem) {
   .axis span:not(:nth-child(3n + 1)) { display: none; }
+  dl { grid-template-columns: 9rem minmax(0, 1fr); }
   table, tbody, tr, td { display: block; } thead { display: none; }
   tr { padding: .5rem 0; border-bottom: 1px solid var(--grid); }
   td, td.long { display: grid; grid-template-columns: 6.5rem minmax(0, 1fr); padding: 0; border: 0;

@@ -111,7 +111,7 @@ def test_other_crops_are_refused(bundle_path, crop, message):
         ({"input__scale": 0.5}, "metadata says input scale 0.5, the model has 1.0"),
         ({"input__zero_point": 0}, "metadata says input zero point 0, the model has -128"),
         ({"input__dtype": "float32"}, "metadata says input dtype float32, the model has int8"),
-        ({"output__scale": 0.01}, "metadata says output scale 0.01, the model has 0.067"),
+        ({"output__scale": 0.01}, "metadata says output scale 0.01, the model has 0.08"),
         (
             {"output__zero_point": 3},
             f"metadata says output zero point 3, the model has {ZERO_POINT}",

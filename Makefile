@@ -30,7 +30,7 @@ define pytest
 	  exit $$code; }
 endef
 
-.PHONY: help demo check test test-device test-full soak test-arm64 test-bare test-runtimes test-wheels service-test vm-test test-camera docs examples dist fmt lint type schema framing clean
+.PHONY: help demo check test test-device test-full soak test-arm64 test-bare test-runtimes test-wheels service-test vm-test test-camera pi-budget docs examples dist fmt lint type schema framing clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -99,6 +99,10 @@ vm-test: $(FULL)/.installed ## push it to a whole emulated PC with a camera, unp
 test-camera: ## run the ribbon camera's suite on the real picamera2 and libcamera in a chroot, as root (needs debootstrap; makes it once, a quarter of an hour)
 	[ -d build/ribbon-camera ] || tests/hosts/ribbon_camera.sh make build/ribbon-camera
 	tests/hosts/ribbon_camera.sh test build/ribbon-camera
+
+# PI_BUDGET='--cpu cortex-a76 --scene "one face"' counts less, --cycles predicts milliseconds, --write makes it the budget.
+pi-budget: $(DEVICE)/.installed ## count a frame's instructions on an emulated Pi 4 and Pi 5, as root (needs debootstrap, qemu-user, gcc): at most 2 % over pi_budget.json
+	$(DEVICE)/bin/python tests/hosts/pi_budget.py build $(abspath $(DEVICE))/bin/python $(PI_BUDGET)
 
 fmt: $(FULL)/.installed ## format the code
 	$(FULL)/bin/ruff format $(CODE)

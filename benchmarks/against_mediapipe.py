@@ -10,14 +10,16 @@ result thrown away; with blendshapes, and without, as ours does not need them.
 
 One process, one core, the same frames of 640x480 in blocks by turns. CPU time of all threads: of a
 loaded machine it says more than the clock on the wall. One face is the demo's, as long as it is
-wholly in view; two and four are stills side by side with a sensor's noise. Medians over the rounds.
+wholly in view and where it moves, or a still of it; stills, also two and four side by side, have a
+sensor's noise. Medians over the rounds.
 
 With --events it measures something else, and nothing of theirs: what all events of `[events]` cost
 where blendshapes are on already, as a share of the run's CPU time, on the demo that has events.
 
-Marks: with one face, ours takes less than 0.95 of theirs; what ours does beside its mesher takes at
-most 15 % of the mesher's time; each further face costs no more than the first; events take at most
-2 %.
+Marks: with one face, ours takes at most 0.65 of theirs by default where it moves, 0.4 where it is
+still, and less than 0.95 with every frame read; what ours does beside its mesher, which then looks
+at every frame, takes at most 15 % of the mesher's time; each further face costs no more than the
+first; events take at most 2 %.
 """
 
 import argparse
@@ -51,9 +53,15 @@ from edge.sources.demo.source import EPOCH, DemoSource
 from edge.stages.events import EventDetector
 from edge.stages.mesh.mediapipe import MediaPipeMesher
 
-RATIO_MARK, BESIDE_MARK, EVENTS_MARK = 0.95, 0.15, 0.02
-BLOCK = 25
-FPS = 25.0
+RATIO_MARK, MOVING_MARK, STILL_MARK = 0.95, 0.65, 0.4
+BESIDE_MARK, EVENTS_MARK = 0.15, 0.02
+BLOCK = 30
+FPS = 30.0
+NOISE = 4
+MOVING_S = 2.0
+"""From then on the demo's face moves."""
+SCENES = {"1": (1, True), "1, still": (1, False), "2, still": (2, False), "4, still": (4, False)}
+"""Faces, and whether they move."""
 Step = Callable[[Frame], object]
 
 
@@ -103,8 +111,8 @@ def ours(faces: int, emit: Emit, stack: ExitStack) -> tuple[Step, TimedMesher]:
         log=LogConfig(dir=directory, emit=emit),
     )
     parts = build_runtime(config, stack)
-    mesher = TimedMesher(parts.pipeline._mesher)
-    parts.pipeline._mesher = mesher
+    mesher = TimedMesher(parts.pipeline.mesher)
+    parts.pipeline.mesher = mesher
     return _written(parts), mesher
 
 
@@ -133,18 +141,23 @@ def theirs(faces: int, stack: ExitStack, *, blendshapes: bool) -> Step:
     return step
 
 
-def pictures(faces: int) -> list[NDArray[np.uint8]]:
+def pictures(faces: int, *, moving: bool) -> list[NDArray[np.uint8]]:
     """Return pictures of 640x480 that show so many faces wholly."""
+    demo = DemoSource(fps=FPS)
+    if moving:
+        first = round(MOVING_S * FPS)
+        visible = [demo.visible_fraction(i) == 1 for i in range(first, demo.frames)]
+        there = [demo.render(first + i) for i in range(visible.index(False))]
+        return [*there, *reversed(there)]  # to and fro, without a jump
     if faces == 1:
-        demo = DemoSource()
-        visible = [demo.visible_fraction(i) == 1 for i in range(demo.frames)]
-        return [demo.render(i) for i in range(visible.index(False))]
-    photo = cv2.imread(str(asset_path(ASTRONAUT)))[20:260, 65:385]
-    wall = np.full((240, 320, 3), 150, np.uint8)
-    tiles = [photo] * faces + [wall] * (4 - faces)
-    still = np.vstack((np.hstack(tiles[:2]), np.hstack(tiles[2:])))
+        still = demo.render(0)
+    else:
+        photo = cv2.imread(str(asset_path(ASTRONAUT)))[20:260, 65:385]
+        wall = np.full((240, 320, 3), 150, np.uint8)
+        tiles = [photo] * faces + [wall] * (4 - faces)
+        still = np.vstack((np.hstack(tiles[:2]), np.hstack(tiles[2:])))
     rng = np.random.default_rng(faces)
-    noisy = (still + rng.normal(0, 3, still.shape) for _ in range(BLOCK))
+    noisy = (still + rng.normal(0, NOISE, still.shape) for _ in range(BLOCK))
     return [np.clip(picture, 0, 255).astype(np.uint8) for picture in noisy]
 
 
@@ -165,9 +178,9 @@ def spent(step: Step, block: list[Frame]) -> float:
     return (time.process_time() - before) * 1e3 / len(block)
 
 
-def compare(faces: int, rounds: int) -> dict[str, float]:
+def compare(faces: int, rounds: int, *, moving: bool) -> dict[str, float]:
     """Measure all by turns, and return medians in milliseconds of CPU time a frame."""
-    images = pictures(faces)
+    images = pictures(faces, moving=moving)
     with ExitStack() as stack:
         step, mesher = ours(faces, "frame", stack)
         default, quiet_mesher = ours(faces, "change", stack)
@@ -243,12 +256,12 @@ def main() -> None:
         figure = f"events take {share:.2%} of the CPU time of a run with blendshapes"
         print(f"{figure}; mark at most 2 %: {verdict(share <= EVENTS_MARK)}")
         return
-    rows = {}
+    rows: dict[str, dict[str, float]] = {}
     print(f"| {' | '.join(HEADINGS)} |\n{'|---' * len(HEADINGS)}|")
-    for faces in (1, 2, 4):
-        row = rows[faces] = compare(faces, options.rounds)
+    for scene, (faces, moving) in SCENES.items():
+        row = rows[scene] = compare(faces, options.rounds, moving=moving)
         print(
-            f"| {faces} | {row['default']:.2f} | {row['default mesher']:.2f} "
+            f"| {scene} | {row['default']:.2f} | {row['default mesher']:.2f} "
             f"| {row['default beside']:.1%} | {row['bare']:.2f} "
             f"| {row['default'] / row['bare']:.3f} | {row['lean']:.2f} "
             f"| {row['default'] / row['lean']:.3f} | {row['ours']:.2f} | {row['ours beside']:.1%} "
@@ -260,17 +273,22 @@ def main() -> None:
         options.json.write_text(json.dumps(rows, indent=1))
 
 
-def report_marks(rows: dict[int, dict[str, float]]) -> None:
+def report_marks(rows: dict[str, dict[str, float]]) -> None:
     """Say which marks are met."""
-    further = (rows[4]["default"] - rows[2]["default"]) / rows[2]["default"]
+    two, four = rows["2, still"]["ours"], rows["4, still"]["ours"]
+    further = (four - two) / two
     figures = [(f"from two faces to four it costs {further:.2f} more", "at most 1", further <= 1)]
-    for name, text in (("default", "by default"), ("ours", "every frame read")):
-        ratio = rows[1][name] / rows[1]["bare"]
-        figures.append(
-            (f"ratio with one face {ratio:.3f}, {text}", "under 0.95", ratio < RATIO_MARK)
-        )
-        beside = max(row[f"{name} beside"] for row in rows.values())
-        figures.append((f"beside the mesher {beside:.1%}, {text}", "15 %", beside <= BESIDE_MARK))
+    for name, scene, text, mark in (
+        ("default", "1", "by default, moving", MOVING_MARK),
+        ("default", "1, still", "by default, still", STILL_MARK),
+        ("ours", "1", "every frame read", RATIO_MARK),
+    ):
+        ratio = rows[scene][name] / rows[scene]["bare"]
+        figures.append((f"ratio with one face {ratio:.3f}, {text}", f"{mark:g}", ratio <= mark))
+    beside = max(row["ours beside"] for row in rows.values())
+    figures.append(
+        (f"beside the mesher {beside:.1%}, every frame read", "15 %", beside <= BESIDE_MARK)
+    )
     print()
     for figure, mark, is_met in figures:
         print(f"{figure}; mark {mark}: {verdict(is_met)}")

@@ -47,6 +47,8 @@ Name = Annotated[
 Emit = Literal["change", "frame"]
 MesherKind = Literal["auto", "litert", "mediapipe"]
 Reach = Literal["near", "far"]
+Precision = Literal["auto", "full"]
+MeshThreads = Literal["auto", 1, 2, 3, 4]
 Fsync = Literal["always", "interval", "never"]
 Detail = Literal["eyes", "blendshapes", "mesh"]
 EventChoice = Literal["all", EventName]
@@ -128,11 +130,19 @@ class MesherConfig(_Section, frozen=True):
         min_tracking: how much two regions must overlap to be the same face.
         idle_fps: how often to look while nobody is there; 0 looks at every frame. A face that is
             lost is searched for at once, whatever this says. ``litert`` only.
+        tracking_fps: how often faces that move are meshed at most, whatever the camera's rate; a
+            face that keeps still is meshed ten times a second. 0: in every frame, as with events
+            and with ``log.emit = "frame"``.
         reach: ``near`` finds faces from about a tenth of the picture's longer side on; ``far`` also
             looks in overlapping tiles, and finds them from a fifteenth of its shorter side on (32
             pixels of 640x480). ``litert`` only; docs/mesh.md says what it costs.
         blendshapes: compute the 52 coefficients of facial movement, too; always done for a model
             that takes them.
+        precision: ``auto`` computes meshes in half precision where the processor does so, as that
+            of a Pi 5, for two fifths fewer instructions; ``full`` does not. ``litert`` only;
+            docs/hardware.md says how far the points differ.
+        threads: CPU threads that find faces. ``auto`` is one, and two while one does not keep up
+            with the camera, a core is idle and the board is not hot. ``litert`` only.
     """
 
     kind: MesherKind = "auto"
@@ -141,8 +151,11 @@ class MesherConfig(_Section, frozen=True):
     min_presence: Fraction = 0.5
     min_tracking: Fraction = 0.5
     idle_fps: RateOrNone = 0.0
+    tracking_fps: RateOrNone = 15.0
     reach: Reach = "near"
     blendshapes: bool = False
+    precision: Precision = "auto"
+    threads: MeshThreads = "auto"
 
     def __post_init__(self) -> None:
         if self.reach == "far" and self.kind == "mediapipe":

@@ -78,6 +78,18 @@ class FaceMesher(Protocol):
         """Release models and threads; harmless when repeated."""
 
 
+@runtime_checkable
+class ThreadedMesher(FaceMesher, Protocol):
+    """One that can change its number of threads while it runs."""
+
+    def use_threads(self, count: int) -> None:
+        """Run on so many threads from now on.
+
+        Raises:
+            InferenceError: the models cannot be loaded again.
+        """
+
+
 class Classifier(Protocol):
     """Tells the emotion of an aligned crop."""
 

@@ -113,12 +113,14 @@ class Face(msgspec.Struct, frozen=True, eq=False):
         box_xyxy: float32 ``(4,)``: the mesh's bounding box, not clipped to the frame.
         blendshapes: float32 ``(52,)`` in [0, 1] in MediaPipe's order, or None when not asked for.
         head_pose: None when the mesher does not give one.
+        is_stale: it has changed since its mesh was made, a frame or two ago.
     """
 
     points: NDArray[np.float32]
     box_xyxy: NDArray[np.float32]
     blendshapes: NDArray[np.float32] | None = None
     head_pose: HeadPose | None = None
+    is_stale: bool = False
 
     def __post_init__(self) -> None:
         if self.points.shape != (MESH_POINTS, 3):

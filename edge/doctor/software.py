@@ -6,6 +6,8 @@ import subprocess
 import sys
 from importlib import metadata
 
+import msgspec
+
 from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import Config
 from edge.doctor.report import Check
@@ -17,15 +19,19 @@ from edge.system import machine
 _CHILD_TIMEOUT_S = 60
 _MESHER_PROBE = """
 import sys
+import msgspec
 from edge.runtime.build import open_mesher
 from edge.config import MesherConfig
+from edge.doctor.meshing import meshing
 from edge.errors import EdgeEmoError
+config = msgspec.json.decode(sys.argv[1], type=MesherConfig)
 try:
-    open_mesher(MesherConfig(kind=sys.argv[1])).close()
+    open_mesher(config).close()
+    print("" if config.kind == "mediapipe" else meshing(config))
 except EdgeEmoError as error:
     sys.exit(str(error))
 """
-"""Loads the mesher and meshes a blank picture."""
+"""Loads the mesher, and says how it runs."""
 
 _ROUNDING_STEPS = 2
 """What kernels of different processors may differ by; arm64 was seen to differ by 1."""
@@ -87,7 +93,7 @@ def mesher(config: Config) -> Check:
     kind = resolve_mesher(config.mesher.kind)
     # In a child process: a native library that does not suit the processor kills its process.
     child = subprocess.run(
-        [sys.executable, "-c", _MESHER_PROBE, config.mesher.kind],
+        [sys.executable, "-c", _MESHER_PROBE, msgspec.json.encode(config.mesher).decode()],
         capture_output=True,
         text=True,
         timeout=_CHILD_TIMEOUT_S,
@@ -97,8 +103,8 @@ def mesher(config: Config) -> Check:
         last = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
         remedy = "" if child.returncode > 0 else f"{kind}'s wheel does not suit this processor"
         return Check("mesher", "failure", f"{kind}: {last}", remedy)
-    version = f" {metadata.version(kind)}" if kind == "mediapipe" else ""
-    return Check("mesher", "ok", f"{kind}{version}")
+    detail = metadata.version(kind) if kind == "mediapipe" else child.stdout.strip()
+    return Check("mesher", "ok", f"{kind}, {detail}")
 
 
 def face_model() -> Check:

@@ -29,6 +29,7 @@ from edge.sinks.jsonl import JsonlSink
 from edge.sources.select import begin_source, open_source, source_kind
 from edge.stages.classify import TfliteClassifier
 from edge.stages.mesh.litert import LitertMesher
+from edge.stages.mesh.sparing import SparingMesher
 from edge.stages.quality import FaceQualityFilter
 from edge.stages.smooth import EmotionSmoother
 from edge.stages.tracking.tracker import FaceTracker
@@ -126,7 +127,7 @@ def reload(parts: Runtime, config: Config) -> Runtime:
     """
     effective = keep_what_needs_a_restart(parts.config, config)
     bundle = open_model(effective.model)
-    pipeline = open_pipeline(effective, bundle, fetch=False)
+    pipeline = open_pipeline(effective, bundle, fetch=False, before=parts.pipeline)
     new = msgspec.structs.replace(
         parts,
         config=effective,
@@ -137,6 +138,8 @@ def reload(parts: Runtime, config: Config) -> Runtime:
         labels=bundle.metadata.labels,
     )
     # Nothing has changed until here, where nothing can fail any more.
+    if pipeline.mesher is parts.pipeline.mesher:
+        parts.pipeline.keeps_mesher = False
     parts.held.pop_all()  # lets go of the old pipeline, and with it of its models' memory
     parts.held.callback(pipeline.close)
     return new
@@ -280,17 +283,24 @@ def _open_other(spec: str) -> Sink:
     return FifoSink(Path(path)) if kind == "fifo" else StdoutSink()
 
 
-def open_pipeline(config: Config, bundle: Bundle, *, fetch: bool = True) -> Pipeline:
-    """Compose the stages around a bundle's model; the face model is fetched only with ``fetch``."""
+def open_pipeline(
+    config: Config, bundle: Bundle, *, fetch: bool = True, before: Pipeline | None = None
+) -> Pipeline:
+    """Compose the stages around a bundle's model; see ``compose_pipeline``."""
     classifier = TfliteClassifier(
         bundle, num_threads=config.model.threads, decision=decision_of(bundle, config.model)
     )
     wanted = bundle.metadata.mesh_input is not None or "blendshapes" in config.log.details
-    return compose_pipeline(config, classifier, blendshapes=wanted, fetch=fetch)
+    return compose_pipeline(config, classifier, blendshapes=wanted, fetch=fetch, before=before)
 
 
 def compose_pipeline(
-    config: Config, classifier: Classifier, *, blendshapes: bool = False, fetch: bool = True
+    config: Config,
+    classifier: Classifier,
+    *,
+    blendshapes: bool = False,
+    fetch: bool = True,
+    before: Pipeline | None = None,
 ) -> Pipeline:
     """Compose the stages around any classifier.
 
@@ -299,6 +309,8 @@ def compose_pipeline(
         classifier: reads the aligned crops.
         blendshapes: it takes them, or somebody wants to see them.
         fetch: get the face model where it is not there yet.
+        before: the pipeline that this one takes the place of. A mesher that would be the same is
+            its mesher, so that no model is loaded twice; who closes ``before`` sees to that.
     """
     mesher = config.mesher
     detector = None
@@ -308,8 +320,16 @@ def compose_pipeline(
         detector = EventDetector(config.events)
     if blendshapes or (detector is not None and detector.needs_blendshapes):
         mesher = msgspec.structs.replace(mesher, blendshapes=True)
-    return Pipeline(
-        open_mesher(mesher, fetch=fetch),
+    every_frame = detector is not None or config.log.emit == "frame" or mesher.tracking_fps == 0
+    plan = (mesher, every_frame, config.tracker.confirm_hits)
+    if before is not None and before.plan == plan:
+        finder = before.mesher
+    else:
+        finder = open_mesher(mesher, fetch=fetch)
+        if not every_frame:
+            finder = SparingMesher(finder, mesher.tracking_fps, config.tracker.confirm_hits)
+    pipeline = Pipeline(
+        finder,
         FaceTracker(config.tracker),
         classifier,
         EmotionSmoother(config.smoothing),
@@ -317,6 +337,8 @@ def compose_pipeline(
         0.0 if config.log.emit == "frame" else config.model.interval_s,
         detector,
     )
+    pipeline.plan = plan
+    return pipeline
 
 
 def decision_of(bundle: Bundle, config: ModelConfig) -> Decision:
@@ -357,4 +379,6 @@ def open_mesher(config: MesherConfig, *, fetch: bool = True) -> FaceMesher:
         from edge.stages.mesh.mediapipe import MediaPipeMesher
 
         return MediaPipeMesher(model, config)
-    return LitertMesher(model, config)
+    return LitertMesher(
+        model, config, num_threads=1 if config.threads == "auto" else config.threads
+    )

@@ -14,7 +14,7 @@ from edge.config import QualityConfig
 from edge.contract.align import Template, aligned_crop
 from edge.contract.logrecord import EventName
 from edge.errors import ImplausibleError
-from edge.protocols import Classifier, FaceMesher
+from edge.protocols import Classifier, FaceMesher, ThreadedMesher
 from edge.records import (
     EndedTrack,
     Face,
@@ -60,6 +60,11 @@ class Pipeline:
 
     Every time that decides anything comes with the frames; clocks are read for the latencies
     only, so the same frames give the same results.
+
+    Attributes:
+        mesher: finds faces.
+        plan: what the mesher was made from, by whoever made it; None where nobody says.
+        keeps_mesher: closes it at the end; not when another pipeline has taken it over.
     """
 
     def __init__(
@@ -83,7 +88,9 @@ class Pipeline:
             interval_s: seconds between two readings of a face; 0 reads it in every frame.
             events: says what faces do, in every frame; without it nobody asks.
         """
-        self._mesher = mesher
+        self.mesher = mesher
+        self.plan: object = None
+        self.keeps_mesher = True
         self._tracker = tracker
         self._classifier = classifier
         self._smoother = smoother
@@ -102,7 +109,7 @@ class Pipeline:
         """
         watch = _Stopwatch()
         with watch("mesh"):
-            found = self._mesher.detect(frame)
+            found = self.mesher.detect(frame)
             faces = [face for face in map(_plausible, found) if face is not None]
         passed_over = [_NO_FACE] * (len(found) - len(faces))
         with watch("track"):
@@ -123,15 +130,29 @@ class Pipeline:
         """End every open track, after the last frame."""
         return tuple(self._forget(self._tracker.close()))
 
+    def use_threads(self, count: int) -> None:
+        """Let the mesher run on so many threads, if it can.
+
+        Raises:
+            InferenceError: its models cannot be loaded again.
+        """
+        if isinstance(self.mesher, ThreadedMesher):
+            self.mesher.use_threads(count)
+
     def close(self) -> None:
         """Release the models."""
-        self._mesher.close()
+        if self.keeps_mesher:
+            self.mesher.close()
         self._classifier.close()
 
     def _face(self, frame: Frame, track: FaceTrack, watch: "_Stopwatch") -> FaceResult:
-        """Read a face when it is due, or say again what it was read as."""
+        """Read a face when it is due, or say again what it was read as.
+
+        One that has changed since its mesh was made is read with its next mesh.
+        """
         reading = self._readings.get(track.track_id)
-        if reading is not None and frame.t_s < reading.next_s - _SLACK_S:
+        is_early = reading is not None and frame.t_s < reading.next_s - _SLACK_S
+        if reading is not None and (is_early or track.face.is_stale):
             return msgspec.structs.replace(reading.result, track=track)
         result = self._read(frame, track, watch)
         if self._interval_s > 0:

@@ -20,6 +20,7 @@ from edge.service.marks import MarkRequest
 from edge.service.notify import Notifier
 from edge.service.reporter import Reporter
 from edge.service.thermal import ThermalThrottle
+from edge.service.threads import ThreadChoice
 from edge.text import one_line
 
 _log = logging.getLogger(__name__)
@@ -41,12 +42,14 @@ class Reloaded(msgspec.Struct, frozen=True):
         reporter: of a new session, for other settings may give other answers.
         facts: of its ``service_started``.
         thermal: how much heat is borne from then on; None to leave it as it is.
+        threads: chooses how many threads find faces; None where that is fixed.
     """
 
     pipeline: Pipeline
     reporter: Reporter
     facts: Mapping[str, Any]
     thermal: ThermalConfig | None = None
+    threads: ThreadChoice | None = None
 
 
 def _not_renewable() -> Reloaded:
@@ -61,12 +64,14 @@ class Supervision(msgspec.Struct, frozen=True):
         renew: reads the configuration again; raises an ``EdgeEmoError`` to refuse.
         governor: limits the rate while the board is hot.
         marks: returns the markers that have arrived.
+        threads: chooses how many threads find faces; None where that is fixed.
     """
 
     notifier: Notifier = msgspec.field(default_factory=Notifier)
     renew: Callable[[], Reloaded] = _not_renewable
     governor: ThermalThrottle | None = None
     marks: Callable[[], Iterable[MarkRequest]] = tuple
+    threads: ThreadChoice | None = None
 
 
 class ServiceSummary(msgspec.Struct, frozen=True):
@@ -136,6 +141,7 @@ class Service:
         self._notifier, self._renew = supervision.notifier, supervision.renew
         self._governor = supervision.governor or ThermalThrottle(ThermalConfig(high_c=0))
         self._marks = supervision.marks
+        self._threads = supervision.threads
         self._began_s = 0.0
         self._totals = _Totals()
         self._told_frames = 0
@@ -217,12 +223,22 @@ class Service:
                 if not listener(result):
                     self.stop("viewer")
             self._faces_now = len(result.faces)
+            self._choose_threads()
             yield result
             if max_frames is not None and self._frames_seen >= max_frames:
                 self.stop("frame limit")
             if self._stop_reason:
                 return
             del frame, result  # or two pictures would be in memory while the next one is made
+
+    def _choose_threads(self) -> None:
+        """Take more threads, or fewer, where a camera's frames have shown the need."""
+        if self._threads is None or not isinstance(self._source, LiveSource):
+            return
+        now_s = time.monotonic()
+        is_hot = self._governor.fps_limit is not None
+        if self._threads.note(now_s, now_s - self._began_s, is_hot=is_hot):
+            self._pipeline.use_threads(self._threads.count)
 
     def _warn_once(self, reasons: Iterable[str]) -> None:
         for reason in set(reasons) - self._warned:
@@ -298,6 +314,9 @@ class Service:
         renewal.reporter.continue_from(self._reporter)
         self._close_pipeline()
         self._pipeline, self._reporter = renewal.pipeline, renewal.reporter
+        if renewal.threads is not None and self._threads is not None and self._threads.count > 1:
+            self._pipeline.use_threads(renewal.threads.count)  # the mesher may be the old one
+        self._threads = renewal.threads
         if renewal.thermal is not None:
             self._governor.reconfigure(renewal.thermal)
         self._write([self._reporter.started(_now(), self._t_s, renewal.facts)])

@@ -14,6 +14,7 @@ from edge.service.marks import MarkBox, Marks
 from edge.service.notify import Notifier
 from edge.service.reporter import Reporter
 from edge.service.thermal import ThermalThrottle
+from edge.service.threads import ThreadChoice
 
 if TYPE_CHECKING:
     from edge.preview.video import VideoFile
@@ -84,7 +85,9 @@ def run_parts(
     if sys.stderr.isatty():
         listeners.append(_status(stack))
     governor = ThermalThrottle(parts.config.thermal)
-    supervision = Supervision(notifier, _Reload(request, parts), governor, marks.take)
+    supervision = Supervision(
+        notifier, _Reload(request, parts), governor, marks.take, _threads_for(parts)
+    )
     service = Service(
         parts.source, parts.pipeline, parts.sink, reporter_for(parts), listeners, supervision
     )
@@ -118,7 +121,18 @@ class _Reload:
     def __call__(self) -> Reloaded:
         self._parts = reload(self._parts, self._request.settings())
         parts = self._parts
-        return Reloaded(parts.pipeline, reporter_for(parts), parts.facts, parts.config.thermal)
+        return Reloaded(
+            parts.pipeline,
+            reporter_for(parts),
+            parts.facts,
+            parts.config.thermal,
+            _threads_for(parts),
+        )
+
+
+def _threads_for(parts: Runtime) -> ThreadChoice | None:
+    """Return who chooses the mesher's threads; it begins with one, as a new mesher does."""
+    return ThreadChoice() if parts.config.mesher.threads == "auto" else None
 
 
 def reporter_for(parts: Runtime) -> Reporter:

@@ -8,6 +8,7 @@ from pathlib import Path
 _TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
 _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 _MODEL = Path("/proc/device-tree/model")
+_CPUINFO = Path("/proc/cpuinfo")
 _THROTTLING = ("under-voltage", "frequency capped", "throttled", "too hot")
 
 
@@ -82,11 +83,21 @@ def lacks_lse_atomics() -> bool:
 
     mediapipe 1.x's aarch64 wheels are compiled for them and abort without.
     """
+    return _has_features("atomics") is False
+
+
+def computes_in_half_precision() -> bool:
+    """Tell whether this is an arm64 processor with arithmetic in half precision, as in a Pi 5."""
+    return _has_features("asimdhp") is True
+
+
+def _has_features(name: str) -> bool | None:
+    """Tell whether each core of an arm64 processor has a feature; None where nobody knows."""
     if platform.machine() != "aarch64":
-        return False
+        return None
     try:
-        cpuinfo = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+        cpuinfo = _CPUINFO.read_text("utf-8", "replace")
     except OSError:
-        return False
-    features = [line for line in cpuinfo.splitlines() if line.startswith("Features")]
-    return bool(features) and not all("atomics" in line.split() for line in features)
+        return None
+    features = [line.split() for line in cpuinfo.splitlines() if line.startswith("Features")]
+    return all(name in line for line in features) if features else None

@@ -194,7 +194,9 @@ class FakePauser(Pauser):
         self.pauses.append(seconds)
 
 
-def play_card(places: Places, number: int, name: str, port: str, link: str = "") -> Path:
+def play_card(
+    places: Places, number: int, name: str, port: str, link: str = "", serial: str = ""
+) -> Path:
     """Make a camera's node and what sysfs and udev tell of it; return the node.
 
     Args:
@@ -203,15 +205,19 @@ def play_card(places: Places, number: int, name: str, port: str, link: str = "")
         name: the card's name.
         port: which device it is, below sysfs.
         link: its name below /dev/v4l/by-id, if it has one.
+        serial: its serial number, if it has one.
     """
     node, entry = places.dev / f"video{number}", places.sys / f"video{number}"
-    device = places.sys.parent / "devices" / port
+    device = places.sys.parent / "devices" / port / "interface"
     for folder in (places.dev / "v4l" / "by-id", entry, device):
         folder.mkdir(parents=True, exist_ok=True)
     node.touch()
     (entry / "name").write_text(name + "\n", "utf-8")
     (entry / "index").write_text("0\n", "ascii")
     (entry / "device").symlink_to(device)
+    (device.parent / "serial").unlink(missing_ok=True)
+    if serial:
+        (device.parent / "serial").write_text(serial + "\n", "ascii")
     if link:
         (places.dev / "v4l" / "by-id" / link).symlink_to(node)
     return node

@@ -30,13 +30,19 @@ class Card(msgspec.Struct, frozen=True):
         port: the device in sysfs: the USB socket it is in.
         name: the driver's name for it.
         index: which of the device's nodes it is; a webcam's second one is for metadata.
-        link: its name below /dev/v4l/by-id, which holds the serial number; empty without one.
+        link: its name below /dev/v4l/by-id, which udev makes a moment later; empty without one.
+        serial: the USB device's serial number, empty without one. Cheap cameras have none, or all
+            of a kind the same.
     """
 
     port: str
     name: str
     index: str
     link: str = ""
+    serial: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}, serial number {self.serial}" if self.serial else self.name
 
 
 def read_card(node: Path, places: Places | None = None) -> Card | None:
@@ -49,7 +55,8 @@ def read_card(node: Path, places: Places | None = None) -> Card | None:
     except OSError:
         return None
     links = (link.name for link in _links(places) if link.resolve().name == entry.name)
-    return Card(str((entry / "device").resolve()), name, index, next(links, ""))
+    port = (entry / "device").resolve()
+    return Card(str(port), name, index, next(links, ""), _serial(port))
 
 
 def present(places: Places | None = None) -> Iterator[tuple[Path, Card]]:
@@ -77,7 +84,8 @@ class FollowedCamera:
     A link of udev's (/dev/v4l/by-id or by-path) is followed as it stands. A plain node is left for
     another one when the card that it had at first is there: in the same socket, or elsewhere with
     the same serial number, or, for a card without one, the only new one of that name. It is never
-    exchanged for another camera.
+    exchanged for another camera: one with another serial number is not it, whatever socket it is
+    in.
 
     Args:
         node: what the user named.
@@ -120,9 +128,9 @@ class FollowedCamera:
             found = [node for node, card in there if is_it(card)]
             if len(found) == 1:
                 return found[0]
-        if names := [card.name for node, card in there if node == self._node]:
+        if others := [card for node, card in there if node == self._node]:
             raise CameraError(
-                f"{self._node}: is another camera now ({names[0]}); waiting for {self._card.name}"
+                f"{self._node}: is another camera now ({others[0]}); waiting for {self._card}"
             )
         return self._node
 
@@ -131,16 +139,28 @@ class FollowedCamera:
 
     def _has_its_serial(self, card: Card) -> bool:
         mine = self._card
-        return mine is not None and bool(mine.link) and card.link == mine.link
+        if mine is None or (mine.name, mine.index) != (card.name, card.index):
+            return False
+        known = mine.serial and card.serial == mine.serial
+        return bool(known or (mine.link and card.link == mine.link))
 
     def _may_be_it(self, card: Card) -> bool:
         mine = self._card
         return (
             mine is not None
             and (card.name, card.index) == (mine.name, mine.index)
-            and (not mine.link or card.port == mine.port)
+            and card.serial == mine.serial
+            and (not mine.link or (card.port == mine.port and card.link in {"", mine.link}))
             and card not in self._others
         )
+
+
+def _serial(port: Path) -> str:
+    """Return the serial number of the USB device whose interface this is."""
+    try:
+        return (port.parent / "serial").read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""
 
 
 def _links(places: Places) -> list[Path]:

@@ -28,9 +28,16 @@ from edge.stages.mesh.litert.tiles import (
     tile_around,
     tiles,
 )
+from edge.system import machine
 
 SEARCH_INTERVAL_S: Final = 0.25
 """How often the detector looks for further faces while one is followed and a place is free."""
+
+
+def is_in_half_precision(config: MesherConfig) -> bool:
+    """Tell whether this machine computes meshes in half precision."""
+    return config.precision == "auto" and machine.computes_in_half_precision()
+
 
 _Look = Callable[[NDArray[np.uint8], Roi], Mesh | None]
 _Region = tuple[Roi, OneEuroFilter]
@@ -92,17 +99,12 @@ class LitertMesher:
         Raises:
             InferenceError: no runtime, or the file is not a face landmarker's.
         """
-        models = read_task(model, blendshapes=config.blendshapes)
         self._config = config
         self._by_detector = as_mediapipe and config.max_faces > 1
         self._search_interval_s = 0.0 if self._by_detector else search_interval_s
         self._idle_interval_s = 1 / config.idle_fps if config.idle_fps > 0 else 0.0
-        self._detector = FaceDetector(models.detector, config.min_detection, num_threads)
-        self._landmarks = LandmarkModel(models.landmarks, num_threads)
-        self._blendshapes = (
-            BlendshapeModel(models.blendshapes, num_threads) if config.blendshapes else None
-        )
-        self._canonical = CanonicalFace.parse(models.geometry)
+        self._model = model
+        self.use_threads(num_threads)
         self._followed: list[_Followed] = []
         self._size_hw = (0, 0)
         self._searched_s = -math.inf
@@ -125,6 +127,23 @@ class LitertMesher:
             self._size_hw = frame.size_hw
         self._followed = self._follow(frame)
         return [self._face(self._steady(face, frame.t_s), frame.size_hw) for face in self._followed]
+
+    def use_threads(self, count: int) -> None:
+        """Load the models anew, to run on so many threads; the faces stay.
+
+        Raises:
+            InferenceError: as at first.
+        """
+        config = self._config
+        models = read_task(self._model, blendshapes=config.blendshapes)
+        if is_in_half_precision(config):
+            models = models.in_half_precision()
+        self._detector = FaceDetector(models.detector, config.min_detection, count)
+        self._landmarks = LandmarkModel(models.landmarks, count)
+        self._blendshapes = (
+            BlendshapeModel(models.blendshapes, count) if config.blendshapes else None
+        )
+        self._canonical = CanonicalFace.parse(models.geometry)
 
     def close(self) -> None:
         """Forget the faces; the models go with the object."""

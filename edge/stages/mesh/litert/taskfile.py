@@ -9,6 +9,7 @@ import msgspec
 
 from edge.errors import InferenceError
 from edge.files import read_bounded
+from edge.inference.tflite.reduced_precision import with_half_precision
 
 if TYPE_CHECKING:
     from zipfile import ZipFile
@@ -36,6 +37,14 @@ class FaceModels(msgspec.Struct, frozen=True):
     landmarks: bytes
     blendshapes: bytes
     geometry: bytes
+
+    def in_half_precision(self) -> "FaceModels":
+        """Return the same, with models that may be computed so; see ``with_half_precision``."""
+        return msgspec.structs.replace(
+            self,
+            detector=with_half_precision(self.detector),
+            landmarks=with_half_precision(self.landmarks),
+        )
 
 
 def read_task(path: Path, *, blendshapes: bool = True) -> FaceModels:

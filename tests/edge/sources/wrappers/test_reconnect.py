@@ -279,8 +279,17 @@ class _Opened:
         ("", "1-2", "", True),
         ("usb-A_123", "1-2", "usb-A_123", True),
         ("usb-A_123", "1-2", "usb-A_999", False),
+        ("usb-A_123", "1-1", "usb-A_999", False),
+        ("usb-A_123", "1-1", "", True),
     ],
-    ids=["same socket", "other socket", "other socket, same serial", "another serial"],
+    ids=[
+        "same socket",
+        "other socket",
+        "other socket, same serial",
+        "another serial",
+        "same socket, another serial",
+        "same socket, udev is not done",
+    ],
 )
 def test_what_makes_it_the_same_camera(places, link, new_port, new_link, found) -> None:
     """Socket, serial number, or being the only new one of its name; not a number."""
@@ -295,6 +304,26 @@ def test_what_makes_it_the_same_camera(places, link, new_port, new_link, found) 
         assert opened.nodes == ["video0", "video3"]
     else:
         with pytest.raises(CameraError, match="no such camera"):
+            followed()
+
+
+@pytest.mark.parametrize(
+    ("port", "serial", "found"),
+    [("1-1", "1", True), ("1-2", "1", True), ("1-1", "2", False), ("1-1", "", False)],
+    ids=["the same", "in another socket", "another one in its socket", "one without"],
+)
+def test_the_serial_number_counts_before_udev_is_done(places, port, serial, found) -> None:
+    """The kernel tells it at once, the link below by-id comes later."""
+    opened = _Opened()
+    followed = FollowedCamera(play_card(places, 0, "A", "1-1", serial="1"), opened, places)
+    followed()
+    unplug_card(places, 0)
+    play_card(places, 0, "A", port, serial=serial)
+    if found:
+        followed()
+        assert opened.nodes == ["video0", "video0"]
+    else:
+        with pytest.raises(CameraError, match=r"is another camera now .*waiting for A, serial"):
             followed()
 
 

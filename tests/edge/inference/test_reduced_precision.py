@@ -6,10 +6,10 @@ import pytest
 
 from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import MesherConfig
+from edge.inference.crash_guard import PACKAGED
 from edge.inference.interpreter import TfliteModel
 from edge.inference.tflite.flatbuffer import read
 from edge.inference.tflite.reduced_precision import with_half_precision
-from edge.runtime.build import DEFAULT_BUNDLE
 from edge.stages.mesh.litert.mesher import is_in_half_precision
 from edge.stages.mesh.litert.taskfile import read_task
 from edge.system import machine
@@ -33,7 +33,7 @@ SCHEMA = {
 def _models() -> dict[str, bytes]:
     task = msgspec.structs.asdict(read_task(asset_path(FACE_LANDMARKER)))
     task.pop("geometry")
-    return task | {"emotions": (DEFAULT_BUNDLE / "model.tflite").read_bytes()}
+    return task | {"emotions": (PACKAGED / "model.tflite").read_bytes()}
 
 
 MODELS = _models()

@@ -561,7 +561,7 @@ def test_a_capture_that_blocks_for_ever_can_not_stop_the_shutdown(tmp_path: Path
         from edgeemo.cli import main
 
         camera = FakeCamera([("good", 3), ("blocked", 1)])
-        build.open_source = lambda *_: LatestFrame(ReconnectingSource(camera.open))
+        build.open_source = lambda *_, **__: LatestFrame(ReconnectingSource(camera.open))
         sys.argv = ["edgeemo", "run", "--source", "0", "--log-dir", sys.argv[1]]
         main.entry()
     """

@@ -105,7 +105,7 @@ def test_fewer_looks_and_the_same_meshes(frames, most_looks, most_off):
     assert stale == 0 or most_looks == 72
 
 
-@given(st.lists(st.floats(0.001, 0.3), min_size=1, max_size=40))
+@given(st.lists(st.floats(0.001, 0.3), min_size=1, max_size=15))
 def test_nothing_is_kept_for_longer_than_it_may(steps):
     """Whatever the camera's rate: a frame that comes later than that is looked at."""
     counting, t_s = _fake(), 0.0

@@ -150,8 +150,8 @@ def _look_at(image: NDArray[np.uint8], face: Face) -> _Look | None:
         return None
     grey = _grey(image, box)
     plane = grey.reshape(_CELLS, _CELLS)
-    slopes = np.stack((cv2.Scharr(plane, -1, 1, 0), cv2.Scharr(plane, -1, 0, 1))) / _SCHARR
-    slopes = np.asarray(slopes, np.float32).reshape(2, -1)
+    gradients = np.stack((cv2.Scharr(plane, -1, 1, 0), cv2.Scharr(plane, -1, 0, 1)))
+    slopes = np.asarray(gradients / _SCHARR, np.float32).reshape(2, -1)
     moments = slopes @ slopes.T
     if np.linalg.det(moments) < _FLAT:
         return None

@@ -1,7 +1,6 @@
 """What every progress on a console shares: a bar that lives within a block, and lines above it."""
 
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -27,12 +26,7 @@ class ConsoleBar:
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def report(self, line: str) -> None:

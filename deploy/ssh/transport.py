@@ -11,7 +11,6 @@ import socket
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from deploy.errors import DeployError
@@ -102,12 +101,7 @@ class Device:
         self._watch_connection()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the connection."""
         for listener in self._listeners:
             listener.close()

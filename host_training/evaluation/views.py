@@ -5,9 +5,8 @@ A device finds the face, aligns and crops it, and leaves out what its quality ga
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -16,11 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract.align import FER48, Template
+from edge.calibration.still import MakeDevice, Stills
 from edge.contract.mesh_features import mesh_features
 from edge.media.pictures import open_picture
-from edge.protocols import Classifier
-from edge.records import EmotionEstimate, Face, FaceResult, Frame, FrameResult
 from host_training.data.corruptions import corrupted
 from host_training.data.picture_progress import PictureProgress
 from host_training.data.samples import Samples
@@ -45,6 +42,10 @@ CLEAN: Final = (None,)
 """The pictures as they are."""
 
 Corruptions = Sequence[Corruption | None]
+
+
+_Face = tuple[float, float, float]
+"""Width, x and y of the middle of a face, in pixels."""
 
 
 class View(Protocol):
@@ -125,23 +126,6 @@ def _raw(rows: Samples, corruption: Corruption | None) -> Seen:
         np.empty((len(rows), 0), np.float32) if mesh is None else mesh,
         np.full((len(rows), 4), np.nan, np.float32),
     )
-
-
-class Device(Protocol):
-    """`edge.runtime.pipeline.Pipeline`."""
-
-    def process(self, frame: Frame) -> FrameResult:
-        """Find, follow and classify the faces of a frame."""
-
-    def close(self) -> None:
-        """Release the models."""
-
-
-MakeDevice = Callable[[Classifier], Device]
-"""Puts a device's pipeline together around a classifier; can be sent to another process."""
-
-_Face = tuple[float, float, float]
-"""Width, x and y of the middle of a face, in pixels."""
 
 
 class Job(NamedTuple):
@@ -277,63 +261,25 @@ class _Looking:
     """Looks at pictures with a pipeline of its own."""
 
     def __init__(self, make: MakeDevice, with_mesh: bool) -> None:
-        self._kept = _CropKeeper()
-        self._device = make(self._kept)
+        self._stills = Stills(make)
         self._with_mesh = with_mesh
-        self._index = 0
 
     def __call__(self, jobs: Sequence[Job]) -> Seen:
         seen = nothing_seen(len(jobs), with_mesh=self._with_mesh)
         for i, job in enumerate(jobs):
-            result = self._look(_worse(_full(job.source), job.corruption, job.face))
-            if result is None:
+            still = self._stills.look(_worse(_full(job.source), job.corruption, job.face))
+            if still is None:
                 continue
-            face = result.track.face
-            seen.quality[i], seen.boxes[i] = result.quality, face.box_xyxy
-            if result.quality == OK:
-                seen.crops[i] = self._kept.crop_of(face)
+            face = still.face
+            seen.quality[i], seen.boxes[i] = still.quality, face.box_xyxy
+            if still.crop is not None:
+                seen.crops[i] = still.crop
                 if self._with_mesh and face.blendshapes is not None:
                     seen.mesh[i] = mesh_features(face.points, face.blendshapes)
         return seen
 
-    def _look(self, image: NDArray[np.uint8]) -> FaceResult | None:
-        """Return the largest face of a picture."""
-        self._kept.forget()
-        frame = Frame(
-            image, self._index, float(self._index), datetime.now(UTC), starts_new_clip=True
-        )
-        self._index += 1
-        faces = self._device.process(frame).faces
-        return max(faces, key=lambda result: _area(result.track.face), default=None)
-
     def close(self) -> None:
-        self._device.close()
-
-
-class _CropKeeper:
-    """Stands where the model does, and keeps what would have been classified; a ``Classifier``."""
-
-    labels = ("seen",)
-
-    def __init__(self) -> None:
-        self._kept: list[tuple[Face, NDArray[np.uint8]]] = []
-
-    @property
-    def template(self) -> Template:
-        return FER48
-
-    def classify(self, crop: NDArray[np.uint8], face: Face) -> EmotionEstimate:
-        self._kept.append((face, crop))
-        return EmotionEstimate(self.labels, np.ones(1, np.float32))
-
-    def crop_of(self, face: Face) -> NDArray[np.uint8]:
-        return next(crop for own, crop in self._kept if own is face)
-
-    def forget(self) -> None:
-        self._kept.clear()
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to release."""
+        self._stills.close()
 
 
 def _full(source: str | NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -351,8 +297,3 @@ def _worse(
     # Where no face is known, the picture is taken for one.
     width, x, y = place or (min(image.shape[:2]), image.shape[1] / 2, image.shape[0] / 2)
     return corrupted(image, kind, severity, face_width=width, middle=(x, y), seed=seed)
-
-
-def _area(face: Face) -> float:
-    x1, y1, x2, y2 = map(float, face.box_xyxy)
-    return (x2 - x1) * (y2 - y1)

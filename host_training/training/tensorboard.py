@@ -1,7 +1,6 @@
 """Learning curves for TensorBoard, written beside what people are shown."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -25,15 +24,10 @@ class TensorBoardProgress(ConsoleProgress):
         self._folder = folder
         self._writer: Any = None
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._writer is not None:
             self._writer.close()
-        super().__exit__(kind, error, trace)
+        super().__exit__()
 
     def end_epoch(self, row: EpochRow, *, best: bool) -> None:
         """Write the epoch's figures, at once, and print them."""

@@ -5,15 +5,12 @@ crashes is the child: to the run it is a camera that was lost.
 """
 
 import contextlib
-import math
 import os
 import select
 import signal
 import struct
 import subprocess
 import sys
-import time
-from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -21,6 +18,7 @@ from numpy.typing import NDArray
 
 from edge.errors import CameraError
 from edge.records import Frame
+from edge.sources.files.recording import ArrivalClock
 from edge.text import without_secrets
 
 _HEAD: Final = struct.Struct("=cIId")
@@ -51,9 +49,7 @@ class ContainedStream:
             bufsize=0,
             start_new_session=True,  # a terminal's Ctrl-C is the parent's alone
         )
-        self._index = 0
-        self._t_s = -math.inf
-        self._size_hw: tuple[int, int] | None = None
+        self._clock = ArrivalClock()
         self.fps: float | None = None
         try:
             # Not among the arguments, which everybody can read: there may be a password in it.
@@ -74,12 +70,7 @@ class ContainedStream:
         image, self._pending = self._pending, None
         if image is None:
             image = self._next()
-        self._t_s = max(time.monotonic(), math.nextafter(self._t_s, math.inf))
-        is_new_clip = self._size_hw not in {None, image.shape[:2]}
-        frame = Frame(image, self._index, self._t_s, datetime.now(UTC), starts_new_clip=is_new_clip)
-        self._size_hw = frame.size_hw
-        self._index += 1
-        return frame
+        return self._clock.frame(image)
 
     def close(self) -> None:
         """End the child; harmless when repeated."""
@@ -117,7 +108,7 @@ class ContainedStream:
             name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             why = f"OpenCV crashed ({name})"
         return CameraError(
-            f"{self._name}: gives no more frames (after {self._index}: {why}); "
+            f"{self._name}: gives no more frames (after {self._clock.index}: {why}); "
             "install the extra edgeemo[video]"
         )
 

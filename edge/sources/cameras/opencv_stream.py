@@ -7,13 +7,10 @@ to a new one: each capture sees pictures of one kind.
 """
 
 import contextlib
-import math
 import os
 import queue
 import threading
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
 import cv2
@@ -24,7 +21,7 @@ from edge.errors import CameraError
 from edge.media.opencv_errors import decoded
 from edge.records import Frame
 from edge.sources.cameras.opencv import open_capture, picture_of
-from edge.sources.files.recording import FALLBACK_FPS, plausible_fps
+from edge.sources.files.recording import FALLBACK_FPS, ArrivalClock, plausible_fps
 from edge.sources.files.survey import MOST_FAILURES, codec_of, parameters_in, pixel_aspect
 from edge.sources.files.upright import square_size_wh
 from edge.text import without_secrets
@@ -69,28 +66,21 @@ class OpenCvStream:
         self.fps = plausible_fps(self._packets.get(cv2.CAP_PROP_FPS))
         self._aspect = pixel_aspect(self._packets)
         self._next_image = self._decoder(codec_of(self._packets))
-        self._index = 0
-        self._t_s = -math.inf
-        self._size_hw: tuple[int, int] | None = None
+        self._clock = ArrivalClock()
 
     def read(self) -> Frame | None:
         """Wait for the next frame; see ``edge.protocols.FrameSource``."""
         image = self._next_image()
         if image is None:
             raise CameraError(
-                f"{self._name}: gives no more frames (after {self._index}); "
+                f"{self._name}: gives no more frames (after {self._clock.index}); "
                 "unplugged, switched off, or taken by another program?"
             )
         stored = image.shape[1], image.shape[0]
         square = square_size_wh(stored, self._aspect)
         if square != stored:
             image = np.asarray(cv2.resize(image, square, interpolation=cv2.INTER_LINEAR), np.uint8)
-        self._t_s = max(time.monotonic(), math.nextafter(self._t_s, math.inf))
-        is_new_clip = self._size_hw not in {None, image.shape[:2]}
-        frame = Frame(image, self._index, self._t_s, datetime.now(UTC), starts_new_clip=is_new_clip)
-        self._size_hw = frame.size_hw
-        self._index += 1
-        return frame
+        return self._clock.frame(image)
 
     def close(self) -> None:
         """Do nothing: the process that reads it ends, and with it what its threads are at."""

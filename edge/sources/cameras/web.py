@@ -6,7 +6,6 @@ its own. RFC 2046, 5.1; the boundary is not insisted on, for cameras announce an
 """
 
 import http.client
-import math
 import ssl
 import tempfile
 import time
@@ -29,6 +28,7 @@ from edge.media.opencv_errors import decoded, quieten
 from edge.media.pictures import open_picture
 from edge.protocols import FrameSource
 from edge.records import Frame
+from edge.sources.files.recording import ArrivalClock
 from edge.text import without_secrets
 
 _TIMEOUT_S: Final = 10.0
@@ -137,9 +137,7 @@ class MotionJpeg:
     def __init__(self, answer: Answer) -> None:
         quieten()
         self._answer = answer
-        self._index = 0
-        self._t_s = -math.inf
-        self._size_hw: tuple[int, int] | None = None
+        self._clock = ArrivalClock()
         self._held = b""
         self.dropped = 0
 
@@ -150,7 +148,7 @@ class MotionJpeg:
                 image = decoded(self._part())
             except (EOFError, OSError, http.client.HTTPException) as error:
                 raise CameraError(
-                    f"{self._answer.name}: gives no more frames (after {self._index}: "
+                    f"{self._answer.name}: gives no more frames (after {self._clock.index}: "
                     f"{_why(error)}); unplugged, switched off, or taken by another program?"
                 ) from error
             if image is not None:
@@ -166,12 +164,7 @@ class MotionJpeg:
         self._answer.close()
 
     def _frame(self, image: NDArray[np.uint8]) -> Frame:
-        self._t_s = max(time.monotonic(), math.nextafter(self._t_s, math.inf))
-        is_new_clip = self._size_hw not in {None, image.shape[:2]}
-        frame = Frame(image, self._index, self._t_s, datetime.now(UTC), starts_new_clip=is_new_clip)
-        self._size_hw = frame.size_hw
-        self._index += 1
-        return frame
+        return self._clock.frame(image)
 
     def _part(self) -> bytes:
         """Return the content of the next part."""

@@ -1,7 +1,5 @@
 """Films and network streams through PyAV."""
 
-import math
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -12,6 +10,7 @@ from edge.sources.files.av_decoder import AvDecoder, NoFilmError, stream_options
 from edge.sources.files.mp4 import shown_share
 from edge.sources.files.recording import (
     FALLBACK_FPS,
+    ArrivalClock,
     Extent,
     FilmClock,
     FilmEnd,
@@ -131,9 +130,7 @@ class AvStream:
                 "camera is on"
             ) from error
         self.fps = self._decoder.fps
-        self._index = 0
-        self._t_s = -math.inf
-        self._size_hw: tuple[int, int] | None = None
+        self._clock = ArrivalClock()
 
     @property
     def dropped(self) -> int:
@@ -148,17 +145,10 @@ class AvStream:
             shown, why = None, str(error)
         if shown is None:
             raise CameraError(
-                f"{self._name}: gives no more frames (after {self._index}: {why}); "
+                f"{self._name}: gives no more frames (after {self._clock.index}: {why}); "
                 "unplugged, switched off, or taken by another program?"
             )
-        self._t_s = max(time.monotonic(), math.nextafter(self._t_s, math.inf))
-        is_new_clip = self._size_hw not in {None, shown.image.shape[:2]}
-        frame = Frame(
-            shown.image, self._index, self._t_s, datetime.now(UTC), starts_new_clip=is_new_clip
-        )
-        self._size_hw = frame.size_hw
-        self._index += 1
-        return frame
+        return self._clock.frame(shown.image)
 
     def close(self) -> None:
         """Release the connection."""

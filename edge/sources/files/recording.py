@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -33,6 +34,30 @@ _COMPLETE_FRAMES: Final = 0.98
 _COMPLETE_S: Final = 0.9
 """A film that gives a smaller share of what its header announces is called cut off; a duration is
 less certain than a count of frames."""
+
+
+class ArrivalClock:
+    """Numbers the frames of a live source and dates them as they come.
+
+    ``Frame.t_s`` rises strictly. A frame of another size than the one before it starts a new clip.
+
+    Attributes:
+        index: the number of the next frame.
+    """
+
+    def __init__(self) -> None:
+        self._t_s = -math.inf
+        self._size_hw: tuple[int, int] | None = None
+        self.index = 0
+
+    def frame(self, image: NDArray[np.uint8]) -> Frame:
+        """Return the next frame, taken now."""
+        self._t_s = max(time.monotonic(), math.nextafter(self._t_s, math.inf))
+        is_new_clip = self._size_hw not in {None, image.shape[:2]}
+        frame = Frame(image, self.index, self._t_s, datetime.now(UTC), starts_new_clip=is_new_clip)
+        self._size_hw = frame.size_hw
+        self.index += 1
+        return frame
 
 
 class FilmClock:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,6 +57,7 @@ from edge.contract.metadata import (
     MeshInput,
     Metadata,
     OutputKind,
+    Quantization,
     decode_metadata,
     encode_metadata,
     schema_version_for,
@@ -196,15 +197,34 @@ def _convert(
     inputs = None if calibration is None else calibration_inputs(trained, calibration)
     if request.quantization == "mixed":
         content, output_kind = _mixed(request, trained, inputs)
+        check_builtin_only(read_graph(content))
     else:
-        content, output_kind = strip_softmax(to_tflite(trained.keras, request.quantization, inputs))
-    if request.quantization in INTEGER_QUANTIZATIONS:
+        content, output_kind = device_file(trained, request.quantization, inputs)
+    named = request.bundle_name, _purpose(trained), trained.run.labels
+    return describe_file(content, read_graph(content), *named, output_kind), output_kind
+
+
+def device_file(
+    trained: TrainedModel,
+    quantization: Quantization,
+    calibration: Sequence[NDArray[np.float32]] | None = None,
+) -> tuple[bytes, OutputKind]:
+    """Return a model as the device runs it, and what it gives: logits, where it had a softmax.
+
+    Args:
+        trained: the model.
+        quantization: how weights and activations are stored; any but ``mixed``.
+        calibration: rows for each of its inputs, see ``calibration_inputs``; for integers.
+
+    Raises:
+        ConversionError: the model cannot be converted, or what came out is not what was asked for.
+    """
+    content, output_kind = strip_softmax(to_tflite(trained.keras, quantization, calibration))
+    if quantization in INTEGER_QUANTIZATIONS:
         content = fold_elu(content)
     check = {"int8": check_full_int8, "int8-float-io": check_int8_float_io}
-    graph = read_graph(content)
-    check.get(request.quantization, check_builtin_only)(graph)
-    named = request.bundle_name, _purpose(trained), trained.run.labels
-    return describe_file(content, graph, *named, output_kind), output_kind
+    check.get(quantization, check_builtin_only)(read_graph(content))
+    return content, output_kind
 
 
 def _builtin(request: ConvertRequest, trained: TrainedModel, content: bytes) -> EmotionModel | None:

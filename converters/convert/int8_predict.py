@@ -6,13 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.convert.calibrate import calibration_inputs, choose_calibration
-from converters.convert.fold_elu import fold_elu
-from converters.convert.strip_softmax import strip_softmax
 from converters.labelled_images import LabelledImages
 from converters.model.model_file import load_model
 from converters.parity.check import tflite_probabilities as run_over
-from converters.tflite.conversion import to_tflite
-from converters.tflite.flatbuffer import check_full_int8, read_graph
 from converters.tflite.metadata import metadata_if_ours
 from edge.contract.bundle import MODEL, open_bundle
 from edge.contract.decision import temper
@@ -89,9 +85,10 @@ def int8_probabilities(
         ConversionError: the run's model cannot be quantised.
         InferenceError: the device's runtime cannot run it.
     """
+    from converters.convert.convert import device_file  # and with it TensorFlow's converter
+
     trained = load_model(run)
     ranges = calibration_inputs(trained, choose_calibration(calibration))
-    content, kind = strip_softmax(fold_elu(to_tflite(trained.keras, "int8", ranges)))
-    check_full_int8(read_graph(content))
+    content, kind = device_file(trained, "int8", ranges)
     model = EmotionModel(TfliteModel(content, name=MODEL), trained.run.mesh_norm, kind)
     return trained.run.labels, run_over(model, images, mesh)

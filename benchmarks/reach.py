@@ -471,7 +471,7 @@ def invented(backgrounds: int) -> None:
 
 def costs(seconds: float = 4.0) -> None:
     """Print the CPU time of a frame at 25 frames/s, in milliseconds."""
-    demo = DemoSource(faces=1)
+    demo = DemoSource()
     visible = next(i for i in range(demo.frames) if demo.visible_fraction(i) == 1)
     scenes = {"nobody there, a room": faceless(13), "one face, three places free": None}
     print("| 640x480 | near, ms | far, ms | ratio | a search in tiles, ms |\n|---|---|---|---|---|")

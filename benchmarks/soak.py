@@ -19,6 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from edge.system.diagnostics import quieten_libraries
+from edge.testing.scenes import WAYS
 
 quieten_libraries()  # as `edgeemo` does
 
@@ -59,7 +60,7 @@ class EndlessDemo:
 
     def __init__(self, scenes: tuple[int, ...] = (1, 2), fps: float = 25.0) -> None:
         frames = round(LOOP_S * fps)
-        self._clips = [DemoSource(frames, fps, SIZE_HW, faces=faces) for faces in scenes]
+        self._clips = [DemoSource(frames, fps, SIZE_HW, ways=WAYS[faces]) for faces in scenes]
         self._frames, self.fps = frames, fps
         self._next = 0
 

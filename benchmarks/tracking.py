@@ -35,6 +35,7 @@ from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.tracking.tracker import FaceTracker
 from edge.testing.fakes import make_face
+from edge.testing.scenes import WAYS
 
 with contextlib.redirect_stdout(io.StringIO()):  # it remarks on data sets that are not used here
     from trackeval.metrics import CLEAR, HOTA, Identity
@@ -177,7 +178,7 @@ def measure(road: str, faces: int, fps: float, *, drops: bool, loops: int) -> di
     """Track one clip and return its measures."""
     rng = np.random.default_rng(100 * faces + int(fps) + drops)
     frames = round(LOOP_S * fps * loops)
-    demo = DemoSource(frames=frames, fps=fps, faces=faces)
+    demo = DemoSource(frames=frames, fps=fps, ways=WAYS[faces])
     find = by_mesh(faces) if road == "mesh" else noisy_boxes(rng)
     indices = kept(frames, fps, drops=drops, rng=rng)
     return track(demo, indices, find, render=road == "mesh").measures()

@@ -4,6 +4,7 @@ Made from the astronaut photo (``edge.assets.store.ASTRONAUT``) and a choreograp
 the last bit, so it serves demonstrations, tests and benchmarks alike.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from edge.assets.store import ASTRONAUT, asset_path
 from edge.errors import AssetError
 from edge.records import Frame
-from edge.sources.demo.choreography import FACE_CENTRE, SCENES, Choreography, surprise_at
+from edge.sources.demo.choreography import FACE_CENTRE, SOLO, Choreography, Keyframe, surprise_at
 from edge.system.diagnostics import silenced
 
 EPOCH: Final = datetime(2024, 1, 1, tzinfo=UTC)
@@ -45,15 +46,14 @@ class DemoSource:
         fps: frames per second of ``Frame.t_s``.
         size_hw: the picture's height and width in pixels.
         photo: the astronaut photo, when it is not to be looked up among the assets.
-        faces: how many: 1, 2 or 4, each with a way of its own. They are numbered from 0, and each
-            is nearer than those before it.
+        ways: of each face through the picture. Faces are numbered from 0, and each is nearer than
+            those before it. ``edge.testing.scenes`` has some for several.
         moods: the faces do not smile all the time, but are surprised when
             ``choreography.SURPRISES`` says.
 
     Raises:
         AssetError: the photo cannot be had.
-        ValueError: ``frames``, ``fps`` or ``size_hw`` is not positive, or no scene has so many
-            faces.
+        ValueError: ``frames``, ``fps`` or ``size_hw`` is not positive.
     """
 
     def __init__(
@@ -62,18 +62,16 @@ class DemoSource:
         fps: float = 25.0,
         size_hw: tuple[int, int] = (480, 640),
         photo: Path | None = None,
-        faces: int = 1,
+        ways: Sequence[Sequence[Keyframe]] = (SOLO,),
         *,
         moods: bool = False,
     ) -> None:
         if frames < 1 or fps <= 0 or min(size_hw) < 1:
             raise ValueError(f"frames, fps, size must be positive: {frames}, {fps}, {size_hw}")
-        if faces not in SCENES:
-            raise ValueError(f"faces must be one of {', '.join(map(str, SCENES))}, got {faces}")
         self.frames = frames
         self.fps: float = fps
         self.size_hw = size_hw
-        self.ways = tuple(Choreography(way, size_hw) for way in SCENES[faces])
+        self.ways = tuple(Choreography(way, size_hw) for way in ways)
         self.moods = moods
         smiling = load_photo(photo or asset_path(ASTRONAUT))
         cameo, self._to_photo = cut_cameo(smiling)

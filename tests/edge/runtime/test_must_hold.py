@@ -36,6 +36,7 @@ from edge.testing.fakes import (
     make_frame,
     make_pipeline,
 )
+from edge.testing.scenes import WAYS
 
 pytestmark = pytest.mark.slow
 
@@ -173,7 +174,7 @@ def emotion_lines(source: Path, directory: Path) -> Iterator[str]:
 
 def test_a_file_gives_the_same_bytes_each_time(tmp_path: Path) -> None:
     """A film of two faces, decoded anew: every emotion record is byte-identical."""
-    demo = DemoSource(frames=40, faces=2)
+    demo = DemoSource(frames=40, ways=WAYS[2])
     film = cv2.VideoWriter(
         str(tmp_path / "film.avi"), cv2.VideoWriter.fourcc(*"MJPG"), demo.fps, (640, 480)
     )

@@ -35,6 +35,7 @@ from edge.stages.mesh.litert.tiles import is_known, tiles
 from edge.stages.quality import FaceQualityFilter
 from edge.stages.tracking.tracker import FaceTracker
 from edge.testing.fakes import make_frame
+from edge.testing.scenes import WAYS
 from edgeemo.cli.main import main
 from tests.helpers import calls
 
@@ -107,7 +108,7 @@ def test_in_a_film_neither() -> None:
 @pytest.mark.parametrize("faces", [1, 2, 4])
 def test_far_takes_nothing_away_and_changes_nothing(far, faces) -> None:
     """Of the demo's frames as stills, each of near's faces comes first, with the same points."""
-    demo, near = DemoSource(faces=faces), mesher_of("near")
+    demo, near = DemoSource(ways=WAYS[faces]), mesher_of("near")
     for index in range(0, demo.frames, 20):
         image = demo.render(index)
         expected, actual = look(near, image), look(far, image)

@@ -10,6 +10,7 @@ from edge.records import Face
 from edge.sources.demo.source import DemoSource
 from edge.stages.tracking.tracker import FaceTracker
 from edge.testing.fakes import make_face
+from edge.testing.scenes import WAYS
 
 FPS = 25
 
@@ -184,7 +185,7 @@ def test_a_face_that_turns_back_at_the_edge_is_the_same_face():
 @pytest.mark.parametrize("faces", [2, 4])
 def test_ids_hold_through_the_demo_scenes(faces, fps):
     """Crossings, passings and a short absence, every face seen exactly where it is: no switch."""
-    demo = DemoSource(frames=12 * fps, fps=fps, faces=faces)
+    demo = DemoSource(frames=12 * fps, fps=fps, ways=WAYS[faces])
     subject = tracker(max_gap_s=1.5, confirm_hits=2)
     names: dict[int, set[int]] = {i: set() for i in range(faces)}
     for index in range(demo.frames):

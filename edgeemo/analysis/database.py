@@ -4,12 +4,14 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast, get_args
 
 import msgspec
+from msgspec import inspect
 
 from edge.contract.labels import EMOTIONS
 from edge.contract.logfiles import LONGEST_LINE, log_files
+from edge.contract.logrecord import Emotion, LogRecord
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.errors import LogError, MissingExtraError
 from edge.logs.lines import cut
@@ -22,60 +24,47 @@ _MEMORY: Final = "512MB"
 _ATTEMPTS: Final = 3
 _ALWAYS: Final = Span()
 
-COLUMNS: Final = {
-    "kind": "VARCHAR",
-    "time": "TIMESTAMP",
-    "monotonic_s": "DOUBLE",
-    "seq": "BIGINT",
-    "session": "VARCHAR",
-    "device": "VARCHAR",
-    "track": "BIGINT",
-    "frame": "BIGINT",
-    "file": "VARCHAR",
-    "label": "VARCHAR",
-    "confidence": "DOUBLE",
-    "scores": f"STRUCT({', '.join(f'{name} DOUBLE' for name in EMOTIONS)})",
-    "box": "DOUBLE[]",
-    "head_pose": "STRUCT(yaw DOUBLE, pitch DOUBLE, roll DOUBLE)",
-    "latency_ms": "DOUBLE",
-    "quality": "VARCHAR",
-    "eyes": 'STRUCT("right" DOUBLE, "left" DOUBLE)',
-    "blendshapes": f"STRUCT({', '.join(f'{name} DOUBLE' for name in BLENDSHAPES)})",
-    "mesh": "DOUBLE[][]",
-    "duration_s": "DOUBLE",
-    "event": "VARCHAR",
-    "intensity": "DOUBLE",
-    "degrees": "DOUBLE",
-    "complete": "BOOLEAN",
-    "marker": "VARCHAR",
-    "phase": "VARCHAR",
-    "study": "VARCHAR",
-    "participant": "VARCHAR",
-    "condition": "VARCHAR",
-    "calibration": "VARCHAR",
-    "shares": f"STRUCT({', '.join(f'{name} DOUBLE' for name in (*EMOTIONS, 'uncertain'))})",
-    "fps": "DOUBLE",
-    "dropped_frames": "BIGINT",
-    "dropped_records": "BIGINT",
-    "dropped_faces": "BIGINT",
-    "rss_mb": "DOUBLE",
-    "temperature_c": "DOUBLE",
-    "throttled": "VARCHAR",
-    "fps_limit": "DOUBLE",
-    "disk_free_mb": "DOUBLE",
-    "version": "VARCHAR",
-    "source": "VARCHAR",
-    "model": "VARCHAR",
-    "mesher": "VARCHAR",
-    "runtime": "VARCHAR",
-    "recovered_bytes": "BIGINT",
-    "outage_s": "DOUBLE",
-    "reason": "VARCHAR",
-    "frames": "BIGINT",
-    "tracks": "BIGINT",
-    "records": "BIGINT",
+_KEYS: Final = {
+    "scores": EMOTIONS,
+    "shares": (*EMOTIONS, "uncertain"),
+    "blendshapes": BLENDSHAPES,
 }
-"""Every field of every kind of record, as SQL has it; tests hold it to the record classes."""
+"""What a mapping in a record has shares of."""
+_LEFT_OUT: Final = frozenset({"schema", "labels", "model_sha256", "stage_ms"})
+
+
+def _columns() -> dict[str, str]:
+    """Return the fields of all record classes; those of an emotion first, as most are."""
+    columns = {"kind": "VARCHAR"}
+    for record in (Emotion, *get_args(LogRecord)):
+        form = cast("inspect.StructType", inspect.type_info(record))
+        for field in form.fields:
+            if field.name not in _LEFT_OUT:
+                columns.setdefault(field.name, _sql_type(field.type, field.name))
+    return columns | {"time": "TIMESTAMP"}
+
+
+def _sql_type(kind: inspect.Type, name: str) -> str:
+    simple = {inspect.BoolType: "BOOLEAN", inspect.IntType: "BIGINT", inspect.FloatType: "DOUBLE"}
+    match kind:
+        case inspect.UnionType():
+            (kind,) = (one for one in kind.types if not isinstance(one, inspect.NoneType))
+            return _sql_type(kind, name)
+        case inspect.TupleType():
+            return f"{_sql_type(kind.item_types[0], name)}[]"
+        case inspect.VarTupleType():
+            return f"{_sql_type(kind.item_type, name)}[]"
+        case inspect.StructType():
+            fields = [f'"{field.name}" {_sql_type(field.type, name)}' for field in kind.fields]
+            return f"STRUCT({', '.join(fields)})"
+        case inspect.DictType():
+            fields = [f'"{key}" {_sql_type(kind.value_type, name)}' for key in _KEYS[name]]
+            return f"STRUCT({', '.join(fields)})"
+    return simple.get(type(kind), "VARCHAR")
+
+
+COLUMNS: Final = _columns()
+"""Every field of every kind of record, as SQL has it, but a few that nobody asks for."""
 
 _SCALARS: Final = frozenset(
     name for name, kind in COLUMNS.items() if "[" not in kind and "(" not in kind

@@ -82,9 +82,9 @@ def analyze(
 ) -> AnalyzeReport:
     """Analyze films and pictures in parallel, and write one row for each face in each frame.
 
-    A file that fails, were it by a crash of a decoder, fails alone. What is done is kept beside
-    ``out`` in ``OUT.parts`` until all is: the same call goes on where an earlier one was
-    interrupted, and tries again only what failed.
+    A file that fails, even by crashing its decoder, does not affect the others. Finished files are
+    kept beside ``out`` in ``OUT.parts`` until all are done: the same call resumes after an
+    interruption, and retries only what failed.
 
     Args:
         files: films, pictures, and folders, which are searched with all folders in them.
@@ -94,11 +94,11 @@ def analyze(
         max_faces: the most faces to look for in a frame.
         tau: how much of the training samples' prior is taken away, 0 to 2.
         reach: ``far`` finds smaller faces, and takes longer.
-        config: a TOML file; the other arguments stand above it.
-        every_n: look at every n-th frame of films only.
-        workers: processes; one a processor core by default.
-        restart: forget what an earlier call has done.
-        watch: is told of the progress, in the thread that calls.
+        config: a TOML file; the other arguments override it.
+        every_n: analyze only every n-th frame of films.
+        workers: processes; one per processor core by default.
+        restart: discard what an earlier call has done.
+        watch: called with the progress, in the calling thread.
 
     Raises:
         ConfigError: no such file, none to analyze, or an ``out`` of another kind.

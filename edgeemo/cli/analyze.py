@@ -33,7 +33,7 @@ def analyze(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
     max_faces: Annotated[
-        int | None, typer.Option(min=1, help="The most faces to look for in a frame.")
+        int | None, typer.Option(min=1, help="Maximum number of faces per frame.")
     ] = None,
     tau: Annotated[
         float | None,
@@ -45,10 +45,10 @@ def analyze(
         Reach | None, typer.Option(help="far: look in tiles, too, for small faces.")
     ] = None,
     every_n: Annotated[
-        int | None, typer.Option(min=1, help="Look at every n-th frame of films only.")
+        int | None, typer.Option(min=1, help="Analyze only every n-th frame of films.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; one a processor core by default.")
+        int | None, typer.Option(min=1, help="Worker processes; by default one per processor core.")
     ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Start over instead of resuming.")
@@ -70,7 +70,7 @@ def analyze(
                 every_n=every_n, workers=workers, restart=restart, watch=bar,
             )  # fmt: skip
     except KeyboardInterrupt as stop:
-        raise EdgeEmoError("interrupted; the same call goes on with what is left") from stop
+        raise EdgeEmoError("interrupted; run the same command again to resume") from stop
     _print(report)
     if report.failures:
         raise typer.Exit(1)

@@ -15,7 +15,7 @@ from edgeemo.cli.extras import add_refusals, is_here
 
 app = typer.Typer(
     name="edgeemo",
-    help="Detect facial emotions on small devices: run, train, convert with proof, deploy.",
+    help="Facial emotion recognition on small devices: run, train, convert, deploy.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -56,7 +56,9 @@ def run(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
     log_dir: Annotated[Path | None, typer.Option(help="Where edgeemo.jsonl is written.")] = None,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
+    max_frames: Annotated[
+        int | None, typer.Option(min=1, help="Stop after this many frames.")
+    ] = None,
     mesher: Annotated[MesherKind | None, typer.Option(help="What finds the faces.")] = None,
     emit: Annotated[
         Emit | None, typer.Option(help="Write emotions on change, or for every frame.")
@@ -66,14 +68,14 @@ def run(
         Path | None, typer.Option(help="Write the annotated frames to this .mp4, .webm or .avi.")
     ] = None,
     snapshot: Annotated[
-        Path | None, typer.Option(help="Write the most telling annotated frame to this .png.")
+        Path | None, typer.Option(help="Write the best annotated frame to this .png.")
     ] = None,
     every_n: Annotated[
-        int | None, typer.Option(min=1, help="Look at every n-th frame only.")
+        int | None, typer.Option(min=1, help="Analyze only every n-th frame.")
     ] = None,
     idle_fps: Annotated[
         float | None,
-        typer.Option(min=0, help="Look so often a second while nobody is there; 0: always."),
+        typer.Option(min=0, help="Frames per second analyzed while no face is visible; 0: all."),
     ] = None,
     tau: Annotated[
         float | None,
@@ -116,7 +118,7 @@ def run(
 
 @app.command()
 def doctor(
-    config: Annotated[Path | None, typer.Option(help="Check this configuration file, too.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Also check this configuration file.")] = None,
     model: Annotated[
         Path | None, typer.Option(help="Check this bundle; `default`: the packaged one.")
     ] = None,

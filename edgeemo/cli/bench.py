@@ -17,22 +17,22 @@ def register(app: typer.Typer) -> None:
 def bench(
     source: Annotated[
         str | None,
-        typer.Option(help="What `edgeemo run` takes; that of --config by default, else demo."),
+        typer.Option(help="A source as for `edgeemo run`; by default that of --config, else demo."),
     ] = None,
     model: Annotated[
         Path | None, typer.Option(help="Model bundle; the packaged one by default.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
     mesher: Annotated[MesherKind | None, typer.Option(help="What finds the faces.")] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Measure at most so many.")] = 290,
+    frames: Annotated[int, typer.Option(min=1, help="Maximum number of frames to measure.")] = 290,
     starts: Annotated[
-        int, typer.Option(min=0, help="Start so many runs to time their first result.")
+        int, typer.Option(min=0, help="Number of starts timed to the first result.")
     ] = 3,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the result as JSON; - prints it.")
     ] = None,
 ) -> None:
-    """Measure what a run costs: stages, CPU, memory, start-up."""
+    """Measure the cost of a run: stages, CPU, memory, start-up."""
     from rich.console import Console
 
     from edge.bench.command import run_bench

@@ -21,7 +21,7 @@ Map = Annotated[
     typer.Option(
         "--map",
         metavar="NAME=LABEL",
-        help="What a class is called here: joyful=happiness. May be given repeatedly.",
+        help="Map a class name of your own to a label: joyful=happiness. Repeatable.",
     ),
 ]
 
@@ -51,7 +51,9 @@ def calibrate(
     names: Map = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Write the bundle even without a gain; it is marked so."),
+        typer.Option(
+            "--force", help="Write the bundle even without a gain; it is marked as forced."
+        ),
     ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the calibration as JSON.")

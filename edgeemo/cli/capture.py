@@ -25,24 +25,27 @@ def register(app: typer.Typer) -> None:
 
 
 def capture(
-    out: Annotated[Path, typer.Option(help="The folder of pictures; continued when it is there.")],
+    out: Annotated[
+        Path, typer.Option(help="The folder of pictures; an existing one is continued.")
+    ],
     subject: Annotated[
-        str | None, typer.Option(help="Whom the pictures show; a pseudonym does.")
+        str | None, typer.Option(help="Who the pictures show; a pseudonym is enough.")
     ] = None,
-    source: Annotated[str, typer.Option(help="What `edgeemo run` takes.")] = "0",
+    source: Annotated[str, typer.Option(help="A source as for `edgeemo run`.")] = "0",
     labels: Annotated[
-        str, typer.Option(help="Expressions to ask for, with commas; classes of your own, too.")
+        str,
+        typer.Option(help="Expressions to ask for, separated by commas; also classes of your own."),
     ] = _LABELS,
-    count: Annotated[int, typer.Option(min=1, max=1000, help="Pictures of each.")] = 5,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="Pictures per expression.")] = 5,
     frames: Annotated[
-        bool, typer.Option("--frames", help="Keep whole frames, not the face cut out.")
+        bool, typer.Option("--frames", help="Keep whole frames instead of face crops.")
     ] = False,
     forget: Annotated[
         str | None,
         typer.Option(metavar="SUBJECT", help="Delete every picture and line of a person."),
     ] = None,
 ) -> None:
-    """Take labelled pictures of a person who agrees to it.
+    """Take labelled pictures of a consenting person.
 
     Nothing is kept before the person has typed consent. `calibrate` and `train` take the folder.
     """

@@ -12,7 +12,7 @@ from edge.errors import ConfigError
 _EXAMPLE: Final = "edgeemo.example.toml"
 
 config_app = typer.Typer(
-    help="Show what a configuration file can hold.",
+    help="Show the configuration keys.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

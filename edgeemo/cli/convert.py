@@ -51,7 +51,7 @@ def convert(
     ],
     data: Data,
     out: Annotated[
-        Path | None, typer.Option(help="The bundle directory to write; needed to convert.")
+        Path | None, typer.Option(help="The bundle directory to write; required to convert.")
     ] = None,
     labels: Labels = None,
     protocol: Protocol = None,
@@ -62,25 +62,26 @@ def convert(
     ] = False,
     int8_float_io: Annotated[
         bool,
-        typer.Option("--int8-float-io", help="Integer between float ends."),
+        typer.Option("--int8-float-io", help="Integer inside, float input and output."),
     ] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Half-precision weights.")] = False,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="int8 weights, float input.")] = False,
     split: Annotated[
-        str | None, typer.Option(help="Samples to prove it on; PublicTest where there is one.")
+        str | None,
+        typer.Option(help="Split to evaluate on; by default PublicTest if there is one."),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the model; by default that of --out.")
     ] = None,
     max_drop: Annotated[
-        float, typer.Option(help="Points of accuracy that may be lost.", min=0)
+        float, typer.Option(help="Maximum loss of accuracy, in percentage points.", min=0)
     ] = 0.5,
     max_balanced_drop: Annotated[
-        float, typer.Option(help="Points of balanced accuracy that may be lost.", min=0)
+        float, typer.Option(help="Maximum loss of balanced accuracy, in percentage points.", min=0)
     ] = 2.0,
     min_agreement: Annotated[
         float,
-        typer.Option(help="Share of samples that must keep their answer.", min=0, max=1),
+        typer.Option(help="Minimum share of samples with the same prediction.", min=0, max=1),
     ] = 0.97,
     significance: Annotated[
         float,
@@ -92,16 +93,16 @@ def convert(
         ),
     ] = 0.05,
     calibration_rows: Annotated[
-        int, typer.Option(help="Training samples to calibrate on.", min=1)
+        int, typer.Option(help="Number of training samples to calibrate on.", min=1)
     ] = 400,
-    seed: Annotated[int, typer.Option(help="Seed of the choice of those samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for choosing those samples.")] = 0,
     model_labels: ModelLabels = None,
     recipe: Annotated[
         str | None,
         typer.Option(help="Quantise by a recipe of ai-edge-quantizer: its name, or a .json file."),
     ] = None,
     keep_float: Annotated[
-        list[str] | None, typer.Option(help="A layer to leave in float; may be given repeatedly.")
+        list[str] | None, typer.Option(help="A layer to keep in float; repeatable.")
     ] = None,
     tau: Annotated[
         str,
@@ -119,13 +120,17 @@ def convert(
         ),
     ] = None,
     debug_layers: Annotated[
-        bool, typer.Option("--debug-layers", help="Rank layers by what int8 costs; write nothing.")
+        bool,
+        typer.Option("--debug-layers", help="Rank layers by quantisation error; write nothing."),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Write past the limits too; the bundle says so.")
+        bool,
+        typer.Option(
+            "--force", help="Write the bundle even if the gate is not met; it is marked as forced."
+        ),
     ] = False,
 ) -> Any:
-    """Convert a model to a TFLite bundle, and measure what that costs."""
+    """Convert a model to a TFLite bundle and measure the cost."""
     recipes = ("ai_edge_quantizer",) if recipe is not None or keep_float else ()
     require("convert", "tensorflow", "keras", "sklearn", "scipy", "matplotlib", *recipes)
     _check_backend()
@@ -211,11 +216,11 @@ def inspect(
         Path, typer.Argument(help="A bundle directory; `default`: the packaged one.")
     ],
     tensors: Annotated[
-        bool, typer.Option("--tensors", help="Show every operation and the tensor that it makes.")
+        bool, typer.Option("--tensors", help="Show every operation and its output tensor.")
     ] = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Show what is in a bundle, and whether it is intact.
+    """Show the contents of a bundle and verify it.
 
     That is: its hashes hold, and the model gives its golden outputs.
     """

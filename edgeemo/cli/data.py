@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from host_training.data.samples import Samples
 
 data_app = typer.Typer(
-    help="Look into a data set, and prepare it for training.",
+    help="Inspect data sets and prepare them for training.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
-Data = Annotated[Path, typer.Argument(help="What --data of `edgeemo train` takes.")]
+Data = Annotated[Path, typer.Argument(help="A data set, as for --data of `edgeemo train`.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -49,13 +49,14 @@ def audit(
     protocol: Protocol = None,
     names: Map = None,
     near: Annotated[
-        bool, typer.Option(help="Look for near duplicates (about a minute for FER2013).")
+        bool, typer.Option(help="Find near duplicates (about a minute for FER2013).")
     ] = True,
     faces: Annotated[
-        bool, typer.Option("--faces", help="Look for a face in every picture (minutes).")
+        bool, typer.Option("--faces", help="Run face detection on every picture (takes minutes).")
     ] = False,
     prepared: Annotated[
-        Path | None, typer.Option(help="Take the faces from a folder of `edgeemo data prepare`.")
+        Path | None,
+        typer.Option(help="Read the faces from a folder made by `edgeemo data prepare`."),
     ] = None,
     sheets: Annotated[
         Path | None, typer.Option(help="Write contact sheets (PNG) into this folder.")
@@ -63,7 +64,7 @@ def audit(
     workers: Workers = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Count samples, duplicates and subjects; say what leaks."""
+    """Count samples, duplicates and subjects; report leakage."""
     from host_training.data.audit import audit as examine
     from host_training.data.contact_sheets import write_sheets
     from host_training.data.near_duplicates import near_pairs
@@ -107,9 +108,13 @@ def _faces(
 @data_app.command()
 def export(
     data: Data,
-    out: Annotated[Path, typer.Option(help="The .json file to write; its interface goes beside.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="The .json file to write; the labelling interface is written beside it."),
+    ],
     form: Annotated[
-        Literal["label-studio"], typer.Option(help="For whom; data takes its export again.")
+        Literal["label-studio"],
+        typer.Option(help="The labelling tool; its export can be read as --data again."),
     ] = "label-studio",
     names: Map = None,
 ) -> None:
@@ -129,7 +134,7 @@ def export(
 @data_app.command()
 def prepare(
     data: Data,
-    out: Annotated[Path, typer.Option(help="The folder to write, or to continue.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; an existing one is continued.")],
     labels: Labels = None,
     protocol: Protocol = None,
     names: Map = None,
@@ -146,7 +151,7 @@ def prepare(
         typer.Option(metavar="I/N", help="Only part I of N; each machine does another one."),
     ] = None,
 ) -> None:
-    """Mesh every picture and cut its aligned crop.
+    """Compute the mesh and the aligned crop of every picture.
 
     Can be stopped and run again at any moment. Parts of --shard are put together by copying them
     into one folder; for meshes, run it once more there without --shard.

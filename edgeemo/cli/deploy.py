@@ -26,23 +26,24 @@ if TYPE_CHECKING:
     from deploy.ssh.targets import Target
 
 deploy = typer.Typer(
-    help="Bring edgeemo to devices over ssh.",
+    help="Deploy edgeemo to devices over ssh.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
-Prefix = Annotated[str, typer.Option(help="Where edgeemo is on the device.")]
+Prefix = Annotated[str, typer.Option(help="Installation directory on the device.")]
 Window = Annotated[
-    float, typer.Option(help="Seconds that the device watches before it is good.", min=0, max=3600)
+    float,
+    typer.Option(help="Seconds a new release is watched before it is accepted.", min=0, max=3600),
 ]
 Model = Annotated[Path | None, typer.Option(help="Model bundle; the packaged one by default.")]
 DeviceConfig = Annotated[
-    Path | None, typer.Option(help="Becomes the configuration of the devices.")
+    Path | None, typer.Option(help="Configuration file to install on the devices.")
 ]
 WithService = Annotated[bool, typer.Option("--service/--no-service", help="Run it under systemd.")]
-Units = Annotated[Path | None, typer.Option(help="Folder of edgeemo.service and more.")]
-MaxFail = Annotated[int, typer.Option(help="Stop when more than so many failed.", min=0)]
+Units = Annotated[Path | None, typer.Option(help="Folder with edgeemo.service and related units.")]
+MaxFail = Annotated[int, typer.Option(help="Stop after more than this many failures.", min=0)]
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +59,7 @@ def push(
     model: Model = None,
     config: DeviceConfig = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done.")
+        bool, typer.Option("--dry-run", help="Only show what would be done.")
     ] = False,
     service: WithService = True,
     units: Units = None,
@@ -77,7 +78,7 @@ def push(
     accept_new: AcceptNew = False,
     ask_sudo_password: AskSudo = False,
 ) -> None:
-    """Bring this edgeemo and a model to devices, with rollback.
+    """Install this version and a model on devices.
 
     A device watches its new release and goes back by itself when it is not healthy.
 
@@ -177,7 +178,7 @@ def status(
     ssh_config: SshConfig = None,
     accept_new: AcceptNew = False,
 ) -> None:
-    """Show what runs on devices, and why a release did not hold.
+    """Show what runs on devices, and why a release was rolled back.
 
     Several devices are a table, those in trouble first.
     """
@@ -229,7 +230,7 @@ def rollback(
     accept_new: AcceptNew = False,
     ask_sudo_password: AskSudo = False,
 ) -> None:
-    """Go back to the good release before the current one."""
+    """Roll back to the previous good release."""
     options = _options(
         prefix, ssh_config, accept_new=accept_new, window=window, ask=ask_sudo_password
     )
@@ -254,7 +255,7 @@ def remove(
     accept_new: AcceptNew = False,
     ask_sudo_password: AskSudo = False,
 ) -> None:
-    """Take edgeemo off devices; their logs stay unless --purge."""
+    """Remove edgeemo from devices; logs are kept unless --purge."""
     options = _options(prefix, ssh_config, accept_new=accept_new, ask=ask_sudo_password)
     from deploy.operations.manage import remove as take_off
 
@@ -269,8 +270,10 @@ def remove(
 @deploy.command()
 def logs(
     target: Annotated[str, typer.Argument(help="user@host[:port], or @local.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing.")] = False,
-    lines: Annotated[int, typer.Option(help="How many to begin with.", min=0)] = 50,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Keep following the journal.")
+    ] = False,
+    lines: Annotated[int, typer.Option(help="Number of lines to start with.", min=0)] = 50,
     ssh_config: SshConfig = None,
 ) -> None:
     """Show the service's diagnostics from a device's journal."""

@@ -115,12 +115,12 @@ def evaluate(
         bool,
         typer.Option(
             "--corruptions",
-            help="Measure corrupted pictures, too: eight kinds, five severities.",
+            help="Also measure on corrupted pictures: eight kinds, five severities.",
         ),
     ] = False,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Measure so many samples at most, alike in their labels."),
+        typer.Option(min=1, help="Maximum number of samples, stratified by label."),
     ] = None,
     prepared: Annotated[
         Path | None,
@@ -153,7 +153,7 @@ def evaluate(
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(help="Seed of those halves, of the folds, and of --limit and --corruptions."),
+        typer.Option(help="Random seed for those halves, the folds, --limit and --corruptions."),
     ] = 0,
     json_file: JsonFile = None,
     against: Annotated[
@@ -172,11 +172,9 @@ def evaluate(
     ] = None,
     figures: Annotated[
         FigureFormat | None,
-        typer.Option(help="With --report: draw its pictures in this form, too, beside png."),
+        typer.Option(help="With --report: also write the figures in this format, beside png."),
     ] = None,
-    folds: Annotated[
-        int | None, typer.Option(help="Cross-validate: train on all folds but one, in turn.")
-    ] = None,
+    folds: Annotated[int | None, typer.Option(help="Cross-validate with this many folds.")] = None,
     by: Annotated[
         By | None,
         typer.Option(
@@ -185,7 +183,8 @@ def evaluate(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="With --folds: for the runs; continued when it is there.")
+        Path | None,
+        typer.Option(help="With --folds: folder for the runs; an existing one is continued."),
     ] = None,
     int8: Annotated[
         bool,

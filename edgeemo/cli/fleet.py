@@ -28,11 +28,13 @@ Groups = Annotated[
     list[str] | None,
     typer.Option("--group", help="Only this group of the inventory; may be given again."),
 ]
-SshConfig = Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/config.")]
-AcceptNew = Annotated[
-    bool, typer.Option("--accept-new", help="Accept ssh host keys that are not known yet.")
+SshConfig = Annotated[
+    Path | None, typer.Option(help="ssh configuration to use instead of ~/.ssh/config.")
 ]
-Batch = Annotated[str, typer.Option(help="Devices at a time: a number, or a share like 10%.")]
+AcceptNew = Annotated[bool, typer.Option("--accept-new", help="Accept unknown ssh host keys.")]
+Batch = Annotated[
+    str, typer.Option(help="Devices at a time: a number, or a percentage such as 10%.")
+]
 AskSudo = Annotated[
     bool,
     typer.Option("--ask-sudo-password", help="Ask once for the password of sudo on the devices."),

@@ -131,7 +131,7 @@ def export(
     label: Labels = None,
     min_confidence: MinConfidence = 0.0,
 ) -> None:  # fmt: skip
-    """Write records as a table, or in the forms that studies need."""
+    """Export records as a table or in formats for studies."""
     if study is not None:
         _export_study(out, root, study, session, since, until)
         return
@@ -173,7 +173,7 @@ def report(
     since: Since = None,
     until: Until = None,
 ) -> None:
-    """Write one HTML file with plots that needs no other file."""
+    """Write a self-contained HTML report with plots."""
     if out.suffix.lower() not in {".html", ".htm"}:
         raise ConfigError(f"--out {out}: the report is HTML; expected a name that ends in .html")
     from edgeemo.analysis.report import write_report
@@ -191,18 +191,18 @@ def collect(
     inventory: Inventory = None,
     group: Groups = None,
     log_dir: Annotated[
-        str, typer.Option(help="Where the log is on the devices.")
+        str, typer.Option(help="Log directory on the devices.")
     ] = "/var/log/edgeemo",
     batch: Batch = "32",
     ssh_config: SshConfig = None,
     accept_new: AcceptNew = False,
     no_store: Annotated[
-        bool, typer.Option("--no-store", help="Do not bring the store in line; see logs store.")
+        bool, typer.Option("--no-store", help="Do not update the Parquet store; see logs store.")
     ] = False,
 ) -> None:
-    """Bring what is new in devices' logs here over ssh, verified.
+    """Copy new log records from devices over ssh, verified.
 
-    The same call goes on where an earlier one ended. Then what came is stored as Parquet.
+    Run the same command again to resume. New records are then stored as Parquet.
     """
     from deploy.ssh.transport import use_gevent
 

@@ -21,7 +21,7 @@ def store(
         bool, typer.Option("--rebuild", help="Make it anew from the raw files.")
     ] = False,
 ) -> None:
-    """Keep logs as Parquet, too: later questions take seconds.
+    """Also store logs as Parquet, for fast queries.
 
     The store lies in edgeemo-store below the logs.
 
@@ -58,7 +58,7 @@ def sessions(
     rows: Annotated[int, typer.Option(min=1, help="The most rows to show.")] = 50,
     json_file: JsonFile = None,
 ) -> None:
-    """List the runs: when, how much, and why they ended."""
+    """List runs: when, how many records, why they ended."""
     from edgeemo.analysis.fleet_table import sessions_table
     from edgeemo.analysis.sessions import sessions as find
     from edgeemo.cli.log_analysis import logs_of, screen, write_json
@@ -82,7 +82,7 @@ def fleet(
         bool, typer.Option("--quiet", "-q", help="Show only what needs attention.")
     ] = False,
 ) -> None:
-    """Show how each device does; exit 1 if one needs attention.
+    """Show the state of each device; exit 1 if one needs attention.
 
     The worst comes first.
 

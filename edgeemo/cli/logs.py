@@ -13,7 +13,7 @@ from edge.errors import ConfigError
 from edgeemo.cli.extras import add_refusals, is_here
 
 logs_app = typer.Typer(
-    help="Read what `edgeemo run` wrote, on one device or many.",
+    help="Query the logs of one device or many.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -37,14 +37,14 @@ def register(app: typer.Typer) -> None:
 def tail(
     root: Root = DEFAULT_ROOT,
     lines: Annotated[
-        int, typer.Option("--lines", "-n", min=0, help="How many to begin with.")
+        int, typer.Option("--lines", "-n", min=0, help="Number of lines to start with.")
     ] = 20,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what comes, over rotations.")
     ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Print the JSON as it is.")] = False,
 ) -> None:
-    """Show the last records, one a line. Works on a device without more packages."""
+    """Show the last records, one per line. Works on a device without more packages."""
     from edge.logs.table import HEADING, line_for_people
     from edge.logs.tail import directories_in, last_lines
 
@@ -92,7 +92,7 @@ def forget(
     root: Root,
     participant: Annotated[str, typer.Option(help="The code, as in [study] of the configuration.")],
 ) -> None:
-    """Remove a participant's code from a log; all else stays."""
+    """Remove a participant's code from a log; keep all else."""
     from edge.logs.forget import forget_participant
     from edge.text import plain
 

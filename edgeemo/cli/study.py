@@ -39,7 +39,7 @@ def agree(
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Compare a log with what people saw in the same film."""
+    """Compare a log with human annotations of the same film."""
     import msgspec
 
     from edgeemo.analysis.store import open_logs

@@ -22,7 +22,7 @@ def view(
         str | None,
         typer.Argument(help="user@host[:port] whose running service to watch, over ssh."),
     ] = None,
-    source: Annotated[str | None, typer.Option(help="What `edgeemo run` takes.")] = None,
+    source: Annotated[str | None, typer.Option(help="A source as for `edgeemo run`.")] = None,
     model: Annotated[
         Path | None, typer.Option(help="Model bundle; the packaged one by default.")
     ] = None,
@@ -30,7 +30,9 @@ def view(
     log_dir: Annotated[
         Path | None, typer.Option(help="Write the log, too, into this directory.")
     ] = None,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
+    max_frames: Annotated[
+        int | None, typer.Option(min=1, help="Stop after this many frames.")
+    ] = None,
     mesher: Annotated[MesherKind | None, typer.Option(help="What finds the faces.")] = None,
     frames: Annotated[
         bool,
@@ -55,7 +57,9 @@ def view(
     socket: Annotated[
         Path, typer.Option(help="Of the running service; see [live] in its configuration.")
     ] = Path("/run/edgeemo/live"),
-    ssh_config: Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/config.")] = None,
+    ssh_config: Annotated[
+        Path | None, typer.Option(help="ssh configuration to use instead of ~/.ssh/config.")
+    ] = None,
 ) -> None:
     """Show a live page of the running service, or of a source.
 

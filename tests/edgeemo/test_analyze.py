@@ -113,9 +113,7 @@ def test_an_interrupted_call_is_gone_on_with(folder, tmp_path):
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=100)
     assert process.returncode == 1
-    assert errors.strip() == (
-        "edgeemo: error: interrupted; the same call goes on with what is left"
-    )
+    assert errors.strip() == ("edgeemo: error: interrupted; run the same command again to resume")
     assert not (tmp_path / "all.csv").exists()
     done = len(list(parts.glob("*.json")))
     assert done >= 1

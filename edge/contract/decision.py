@@ -126,7 +126,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         prior: share of each label in the training samples, in the order of the labels; empty where
             it is not known, and tau is then 0. See ``LEAST_SHARE``.
         prior_from: which samples these are, in words.
-        temperature: over 1 makes scores less sure, under 1 surer; the answer stays the same.
+        temperature: above 1 lowers confidence, below 1 raises it; the answer stays the same.
         temperature_from: which samples it was fitted on, in words.
         calibration: fitted on labelled pictures of one's own; None for the packaged decision.
     """

@@ -30,7 +30,7 @@ def fit_temperature(probabilities: NDArray[np.floating], answers: NDArray[np.int
         answers: int ``(n,)``, the right ones in 0..k-1.
 
     Returns:
-        ``LOWEST`` to ``HIGHEST``: over 1 for a network that is too sure of itself, under 1 for one
+        ``LOWEST`` to ``HIGHEST``: above 1 for an overconfident network, under 1 for one
         that is not sure enough, ``LOWEST`` where all answers are right.
 
     Raises:

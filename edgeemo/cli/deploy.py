@@ -80,9 +80,9 @@ def push(
 ) -> None:
     """Install this version and a model on devices.
 
-    A device watches its new release and goes back by itself when it is not healthy.
+    A device watches its new release and rolls back automatically if it is unhealthy.
 
-    Ctrl-C pauses after the batch at work. The same command goes on where it stopped.
+    Ctrl-C pauses after the current batch. Run the same command again to continue.
     """
     options = _options(
         prefix, ssh_config, accept_new=accept_new, window=window, ask=ask_sudo_password

@@ -11,10 +11,10 @@ export function displayText(face) {
 
 export function summary(face) {
   const doing = face.doing.length ? ` (${face.doing.join(", ")})` : "";
-  return `Face ${face.id}: ${displayText(face)}${sure(face)}${doing}`;
+  return `Face ${face.id}: ${displayText(face)}${confidence(face)}${doing}`;
 }
 
-function sure(face) {
+function confidence(face) {
   if (face.quality !== "ok") return " to be classified";
   return face.label === "uncertain" ? "" : ` ${percent(face.confidence)}`; // it has no score
 }

@@ -9,10 +9,9 @@ from typing import Final
 
 import msgspec
 
-from edge.contract.logfiles import LONGEST_LINE, log_files
+from edge.contract.logfiles import LONGEST_LINE, DirectoryLock, log_files
 from edge.errors import LogError
 from edge.logs.lines import lines_of
-from edge.logs.lock import DirectoryLock
 from edge.logs.tail import directories_in
 
 _KIND: Final = b'"service_started"'

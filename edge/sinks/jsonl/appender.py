@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from edge.contract.logfiles import FILE_NAME, closed_files, closed_name
+from edge.contract.logfiles import FILE_NAME, DirectoryLock, closed_files, closed_name
 from edge.files import open_own, sync_folder
-from edge.logs.lock import DirectoryLock
 from edge.sinks.jsonl.ends import NextMark, cut_torn_line, last_closed_seq, last_seq
 
 _log = logging.getLogger(__name__)

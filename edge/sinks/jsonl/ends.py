@@ -14,7 +14,6 @@ from edge.contract.logfiles import LONGEST_LINE, MOST_RECORDS, closed_files
 from edge.contract.logrecord import decoded
 from edge.errors import LogError
 from edge.files import open_regular
-from edge.logs.lines import lines_of
 
 _TAIL_BYTES: Final = 1 << 16
 _LAST_LINES: Final = 1000
@@ -68,6 +67,8 @@ def _last_plain(path: Path) -> int:
 
 
 def _last_compressed(path: Path) -> int:
+    from edge.logs.lines import lines_of  # most runs find a file that is not compressed
+
     lines: deque[bytes] = deque(maxlen=_LAST_LINES)
     with contextlib.suppress(LogError):  # damaged: as far as it goes
         lines.extend(line for line in lines_of(path) if b'"seq"' in line)

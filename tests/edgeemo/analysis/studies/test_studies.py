@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from edge.contract.labels import EMOTIONS
-from edge.contract.logfiles import FILE_NAME, closed_name
+from edge.contract.logfiles import FILE_NAME, DirectoryLock, closed_name
 from edge.contract.logrecord import EVENTS, LogRecord, encode_record
 from edge.errors import ConfigError, LogError, SinkError
 from edge.logs.forget import forget_participant
-from edge.logs.lock import DirectoryLock
 from edge.logs.table import line_for_people
 from edgeemo.analysis.database import Logs
 from edgeemo.analysis.export import export

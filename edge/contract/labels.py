@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Annotated, Final
 
 import msgspec
@@ -110,6 +109,8 @@ def label_of(name: str, names: Mapping[str, str] | None = None) -> str:
         return canonical(name)
     except LabelError:
         label = _own(name)
+    from difflib import get_close_matches  # for names that are not known
+
     if near := get_close_matches(label, (*EMOTIONS, *_ALIASES), 1, _TOO_CLOSE):
         raise LabelError(
             f"class {name!r} looks like a mistyped {near[0]}; rename it, or say what it is with "

@@ -1,9 +1,12 @@
-"""Reading ``face_landmarker.task``: a zip of plain TFLite models and a geometry description."""
+"""Reading ``face_landmarker.task``: a zip of plain TFLite models and a geometry description.
 
-import io
-import zlib
+Its members are stored uncompressed, and the file is pinned by its hash (``edge.assets.store``), so
+it is known where they lie: nothing of a zip need be read. Python's ``zipfile`` would bring every
+kind of compression along, 5 ms of each start.
+"""
+
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -11,16 +14,13 @@ from edge.errors import InferenceError
 from edge.files import read_bounded
 from edge.inference.tflite.reduced_precision import with_half_precision
 
-if TYPE_CHECKING:
-    from zipfile import ZipFile
-
-_DETECTOR: Final = "face_detector.tflite"
-_LANDMARKS: Final = "face_landmarks_detector.tflite"
-_BLENDSHAPES: Final = "face_blendshapes.tflite"
-_GEOMETRY: Final = "geometry_pipeline_metadata_landmarks.binarypb"
-
-_MOST_BYTES: Final = 64 << 20
-"""Of the file, and of each member."""
+_BYTES: Final = 3_758_596
+_DETECTOR: Final = slice(52, 52 + 229_746)
+_LANDMARKS: Final = slice(229_860, 229_860 + 2_553_590)
+_GEOMETRY: Final = slice(2_783_528, 2_783_528 + 19_376)
+_BLENDSHAPES: Final = slice(2_802_960, 2_802_960 + 955_312)
+_TFLITE: Final = b"TFL3"
+"""From byte 4 of a model on."""
 
 
 class FaceModels(msgspec.Struct, frozen=True):
@@ -48,39 +48,21 @@ class FaceModels(msgspec.Struct, frozen=True):
 
 
 def read_task(path: Path, *, blendshapes: bool = True) -> FaceModels:
-    """Read the members of a ``.task`` file; the model of the blendshapes only if asked to.
+    """Read the members of the pinned ``.task`` file; the model of the blendshapes only if asked to.
 
     Raises:
-        InferenceError: unreadable, not a zip, or a member is missing or damaged.
+        InferenceError: unreadable, or another file.
     """
     try:
-        content = read_bounded(path, _MOST_BYTES)
+        content = read_bounded(path, _BYTES)
     except OSError as error:
         raise InferenceError(
             f"{path}: cannot be read as a .task file ({error.strerror})"
         ) from error
-    import zipfile  # 6 ms: for runs only
-
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as task:
-            return FaceModels(
-                detector=_member(task, _DETECTOR),
-                landmarks=_member(task, _LANDMARKS),
-                blendshapes=_member(task, _BLENDSHAPES) if blendshapes else b"",
-                geometry=_member(task, _GEOMETRY),
-            )
-    except KeyError as error:
+    detector, landmarks, shapes = (content[part] for part in (_DETECTOR, _LANDMARKS, _BLENDSHAPES))
+    if len(content) != _BYTES or {part[4:8] for part in (detector, landmarks, shapes)} != {_TFLITE}:
         raise InferenceError(
-            f"{path}: {error.args[0]}; expected MediaPipe's face_landmarker.task with blendshapes"
-        ) from error
-    # Besides BadZipFile: a method that Python lacks, a password, a member that ends too soon.
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, EOFError) as error:
-        raise InferenceError(
-            f"{path}: cannot be read as a .task file ({error}); delete it to fetch it again"
-        ) from error
-
-
-def _member(task: "ZipFile", name: str) -> bytes:
-    if task.getinfo(name).file_size > _MOST_BYTES:
-        raise ValueError(f"{name} has more than {_MOST_BYTES:,} bytes")
-    return task.read(name)
+            f"{path}: not the face_landmarker.task that edgeemo was made for; delete it to fetch "
+            "it again"
+        )
+    return FaceModels(detector, landmarks, shapes if blendshapes else b"", content[_GEOMETRY])

@@ -387,29 +387,34 @@ def test_time_that_does_not_rise_smooths_nothing(points, t_s) -> None:
 
 
 def test_files_that_are_no_face_model_are_named(tmp_path) -> None:
-    """A missing file, one that is no zip, and a zip without the members raise our error."""
-    text, other = tmp_path / "text.task", tmp_path / "other.task"
-    text.write_text("no zip")
-    with zipfile.ZipFile(other, "w") as archive:
-        archive.writestr("face_detector.tflite", b"")
-    huge, torn, bent = (tmp_path / f"{name}.task" for name in ("huge", "torn", "bent"))
-    with zipfile.ZipFile(huge, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("face_detector.tflite", bytes((64 << 20) + 1))
-    torn.write_bytes(other.read_bytes()[40:])
-    with zipfile.ZipFile(bent, "w") as archive:
-        archive.writestr("face_detector.tflite", b"abcd")
-    bent.write_bytes(bent.read_bytes().replace(b"abcd", b"abce"))
-    for path, why in (
-        (tmp_path / "none.task", "No such"),
-        (text, "not a zip"),
-        (other, "no item named 'face_landmarks_detector"),
-        (huge, "more than 67,108,864 bytes"),
-        (bent, "CRC"),
-        (torn, "cannot be read"),
+    """A missing file, a text, a longer file, and one of the right length raise our error."""
+    size = asset_path(FACE_LANDMARKER).stat().st_size
+    contents = {"text": b"no model", "longer": bytes(size + 1), "noise": b"PK" + bytes(size - 2)}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    for name, why in (
+        ("none", "No such"),
+        ("text", "not the face_landmarker.task"),
+        ("longer", "larger than 3,758,596 bytes"),
+        ("noise", "not the face_landmarker.task"),
     ):
         with pytest.raises(InferenceError, match=why) as caught:
-            read_task(path)
-        assert str(path) in str(caught.value)
+            read_task(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+
+
+def test_the_members_are_those_of_the_zip(models) -> None:
+    """Where they are taken from is where ``zipfile`` finds them."""
+    with zipfile.ZipFile(asset_path(FACE_LANDMARKER)) as task:
+        names = (
+            "face_detector.tflite",
+            "face_landmarks_detector.tflite",
+            "face_blendshapes.tflite",
+        )
+        found = [task.read(name) for name in names]
+        geometry = task.read("geometry_pipeline_metadata_landmarks.binarypb")
+    assert [models.detector, models.landmarks, models.blendshapes] == found
+    assert models.geometry == geometry
 
 
 def test_models_in_each_others_place_are_refused(models) -> None:

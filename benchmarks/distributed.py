@@ -52,7 +52,7 @@ def trained(arch: str, steps: int, role: str) -> dict[str, Any]:
     from host_training.config import TrainConfig
     from host_training.distributed.strategy import strategy_of
     from host_training.distributed.workers import ALONE
-    from host_training.frameworks import prepare
+    from host_training.frameworks import configure_backend
     from host_training.training.batches import TrainingBatches
     from host_training.training.optimizer import learner_of, untrained_model
 
@@ -60,7 +60,7 @@ def trained(arch: str, steps: int, role: str) -> dict[str, Any]:
     config = TrainConfig(architecture=arch, epochs=epochs, batch_size=BATCH, seed=7)
     rows = samples(8 * BATCH)
     with joined_workers() as workers:
-        prepare(config.precision, deterministic=False)
+        configure_backend(config.precision, deterministic=False)
         strategy = strategy_of(workers)
         part = Half() if role == "unshared" else workers
         batches = TrainingBatches(rows, config, workers=part)

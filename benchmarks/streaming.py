@@ -156,11 +156,11 @@ def resident_mb() -> float:
 
 def train(folder: Path, steps: int) -> None:
     """Print steps a second of ``micro``, from the disk and from memory by turns."""
-    from host_training.frameworks import prepare
+    from host_training.frameworks import configure_backend
     from host_training.training.optimizer import learner_of, untrained_model
 
     config = TrainConfig(architecture="micro", batch_size=BATCH, epochs=1)
-    prepare(config.precision, deterministic=False)
+    configure_backend(config.precision, deterministic=False)
     stored = read_shards(folder)
     held = in_memory(stored)
     learner = learner_of(untrained_model(config, 8), config, 1000, held.targets)

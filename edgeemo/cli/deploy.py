@@ -130,7 +130,7 @@ def diff(
     ssh_config: SshConfig = None,
     accept_new: AcceptNew = False,
 ) -> None:
-    """Show what a push would change, and what has been altered on devices.
+    """Show what a push would change, and drift on the devices.
 
     Exit code 1 where a device cannot be asked. Devices with the same answer are shown together.
     """

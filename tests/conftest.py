@@ -25,6 +25,13 @@ EXAMPLES = int(os.environ.get("EDGEEMO_EXAMPLES", "25"))
 settings.register_profile("untimed", deadline=None, max_examples=EXAMPLES)
 settings.load_profile("untimed")
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a name that holds an address: two processes would not collect the same tests."""
+    if wrong := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"names that differ in each process; give ids=[...]: {wrong}")
+
+
 DEFAULT = Path(edge.__file__).parent / "models" / "default"
 
 AlterBundle = Callable[..., Path]

@@ -96,7 +96,12 @@ def test_the_example_config_shows_every_key_with_its_default():
 
 @pytest.mark.parametrize(
     "document",
-    ["README.md", "CONTRIBUTING.md", "docs/decisions.md", *Path("docs/decisions").glob("*.md")],
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/decisions.md",
+        *sorted(Path("docs/decisions").glob("*.md")),
+    ],
     ids=str,
 )
 def test_files_that_documents_name_exist(document):

@@ -96,7 +96,7 @@ def main(build: Path, only: list[str]) -> None:
 LEFT_OUT = {
     "dev": "tools, no feature",
     "mediapipe": "its OpenCV overwrites the headless one: see Makefile, and tests/reference",
-    "host-jax": "another backend of Keras: see tests/host_training/test_jax.py",
+    "host-jax": "another backend of Keras: see tests/host_training/training/test_jax.py",
     "torch": "an engine of train, which wants host; some of its builds have gigabytes",
     "tflite-runtime": "for Python 3.11 and NumPy 1 only: see `make test-runtimes`",
 }

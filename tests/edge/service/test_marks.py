@@ -135,7 +135,7 @@ def test_hostile_text_stays_one_line_of_text(tmp_path):
     box.close()
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, os.mkfifo], ids=str)
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, os.mkfifo])
 def test_something_else_with_the_sockets_name_stays(tmp_path, make, caplog):
     """A file, a folder or a pipe in its place is not removed: there are no markers, and a run."""
     make(tmp_path / SOCKET_NAME)

@@ -30,7 +30,7 @@ define pytest
 	  exit $$code; }
 endef
 
-.PHONY: help demo check test test-device test-full soak test-arm64 test-bare test-runtimes test-wheels service-test vm-test test-camera pi-budget docs examples dist fmt lint type schema framing clean
+.PHONY: help demo check test test-device test-full soak test-arm64 test-bare test-runtimes test-wheels service-test vm-test test-camera pi-budget docs examples pictures dist fmt lint type schema framing clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,8 +55,12 @@ test-full: $(FULL)/.installed
 	@sh deploy/graphics-libraries.sh
 	$(call pytest,$(FULL),$(PARALLEL) $(filter-out tests/edge/,$(wildcard tests/*/)) tests/edge/view $(BESIDE) $(DEVICE_ALONE:%=--ignore=%))
 
+pictures: $(FULL)/.installed ## make the pictures of docs/own-faces.md anew (needs chromium)
+	PYTHONPATH=. $(FULL)/bin/python docs/own_faces.py
+
 soak: $(DEVICE)/.tested-with $(FULL)/.installed ## kill a writer 1,000 times, a conversion 60; hostile bundles, 10,000 hostile frames each; 2,000 pictures without a face; ten minutes of a still one; memory over 100,000 (hours)
 	EDGEEMO_KILLS=1000 $(DEVICE)/bin/python -m pytest tests/edge/sinks/test_jsonl_faults.py -k killed
+	EDGEEMO_KILLS=200 $(DEVICE)/bin/python -m pytest tests/edge/capture -k killed
 	EDGEEMO_KILLS=60 $(FULL)/bin/python -m pytest tests/converters/convert/test_convert_killed.py
 	EDGEEMO_FUZZ=40 $(DEVICE)/bin/python -m pytest tests/edge/inference/test_hostile_bundles.py
 	EDGEEMO_FRAMES=10000 $(DEVICE)/bin/python -m pytest tests/edge/runtime/test_must_hold.py -k hostile

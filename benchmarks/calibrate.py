@@ -25,9 +25,9 @@ from edge.calibration.pictures import labelled_files, look_at
 from edge.calibration.samples import Labelled
 from edge.calibration.still import Stills
 from edge.config import Config
-from edge.contract.bundle import open_bundle
+from edge.contract.bundle import Bundle, open_bundle
 from edge.contract.rehearsal import read_rehearsal
-from edge.inference.emotion_model import open_emotion_model
+from edge.inference.emotion_model import EmotionModel, open_emotion_model
 from edge.runtime.build import compose_pipeline
 from host_training.data.load import load_samples
 from host_training.data.samples import TRAINING, VALIDATION, Samples
@@ -42,7 +42,7 @@ def main() -> None:
     bundle = open_bundle(options.bundle)
     model, labels = open_emotion_model(bundle), bundle.metadata.labels
     decision = bundle.metadata.decision.packaged
-    own = _own(options.ck, bundle, model)
+    own = ck_pictures(options.ck, bundle, model)
     fer = load_samples(options.fer, options.votes)
     rehearsal = read_rehearsal(bundle)
     if rehearsal is None:
@@ -124,7 +124,8 @@ def _both(samples: Labelled) -> dict[str, float]:
     return {"accuracy": 100 * samples.accuracy, "balanced": 100 * samples.balanced_accuracy}
 
 
-def _own(folder: Path, bundle: object, model: object) -> Labelled:
+def ck_pictures(folder: Path, bundle: Bundle, model: EmotionModel) -> Labelled:
+    """Return a folder's pictures as a device sees them, and say how many."""
     asset_path(FACE_LANDMARKER)
     make = partial(compose_pipeline, Config(), blendshapes=model.mesh_input is not None)
     stills = Stills(make, bundle.metadata.template)

@@ -54,6 +54,7 @@ Detail = Literal["eyes", "blendshapes", "mesh"]
 EventChoice = Literal["all", EventName]
 Reconnect = Literal["auto", "always", "never"]
 Compress = Literal["gzip", "none"]
+Baseline = Literal["none", "track"]
 Flip = Literal["none", "horizontal", "vertical"]
 FieldOfView = Literal["full", "fast"]
 OtherSink = Annotated[
@@ -230,12 +231,14 @@ class SmoothingConfig(_Section, frozen=True):
         dwell_s: another emotion must lead for this long before the label changes.
         margin: and by this much.
         min_confidence: below it the label is ``uncertain``.
+        baseline: ``track`` takes what a face looks like at rest off the scores of its track.
     """
 
     half_life_s: Seconds = 0.3
     dwell_s: Seconds = 0.3
     margin: Fraction = 0.1
     min_confidence: Fraction = 0.4
+    baseline: Baseline = "none"
 
 
 class EventsConfig(_Section, frozen=True):

@@ -98,9 +98,12 @@ def refusal(outcome: Outcome, *, names_people: bool) -> str | None:
     judgement = outcome.judgement
     if judgement is None:
         who = "are of one person" if names_people else "do not say who is in them"
+        why = f"the pictures {who}, and nobody can be held out"
+        if outcome.calibration.people > 1:
+            why = "without one of the people, pictures of one label only are left"
         return (
-            f"the gain cannot be judged: the pictures {who}, and nobody can be held out; take "
-            "pictures of others too, with --subject, or write it all the same with --force"
+            f"the gain cannot be judged: {why}; take pictures of others too, with --subject, or "
+            "write it all the same with --force"
         )
     if judgement.is_gain:
         return None

@@ -10,17 +10,20 @@ from edge.calibration.fit import Weighed, fit
 from edge.calibration.samples import Labelled
 from edge.contract.decision import Calibration, CalibrationForm, Intent
 
-MOST_LOST: Final = 0.02
+MOST_LOST: Final = 0.023
 """What accuracy on general samples may fall by in a fit for general faces, by samples held out of
-the rehearsal set. A network has learnt that set, which flatters by up to a point: on others, the
-loss stays under 0.03."""
+the rehearsal set. A network has learnt that set, which flatters: on others, the loss is to stay
+under 0.03."""
+RARER: Final = 0.25
+"""General samples count by how many their label has, to the power of minus this: the commonest
+labels would otherwise speak for all."""
 RICH: Final = 20
 """Samples a label from which more than biases are tried without rehearsal."""
 FEWEST_PEOPLE: Final = 3
 """For the same."""
 TRUSTED_PEOPLE: Final = 10
 """With fewer, people held out choose between forms by chance: rehearsal holds the matrix then."""
-_SHARES: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+_SHARES: Final = tuple(round(0.05 * step, 2) for step in range(4, 20))
 _FORMS: Final[tuple[CalibrationForm, ...]] = ("bias", "scale", "matrix")
 _FOLDS: Final = 5
 _HALVES: Final = 2
@@ -90,14 +93,19 @@ def _worthwhile(own: Labelled, forms: tuple[CalibrationForm, ...]) -> tuple[Cali
 
 
 def _rehearsed(own: Labelled, general: Labelled, form: CalibrationForm) -> Found:
-    """Fit with the smallest share of rehearsal that keeps the loss in bounds."""
-    tried: dict[float, Labelled] = {}
-    for share in _SHARES:
-        tried[share] = _held_out_of_rehearsal(own, general, form, share)
-        if general.accuracy - tried[share].accuracy <= MOST_LOST:
-            break
-    share, held_out = list(tried.items())[-1]
-    return Found(_found(own, general, form, share).calibration, held_out)
+    """Fit with the smallest share of rehearsal that keeps the loss in bounds, by bisection."""
+    low, high = 0, len(_SHARES) - 1
+    held_out = None
+    while low < high:
+        middle = (low + high) // 2
+        tried = _held_out_of_rehearsal(own, general, form, _SHARES[middle])
+        if general.accuracy - tried.accuracy <= MOST_LOST:
+            high, held_out = middle, tried
+        else:
+            low = middle + 1
+    if held_out is None:  # not even the greatest but one
+        held_out = _held_out_of_rehearsal(own, general, form, _SHARES[low])
+    return Found(_found(own, general, form, _SHARES[low]).calibration, held_out)
 
 
 def _held_out_of_rehearsal(
@@ -129,11 +137,12 @@ def _held_out_likelihood(own: Labelled, general: Labelled | None, found: Found) 
 
 def _found(own: Labelled, general: Labelled | None, form: CalibrationForm, share: float) -> Found:
     n = len(own)
-    logs, answers, weights = own.logs, own.answers, np.full(n, 1 - share)
+    logs, answers, weights = own.logs, own.answers, np.ones(n)
     if general is not None:
+        rare = general.counts[general.answers].astype(float) ** -RARER
         logs = np.concatenate((logs, general.logs))
         answers = np.concatenate((answers, general.answers))
-        weights = np.concatenate((weights, np.full(len(general), share * n / len(general))))
+        weights = np.concatenate((weights, share / (1 - share) * n * rare / rare.sum()))
     fitted = np.bincount(answers, minlength=logs.shape[1]) > 0
     matrix, biases = fit(Weighed(logs, answers, weights), form, fitted)
     return Found(

@@ -5,7 +5,7 @@ import os
 import platform
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -35,6 +35,9 @@ from edge.stages.smooth import EmotionSmoother
 from edge.stages.tracking.tracker import FaceTracker
 from edge.system import machine
 from edge.text import escaped
+
+if TYPE_CHECKING:
+    from edge.stages.baseline import TrackBaseline
 
 _log = logging.getLogger(__name__)
 
@@ -287,11 +290,31 @@ def open_pipeline(
     config: Config, bundle: Bundle, *, fetch: bool = True, before: Pipeline | None = None
 ) -> Pipeline:
     """Compose the stages around a bundle's model; see ``compose_pipeline``."""
-    classifier = TfliteClassifier(
-        bundle, num_threads=config.model.threads, decision=decision_of(bundle, config.model)
+    decision = decision_of(bundle, config.model)
+    classifier = TfliteClassifier(bundle, num_threads=config.model.threads, decision=decision)
+    return compose_pipeline(
+        config,
+        classifier,
+        blendshapes=bundle.metadata.mesh_input is not None or "blendshapes" in config.log.details,
+        fetch=fetch,
+        before=before,
+        baseline=_baseline(bundle, decision) if config.smoothing.baseline == "track" else None,
     )
-    wanted = bundle.metadata.mesh_input is not None or "blendshapes" in config.log.details
-    return compose_pipeline(config, classifier, blendshapes=wanted, fetch=fetch, before=before)
+
+
+def _baseline(bundle: Bundle, decision: Decision) -> "TrackBaseline":
+    """Return what learns each track's resting face, by the bundle's general samples."""
+    from edge.contract.rehearsal import read_rehearsal
+    from edge.stages.baseline import TrackBaseline
+
+    metadata, rehearsal = bundle.metadata, read_rehearsal(bundle)
+    if "neutral" not in metadata.labels or rehearsal is None:
+        lacks = "no rehearsal set" if "neutral" in metadata.labels else "no label neutral"
+        raise ConfigError(
+            f"smoothing.baseline track: {bundle.path} has {lacks}, by which a resting face is "
+            'known; set it to "none", or convert the model again'
+        )
+    return TrackBaseline(decision.scores(rehearsal.logits), metadata.labels.index("neutral"))
 
 
 def compose_pipeline(
@@ -301,6 +324,7 @@ def compose_pipeline(
     blendshapes: bool = False,
     fetch: bool = True,
     before: Pipeline | None = None,
+    baseline: "TrackBaseline | None" = None,
 ) -> Pipeline:
     """Compose the stages around any classifier.
 
@@ -311,6 +335,7 @@ def compose_pipeline(
         fetch: get the face model where it is not there yet.
         before: the pipeline that this one takes the place of. A mesher that would be the same is
             its mesher, so that no model is loaded twice; who closes ``before`` sees to that.
+        baseline: of each track, where it is configured.
     """
     mesher = config.mesher
     detector = None
@@ -332,7 +357,7 @@ def compose_pipeline(
         finder,
         FaceTracker(config.tracker),
         classifier,
-        EmotionSmoother(config.smoothing),
+        EmotionSmoother(config.smoothing, baseline),
         FaceQualityFilter(config.quality),
         0.0 if config.log.emit == "frame" else config.model.interval_s,
         detector,

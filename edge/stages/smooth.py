@@ -1,6 +1,6 @@
 """From jumping scores to a label that people can read."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
@@ -10,6 +10,9 @@ from edge.config import SmoothingConfig
 from edge.contract.decision import leading
 from edge.contract.labels import UNCERTAIN
 from edge.records import EmotionEstimate, EmotionState
+
+if TYPE_CHECKING:
+    from edge.stages.baseline import TrackBaseline
 
 _NO_SCORES: Final = np.empty(0, np.float32)
 
@@ -30,18 +33,23 @@ class EmotionSmoother:
 
     Scores decay exponentially with a half-life in seconds, so the behaviour does not depend on the
     frame rate. A label gives way only to one that leads by ``margin`` for ``dwell_s`` (a Schmitt
-    trigger with a delay). Below ``min_confidence`` the label is ``uncertain``.
+    trigger with a delay). Below ``min_confidence`` the label is ``uncertain``. With a ``baseline``
+    each track's resting face is taken off its scores first.
     """
 
     def __init__(
         self,
         config: SmoothingConfig = SmoothingConfig(),  # noqa: B008 - frozen
+        baseline: "TrackBaseline | None" = None,
     ) -> None:
         self._config = config
+        self._baseline = baseline
         self._memories: dict[int, _Memory] = {}
 
     def update(self, track_id: int, estimate: EmotionEstimate, t_s: float) -> EmotionState:
         """Take a track's next estimate at its frame's time and return its steady state."""
+        if self._baseline is not None:
+            estimate = self._baseline.corrected(track_id, estimate, t_s)
         memory = self._memories.get(track_id)
         if memory is None or memory.scores is None:
             scores, changed = self._begin(track_id, estimate, t_s)
@@ -78,6 +86,8 @@ class EmotionSmoother:
     def forget(self, track_id: int) -> None:
         """Drop a track that has ended."""
         self._memories.pop(track_id, None)
+        if self._baseline is not None:
+            self._baseline.forget(track_id)
 
     def _begin(
         self, track_id: int, estimate: EmotionEstimate, t_s: float

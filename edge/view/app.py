@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
@@ -129,26 +129,36 @@ def page(hub: Broadcast, access: Access, mark: Callable[[str], None] | None = No
         access: who may see it.
         mark: takes the text of a marker for this moment; without it the page takes none.
     """
-    files = {path.name: path for path in sorted(STATIC.iterdir()) if path.suffix in _TYPES}
-    asking = files.pop(_ASKING).read_bytes()
-    routes = [_file_route(name, path) for name, path in files.items()]
-
-    async def events(_: Request) -> Response:
-        if hub.is_full:
-            return PlainTextResponse("edgeemo: too many viewers\n", 503, {"retry-after": "10"})
-        return EventStream(hub)
 
     async def marked(request: Request) -> Response:
-        content = b""
-        async for chunk in request.stream():
-            content += chunk
-            if len(content) > _LONGEST_MARKER:
-                return PlainTextResponse("edgeemo: too long for a marker\n", 413)
+        content = await posted(request, _LONGEST_MARKER)
+        if content is None:
+            return PlainTextResponse("edgeemo: too long for a marker\n", 413)
         text = content.decode("utf-8", "replace").strip()
         if mark is None or not text:
             return PlainTextResponse("edgeemo: expected the text of a marker\n", 400)
         mark(text)
         return Response(status_code=204)
+
+    files = [path for path in STATIC.iterdir() if path.suffix in _TYPES]
+    return site(files, [Route("/mark", marked, methods=["POST"])], hub, access)
+
+
+def site(files: Iterable[Path], own: Iterable[Route], hub: Broadcast, access: Access) -> ASGIApp:
+    """Return an application of files that never change, routes of its own and a stream of events.
+
+    Args:
+        files: by their names; ``index.html`` is what is opened.
+        own: beside them.
+        hub: makes the events.
+        access: who may see any of it.
+    """
+    routes = [_file_route(path) for path in files if path.name != _ASKING]
+
+    async def events(_: Request) -> Response:
+        if hub.is_full:
+            return PlainTextResponse("edgeemo: too many viewers\n", 503, {"retry-after": "10"})
+        return EventStream(hub)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -159,9 +169,18 @@ def page(hub: Broadcast, access: Access, mark: Callable[[str], None] | None = No
         async with hub.running():
             yield
 
-    routes += [Route("/events", events), Route("/mark", marked, methods=["POST"])]
-    app = Starlette(routes=routes, lifespan=lifespan)
-    return Guard(app, access, asking)
+    app = Starlette(routes=[*routes, *own, Route("/events", events)], lifespan=lifespan)
+    return Guard(app, access, (STATIC / _ASKING).read_bytes())
+
+
+async def posted(request: Request, most: int) -> bytes | None:
+    """Return what was sent; None where it is more than so many bytes."""
+    content = b""
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > most:
+            return None
+    return content
 
 
 class EventStream(Response):
@@ -202,10 +221,10 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-def _file_route(name: str, path: Path) -> Route:
+def _file_route(path: Path) -> Route:
     content, media_type = path.read_bytes(), _TYPES[path.suffix]
 
     async def answer(_: Request) -> Response:
         return Response(content, media_type=media_type)
 
-    return Route("/" if name == "index.html" else f"/{name}", answer)
+    return Route("/" if path.name == "index.html" else f"/{path.name}", answer)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge.contract.landmarks import CONTOURS, LINES
 from edge.errors import InferenceError
-from edge.records import FaceResult, FrameResult
+from edge.records import Face, FaceResult, FrameResult
 from edge.text import readable
 
 KEEP_ALIVE: Final = b": still here\n\n"
@@ -74,19 +74,13 @@ def hello(
     notes: Sequence[Note] = (),
 ) -> bytes:
     """Return the first event of a connection: who speaks, how a mesh is drawn, what was before."""
-    return event(
-        "hello",
-        {
-            "about": about,
-            "frames": frames,
-            "contours": CONTOURS,
-            "lines": LINES,
-            "steps": _STEPS,
-            "history": history,
-            "notes": notes,
-        },
-        retry=True,
-    )
+    told = {"about": about, "frames": frames, "history": history, "notes": notes}
+    return event("hello", {**told, **mesh()}, retry=True)
+
+
+def mesh() -> dict[str, Any]:
+    """Return how a mesh is drawn: contours, lines, and the steps in a pixel."""
+    return {"contours": CONTOURS, "lines": LINES, "steps": _STEPS}
 
 
 def seen(
@@ -114,7 +108,7 @@ def seen(
         "health": health,
     }
     if frames:
-        content["jpeg"] = base64.b64encode(jpeg(result.frame.image)).decode("ascii")
+        content["jpeg"] = picture(result.frame.image)
     return event("seen", content)
 
 
@@ -136,6 +130,11 @@ def moment(result: FrameResult) -> Moment:
         for face in result.faces
     )
     return round(result.frame.t_s, 3), faces
+
+
+def picture(image: NDArray[np.uint8]) -> str:
+    """Return a picture as JSON can hold it, see ``jpeg``."""
+    return base64.b64encode(jpeg(image)).decode("ascii")
 
 
 def jpeg(image: NDArray[np.uint8]) -> bytes:
@@ -168,9 +167,13 @@ def _face(face: FaceResult, doing: Sequence[str]) -> dict[str, Any]:
             (label, round(float(score), 3))
             for label, score in zip(state.labels, state.scores, strict=True)
         ],
-        "box": _whole(face.track.face.box_xyxy),
-        "points": _whole(face.track.face.points[:, :2]),
+        **outline(face.track.face),
     }
+
+
+def outline(face: Face) -> dict[str, list[int]]:
+    """Return a face's box and points, in steps of the hello."""
+    return {"box": _whole(face.box_xyxy), "points": _whole(face.points[:, :2])}
 
 
 def _whole(values: NDArray[np.float32]) -> list[int]:

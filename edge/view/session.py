@@ -8,7 +8,8 @@ import sys
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TextIO
+from socket import socket
+from typing import NamedTuple, TextIO
 
 import msgspec
 
@@ -49,6 +50,27 @@ class ViewRequest(msgspec.Struct, frozen=True):
     frames: bool = False
 
 
+class Place(NamedTuple):
+    """Where a page is served: its socket, closed with the stack, who may see it, and its link."""
+
+    sock: socket
+    access: Access
+    link: str
+
+
+def place(view: ViewRequest, stack: ExitStack) -> Place:
+    """Listen where a page is asked for.
+
+    Raises:
+        ConfigError: it cannot be served there, or the token cannot be had.
+    """
+    sock = listen(view.address, view.port)
+    stack.callback(sock.close)
+    address, port = sock.getsockname()[:2]
+    access = rules(address, port, _token(view, address), view.hosts)
+    return Place(sock, access, _link(view, port, access))
+
+
 def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> ServiceSummary:
     """Serve the page until the source ends or a signal comes.
 
@@ -57,11 +79,7 @@ def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> Servic
     Raises:
         EdgeEmoError: the page cannot be served, a part cannot be opened, or one failed.
     """
-    sock = listen(view.address, view.port)
-    stack.callback(sock.close)
-    address, port = sock.getsockname()[:2]
-    token = _token(view, address)
-    access = rules(address, port, token, view.hosts)
+    sock, access, link = place(view, stack)
     request = _to_watch(request)
     notifier = Notifier.from_environment()
     parts = build_runtime(
@@ -80,7 +98,7 @@ def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> Servic
     parts = msgspec.structs.replace(parts, sink=MultiSink(parts.sink, {"page": hub}))
     marks = Marks()
     server = stack.enter_context(PageServer(page(hub, access, marks.add), hub, sock))
-    _log.info("watch at %s", _link(view, port, access))
+    _log.info("watch at %s", link)
     opened = [parts]
     del parts
     return run_parts(opened, request, stack, notifier, [server.show], marks)
@@ -96,13 +114,10 @@ def run_attached(feed: Feed, view: ViewRequest, stack: ExitStack) -> None:
         asyncio.run(Relay(feed, frames=view.frames).check())
     except (TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
         raise EdgeEmoError(f"{feed.place}: the service does not answer as edgeemo does") from error
-    sock = listen(view.address, view.port)
-    stack.callback(sock.close)
-    address, port = sock.getsockname()[:2]
-    access = rules(address, port, _token(view, address), view.hosts)
+    sock, access, link = place(view, stack)
     relay = Relay(feed, frames=view.frames)
     stack.enter_context(PageServer(page(relay, access), relay, sock))
-    _log.info("watch %s at %s", feed.place, _link(view, port, access))
+    _log.info("watch %s at %s", feed.place, link)
     with suppress(KeyboardInterrupt):
         threading.Event().wait()
 

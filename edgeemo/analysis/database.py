@@ -9,13 +9,14 @@ from typing import Any, Final, Self, cast, get_args
 import msgspec
 from msgspec import inspect
 
-from edge.contract.labels import EMOTIONS
+from edge.contract.labels import EMOTIONS, UNCERTAIN
 from edge.contract.logfiles import LONGEST_LINE, log_files
 from edge.contract.logrecord import Emotion, LogRecord
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.errors import LogError, MissingExtraError
 from edge.logs.lines import cut
 from edge.logs.tail import directories_in
+from edgeemo.analysis.classes import own_classes
 from edgeemo.analysis.held import held, held_within
 from edgeemo.analysis.plausible import condition, is_of_unknown_kind
 from edgeemo.analysis.time_range import Span
@@ -23,6 +24,16 @@ from edgeemo.analysis.time_range import Span
 _MEMORY: Final = "512MB"
 _ATTEMPTS: Final = 3
 _ALWAYS: Final = Span()
+_OF_LABELS: Final = {"label": "VARCHAR", "labels": "VARCHAR[]"}
+_MOST_OWN: Final = 64
+"""Classes of one's own that an export has columns for."""
+
+
+def _numbers(names: Iterable[str]) -> str:
+    """Return the type of numbers by name, in SQL."""
+    fields = ", ".join(f'"{name}" DOUBLE' for name in names)
+    return f"STRUCT({fields})"
+
 
 _KEYS: Final = {
     "scores": EMOTIONS,
@@ -250,6 +261,24 @@ class Logs:
         """Return a query for records with what each is worth; see ``edgeemo.analysis.held``."""
         return held(records)
 
+    def with_own_scores(self) -> tuple[str, ...]:
+        """Find classes of one's own in the logs, and read their scores and shares from now on.
+
+        Raises:
+            LogError: the files cannot be read.
+        """
+        found = self.rows(
+            "SELECT DISTINCT unnest(list_append(coalesce(labels, []), label)) FROM all_labels"
+        )
+        own = own_classes(label for (label,) in found if label is not None)[:_MOST_OWN]
+        if own:
+            more = {
+                "scores": _numbers((*EMOTIONS, *own)),
+                "shares": _numbers((*EMOTIONS, *own, UNCERTAIN)),
+            }
+            self.columns = {**self.columns, **more}
+        return own
+
     def runs(self) -> list[tuple[Any, ...]] | None:
         """Return what each session has, as ``losses.Run`` wants it; None: ask the records."""
         return None
@@ -302,17 +331,23 @@ class Logs:
             "all_records": f"SELECT * EXCLUDE (filename), {self._in_span()} AS in_span "
             f"FROM ({self._source()}) WHERE kind IS NULL OR ({self.choice.of_runs})",
             "records": "SELECT * EXCLUDE in_span FROM all_records WHERE kind IS NULL OR in_span",
+            "all_labels": f"FROM {self._from_files(_OF_LABELS)}",
         }
 
     def _source(self) -> str:
-        files = [*self._files(), *self._cuts.glob("*/*")]
-        names = ", ".join(text_literal(str(name)) for name in files)
-        columns = ", ".join(f"{name}: '{kind}'" for name, kind in self.columns.items())
         place = len(self._cuts.parts) + 1  # in /scratch/logs/7/edgeemo.jsonl, and below cuts
         return (
             f"SELECT * REPLACE ({_KIND} AS kind), "
             f"split_part(filename, '/', {place})::INT AS folder "
-            f"FROM read_json([{names}], columns = {{{columns}}}, filename = true, "
+            f"FROM {self._from_files(self.columns)}"
+        )
+
+    def _from_files(self, columns: Mapping[str, str]) -> str:
+        files = [*self._files(), *self._cuts.glob("*/*")]
+        names = ", ".join(text_literal(str(name)) for name in files)
+        typed = ", ".join(f"{name}: '{kind}'" for name, kind in columns.items())
+        return (
+            f"read_json([{names}], columns = {{{typed}}}, filename = true, "
             f"maximum_object_size = {LONGEST_LINE}, "
             "format = 'newline_delimited', ignore_errors = true)"
         )

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Final, Literal
 
-from edge.contract.labels import EMOTIONS
+from edge.contract.labels import EMOTIONS, UNCERTAIN
 from edge.errors import ConfigError, LogError
 from edge.system.native_path import NativePath
 from edgeemo.analysis.database import Logs, text_literal
@@ -15,13 +15,15 @@ Kind = Literal[
     "emotion", "event", "marker", "track_ended", "health", "service_started", "service_stopped"
 ]
 
+_SCORES: Final = "scores"
+_SHARES: Final = "shares"
 _HEAD: Final = ("device", "session", "seq", "monotonic_s")
 _BOX: Final = tuple(f"box[{n + 1}] AS {name}" for n, name in enumerate(("x1", "y1", "x2", "y2")))
 _POSE: Final = tuple(f"head_pose.{name} AS {name}" for name in ("yaw", "pitch", "roll"))
 _COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
     "emotion": (
         "track", "frame", "file", "label", "confidence", "held_s",
-        *(f"scores.{name} AS score_{name}" for name in EMOTIONS), *_BOX, *_POSE, "latency_ms",
+        _SCORES, *_BOX, *_POSE, "latency_ms",
         "quality", *(f'eyes."{side}" AS eye_{side}' for side in ("right", "left")),
     ),
     "event": (
@@ -29,8 +31,7 @@ _COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
     ),
     "marker": ("marker", "phase"),
     "track_ended": (
-        "track", "duration_s",
-        *(f"shares.{name} AS share_{name}" for name in (*EMOTIONS, "uncertain")),
+        "track", "duration_s", _SHARES,
     ),
     "health": (
         "fps", "frames", "dropped_frames", "dropped_records", "rss_mb", "temperature_c",
@@ -118,7 +119,13 @@ def selected(logs: Logs, kind: Kind, time: str = "time", *, nested: bool = True)
         nested: also what has no place in a flat table.
     """
     more = _NESTED.get(kind, ()) if nested else ()
-    columns = ", ".join((time, *_HEAD, *_COLUMNS[kind], *more))
+    own = logs.with_own_scores() if {_SCORES, _SHARES} & {*_COLUMNS[kind]} else ()
+    unpacked = {
+        _SCORES: [f'scores."{name}" AS "score_{name}"' for name in (*EMOTIONS, *own)],
+        _SHARES: [f'shares."{name}" AS "share_{name}"' for name in (*EMOTIONS, *own, UNCERTAIN)],
+    }
+    names = [name for one in _COLUMNS[kind] for name in unpacked.get(one, [one])]
+    columns = ", ".join((time, *_HEAD, *names, *more))
     # An emotion lasts until another kind of record; the others need no neighbours of another kind.
     others = logs.once(f"(FROM records WHERE kind = {text_literal(kind)})")
     chosen = logs.held() if kind == "emotion" else others

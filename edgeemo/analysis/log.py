@@ -7,19 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from edge.contract.labels import EMOTIONS, UNCERTAIN
+from edgeemo.analysis.classes import all_labels
 from edgeemo.analysis.database import Choice, Logs
 from edgeemo.analysis.export import selected
 from edgeemo.analysis.store import open_logs
 from edgeemo.analysis.studies.sessions import sessions
-from edgeemo.analysis.studies.tables import KEYS, MEASURES, wide_rows
+from edgeemo.analysis.studies.tables import KEYS, measures_of, wide_rows
 from edgeemo.analysis.summary import By, Summary, summarise
 from edgeemo.analysis.time_range import parse_span
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation
 
-_LABELS: Final = (*EMOTIONS, UNCERTAIN)
 _KEYS: Final[dict[By, tuple[str, ...]]] = {
     "total": (),
     "hour": ("hour",),
@@ -37,19 +36,6 @@ _KEY_TYPES: Final = {
     "segment_start_s": "DOUBLE",
     "segment_end_s": "DOUBLE",
     "track": "BIGINT",
-}
-_FIGURES: Final = {
-    "records": "BIGINT",
-    "first": "TIMESTAMP",
-    "last": "TIMESTAMP",
-    "tracks": "BIGINT",
-    **{f"seconds_{label}": "DOUBLE" for label in _LABELS},
-    **{f"faces_{label}": "BIGINT" for label in _LABELS},
-    "confidence": "DOUBLE",
-    "latency_p50_ms": "DOUBLE",
-    "latency_p95_ms": "DOUBLE",
-    "fps": "DOUBLE",
-    "lost": "BIGINT",
 }
 
 
@@ -94,10 +80,11 @@ class Log:
         Raises:
             LogError: the files cannot be read.
         """
-        columns = {name: _KEY_TYPES.get(name, "DOUBLE") for name in (*KEYS, *MEASURES)}
-        rows = [[row[name] for name in columns] for row in wide_rows(sessions(self._logs))]
-        found: DuckDBPyRelation = self._logs.table_of(columns, rows)
-        return found
+        found = sessions(self._logs)
+        columns = {name: _KEY_TYPES.get(name, "DOUBLE") for name in (*KEYS, *measures_of(found))}
+        rows = [[row[name] for name in columns] for row in wide_rows(found)]
+        table: DuckDBPyRelation = self._logs.table_of(columns, rows)
+        return table
 
     def health(self) -> "DuckDBPyRelation":
         """Return the ``health`` records: frames per second, memory, heat, losses."""
@@ -122,8 +109,9 @@ class Log:
         """
         keys = {key: _TYPES.get(key, "VARCHAR") for key in _KEYS[by]}
         groups = summarise(self._logs, by).groups
-        rows = [[*(group.key if keys else ()), *_figures(group)] for group in groups]
-        found: DuckDBPyRelation = self._logs.table_of({**keys, **_FIGURES}, rows)
+        labels = all_labels(label for group in groups for label in group.weights)
+        rows = [[*(group.key if keys else ()), *_figures(group, labels)] for group in groups]
+        found: DuckDBPyRelation = self._logs.table_of({**keys, **_columns(labels)}, rows)
         return found
 
     def sql(self, query: str) -> "DuckDBPyRelation":
@@ -170,14 +158,30 @@ def open_log(
         MissingExtraError: DuckDB is not installed.
     """
     span = parse_span(since, until, datetime.now(UTC))
-    return Log(open_logs(Path(os.fsdecode(path)), Choice(span)))
+    return Log(open_logs(Path(os.fsdecode(path)), Choice(span), own_scores=True))
 
 
-def _figures(group: Summary) -> Sequence[Any]:
+def _columns(labels: Sequence[str]) -> dict[str, str]:
+    return {
+        "records": "BIGINT",
+        "first": "TIMESTAMP",
+        "last": "TIMESTAMP",
+        "tracks": "BIGINT",
+        **{f"seconds_{label}": "DOUBLE" for label in labels},
+        **{f"faces_{label}": "BIGINT" for label in labels},
+        "confidence": "DOUBLE",
+        "latency_p50_ms": "DOUBLE",
+        "latency_p95_ms": "DOUBLE",
+        "fps": "DOUBLE",
+        "lost": "BIGINT",
+    }
+
+
+def _figures(group: Summary, labels: Sequence[str]) -> Sequence[Any]:
     p50, p95 = group.latency_ms or (None, None)
     return (
         group.records, group.first, group.last, group.tracks,
-        *(group.seconds.get(label, 0.0) for label in _LABELS),
-        *(group.faces.get(label, 0) for label in _LABELS),
+        *(group.seconds.get(label, 0.0) for label in labels),
+        *(group.faces.get(label, 0) for label in labels),
         group.confidence, p50, p95, group.fps, group.lost,
     )  # fmt: skip

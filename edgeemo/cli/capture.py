@@ -1,5 +1,6 @@
 """`edgeemo capture`: guided pictures of people who agree to it; and forgetting them."""
 
+import logging
 import sys
 from contextlib import ExitStack
 from functools import partial
@@ -10,12 +11,20 @@ import typer
 
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError
+from edgeemo.cli.extras import require
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edge.calibration.still import Still
     from edge.capture.folder import CaptureFolder
     from edge.capture.session import Choice, Wanted
+    from edge.view.session import Place
 
+_log = logging.getLogger(__name__)
 _LABELS = ",".join(label for label in EMOTIONS if label != "contempt")
 
 
@@ -40,6 +49,16 @@ def capture(
     frames: Annotated[
         bool, typer.Option("--frames", help="Keep whole frames instead of face crops.")
     ] = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="Ask on a page in a browser, not in the terminal.")
+    ] = False,
+    bind: Annotated[
+        str, typer.Option(help="With --page: the address to listen at; the page asks for a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="With --page: its port.")] = 8765,
+    token_file: Annotated[
+        Path | None, typer.Option(help="With --page: holds the token; made if there is none.")
+    ] = None,
     forget: Annotated[
         str | None,
         typer.Option(metavar="SUBJECT", help="Delete every picture and line of a person."),
@@ -65,8 +84,16 @@ def capture(
 
     wanted = Wanted(subject, _labels(labels), count, shown_source(source), frames)
     with ExitStack() as stack:
-        kept = _capture(folder, wanted, source, stack)
-    print(f"kept {kept} pictures of {subject} in {out}")
+        if page:
+            require("capture --page", "starlette", "uvicorn")
+            from edge.view.session import ViewRequest, place
+
+            view = ViewRequest(address=bind, port=port, token_file=token_file, frames=True)
+            kept = _capture_on_page(folder, wanted, source, place(view, stack), stack)
+        else:
+            kept = _capture(folder, wanted, source, stack)
+    pictures = "1 picture" if kept == 1 else f"{kept} pictures"
+    print(f"kept {pictures} of {subject} in {out}")
 
 
 def _labels(text: str) -> tuple[str, ...]:
@@ -80,17 +107,50 @@ def _labels(text: str) -> tuple[str, ...]:
 
 
 def _capture(folder: "CaptureFolder", wanted: "Wanted", spec: str, stack: ExitStack) -> int:
-    from edge.calibration.still import Stills
     from edge.capture.session import capture
-    from edge.config import Config, SourceConfig
-    from edge.runtime.build import compose_pipeline
+    from edge.config import SourceConfig
     from edge.sources.select import open_source
+
+    look = _looking(stack)
+    source = open_source(SourceConfig(spec))
+    stack.callback(source.close)
+    return capture(folder, wanted, source, look, _Terminal())
+
+
+def _capture_on_page(
+    folder: "CaptureFolder", wanted: "Wanted", spec: str, place: "Place", stack: ExitStack
+) -> int:
+    from edge.capture.session import capture
+    from edge.config import SourceConfig
+    from edge.sources.select import open_source
+    from edge.view.capture import CapturePage, capture_site
+    from edge.view.server import PageServer
+
+    look = _looking(stack)
+    spec = "demo:live" if spec == "demo" else spec
+    source = open_source(SourceConfig(spec, realtime=True))
+    stack.callback(source.close)
+    about = {
+        "subject": wanted.subject,
+        "labels": wanted.labels,
+        "count": wanted.count,
+        "out": str(folder.path),
+    }
+    page = CapturePage(source, about)
+    stack.enter_context(PageServer(capture_site(page, place.access), page, place.sock))
+    _log.info("capture at %s", place.link)
+    return capture(folder, wanted, page.source, look, page)
+
+
+def _looking(stack: ExitStack) -> "Callable[[NDArray[np.uint8]], Still | None]":
+    """Open what looks for a face in a picture."""
+    from edge.calibration.still import Stills
+    from edge.config import Config
+    from edge.runtime.build import compose_pipeline
 
     stills = Stills(partial(compose_pipeline, Config()))
     stack.callback(stills.close)
-    opened = open_source(SourceConfig(spec))
-    stack.callback(opened.close)
-    return capture(folder, wanted, opened, stills.look, _Terminal())
+    return stills.look
 
 
 def _forget(folder: "CaptureFolder", subject: str) -> None:

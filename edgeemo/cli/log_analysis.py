@@ -140,7 +140,7 @@ def export(
 
     form = format_of(out, form)
     chosen = (device, session, label, min_confidence)
-    with logs_of(root, since, until, *chosen) as logs:
+    with logs_of(root, since, until, *chosen, own_scores=True) as logs:
         count = write(logs, kind, form, out)
     print(f"{out}: {count:,} records")
 
@@ -230,8 +230,10 @@ def logs_of(
     sessions: list[str] | None = None,
     labels: list[str] | None = None,
     min_confidence: float = 0.0,
+    *,
+    own_scores: bool = False,
 ) -> "Logs":
-    """Return what is asked for of the logs below a folder, by their store where there is one."""
+    """Return what is asked for of the logs below a folder, see ``open_logs``."""
     from edgeemo.analysis.database import Choice
     from edgeemo.analysis.store import open_logs
     from edgeemo.analysis.time_range import parse_span
@@ -240,7 +242,7 @@ def logs_of(
     choice = Choice(
         span, tuple(devices or ()), tuple(sessions or ()), tuple(labels or ()), min_confidence
     )
-    logs = open_logs(root, choice)
+    logs = open_logs(root, choice, own_scores=own_scores)
     if logs.remark:
         print(logs.remark, file=sys.stderr)
     return logs

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.contract.logrecord import EVENTS
-from edgeemo.analysis.studies.tables import KEYS, MEASURES
+from edgeemo.analysis.studies.tables import KEYS, measures_of
 
 TUTORIAL = Path("docs/tutorials/small-study.md").read_text("utf-8")
 
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_table_has_each_task(folder):
     """A row for the face in each task, with who it was and every measure."""
     rows = list(csv.DictReader((folder / "wide.csv").read_text().splitlines()))
-    assert list(rows[0]) == [*KEYS, *MEASURES]
+    assert list(rows[0]) == [*KEYS, *measures_of([])]
     assert {row["segment"] for row in rows} == {"task A", "task B"}
     assert {(row["study"], row["participant"], row["condition"]) for row in rows} == {
         ("smiles-1", "p07", "video")

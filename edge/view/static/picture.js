@@ -37,8 +37,12 @@ export class Picture {
     this.image = image;
     const [width, height] = seen.size;
     this.canvas.style.aspectRatio = `${width} / ${height}`;
-    this.canvas.setAttribute("aria-label", seen.faces.map(summary).join(", ") || "No face in view");
+    this.canvas.setAttribute("aria-label", this.describe(seen));
     this.draw();
+  }
+
+  describe(seen) {
+    return seen.faces.map(summary).join(", ") || "No face in view";
   }
 
   draw() {

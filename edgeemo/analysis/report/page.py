@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from edge._version import __version__
-from edge.contract.labels import EMOTIONS, is_label
+from edge.contract.labels import EMOTIONS
 from edge.errors import LogError
 from edge.files import replacing
+from edgeemo.analysis.classes import own_classes
 from edgeemo.analysis.database import Logs
 from edgeemo.analysis.fleet import Device
 from edgeemo.analysis.fleet_table import DEVICE_HEADINGS, device_cells
@@ -276,7 +277,7 @@ def _amount(weight: float, unit: str) -> str:
 
 def _legend(labels: Collection[str]) -> Markup:
     known = [label for label in _LABELS if label in labels]
-    own = sorted(label for label in set(labels) - set(_LABELS) if is_label(label))
+    own = own_classes(labels)
     names = [*known, *own, *(["other"] if set(labels) - {*known, *own} else [])]
     return plots.legend(names, [plots.label_class(name) for name in names])
 

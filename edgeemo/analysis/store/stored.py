@@ -6,6 +6,7 @@ from typing import Any, Final, Self
 
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.errors import LogError
+from edgeemo.analysis.classes import own_classes
 from edgeemo.analysis.database import COLUMNS, Choice, Logs, text_literal
 from edgeemo.analysis.store.catalogue import (
     Catalogue,
@@ -31,11 +32,12 @@ _HELD: Final = {"held_s": "DOUBLE", "is_still": "BOOLEAN", "is_copy": "BOOLEAN"}
 Session = tuple[str, str]
 
 
-def open_logs(root: Path, choice: Choice | None = None) -> Logs:
+def open_logs(root: Path, choice: Choice | None = None, *, own_scores: bool = False) -> Logs:
     """Return the logs below a folder, by their store where there is one.
 
     A store that is behind the raw files is brought in line first. Where that cannot be, because it
-    is being changed or may not be written, the answer comes from the raw files.
+    is being changed or may not be written, the answer comes from the raw files; also where scores
+    of classes of one's own are wanted and there are any, for a store has those of emotions only.
 
     Raises:
         LogError: no log is there, or one cannot be read.
@@ -48,6 +50,10 @@ def open_logs(root: Path, choice: Choice | None = None) -> Logs:
     try:
         if not _is_ready(root, store):
             update(root)
+        if own_scores:
+            with StoredLogs(root, chosen) as stored:
+                if stored.shows_own_classes:
+                    return Logs(root, chosen)
         return StoredLogs(root, chosen)
     except LogError as error:
         logs = Logs(root, chosen)
@@ -100,6 +106,16 @@ class StoredLogs(Logs):
     def once(self, records: str) -> str:
         """Return a query for records with what each is worth, as it was worked out before."""
         return f"SELECT * FROM {records}"
+
+    @property
+    def shows_own_classes(self) -> bool:
+        """Whether faces have shown classes of one's own."""
+        labels = self.rows("SELECT DISTINCT label FROM records WHERE label IS NOT NULL")
+        return bool(own_classes(label for (label,) in labels))
+
+    def with_own_scores(self) -> tuple[str, ...]:
+        """Return nothing: a store has the scores of emotions only, see ``open_logs``."""
+        return ()
 
     def runs(self) -> list[tuple[Any, ...]]:
         """Return what each session has, as ``losses.Run`` wants it."""

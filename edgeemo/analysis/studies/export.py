@@ -8,7 +8,7 @@ from edge.files import replacing
 from edgeemo.analysis.database import Logs
 from edgeemo.analysis.studies.annotations import bids, elan
 from edgeemo.analysis.studies.sessions import chosen, sessions
-from edgeemo.analysis.studies.tables import KEYS, MEASURES, long_rows, wide_rows, written
+from edgeemo.analysis.studies.tables import KEYS, long_rows, measures_of, wide_rows, written
 
 Study = Literal["long", "wide", "elan", "bids"]
 _SUFFIXES: Final[dict[Study, tuple[str, ...]]] = {
@@ -60,7 +60,7 @@ def export_study(logs: Logs, form: Study, target: Path, session: str | None) -> 
         files[target] = table.encode()
         files[target.with_suffix(".json")] = about.encode()
     elif form == "wide":
-        files[target] = written((*KEYS, *MEASURES), wide_rows(found), delimiter).encode()
+        files[target] = written((*KEYS, *measures_of(found)), wide_rows(found), delimiter).encode()
     else:
         columns = (*KEYS, "measure", "value")
         files[target] = written(columns, long_rows(found), delimiter).encode()

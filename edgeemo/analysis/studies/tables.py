@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from typing import Final
 
-from edge.contract.labels import EMOTIONS, UNCERTAIN
+from edge.contract.labels import UNCERTAIN
 from edge.contract.logrecord import EVENTS
+from edgeemo.analysis.classes import all_labels
 from edgeemo.analysis.studies.affect import valence_arousal
 from edgeemo.analysis.studies.sessions import Segment, Session
 
@@ -16,38 +17,47 @@ KEYS: Final = (
     "device", "session", "study", "participant", "condition", "segment", "segment_start_s",
     "segment_end_s", "track",
 )  # fmt: skip
-_LABELS: Final = (*EMOTIONS, UNCERTAIN)
-MEASURES: Final = (
-    "face_s",
-    *(f"share_{label}" for label in _LABELS),
-    "mean_confidence",
-    "valence",
-    "arousal",
-    "va_confidence",
-    *(f"{event}_{what}" for event in EVENTS for what in ("count", "s", "per_min")),
-)
-"""What is measured of a face in a segment."""
+
+
+def measures_of(sessions: Sequence[Session]) -> tuple[str, ...]:
+    """Return what is measured of a face in a segment: a share for each label, and so on."""
+    return (
+        "face_s",
+        *(f"share_{label}" for label in labels_of(sessions)),
+        "mean_confidence",
+        "valence",
+        "arousal",
+        "va_confidence",
+        *(f"{event}_{what}" for event in EVENTS for what in ("count", "s", "per_min")),
+    )
+
+
+def labels_of(sessions: Sequence[Session]) -> tuple[str, ...]:
+    """Return the emotions, classes of one's own that were shown, and ``uncertain``."""
+    return all_labels(one.label for session in sessions for one in session.shown)
 
 
 def wide_rows(sessions: Sequence[Session]) -> Iterator[dict[str, Cell]]:
-    """Yield a row for each face in each segment of each session, with ``KEYS`` and ``MEASURES``.
+    """Yield a row for each face in each segment of each session, with ``KEYS`` and ``measures_of``.
 
     A figure that was measured on nothing is None. Emotions and events that reach over a segment's
     end count by the part within it; an event is counted where it begins.
     """
+    labels = labels_of(sessions)
     for session in sessions:
         for segment in session.segments:
             for track in session.tracks:
-                measures = _measures(session, segment, track)
+                measures = _measures(session, segment, track, labels)
                 if measures["face_s"]:
                     yield _keys(session, segment, track) | measures
 
 
 def long_rows(sessions: Sequence[Session]) -> Iterator[dict[str, Cell]]:
     """Yield a row for each figure: ``KEYS``, ``measure`` and ``value``; none that is None."""
+    measures = measures_of(sessions)
     for row in wide_rows(sessions):
         keys = {key: row[key] for key in KEYS}
-        for measure in MEASURES:
+        for measure in measures:
             if row[measure] is not None:
                 yield {**keys, "measure": measure, "value": row[measure]}
 
@@ -82,8 +92,10 @@ def _keys(session: Session, segment: Segment, track: int) -> dict[str, Cell]:
     return dict(zip(KEYS, values, strict=True))
 
 
-def _measures(session: Session, segment: Segment, track: int) -> dict[str, Cell]:
-    seconds = dict.fromkeys(_LABELS, 0.0)
+def _measures(
+    session: Session, segment: Segment, track: int, labels: Sequence[str]
+) -> dict[str, Cell]:
+    seconds = dict.fromkeys(labels, 0.0)
     sure_s = sure = 0.0
     placed_s, places = 0.0, [0.0, 0.0, 0.0]
     for one in session.shown:
@@ -99,7 +111,7 @@ def _measures(session: Session, segment: Segment, track: int) -> dict[str, Cell]
     face_s = sum(seconds.values())
     measures: dict[str, Cell] = {
         "face_s": face_s,
-        **{f"share_{label}": seconds[label] / face_s if face_s else None for label in _LABELS},
+        **{f"share_{label}": seconds[label] / face_s if face_s else None for label in labels},
         "mean_confidence": sure / sure_s if sure_s else None,
     }
     for name, total in zip(("valence", "arousal", "va_confidence"), places, strict=True):

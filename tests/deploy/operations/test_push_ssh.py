@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.calibrated import calibrated_bundle
+
 DEFAULT = Path("edge/models/default")
 
 
@@ -119,6 +121,26 @@ def test_another_model_travels_alone(box, tmp_path):
     assert "send 3 files" in done.stdout
     assert current(box) != before
     assert set((box.prefix / "envs").iterdir()) == environments
+
+
+def test_a_calibrated_bundle_travels_alone_is_named_and_rolled_back(box, tmp_path):
+    """Its network and golden vectors are those that are there; the device says what decides."""
+    before = current(box)
+    calibrated_bundle(tmp_path / "calibrated")
+    done = box.push("--model", str(tmp_path / "calibrated"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "send 3 files" in done.stdout  # metadata, model card and checksums
+    assert current(box) != before
+    program = box.prefix / "current" / "bin" / "edgeemo"
+    (model,) = (box.prefix / "current").glob("**/metadata.json")
+    words = ["doctor", "--model", str(model.parent)]
+    told = subprocess.run(
+        [str(program), *words], env={}, cwd="/", capture_output=True, text=True, check=False
+    )
+    assert "bias fitted on mine" in told.stdout
+    done = box.run("rollback", "box", "--window", "1")
+    assert done.returncode == 0, done.stdout
+    assert current(box) == before
 
 
 def test_wrong_golden_outputs_are_never_switched_to(box, tmp_path):

@@ -25,6 +25,7 @@ from edge.testing.fakes import (
     make_frame,
     make_pipeline,
 )
+from tests.calibrated import calibrated_bundle
 
 pytestmark = pytest.mark.slow
 
@@ -136,6 +137,30 @@ def test_sighup_takes_up_configuration_and_model_and_keeps_the_camera(managed, t
     for session in {r["session"] for r in records}:
         seqs = [r["seq"] for r in records if r["session"] == session]
         assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+
+
+def test_a_calibration_comes_by_sighup_and_goes_by_it(managed, tmp_path):
+    """As deploy switches `current` there and back: each session says what it was decided by."""
+    calibrated_bundle(tmp_path / "calibrated")
+    shutil.copytree(PACKAGED, tmp_path / "packaged")
+    current = tmp_path / "current"
+    current.symlink_to("packaged")
+    managed.start(config(tmp_path, "pi", current))
+    managed.beats(1)
+    for target in ("calibrated", "packaged"):
+        current.with_name("next").symlink_to(target)
+        current.with_name("next").rename(current)
+        assert managed.reload(None) == "reloaded"
+        managed.beats(1)
+    managed.stop()
+    starts = [r for r in managed.records() if r["kind"] == "service_started"]
+    told = [r.get("calibration") for r in starts]
+    assert told == [
+        None,
+        "for site, bias fitted on mine: 40 pictures of 4 people (abababababab)",
+        None,
+    ]
+    assert len({r["model_sha256"] for r in starts}) == 1
 
 
 def _not_toml(directory: Path) -> str:

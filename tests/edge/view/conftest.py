@@ -16,6 +16,7 @@ from edge.view.access import rules
 from edge.view.app import page
 from edge.view.hub import Hub
 from edge.view.server import PageServer, listen
+from tests.hosts.chromium import CHROMIUM, Browser
 
 LABELS = ("neutral", "happiness")
 ABOUT = {
@@ -164,3 +165,17 @@ def free_port() -> int:
     """Return a port that was free a moment ago."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         return int(sock.getsockname()[1])
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """A browser that must have nothing to complain about in the end."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium here; apt-get install chromium")
+    chromium = Browser(tmp_path / "profile")
+    try:
+        chromium.attach()
+        yield chromium
+    finally:
+        chromium.close()
+    assert chromium.problems == []

@@ -14,23 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.hosts.chromium import CHROMIUM, Browser
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium here; apt-get install chromium"
-)
-
-
-@pytest.fixture
-def browser(tmp_path):
-    """A browser that must have nothing to complain about in the end."""
-    chromium = Browser(tmp_path / "profile")
-    try:
-        chromium.attach()
-        yield chromium
-    finally:
-        chromium.close()
-    assert chromium.problems == []
+from tests.hosts.chromium import Browser
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.calibration.choose import MOST_LOST
 from edge.config import Config
 from edge.contract.bundle import (
     GOLDEN,
@@ -128,6 +129,10 @@ def test_nothing_is_written_without_a_gain_and_force_says_so(
     [
         (lambda line: {**line, "label": "fear"}, "two labels or more"),
         (lambda line: {**line, "subject": "anna"}, "of one person"),
+        (
+            lambda line: {**line, "subject": {"happiness": "anna"}.get(line["label"], "ben")},
+            "pictures of one label only are left",
+        ),
         (lambda line: {**line, "label": "engaged"}, "does not know"),
         (lambda line: {**line, "label": "hapy"}, "mistyped"),
         (
@@ -179,6 +184,25 @@ def test_empty_and_faceless_folders_are_refused(
     assert message in error
 
 
+def test_blurred_pictures_are_left_out_and_counted(
+    faces: Path, tmp_path: Path, command: Command
+) -> None:
+    """All of them: one line that says why. Some: their number, and the others are fitted."""
+    for name, share in (("all", 1.0), ("some", 0.25)):
+        folder = shutil.copytree(faces, tmp_path / name)
+        files = sorted(folder.glob("*/*.png"))
+        for path in files[: round(share * len(files))]:
+            cv2.imwrite(str(path), cv2.GaussianBlur(cv2.imread(str(path)), (0, 0), 40))
+    words = ("calibrate", "default", "--out", tmp_path / "out", "--force", "--data")
+    code, _, error = command(*words, tmp_path / "all")
+    assert code == 1
+    assert f"none of the {len(files)} pictures" in error
+    assert error.count("\n") == 1
+    code, shown, error = command(*words, tmp_path / "some")
+    assert code == 0, error
+    assert f"left out: {round(0.25 * len(files))} " in shown
+
+
 def _picture(folder: Path, image: np.ndarray) -> None:
     folder.mkdir()
     cv2.imwrite(str(folder / "a.png"), image)
@@ -217,8 +241,9 @@ def test_general_needs_a_rehearsal_set_and_uses_the_one_of_the_bundle(
     calibration = written.metadata.decision.calibration
     assert calibration is not None
     assert calibration.intent == "general"
-    assert calibration.rehearsal_share >= 0.5
+    assert 0 < calibration.rehearsal_share < 1
     assert calibration.general_loss is not None
+    assert calibration.general_loss <= MOST_LOST
     assert all(calibration.fitted)
     assert written.sha256[REHEARSAL] == open_bundle(with_one).sha256[REHEARSAL]
 

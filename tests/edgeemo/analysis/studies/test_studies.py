@@ -39,7 +39,7 @@ from edgeemo.analysis.studies.sessions import (
     segments,
     sessions,
 )
-from edgeemo.analysis.studies.tables import KEYS, MEASURES, long_rows, wide_rows, written
+from edgeemo.analysis.studies.tables import KEYS, long_rows, measures_of, wide_rows, written
 from edgeemo.analysis.studies.truth import Seen, moved, read_truth
 from edgeemo.analysis.summary import summarise
 from edgeemo.analysis.summary_table import remarks
@@ -273,7 +273,7 @@ def test_a_long_table_is_the_wide_one_turned(session):
     for row in long:
         assert wide[row["segment"], row["track"]][row["measure"]] == row["value"]
     told = sum(value is not None for row in wide.values() for key, value in row.items()
-               if key in MEASURES)  # fmt: skip
+               if key in measures_of([session]))  # fmt: skip
     assert len(long) == told > 20
 
 
@@ -295,7 +295,7 @@ def test_text_stays_text_in_every_table(tmp_path):
     log.mark(2, HOSTILE)
     log.end(5)
     (one,) = read(write(tmp_path / "log", log))
-    table = written((*KEYS, *MEASURES), wide_rows([one]), ",")
+    table = written((*KEYS, *measures_of([one])), wide_rows([one]), ",")
     rows = list(csv.DictReader(io.StringIO(table)))
     assert {row["study"] for row in rows} == {f"'{HOSTILE}"}
     document = ET.fromstring(elan(one))

@@ -60,8 +60,21 @@ class WholeHours(msgspec.Struct, frozen=True):
             for edge in (self.inner.since, self.span.since, self.span.until)
         )
 
+    @property
+    def edges(self) -> str:
+        """Tell the records that are of the edges, or last over one, from others, in SQL."""
+        over = " OR ".join(
+            f"(time < {edge} AND held_s > 0 AND {_ENDS} > {edge})"
+            for edge in self.span.limits
+            if edge
+        )
+        return f"({_within(self.span, 'time')} AND NOT ({_within(self.inner, 'time')})) OR {over}"
+
     def views(self) -> dict[str, str]:
-        """Return the roll-ups of the span, by name, of ``near`` and those that are stored."""
+        """Return the roll-ups of the span, by name, of ``near`` and those that are stored.
+
+        ``near`` has the records that ``edges`` tells.
+        """
         since, until = self.span.limits
         held = "held_s"
         if until:

@@ -29,6 +29,8 @@ from edgeemo.analysis.store.transaction import is_settled
 from edgeemo.analysis.store.update import is_behind, stale_days, update
 
 _HELD: Final = {"held_s": "DOUBLE", "is_still": "BOOLEAN", "is_copy": "BOOLEAN"}
+_NEAR: Final = "* EXCLUDE (scores, box, head_pose, eyes, blendshapes, mesh, shares)"
+"""Of records at the ends of a span: no roll-up is made of the rest."""
 Session = tuple[str, str]
 
 
@@ -178,6 +180,7 @@ class StoredLogs(Logs):
         )
 
     def _refresh(self) -> None:
+        self._has_near = False
         catalogues = read_catalogues(self._store)
         self._logs: list[Catalogue] = [catalogues[log] for log in sorted(catalogues)]
         self._rollups: Rollups = read_rollups(self._store)
@@ -224,8 +227,13 @@ class StoredLogs(Logs):
             for one in self._logs for batch in one.batches for part in batch.parts
             if self._is_wanted(part) and hours.is_near(part)
         ]  # fmt: skip
-        rows = zoned(RECORDS, with_all_columns(self._parquet(near))) if near else NO_RECORDS
-        views["near"] = f"SELECT * FROM ({rows}) WHERE {self.choice.of_runs}"
+        if not self._has_near:  # asked for several times, and few
+            rows = zoned(RECORDS, with_all_columns(self._parquet(near))) if near else NO_RECORDS
+            self._connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE near AS SELECT {_NEAR} FROM ({rows}) "
+                f"WHERE {self.choice.of_runs} AND ({hours.edges})"
+            )
+            self._has_near = True
         return views | hours.views()
 
     def _rows(self, parts: list[Part]) -> str:

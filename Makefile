@@ -30,7 +30,7 @@ define pytest
 	  exit $$code; }
 endef
 
-.PHONY: help demo check test test-device test-full soak test-arm64 test-bare test-runtimes test-wheels service-test vm-test test-camera pi-budget docs examples pictures dist fmt lint type schema framing clean
+.PHONY: help demo check test test-device test-full soak test-arm64 test-bare test-runtimes test-wheels test-matrix test-container resolve service-test vm-test test-camera pi-budget docs diagrams examples pictures dist fmt lint type schema framing clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -94,6 +94,20 @@ test-runtimes: ## compare golden outputs on LiteRT (Python 3.11, 3.13) and tflit
 test-wheels: ## install the device's wheel, the plain wheel and each extra by itself, and run every command
 	$(PYTHON) tests/hosts/wheels.py build
 
+# Of the device's packages: numpy, OpenCV, LiteRT, msgspec, typer and rich. MATRIX="--python 3.13 --packages newest" tries one.
+test-matrix: ## use the wheel with the oldest, the tested and the newest packages, on Python 3.11 to 3.13
+	rm -rf build/matrix-wheel
+	$(PYTHON) -m pip wheel $(PIP_FLAGS) --no-deps --wheel-dir build/matrix-wheel .
+	$(PYTHON) tests/hosts/matrix.py build/matrix-wheel/edgeemo-*.whl build/matrix $(MATRIX)
+
+test-container: ## play deploy/container/Containerfile in a bare Debian, as root (needs debootstrap)
+	$(PYTHON) tests/hosts/container_file.py build
+
+resolve: ## ask pip whether every extra can be installed on macOS, Windows and arm64 Linux
+	rm -rf build/resolve-wheel
+	$(PYTHON) -m pip wheel $(PIP_FLAGS) --no-deps --wheel-dir build/resolve-wheel .
+	$(PYTHON) tests/hosts/resolve.py build/resolve-wheel/edgeemo-*.whl
+
 service-test: $(DEVICE)/.installed ## run it as a service of a booted Debian and deploy to it, as root (needs debootstrap, systemd-container, iproute2, chromium)
 	tests/hosts/service.sh build $(DEVICE)/bin/python
 
@@ -124,8 +138,12 @@ type: $(FULL)/.installed ## check types
 docs: $(DOCS)/.installed ## build the documentation's site into build/site, strict and offline
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build
 
-examples: $(FULL)/.installed ## run the programs of examples/
-	$(call pytest,$(FULL),tests/edgeemo/test_examples.py)
+diagrams: ## draw the documentation's diagrams from docs/diagrams/*.dot (needs graphviz)
+	for source in docs/diagrams/*.dot; do \
+	  dot -Tsvg -Gid=$$(sha256sum <$$source | cut -c1-16) $$source -o $${source%.dot}.svg || exit; done
+
+examples: $(FULL)/.installed ## run the programs and notebooks of examples/
+	$(call pytest,$(FULL),tests/edgeemo/test_examples.py tests/edgeemo/test_notebooks.py)
 
 dist: $(FULL)/.installed ## build sdist and wheel into build/dist, check them, and use the wheel in an empty folder
 	rm -rf build/dist

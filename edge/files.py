@@ -9,6 +9,7 @@ nothing for a regular file.
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,23 +20,43 @@ def lock_alone(fd: int) -> None:
     """Lock an open file until it is closed, or refuse at once.
 
     Raises:
-        OSError: another process has it (``BlockingIOError`` on POSIX).
+        BlockingIOError: another process has it.
+        OSError: it cannot be locked.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         import msvcrt
 
-        os.lseek(fd, 0, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        return
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.lseek(fd, 1 << 30, os.SEEK_SET)  # what is locked cannot be read: not where anything is
+        try:
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError(error.errno, error.strerror) from error
+    else:
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def open_to_lock(folder: Path) -> int:
+    """Return a descriptor by which a whole folder can be locked.
+
+    That is the folder's own: a file would be one more thing to be left behind. Windows opens no
+    folders, so there it is a file in it.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if sys.platform == "win32":
+        return os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 
 _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
-_SAFELY: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_SAFELY: Final = getattr(os, "O_NONBLOCK", 0)
 _NO_TERMINAL: Final = getattr(os, "O_NOCTTY", 0)
 """Flags that Windows has not, where there is nothing that they would keep from happening."""
+_AS_IT_IS: Final = getattr(os, "O_BINARY", 0)
+"""Windows would write each line's end as two bytes."""
 
 _KINDS: Final = {
     stat.S_IFLNK: "a link",
@@ -90,7 +111,7 @@ def open_regular(
         if not flags & os.O_CREAT:
             raise
     link = 0 if follow else _NO_LINK
-    fd = os.open(path, flags | link | _SAFELY, mode)
+    fd = os.open(path, flags | link | _SAFELY | _AS_IT_IS, mode)
     try:
         _check_kind(path, os.fstat(fd))
     except NotRegularError:
@@ -149,11 +170,38 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
 
 def sync_folder(path: str | os.PathLike[str]) -> None:
     """Make the names in a folder, new and changed, last through a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if sys.platform == "win32":  # which opens no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def link_folder(link: Path, folder: Path) -> None:
+    """Give a folder another name; Windows lets everybody make a junction, and few a link.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if sys.platform == "win32":
+        import _winapi
+
+        _winapi.CreateJunction(str(folder.absolute()), str(link))
+    else:
+        link.symlink_to(folder.absolute(), target_is_directory=True)
+
+
+def read_at(fd: int, count: int, offset: int) -> bytes:
+    """Return up to ``count`` bytes of an open file from ``offset`` on.
+
+    Where its next read or write happens is not to be relied on afterwards.
+    """
+    if sys.platform == "win32":
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, count)
+    return os.pread(fd, count, offset)
 
 
 def is_regular(path: Path) -> bool:
@@ -206,11 +254,13 @@ def _check_kind(path: str | os.PathLike[str], status: os.stat_result) -> None:
 
 
 def _is_root() -> bool:
-    return hasattr(os, "geteuid") and os.geteuid() == 0
+    return sys.platform != "win32" and os.geteuid() == 0
 
 
 def _account(uid: int) -> str:
-    import pwd  # asked about accounts only where there are any
+    if sys.platform == "win32":
+        return str(uid)
+    import pwd
 
     try:
         return pwd.getpwuid(uid).pw_name

@@ -307,6 +307,10 @@ class Drawing(msgspec.Struct, frozen=True, eq=False):
         """Show it in a notebook."""
         return self._encoded(".png")
 
+    def __repr__(self) -> str:
+        height, width, _ = self.image.shape
+        return f"Drawing({width}x{height})"
+
 
 def detections(faces: Sequence[Face]) -> "supervision.Detections":
     """Return faces as ``supervision.Detections``.

@@ -78,10 +78,16 @@ def as_structured(model: Any, inputs: Sequence[Any]) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Run native code of TensorFlow without its messages; what fails still raises."""
-    with warnings.catch_warnings(), silenced():
-        warnings.simplefilter("ignore")
-        yield
+    """Run code of TensorFlow without its messages; what fails still raises."""
+    log = logging.getLogger("tensorflow")  # in a notebook it does not write to what is silenced
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), silenced():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def import_torch() -> Any:

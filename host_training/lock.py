@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge.errors import ConfigError
-from edge.files import lock_alone
+from edge.files import lock_alone, open_to_lock
 from host_training.errors import TrainingError
 
 
@@ -19,8 +19,7 @@ def locked(path: Path) -> Iterator[None]:
         TrainingError: it cannot be opened.
     """
     try:
-        # The directory itself: a lock file would be one more thing to be left behind.
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        handle = open_to_lock(path)
     except OSError as error:
         raise TrainingError(f"{path}: cannot be opened ({error.strerror})") from error
     try:

@@ -1,6 +1,5 @@
 """Bring devices' log files here: only what is new, verified, and only whole files."""
 
-import fcntl
 import json
 import os
 import struct
@@ -19,7 +18,7 @@ from deploy.ssh.stream import Output
 from deploy.ssh.targets import LOCAL, Target
 from deploy.ssh.transport import Device
 from edge.contract.logfiles import FILE_NAME, parse_closed
-from edge.files import open_regular
+from edge.files import lock_alone, open_regular
 
 _ROUNDS: Final = 5
 """Files may be closed, compressed and removed while they are asked for; each round looks anew."""
@@ -87,7 +86,7 @@ def collecting(root: Path, targets: Sequence[Target]) -> Iterator[None]:
         raise DeployError(f"{root}: cannot be written ({error.strerror})") from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_alone(lock.fileno())
         except OSError as error:
             raise DeployError(f"{root}: another collect is at work there") from error
         yield

@@ -183,7 +183,7 @@ class LogCopy:
         """
         if wanted.continues and _size(wanted.part) < wanted.offset:
             shutil.copyfile(self._current, wanted.part)
-        fd = os.open(wanted.part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+        fd = os.open(wanted.part, os.O_WRONLY | os.O_CREAT, _FILE_MODE)
         try:
             os.ftruncate(fd, wanted.offset)
         finally:
@@ -266,7 +266,7 @@ def _compress(path: Path) -> None:
     """Replace a file by its compressed form; a pair that a cut leaves behind is read once."""
     target = path.with_name(f"{path.name}.gz")
     part = target.with_name(f"{target.name}{PART_SUFFIX}")
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _FILE_MODE)
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE)
     with path.open("rb") as plain, os.fdopen(fd, "wb") as file:
         with gzip.GzipFile("", "wb", 6, file) as packed:
             shutil.copyfileobj(plain, packed, 1 << 18)

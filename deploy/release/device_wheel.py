@@ -73,7 +73,8 @@ def requirements() -> list[str]:
         lines = metadata.requires(_DISTRIBUTION) or []
     except metadata.PackageNotFoundError as error:
         raise DeployError("edgeemo is not installed in this Python; `pip install -e .`") from error
-    return sorted(line for line in lines if "extra ==" not in line)
+    # A device runs Linux: what only other systems need is left out.
+    return sorted(line for line in lines if "extra ==" not in line and "sys_platform" not in line)
 
 
 def _metadata(about: metadata.Distribution) -> bytes:

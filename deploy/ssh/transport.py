@@ -8,6 +8,7 @@ import io
 import logging
 import resource
 import socket
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -241,7 +242,8 @@ class Device:
             return
         transport = client.get_transport()
         transport.set_keepalive(_KEEPALIVE_S)
-        if isinstance(transport.sock, socket.socket):  # else a ProxyCommand's own affair
+        # Linux alone can be told; a ProxyCommand's connection is its own affair.
+        if sys.platform == "linux" and isinstance(transport.sock, socket.socket):
             transport.sock.setsockopt(
                 socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE_S * 1000
             )

@@ -5,7 +5,6 @@ its place and renamed, then the manifest is, with its line. A picture without a 
 between the two leaves; the next start removes it. Everything is for its owner alone (0600).
 """
 
-import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -21,12 +20,15 @@ from numpy.typing import NDArray
 from edge.contract.labels import NonEmptyText, Text
 from edge.contract.manifest import MANIFEST
 from edge.errors import CaptureError, ConfigError
+from edge.files import lock_alone, open_to_lock
 
 DERIVED: Final = "derived.jsonl"
 """What was made from the pictures: a line each."""
 _SUBJECT: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
 _PICTURE: Final = re.compile(r"(?P<subject>[a-z0-9][a-z0-9_]{0,31})-[0-9a-f]{8}-\d{4}\.png")
 _PART: Final = ".part"
+_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
+"""Windows has no such flag."""
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,10 +112,10 @@ class CaptureFolder:
                     f"{self.path}: holds other things and no {MANIFEST}; choose another --out"
                 )
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            lock = open_to_lock(self.path)
         try:
             with self._errors():
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock_alone(lock)
                 taken = self.taken()
                 self._remove_unlisted({line.path for line in taken})
                 if not (self.path / MANIFEST).exists():
@@ -208,7 +210,7 @@ class CaptureFolder:
     def _write(self, name: str, data: bytes) -> None:
         place = self.path / name
         part = place.with_name(f".{place.name}{_PART}")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()

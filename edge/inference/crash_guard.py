@@ -146,7 +146,8 @@ def _load_in_a_child(content: bytes, name: str) -> None:
     if done.returncode == 0:
         return
     said = (done.stdout or done.stderr).decode("utf-8", "replace").strip().splitlines()
-    if done.returncode == -signal.SIGKILL or said[-1:] == ["MemoryError"]:
+    is_killed = sys.platform != "win32" and done.returncode == -signal.SIGKILL
+    if is_killed or said[-1:] == ["MemoryError"]:
         raise InferenceError(_too_much(name))  # the first is the kernel's, for want of memory
     if done.returncode < 0:
         raise InferenceError(
@@ -167,10 +168,10 @@ def _memory_mb() -> int:
 
 
 def _limit_resources() -> None:
-    try:
-        import resource
-    except ImportError:  # Windows has no such limits; the time that it may take is bounded anyhow
+    if sys.platform == "win32":  # has no such limits; the time that it may take is bounded anyhow
         return
+    import resource
+
     # Where memory is short it is this process that the kernel ends, not the one that waits for it.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", "ascii")

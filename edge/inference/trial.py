@@ -9,6 +9,7 @@ opening of a model from elsewhere costs a second start of TensorFlow.
 import contextlib
 import hashlib
 import logging
+import mmap
 import os
 import time
 from collections.abc import Iterable
@@ -126,7 +127,7 @@ def _resident_mb(process: int) -> float:
         pages = int(Path(f"/proc/{process}/statm").read_text("ascii").split()[1])
     except (OSError, IndexError):
         return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return pages * mmap.PAGESIZE / 1e6
 
 
 def _mark(path: Path) -> Path | None:

@@ -8,7 +8,7 @@ from typing import BinaryIO, Final
 
 from edge.contract.logfiles import FILE_NAME, LONGEST_LINE, ClosedFile, closed_files
 from edge.errors import LogError
-from edge.files import open_regular
+from edge.files import open_regular, read_at
 from edge.logs.lines import lines_of
 
 _BLOCK_BYTES: Final = 1 << 16
@@ -130,7 +130,7 @@ class Follower:
     def _new_lines(self) -> Iterator[bytes]:
         size = _BLOCK_BYTES
         while self._file is not None:
-            block = os.pread(self._file.fileno(), size, self._offset)
+            block = read_at(self._file.fileno(), size, self._offset)
             end = block.rfind(b"\n") + 1
             if end:
                 self._offset += end
@@ -154,5 +154,5 @@ def _tail(fd: int, end: int, count: int) -> list[bytes]:
     while start > 0 and data.count(b"\n") <= count and len(data) < _MOST_BYTES:
         step = min(start, max(_BLOCK_BYTES, len(data)))
         start -= step
-        data = os.pread(fd, step, start) + data
+        data = read_at(fd, step, start) + data
     return data.split(b"\n")[-count - 1 :]

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -64,7 +65,6 @@ def _forget_in(path: Path, participant: str) -> int:
     count = 0
     try:
         with part.open("wb") as raw:
-            os.fchmod(raw.fileno(), status.st_mode & 0o777)
             _own_as(raw.fileno(), status)
             packed = path.suffix == ".gz"
             with gzip.GzipFile(fileobj=raw, mode="wb") if packed else nullcontext(raw) as out:
@@ -108,5 +108,9 @@ def _cleared(line: bytes) -> bytes:
 
 
 def _own_as(fd: int, status: os.stat_result) -> None:
+    """Let the same accounts read and write it as before."""
+    if sys.platform == "win32":  # which takes them from the folder
+        return
+    os.fchmod(fd, status.st_mode & 0o777)
     if os.geteuid() == 0:
         os.fchown(fd, status.st_uid, status.st_gid)

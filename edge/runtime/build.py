@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -273,6 +274,8 @@ def _in_runtime_folder(asked: str, name: str) -> Path | None:
 
 def _open_other(spec: str) -> Sink:
     kind, _, path = spec.partition(":")
+    if sys.platform == "win32" and kind != "stdout":
+        raise ConfigError(f"log.also: {spec} is not for Windows; expected stdout, or nothing")
     if kind == "journald":
         from edge.sinks.journal import JournalSink
 

@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import stat
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -61,6 +62,8 @@ class MarkBox:
     def __init__(self, directory: Path) -> None:
         self._path = directory / SOCKET_NAME
         self._socket: socket.socket | None = None
+        if sys.platform == "win32":  # Python has no Unix sockets there
+            return
         try:
             self._socket = _opened(self._path)
         except OSError as error:  # some network and card file systems have no sockets
@@ -129,6 +132,11 @@ def send_mark(directory: Path, text: str, phase: Phase = "point", wait_s: float 
     Raises:
         LogError: none does, or it takes none.
     """
+    if sys.platform == "win32":
+        raise LogError(
+            "markers are given through a Unix socket, which Windows has not; give them on the "
+            "live page, or by a key in the window of `edgeemo run --display`"
+        )
     until_s = time.monotonic() + wait_s
     while True:
         try:
@@ -188,7 +196,10 @@ def _opened(path: Path) -> socket.socket:
 @contextlib.contextmanager
 def _reachable(directory: Path) -> Iterator[str]:
     """Yield a short name of a directory: the name of a socket has at most 108 bytes."""
-    fd = os.open(directory, os.O_DIRECTORY | os.O_RDONLY | os.O_CLOEXEC)
+    if sys.platform != "linux":  # there is no other name
+        yield str(directory)
+        return
+    fd = os.open(directory, os.O_DIRECTORY | os.O_RDONLY)
     try:
         yield f"/proc/self/fd/{fd}"
     finally:

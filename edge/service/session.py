@@ -265,7 +265,7 @@ def handle_signals(service: Service) -> Iterator[None]:
         signal.SIGINT: stop,
         signal.SIGTERM: stop,
     }
-    if hasattr(signal, "SIGHUP"):  # not on Windows
+    if sys.platform != "win32":
         handlers[signal.SIGHUP] = stop if _has_terminal() else renew
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
@@ -277,7 +277,8 @@ def handle_signals(service: Service) -> Iterator[None]:
 
 def _has_terminal() -> bool:
     """Tell whether a terminal controls this process, as it does not control a service."""
-    with suppress(OSError):
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
-        return True
+    if sys.platform != "win32":
+        with suppress(OSError):
+            os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+            return True
     return False

@@ -1,6 +1,7 @@
 """Lines to a reader that may be slow: whole ones, and without ever waiting for it."""
 
 import select
+import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -45,9 +46,7 @@ class LineOutlet:
         Raises:
             OSError: the reader is gone.
         """
-        poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
-        while self._rest and poll.poll(_GRACE_MS):
+        while self._rest and is_writable(self._fd, _GRACE_MS):
             before = len(self._rest)
             self._drain()
             if len(self._rest) == before:
@@ -59,3 +58,15 @@ class LineOutlet:
                 self._rest = self._rest[self._send(self._rest) :]
         except BlockingIOError:
             return
+
+
+def is_writable(fd: int, wait_ms: int = 0) -> bool:
+    """Tell whether a pipe takes something at once, or does within ``wait_ms``.
+
+    Windows tells it of no pipe: there a slow reader holds the writer up.
+    """
+    if sys.platform == "win32":
+        return True
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(wait_ms))

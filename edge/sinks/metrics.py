@@ -6,6 +6,7 @@ is replaced as a whole each time, so a reader meets no half of one.
 
 import contextlib
 import os
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -173,7 +174,8 @@ class MetricsSink:
             with contextlib.suppress(FileNotFoundError):
                 part.unlink()
             with os.fdopen(open_own(part, os.O_WRONLY | os.O_CREAT, _MODE), "wb") as file:
-                os.fchmod(file.fileno(), _MODE)
+                if sys.platform != "win32":
+                    os.fchmod(file.fileno(), _MODE)
                 file.write(self._text().encode())
             part.replace(self._path)
         except OSError as error:

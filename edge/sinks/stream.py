@@ -10,9 +10,9 @@ from typing import Final
 
 from edge.contract.logrecord import LogRecord
 from edge.errors import SinkError
-from edge.sinks.json_lines import LineOutlet
+from edge.sinks.json_lines import LineOutlet, is_writable
 
-_AT_ONCE: Final = select.PIPE_BUF
+_AT_ONCE: Final[int] = getattr(select, "PIPE_BUF", 512)
 """A pipe that is ready takes so many bytes without blocking, and takes them whole."""
 
 
@@ -25,8 +25,6 @@ class StdoutSink:
 
     def __init__(self, fd: int = 1) -> None:
         self._fd = os.dup(fd)
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLOUT)
         self._outlet = LineOutlet(self._fd, self._send)
 
     def write(self, record: LogRecord) -> None:
@@ -50,7 +48,7 @@ class StdoutSink:
             self._fd = -1
 
     def _send(self, data: bytes) -> int:
-        if not self._poll.poll(0):
+        if not is_writable(self._fd):
             raise BlockingIOError
         return os.write(self._fd, data[:_AT_ONCE])
 
@@ -108,7 +106,7 @@ class FifoSink:
         self._hang_up()
 
     def _open(self) -> LineOutlet | None:
-        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_NONBLOCK
         try:
             fd = self._fd = os.open(self._path, flags)
         except OSError as error:

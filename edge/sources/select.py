@@ -6,6 +6,7 @@ the others.
 
 import logging
 import re
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,7 +71,7 @@ def begin_source(config: SourceConfig) -> "RibbonCameraOpener | None":
     Returns:
         What ``open_source`` takes, to be closed after it, or instead of it.
     """
-    if source_kind(config.spec) not in {"auto", "picamera"}:
+    if sys.platform != "linux" or source_kind(config.spec) not in {"auto", "picamera"}:
         return None
     opener = _ribbon_camera(config)
     opener.begin()
@@ -200,11 +201,17 @@ def _opener(
 ) -> Callable[[], FrameSource]:
     """Return what opens a live source, as often as needed."""
     if kind == "auto":
-        return _FirstCamera(config, begun)
+        return (
+            _FirstCamera(config, begun)
+            if sys.platform == "linux"
+            else _opener("camera", "0", config)
+        )
     if kind == "picamera":
         return begun or _ribbon_camera(config)
     if kind == "stream":
         return lambda: _turned(_open_stream(spec)[0], config)
+    if sys.platform != "linux":
+        return lambda: _turned(_open_webcam(spec, config), config)
     from edge.sources.cameras.identity import FollowedCamera
 
     node = Path(f"/dev/video{spec}") if spec.isdecimal() else _path(spec)
@@ -212,6 +219,8 @@ def _opener(
 
 
 def _ribbon_camera(config: SourceConfig) -> "RibbonCameraOpener":
+    if sys.platform != "linux":
+        raise CameraError("picamera: only a Raspberry Pi has one; expected a webcam, --source 0")
     from edge.sources.cameras.picamera import PiCameraView, RibbonCameraOpener
     from edge.sources.files.upright import Turn
 
@@ -240,6 +249,8 @@ def _open_stream(url: str) -> tuple[FrameSource, bool]:
         from edge.sources.files.av_film import AvStream
 
         return AvStream(url), True
+    if sys.platform == "win32":  # where the process that may crash cannot be listened to
+        raise CameraError("a stream needs PyAV on Windows; install the extra edgeemo[video]")
     from edge.sources.cameras.contained import ContainedStream
 
     return ContainedStream(url), True
@@ -255,6 +266,15 @@ def _open_node(node: Path, config: SourceConfig) -> FrameSource:
 
     size_hw = _size_hw(config)[::-1] if config.rotation % 180 else _size_hw(config)
     return OpenCvCamera(str(node), size_hw, config.fps)
+
+
+def _open_webcam(spec: str, config: SourceConfig) -> FrameSource:
+    """Open a camera where there is no V4L2: by its number, which is all that OpenCV tells."""
+    if not spec.isdecimal():
+        raise CameraError(f"{spec}: cameras are named on Linux only; expected a number, --source 0")
+    from edge.sources.cameras.webcam import Webcam
+
+    return Webcam(int(spec), _size_hw(config), config.fps)
 
 
 class _FirstCamera:

@@ -3,6 +3,7 @@
 import os
 import platform
 import struct
+import sys
 from pathlib import Path
 
 _TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
@@ -14,6 +15,10 @@ _THROTTLING = ("under-voltage", "frequency capped", "throttled", "too hot")
 
 def rss_mb() -> float:
     """Return this process's resident memory in MB (10**6 bytes)."""
+    if sys.platform != "linux":
+        import psutil
+
+        return float(psutil.Process().memory_info().rss) / 1e6
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 

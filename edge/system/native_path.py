@@ -18,7 +18,7 @@ class NativePath:
         self._fd: int | None = None
         self._name = os.path.abspath(path)  # noqa: PTH100 - links stay as they are
         if not is_utf8(self._name):
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = os.open(path, os.O_RDONLY)
             self._name = f"/proc/self/fd/{self._fd}"
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ import ipaddress
 import os
 import platform
 import secrets
+import sys
 from collections.abc import Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
@@ -121,7 +122,7 @@ def read_token(path: Path) -> str:
     """
     try:
         with contextlib.suppress(FileExistsError):
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
                 os.write(fd, secrets.token_urlsafe(18).encode("ascii") + b"\n")
             finally:
@@ -131,13 +132,7 @@ def read_token(path: Path) -> str:
             content = file.read(_LONGEST_TOKEN + 1)
     except OSError as error:
         raise ConfigError(f"token file {path}: {error.strerror}") from error
-    if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
-        raise ConfigError(
-            f"token file {path}: it belongs to another account, which knows the token; "
-            "give a file of your own"
-        )
-    if status.st_mode & 0o077:
-        raise ConfigError(f"token file {path}: others may read or change it; chmod 600 it")
+    _check_private(path, status)
     try:
         token = content.decode("ascii").strip()
     except UnicodeDecodeError as error:
@@ -198,3 +193,15 @@ def _is_address(name: str) -> bool:
 
 def _same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(), other.encode())
+
+
+def _check_private(path: Path, status: os.stat_result) -> None:
+    if sys.platform == "win32":  # whose modes do not tell who may read it
+        return
+    if status.st_uid != os.geteuid():
+        raise ConfigError(
+            f"token file {path}: it belongs to another account, which knows the token; "
+            "give a file of your own"
+        )
+    if status.st_mode & 0o077:
+        raise ConfigError(f"token file {path}: others may read or change it; chmod 600 it")

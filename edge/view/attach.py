@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import stat
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -122,7 +123,10 @@ class Feed(msgspec.Struct, frozen=True):
             said.cancel()
             await asyncio.gather(said, return_exceptions=True)
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+                if sys.platform == "win32":
+                    child.kill()
+                else:
+                    os.killpg(child.pid, signal.SIGKILL)
             await child.communicate()
 
 

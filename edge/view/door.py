@@ -7,6 +7,7 @@ makes room for the next one when places are short, the oldest first; who has sho
 import asyncio
 import ipaddress
 import os
+import sys
 import time
 from collections import OrderedDict
 from typing import Any, Final
@@ -42,10 +43,10 @@ def places() -> int:
     Raises:
         ConfigError: hardly any.
     """
-    try:
-        import resource
-    except ImportError:  # Windows, where sockets are no files
+    if sys.platform == "win32":  # where sockets are no files
         return MOST
+    import resource
+
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return MOST

@@ -8,6 +8,7 @@ newest event when it has taken the one before: a slow one misses some, a dead on
 import os
 import selectors
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -19,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from edge.contract.logrecord import CameraLost, CameraRestored, Health, LogRecord, ServiceStarted
-from edge.errors import SinkError
+from edge.errors import ConfigError, SinkError
 from edge.records import FrameResult
 from edge.runtime.build import Runtime
 from edge.service.daemon import Listener
@@ -302,8 +303,11 @@ def open_live_socket(
     """Put a socket beside opened parts; return them with it, and what it is to see.
 
     Raises:
+        ConfigError: this system has none.
         SinkError: it cannot be made.
     """
+    if sys.platform != "linux":
+        raise ConfigError('live.socket: is for a service on Linux; leave it at "auto"')
     source, log = parts.source, parts.log
     live = LiveSocket(
         path,

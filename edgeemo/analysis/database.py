@@ -14,6 +14,7 @@ from edge.contract.logfiles import LONGEST_LINE, log_files
 from edge.contract.logrecord import Emotion, LogRecord
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.errors import LogError, MissingExtraError
+from edge.files import link_folder
 from edge.logs.lines import cut
 from edge.logs.tail import directories_in
 from edgeemo.analysis.classes import own_classes
@@ -171,7 +172,7 @@ class Logs:
         links.mkdir()
         self._names = [links / str(number) for number in range(len(self.directories))]
         for directory, name in zip(self.directories, self._names, strict=True):
-            name.symlink_to(directory.absolute(), target_is_directory=True)
+            link_folder(name, directory)
             (self._cuts / name.name).mkdir(parents=True)
         settings = {
             "memory_limit": _MEMORY,

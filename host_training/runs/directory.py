@@ -212,6 +212,8 @@ def create_run(path: Path, config: TrainConfig, record: RunRecord) -> RunDirecto
         (staging / CHECKPOINTS).mkdir()
         (staging / CONFIG).write_bytes(json_bytes(config))
         (staging / RUN).write_bytes(json_bytes(record))
+        if sys.platform == "win32" and path.exists():  # it renames over nothing
+            path.rmdir()
         staging.rename(path)  # over an empty directory at most
     except OSError as error:
         raise TrainingError(f"{path}: cannot be written ({error.strerror})") from error

@@ -171,6 +171,7 @@ def test_a_drawing_is_saved_whole(analyzer, photo, tmp_path):
     drawing.save(tmp_path / "seen.png")
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "seen.png")), drawing.image)
     np.testing.assert_array_equal(drawing.rgb[:, :, ::-1], drawing.image)
+    assert repr(drawing) == "Drawing(512x512)"
     with pytest.raises(edgeemo.ConfigError, match=r"\.png"):
         drawing.save(tmp_path / "seen.gif")
     with pytest.raises(edgeemo.SinkError, match="nowhere"):

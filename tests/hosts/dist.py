@@ -27,6 +27,8 @@ COMMANDS = (
     "deploy --help",
     "doctor",
 )
+TYPED = Path(__file__).parents[1] / "edgeemo" / "typed_program.py"
+"""A user's program, which mypy --strict must accept against the installed wheel."""
 
 
 def main(dist: Path, versions: list[str]) -> None:
@@ -49,19 +51,27 @@ def use(wheel: Path, python: str) -> bool:
     with tempfile.TemporaryDirectory(prefix="edgeemo-dist-") as place:
         folder = Path(place)
         run([python, "-m", "venv", "venv"], folder)
-        binaries = folder / "venv" / "bin"
-        run([binaries / "pip", "install", "-q", "--disable-pip-version-check", wheel], folder)
-        code = "from edge.assets.store import ASTRONAUT, asset_path; print(asset_path(ASTRONAUT))"
-        photo = run([binaries / "python", "-c", code], folder).strip()
-        (folder / "pictures").mkdir()
-        shutil.copy(photo, folder / "pictures")
-        run([binaries / "python", "-c", PROGRAM, photo], folder)
-        for line in COMMANDS:
-            allowed = (0, 1) if line == "doctor" else (0,)  # which finds no camera on a server
-            run([binaries / "edgeemo", *line.split()], folder, allowed)
-        if not all((folder / name).is_file() for name in ("seen.png", "demo.png", "table.csv")):
-            sys.exit(f"{python}: a file is missing")
+        pip = [folder / "venv" / "bin" / "pip", "install", "-q", "--disable-pip-version-check"]
+        run([*pip, wheel], folder)
+        try_out(folder)
+        run([*pip, "mypy"], folder)
+        run([folder / "venv" / "bin" / "mypy", "--strict", "--config-file=", TYPED], folder)
     return True
+
+
+def try_out(folder: Path) -> None:
+    """Do what the README shows, with what is installed in ``folder/venv``; ends the program."""
+    binaries = folder / "venv" / "bin"
+    code = "from edge.assets.store import ASTRONAUT, asset_path; print(asset_path(ASTRONAUT))"
+    photo = run([binaries / "python", "-c", code], folder).strip()
+    (folder / "pictures").mkdir()
+    shutil.copy(photo, folder / "pictures")
+    run([binaries / "python", "-c", PROGRAM, photo], folder)
+    for line in COMMANDS:
+        allowed = (0, 1) if line == "doctor" else (0,)  # which finds no camera on a server
+        run([binaries / "edgeemo", *line.split()], folder, allowed)
+    if not all((folder / name).is_file() for name in ("seen.png", "demo.png", "table.csv")):
+        sys.exit(f"{folder}: a file is missing")
 
 
 def run(words: list[object], folder: Path, allowed: tuple[int, ...] = (0,)) -> str:

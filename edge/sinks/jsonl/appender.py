@@ -158,8 +158,8 @@ class Appender:
     def _rotate(self) -> None:
         os.fsync(self._fd)
         now_s = self._clock()
+        self._close_file()  # first, for Windows renames no open file
         self.path.rename(self._directory / closed_name(self._number, now_s))
-        self._close_file()
         self._number += 1
         self._day = _utc_day(now_s)
         self._fd = self._create()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -87,9 +88,10 @@ class Archiver:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        # A service's filter of system calls may forbid it; tidying is what matters.
-        with suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        if sys.platform == "linux":  # where a thread has a niceness of its own
+            # A service's filter of system calls may forbid it; tidying is what matters.
+            with suppress(PermissionError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while not self._stop.is_set():
             self._wake.clear()
             self.tidy_once()

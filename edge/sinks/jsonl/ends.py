@@ -13,7 +13,7 @@ import msgspec
 from edge.contract.logfiles import LONGEST_LINE, MOST_RECORDS, closed_files
 from edge.contract.logrecord import decoded
 from edge.errors import LogError
-from edge.files import open_regular
+from edge.files import open_regular, read_at
 
 _TAIL_BYTES: Final = 1 << 16
 _LAST_LINES: Final = 1000
@@ -86,7 +86,7 @@ def _newline_before(fd: int, end: int) -> int:
     """Return where the last newline before ``end`` is, or -1."""
     while end > 0:
         start = max(0, end - _TAIL_BYTES)
-        newline = os.pread(fd, end - start, start).rfind(b"\n")
+        newline = read_at(fd, end - start, start).rfind(b"\n")
         if newline >= 0:
             return start + newline
         end = start
@@ -98,7 +98,7 @@ def _lines_backwards(fd: int) -> Iterator[bytes]:
     end, later = os.lseek(fd, 0, os.SEEK_END), b""
     while end > 0:
         start = max(0, end - _TAIL_BYTES)
-        first, *lines = (os.pread(fd, end - start, start) + later).split(b"\n")
+        first, *lines = (read_at(fd, end - start, start) + later).split(b"\n")
         yield from (line for line in reversed(lines) if 0 < len(line) < LONGEST_LINE)
         end, later = start, first[:LONGEST_LINE]
     if 0 < len(later) < LONGEST_LINE:
@@ -138,7 +138,7 @@ class NextMark:
         if there:
             self._path(max(there)).rename(path)
         else:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             os.close(os.open(path, flags, 0o640))
 
     def clear(self, number: int) -> None:

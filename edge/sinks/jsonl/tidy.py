@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -88,8 +89,7 @@ def _remove(directory: Path, config: LogConfig, now_s: float | None) -> list[Pat
     files = [_kept(file) for file in closed_files(directory)]
     current = directory / FILE_NAME
     other = current.lstat().st_size if is_regular(current) else 0
-    disk = os.statvfs(directory)
-    free = disk.f_bavail * disk.f_frsize
+    free = shutil.disk_usage(directory).free
     plan = removal_plan(files, config, now_s, other=other, free=free)
     for file in plan:
         file.path.unlink(missing_ok=True)
@@ -114,7 +114,7 @@ def _compress(path: Path, is_stopped: Callable[[], bool]) -> None:
         try:
             if not _write_gzip(path, part, is_stopped):
                 return
-            part.rename(target)
+            part.replace(target)
         finally:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
@@ -127,7 +127,7 @@ def _write_gzip(source: Path, target: Path, is_stopped: Callable[[], bool]) -> b
     zlib works without Python's lock.
     """
     packer = zlib.compressobj(_LEVEL, wbits=_GZIP_BITS)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC  # no link that waits there
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL  # no link that waits there
     with (
         os.fdopen(open_regular(source), "rb") as plain,
         os.fdopen(os.open(target, flags, 0o640), "wb") as packed,
@@ -139,8 +139,12 @@ def _write_gzip(source: Path, target: Path, is_stopped: Callable[[], bool]) -> b
         packed.write(packer.flush())
         packed.flush()
         status = os.fstat(plain.fileno())
-        os.utime(packed.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+        times = status.st_atime_ns, status.st_mtime_ns
+        if os.utime in os.supports_fd:
+            os.utime(packed.fileno(), ns=times)
         os.fsync(packed.fileno())
+    if os.utime not in os.supports_fd:  # Windows
+        os.utime(target, ns=times)
     return True
 
 

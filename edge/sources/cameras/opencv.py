@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 _VIDEO4LINUX_MAJOR: Final = 81
 
 
-class _Live:
+class Live:
     """Frames stamped on arrival, and an error when they stop."""
 
     def __init__(self, name: str, capture: cv2.VideoCapture) -> None:
@@ -72,7 +72,7 @@ class CaptureMode(msgspec.Struct, frozen=True):
     fourcc: str
 
 
-class OpenCvCamera(_Live):
+class OpenCvCamera(Live):
     """A V4L2 camera. What it really gives is logged, for it may not be what was asked for.
 
     Attributes:

@@ -5,7 +5,6 @@ streams from it.
 """
 
 import errno
-import fcntl
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -64,7 +63,7 @@ def capture_formats(node: Path, ioctl: Ioctl | None = None) -> tuple[PixelFormat
         OSError: the node cannot be opened or asked.
     """
     call = ioctl or _kernel
-    fd = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = os.open(node, os.O_RDWR | os.O_NONBLOCK)
     try:
         if not _can_capture(fd, call):
             return None
@@ -97,6 +96,8 @@ def _target(link: Path) -> str:
 
 
 def _kernel(fd: int, request: int, data: bytearray) -> int:
+    import fcntl
+
     return int(fcntl.ioctl(fd, request, data, True))
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 from edge.contract.logfiles import FILE_NAME
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.errors import LogError
+from edge.files import link_folder
 from edgeemo.analysis.database import COLUMNS, Logs, text_literal
 from edgeemo.analysis.held import END_S, HELD_S, IS_APART, IS_STILL
 from edgeemo.analysis.store.catalogue import (
@@ -61,7 +62,7 @@ class Reader(Logs):
     def __enter__(self) -> Self:
         super().__enter__()
         self._link = self.scratch / "store"
-        self._link.symlink_to(self._store.absolute(), target_is_directory=True)
+        link_folder(self._link, self._store)
         return self
 
     def place(self, path: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Final, Self
 
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.errors import LogError
+from edge.files import link_folder
 from edgeemo.analysis.classes import own_classes
 from edgeemo.analysis.database import COLUMNS, Choice, Logs, text_literal
 from edgeemo.analysis.store.catalogue import (
@@ -84,7 +85,7 @@ class StoredLogs(Logs):
     def __enter__(self) -> Self:
         super().__enter__()
         self._link = self.scratch / "store"
-        self._link.symlink_to(self._store.absolute(), target_is_directory=True)
+        link_folder(self._link, self._store)
         return self
 
     @property

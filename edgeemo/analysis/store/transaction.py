@@ -6,7 +6,6 @@ once, or, after a kill or a power cut, by whoever opens the store next. Every st
 again.
 """
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from typing import Final
 import msgspec
 
 from edge.errors import LogError
-from edge.files import open_regular
+from edge.files import lock_alone, open_regular, sync_folder
 from edgeemo.analysis.store.catalogue import read_json
 
 _PENDING: Final = "pending"
@@ -51,7 +50,7 @@ def locked(store: Path) -> Iterator[None]:
         raise LogError(f"{store}: cannot be written ({error.strerror})") from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_alone(lock.fileno())
         except OSError as error:
             raise BusyError(f"{store}: another edgeemo is changing it; try again later") from error
         try:
@@ -101,7 +100,7 @@ class Transaction:
         part = self._store / _PENDING / _JOURNAL
         part.write_bytes(msgspec.json.encode(_Journal(self._moves, self._removals)))
         sync_path(part)
-        part.rename(self._store / _JOURNAL)
+        part.replace(self._store / _JOURNAL)
         sync_path(self._store)
         _recover(self._store)
 
@@ -116,7 +115,7 @@ def _recover(store: Path) -> None:
             target = store / path
             if (store / pending).exists():
                 target.parent.mkdir(_FOLDER_MODE, parents=True, exist_ok=True)
-                (store / pending).rename(target)
+                (store / pending).replace(target)
             folders.add(target.parent)
         for folder in folders:
             sync_path(folder)
@@ -131,7 +130,10 @@ def _recover(store: Path) -> None:
 
 def sync_path(path: Path) -> None:
     """Bring a file or a folder to the disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if path.is_dir():
+        sync_folder(path)
+        return
+    fd = os.open(path, os.O_RDWR)  # Windows syncs nothing that is open for reading only
     try:
         os.fsync(fd)
     finally:

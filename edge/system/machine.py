@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import struct
 import sys
 from pathlib import Path
@@ -26,10 +27,9 @@ def rss_mb() -> float:
 def free_mb(folder: Path) -> float | None:
     """Return what this user may still write on a folder's disk, in MB (10**6 bytes)."""
     try:
-        about = os.statvfs(folder)
+        return shutil.disk_usage(folder).free / 1e6
     except OSError:
         return None
-    return about.f_bavail * about.f_frsize / 1e6
 
 
 def usable_cores() -> int:

@@ -90,7 +90,7 @@ else:
     try:
         train(
             samples, config, out, Progress(), resume=mode == "resumes",
-            ancestors=Pretrained(teachers=files),
+            pretrained=Pretrained(teachers=files),
         )
     except EdgeEmoError as error:
         sys.exit(f"{error}")

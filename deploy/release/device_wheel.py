@@ -30,6 +30,7 @@ _WORKSTATION: Final = (
     "edgeemo/cli/deploy.py",
     "edgeemo/cli/evaluate.py",
     "edgeemo/cli/fleet.py",
+    "edgeemo/cli/fleet_status.py",
     "edgeemo/cli/log_analysis.py",
     "edgeemo/cli/log_store.py",
     "edgeemo/cli/options.py",

@@ -103,7 +103,7 @@ test-matrix: ## use the wheel with the oldest, the tested and the newest package
 test-container: ## play deploy/container/Containerfile in a bare Debian, as root (needs debootstrap)
 	$(PYTHON) tests/hosts/container_file.py build
 
-resolve: ## ask pip whether every extra can be installed on macOS, Windows and arm64 Linux
+resolve: ## ask pip whether every extra can be installed on macOS and Windows (downloads gigabytes)
 	rm -rf build/resolve-wheel
 	$(PYTHON) -m pip wheel $(PIP_FLAGS) --no-deps --wheel-dir build/resolve-wheel .
 	$(PYTHON) tests/hosts/resolve.py build/resolve-wheel/edgeemo-*.whl

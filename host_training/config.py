@@ -37,6 +37,7 @@ _RANGES: Final[tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...]]
             "mixup",
             "logit_adjustment",
             "classifier_retraining",
+            "rehearsal",
         ),
         lambda value: value >= 0,
         "be 0 or more",
@@ -99,6 +100,9 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         teacher_weight: their share of each target.
         teacher_views: the teachers are asked about the views of so many epochs, which then recur.
         initial: SHA-256 of the model whose weights the run starts from.
+        last_layer_first: before the first epoch the last layer is fitted by itself
+            (``host_training.training.last_layer``).
+        rehearsal: general samples that an epoch shows for each of one's own; needs `--with`.
         engine: what takes the steps: ``keras``, or ``torch``, which trains the same network with
             the same batches (``host_training.training.torch_learner``).
         precision: ``float32``; ``bfloat16`` lets a CPU multiply in bfloat16; ``mixed`` is Keras'
@@ -140,6 +144,8 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     teacher_weight: float = 0.7
     teacher_views: int = 16
     initial: str | None = None
+    last_layer_first: bool = False
+    rehearsal: float = 0.0
     engine: Engine = "keras"
     precision: Precision = "float32"
     deterministic: bool = False
@@ -204,6 +210,16 @@ RECIPES: Final[dict[str, TrainConfig]] = {
     ),
     "fine-tune": TrainConfig(
         epochs=20, learning_rate=5e-4, warmup_epochs=1.0, batch_size=32, ema=0.99
+    ),
+    "adapt": TrainConfig(
+        epochs=20,
+        patience=5,
+        learning_rate=3e-4,
+        warmup_epochs=1.0,
+        batch_size=32,
+        ema=0.99,
+        last_layer_first=True,
+        rehearsal=3.0,
     ),
 }
 """Settings to start from, by name: `--recipe`. Single options change them further."""

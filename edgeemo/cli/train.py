@@ -40,7 +40,8 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Settings to start from: default, seed, fine-tune, robust, or a run's config.json."
+            help="Settings to start from: default, seed, fine-tune, adapt, robust, or a run's "
+            "config.json."
         ),
     ] = None,
     arch: Annotated[
@@ -60,6 +61,17 @@ def train(
         typer.Option(
             help="A run or bundle whose weights to start from; `default`: the packaged one."
         ),
+    ] = None,
+    general: Annotated[
+        Path | None,
+        typer.Option(
+            "--with",
+            help="General samples to rehearse, fer2013.csv say, so that other faces are not "
+            "forgotten; with --recipe adapt.",
+        ),
+    ] = None,
+    general_labels: Annotated[
+        Path | None, typer.Option("--with-labels", help="FER+ votes for the samples of --with.")
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="How often each training sample is seen.")
@@ -127,11 +139,27 @@ def train(
             stream=True,
         )
 
+        rehearsed = None
+        if general is not None:
+            if not config.rehearsal:
+                raise ConfigError(
+                    "--with: these settings rehearse nothing; give --recipe adapt, or --set "
+                    "rehearsal=3"
+                )
+            rehearsed = load_data(general, general_labels, None, screen)
+
         from host_training.training.run import train as run_training
 
         progress = _progress(screen, team, out / "tensorboard" if tensorboard else None)
         run = run_training(
-            samples, config, out, progress, resume=resume, pretrained=pretrained, workers=team
+            samples,
+            config,
+            out,
+            progress,
+            resume=resume,
+            pretrained=pretrained,
+            workers=team,
+            general=rehearsed,
         )
     if not team.is_chief:
         return run

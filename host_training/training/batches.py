@@ -37,6 +37,8 @@ class TrainingBatches:
         weights: float32 ``(k,)``, one a class, or None.
         teachers: whose answers are mixed into the targets, or None.
         workers: those who train together: each gets its part of every batch.
+        mine: so many of the first samples are one's own; of those behind them an epoch shows others
+            each time, ``config.rehearsal`` for each of one's own. All are one's own when None.
     """
 
     def __init__(
@@ -48,17 +50,29 @@ class TrainingBatches:
         weights: NDArray[np.float32] | None = None,
         teachers: Teachers | None = None,
         workers: Workers = ALONE,
+        mine: int | None = None,
     ) -> None:
         self._samples = samples
         self._config = config
-        self._size = min(config.batch_size, len(samples))
+        self._mine = len(samples) if mine is None else mine
+        self._rehearsed = min(len(samples) - self._mine, round(config.rehearsal * self._mine))
+        self._size = min(config.batch_size, self._mine + self._rehearsed)
         self._mesh = mesh
         self._row_weights = None if weights is None else samples.targets @ weights
         self._teachers = teachers
         self._own = np.arange(self._size)[slice_of(self._size, workers.index, workers.count)]
 
     def __len__(self) -> int:
-        return len(self._samples) // self._size
+        return (self._mine + self._rehearsed) // self._size
+
+    def shown(self, epoch: int) -> NDArray[np.int64]:
+        """Return the rows that an epoch shows, in its order."""
+        generator = epoch_generator(self._config.seed, epoch, _ORDER)
+        if self._mine == len(self._samples):
+            return generator.permutation(self._mine)
+        general = np.arange(self._mine, len(self._samples))
+        rehearsed = generator.choice(general, self._rehearsed, replace=False)
+        return generator.permutation(np.concatenate((np.arange(self._mine), rehearsed)))
 
     @property
     def can_run_ahead(self) -> bool:
@@ -71,7 +85,7 @@ class TrainingBatches:
         The whole batches are the same whatever the number of workers.
         """
         config, rows = self._config, len(self._samples)
-        order = epoch_generator(config.seed, epoch, _ORDER).permutation(rows)
+        order = self.shown(epoch)
         # Teachers are asked once about each view, so their views recur; without them none does.
         table = epoch % config.teacher_views if self._teachers else epoch
         draws = epoch_generator(config.seed, table, _VIEWS).random((rows, DRAWS))

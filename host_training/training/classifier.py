@@ -60,7 +60,7 @@ def retrain_classifier(
         targets.append(batch.targets)
         weights.append(np.ones(len(batch.targets)) if batch.weights is None else batch.weights)
     head.set_weights(
-        _fitted(
+        fitted_layer(
             np.concatenate(features),
             np.concatenate(targets),
             np.concatenate(weights),
@@ -94,7 +94,7 @@ def _batches(
     ).epoch(config.epochs)
 
 
-def _fitted(
+def fitted_layer(
     features: NDArray[np.float32],
     targets: NDArray[np.float32],
     weights: NDArray[np.floating],
@@ -103,7 +103,16 @@ def _fitted(
     offsets: NDArray[np.float32],
     penalty: float,
 ) -> list[NDArray[np.float32]]:
-    """Return kernel ``(u, k)`` and bias ``(k,)`` of the least penalised cross-entropy."""
+    """Return kernel ``(u, k)`` and bias ``(k,)`` of the least penalised cross-entropy.
+
+    Args:
+        features: ``(n, u)``, what goes into the layer.
+        targets: ``(n, k)``; rows sum to 1.
+        weights: ``(n,)``, how much each counts.
+        start: kernel and bias before.
+        offsets: ``(k,)``, added to the layer's output while it is fitted.
+        penalty: on each weight's squared distance from what it was, against the mean loss.
+    """
     from scipy.optimize import minimize
     from scipy.special import log_softmax
 

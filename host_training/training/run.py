@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from edge._version import __version__
 from edge.contract.align import FER48
@@ -18,6 +19,7 @@ from host_training.architectures.cost import cost
 from host_training.atomic import RESUME, write_atomically
 from host_training.config import TrainConfig
 from host_training.data.partition import Partition, partition
+from host_training.data.rehearse import with_rehearsal
 from host_training.data.samples import Samples
 from host_training.distributed.fingerprints import code_fingerprint, digest
 from host_training.distributed.strategy import strategy_of
@@ -39,6 +41,7 @@ from host_training.training.batches import TrainingBatches, balanced_class_weigh
 from host_training.training.classifier import retrain_classifier
 from host_training.training.distillation import ModelFile, Teachers
 from host_training.training.epochs import Run, run_epochs, save_model, validate
+from host_training.training.last_layer import fit_last_layer
 from host_training.training.optimizer import learner_of, untrained_model
 from host_training.training.pretrained import load_pretrained
 from host_training.training.progress import TrainingProgress
@@ -65,7 +68,7 @@ class Pretrained:
     initial: ModelFile | None = None
 
 
-def train(
+def train(  # noqa: PLR0913 - most are keywords
     samples: Samples,
     config: TrainConfig,
     out: Path,
@@ -74,6 +77,7 @@ def train(
     resume: bool,
     pretrained: Pretrained = Pretrained(),
     workers: Workers = ALONE,
+    general: Samples | None = None,
 ) -> RunDirectory:
     """Train a network and write its run directory, which of several workers the chief alone does.
 
@@ -85,6 +89,7 @@ def train(
         resume: continue the run that ``out`` holds. A complete one only gets its reports anew.
         pretrained: the models that ``config`` names by their hashes.
         workers: those who train together.
+        general: samples to rehearse beside them, see ``host_training.data.rehearse``.
 
     Raises:
         ConfigError: ``out`` is taken, or holds no run to resume, or one on other data, or another
@@ -97,12 +102,12 @@ def train(
         check_free(out)
     _check_engine(config, workers)
     _check_pretrained(config, pretrained)
-    parts = _partition(samples, config, progress)
+    parts, mine = _partition(samples, config, progress, general)
     if workers.count > 1:
         configure_backend(config.precision, deterministic=config.deterministic)
         check_alike(workers, facts(config, parts))
     if not workers.is_chief:
-        return _assist(parts, config, out, progress, pretrained, workers)
+        return _assist(parts, mine, config, out, progress, pretrained, workers)
     if resume:
         directory = _same_data(RunDirectory(out), parts)
     else:
@@ -116,7 +121,7 @@ def train(
             write_reports(directory, parts.validation, directory.history())
             return directory
         directory.remove_leftovers()
-        run = _prepared(directory, config, parts, progress, pretrained, workers)
+        run = _prepared(directory, config, parts, mine, progress, pretrained, workers)
         with progress:
             history = run_epochs(run)
         if run.config.classifier_retraining:
@@ -153,6 +158,7 @@ def _retrain_classifier(run: Run, directory: RunDirectory, rows: Samples) -> Non
 
 def _assist(
     parts: Partition,
+    mine: int,
     config: TrainConfig,
     out: Path,
     progress: TrainingProgress,
@@ -161,7 +167,7 @@ def _assist(
 ) -> RunDirectory:
     """Take the chief's steps with it; nothing is written."""
     if workers.from_chief(bytes) != b"complete":
-        run = _prepared(None, config, parts, progress, pretrained, workers)
+        run = _prepared(None, config, parts, mine, progress, pretrained, workers)
         with progress:
             run_epochs(run)
     return RunDirectory(out)
@@ -227,21 +233,30 @@ def divided(samples: Samples, config: TrainConfig) -> Partition:
     )
 
 
-def _partition(samples: Samples, config: TrainConfig, progress: TrainingProgress) -> Partition:
+def _partition(
+    samples: Samples, config: TrainConfig, progress: TrainingProgress, general: Samples | None
+) -> tuple[Partition, int]:
+    """Return what is learnt from and validated on, and how many of the former are one's own."""
     parts = divided(samples, config)
+    mine = len(parts.training)
+    if general is not None:
+        parts, mine = with_rehearsal(parts, general)
+    elif config.rehearsal:
+        progress.report("without --with nothing general is rehearsed: other faces are forgotten")
     parts = replace(parts, training=with_targets(parts.training, config))
     for remark in parts.remarks:
         progress.report(remark)
     progress.report(
         f"training on {len(parts.training)} samples, validating on {len(parts.validation)}"
     )
-    return parts
+    return parts, mine
 
 
 def _prepared(
     directory: RunDirectory | None,
     config: TrainConfig,
     parts: Partition,
+    mine: int,
     progress: TrainingProgress,
     pretrained: Pretrained,
     workers: Workers,
@@ -275,10 +290,14 @@ def _prepared(
         weights=balanced_class_weights(rows) if config.class_weights else None,
         teachers=teachers,
         workers=workers,
+        mine=mine,
     )
     model = untrained_model(config, len(rows.labels))
     if pretrained.initial is not None:
         progress.report(load_pretrained(model, rows.labels, pretrained.initial, rows.images))
+    if config.last_layer_first:
+        shown = np.isin(np.arange(len(rows)), batches.shown(0))
+        progress.report(fit_last_layer(model, rows.where(shown), norm))
     learner = learner_of(
         model, config, len(batches), rows.targets, strategy=strategy, workers=workers
     )
@@ -369,7 +388,7 @@ def _same_data(directory: RunDirectory, parts: Partition) -> RunDirectory:
         if getattr(before, name) != value:
             raise ConfigError(
                 f"--resume: the {name} of {directory.path} is not that of the data given now; give "
-                "the run's own --data, --labels and --protocol, or start a new run with another "
-                "--out"
+                "the run's own --data, --labels, --protocol and --with, or start a new run with "
+                "another --out"
             )
     return directory

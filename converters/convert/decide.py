@@ -64,7 +64,7 @@ def largest_tau(
 ) -> float:
     """Return the largest of ``TAUS`` that costs no more than ``max_drop`` of accuracy.
 
-    The rule stands in docs/decisions.md, older than any measurement of it.
+    The rule stands in docs/decisions, number 77, older than any measurement of it.
 
     Args:
         probabilities: ``(n, k)``, as they come.

@@ -37,6 +37,7 @@ _WORKSTATION: Final = (
     "edgeemo/cli/runs.py",
     "edgeemo/cli/study.py",
     "edgeemo/cli/train.py",
+    "edgeemo/remote_workers.py",
     "edgeemo/workstation.py",
 )
 """What needs packages of ours that a device has not got."""

@@ -10,7 +10,7 @@ from pathlib import Path
 _TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
 _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 _MODEL = Path("/proc/device-tree/model")
-_CPUINFO = Path("/proc/cpuinfo")
+CPUINFO = Path("/proc/cpuinfo")
 _THROTTLING = ("under-voltage", "frequency capped", "throttled", "too hot")
 
 
@@ -101,7 +101,7 @@ def _has_features(name: str) -> bool | None:
     if platform.machine() != "aarch64":
         return None
     try:
-        cpuinfo = _CPUINFO.read_text("utf-8", "replace")
+        cpuinfo = CPUINFO.read_text("utf-8", "replace")
     except OSError:
         return None
     features = [line.split() for line in cpuinfo.splitlines() if line.startswith("Features")]

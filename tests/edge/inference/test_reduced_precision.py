@@ -88,7 +88,7 @@ def test_which_processors_have_it(
     """Every core must: the scheduler moves threads about."""
     lines = [f"processor\t: {i}\nFeatures\t: {features}\n" for i, features in enumerate(cores)]
     (tmp_path / "cpuinfo").write_text("\n".join(lines), "ascii")
-    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(machine.platform, "machine", lambda: architecture)
     assert machine.computes_in_half_precision() == has_half
     assert machine.lacks_lse_atomics() == lacks_atomics

@@ -118,5 +118,5 @@ def test_the_configuration_names_the_source(tmp_path):
     config = tmp_path / "c.toml"
     config.write_text(f'[source]\nspec = "{tmp_path / "no.mp4"}"\n')
     done = bench("--config", config, "--frames", 1, "--starts", 0)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "no.mp4" in done.stderr

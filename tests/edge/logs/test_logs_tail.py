@@ -263,7 +263,7 @@ def test_a_missing_duckdb_is_one_line_with_the_remedy(tmp_path, arguments):
 def test_no_log_is_one_line(tmp_path):
     """A folder without a log is said to be one."""
     done = edgeemo("logs", "tail", tmp_path / "none")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert "holds no log" in done.stderr
 
 

@@ -17,7 +17,7 @@
     |   +-- CameraStuckError  and its native code did not come back
     +-- PictureError        a file is no picture that can be read
     +-- InferenceError      a runtime, mesher or model failed
-    |   +-- ImplausibleError  for one face only, which is passed over
+    |   +-- ImplausibleError  for one face only, which is skipped
     +-- SinkError           records cannot be written
     +-- LogError            written records cannot be found or read
     +-- ConfigError         exit code 2: bad usage or configuration

@@ -105,7 +105,7 @@ class Classifier(Protocol):
             face: the face that it was cut from, for models that also take mesh features.
 
         Raises:
-            ImplausibleError: it has no answer to this face, which is passed over.
+            ImplausibleError: it has no answer to this face, which is skipped.
             InferenceError: the model or its runtime failed, which ends the run.
         """
 

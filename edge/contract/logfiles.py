@@ -8,7 +8,7 @@
     edgeemo.lock                               locked by the writer, with its process id
     edgeemo.next-601                           empty; records up to number 600 were lost
 
-Only regular files are log files: a link, a FIFO or a directory of such a name is passed over. The
+Only regular files are log files: a link, a FIFO or a directory of such a name is skipped. The
 numbers give the order, whatever the clock did; they only ever rise. The file that is being
 written will get the number after the highest one.
 """

@@ -204,7 +204,7 @@ class Health(Header, frozen=True, kw_only=True, tag="health"):
         frames: frames processed since start.
         dropped_frames: frames that the camera gave and nobody had time for, since start.
         dropped_records: records that could not be written, since start.
-        dropped_faces: faces that were found but passed over, for their points or scores were not
+        dropped_faces: faces that were found but skipped, for their points or scores were not
             numbers or made no sense, since start.
         rss_mb: resident memory, in MB of 10**6 bytes.
         temperature_c: SoC temperature, where the machine tells.

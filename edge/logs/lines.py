@@ -19,7 +19,7 @@ _NO_RECORD: Final = b"null"
 def lines_of(path: Path) -> Iterator[bytes]:
     """Yield the lines of a closed file, which may be compressed just before it is opened.
 
-    A line that is too long is no record: its first bytes are given, and the rest is passed over.
+    A line that is too long is no record: its first bytes are given, and the rest is skipped.
 
     Raises:
         LogError: it cannot be read.

@@ -129,5 +129,5 @@ def _health(record: logrecord.Health) -> str:
     if record.disk_free_mb is not None:
         parts.append(f"{record.disk_free_mb:,.0f} MB of disk free")
     if record.dropped_faces:
-        parts.append(f"{record.dropped_faces} faces passed over")
+        parts.append(f"{record.dropped_faces} faces skipped")
     return ", ".join(parts)

@@ -102,7 +102,7 @@ class Pipeline:
     def process(self, frame: Frame) -> FrameResult:
         """Find, follow and read the faces of the next frame.
 
-        A face whose mesh or scores make no sense is passed over; the others, and the run, go on.
+        A face whose mesh or scores make no sense is skipped; the others, and the run, go on.
 
         Raises:
             InferenceError: a model or its runtime failed.

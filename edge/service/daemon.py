@@ -26,7 +26,7 @@ from edge.text import one_line
 _log = logging.getLogger(__name__)
 
 _MOST_WARNINGS: Final = 8
-"""Of different reasons why faces are passed over."""
+"""Of different reasons why faces are skipped."""
 
 _OLDEST_MARK_S: Final = 60.0
 """A marker that says to be older is taken to be as old as that."""
@@ -245,7 +245,7 @@ class Service:
             if len(self._warned) == _MOST_WARNINGS:
                 return
             self._warned.add(reason)
-            _log.warning("a face is passed over, and so are others like it: %s", one_line(reason))
+            _log.warning("a face is skipped, and so are others like it: %s", one_line(reason))
 
     def _frames(self) -> Iterator[Frame]:
         for event in read_frames(self._source, lambda: bool(self._stop_reason), self._due_s):

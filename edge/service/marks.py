@@ -2,7 +2,7 @@
 
 `edgeemo logs mark` sends one datagram; whoever may write in the directory, or is of its group, may
 mark. The kernel holds a few until the service comes to read them, so nothing waits for anybody, and
-nothing grows: what is too much, too long or not a marker is passed over.
+nothing grows: what is too much, too long or not a marker is skipped.
 """
 
 import _socket as socket  # what `socket` adds is half a megabyte that a run does not need

@@ -159,7 +159,7 @@ class Reporter:
         return logrecord.CameraRestored(**header, outage_s=round(max(outage_s, 0.0), 3))
 
     def finish(self, ended: tuple[EndedTrack, ...]) -> Iterator[LogRecord]:
-        """Yield the ends of tracks; of one whose faces were all passed over nothing is said."""
+        """Yield the ends of tracks; of one whose faces were all skipped nothing is said."""
         for track in ended:
             if track.track_id in self._diaries:
                 for event in track.events:

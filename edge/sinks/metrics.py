@@ -37,7 +37,7 @@ METRICS: Final[dict[str, tuple[_Kind, str]]] = {
     "edgeemo_stage_seconds": ("gauge", "Median time of a frame in each stage, last interval."),
     "edgeemo_dropped_frames_total": ("counter", "Frames that nobody had time for."),
     "edgeemo_dropped_records_total": ("counter", "Records that could not be written."),
-    "edgeemo_dropped_faces_total": ("counter", "Faces that made no sense and were passed over."),
+    "edgeemo_dropped_faces_total": ("counter", "Faces that made no sense and were skipped."),
     "edgeemo_resident_memory_bytes": ("gauge", "Memory of the process."),
     "edgeemo_log_disk_free_bytes": ("gauge", "Left on the disk of the log."),
     "edgeemo_temperature_celsius": ("gauge", "Temperature of the board, where it tells."),

@@ -284,7 +284,7 @@ class _Watcher:
         return True
 
     def is_here(self) -> bool:
-        """Tell whether the other end is still there; what it says is passed over."""
+        """Tell whether the other end is still there; what it says is ignored."""
         try:
             return bool(self.socket.recv(4096))
         except BlockingIOError:

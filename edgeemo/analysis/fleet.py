@@ -122,7 +122,7 @@ def fleet(logs: Logs, rules: Rules, now: datetime) -> list[Device]:
     """Return all devices, the worst first.
 
     What a device does now is judged by its newest log; a copy that a collect has set aside beside
-    it (``pi-3~1``) is passed over.
+    it (``pi-3~1``) is skipped.
 
     Args:
         logs: of the fleet.

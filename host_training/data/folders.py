@@ -206,7 +206,7 @@ def _pictures(folder: Path) -> _Pictures:
     if not meant:
         raise DataError(f"{folder}: no picture in it; expected {', '.join(FORMS)}")
     if others := [p.name for p in things if p not in set(meant)]:
-        _log.info("%s: passed over, for they hold no picture: %s", folder, listed(others))
+        _log.info("%s: skipped, no pictures: %s", folder, listed(others))
     read = {file: image for file in meant if (image := _picture(file)) is not None}
     skipped = [file for file in meant if file not in read]
     if not read:

@@ -145,7 +145,7 @@ def test_many_pictures_keep_their_order_and_their_failures(analyzer, photo, pixe
 
 
 def test_a_folder_is_many_pictures(analyzer, pixels, tmp_path):
-    """The pictures of a folder come in natural order; what else lies there is passed over."""
+    """The pictures of a folder come in natural order; what else lies there is skipped."""
     for name in ("10.png", "9.png"):
         cv2.imwrite(str(tmp_path / name), pixels[60:190, 165:290])
     (tmp_path / "notes.txt").write_text("no picture")

@@ -99,7 +99,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def until_frames(source: LatestFrame, count: int) -> list[Frame]:
-    """Return the next frames; losses on the way are passed over."""
+    """Return the next frames; losses on the way are skipped."""
     frames: list[Frame] = []
     deadline = time.monotonic() + PATIENCE_S
     while len(frames) < count:

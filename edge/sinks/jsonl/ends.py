@@ -54,7 +54,7 @@ def last_closed_seq(directory: Path) -> int:
 
 
 def last_seq(fd: int) -> int:
-    """Return the number of the last record, or -1: what is no record is passed over."""
+    """Return the number of the last record, or -1: what is no record is skipped."""
     return _first_number(_lines_backwards(fd))
 
 
@@ -94,7 +94,7 @@ def _newline_before(fd: int, end: int) -> int:
 
 
 def _lines_backwards(fd: int) -> Iterator[bytes]:
-    """Yield the lines that are not empty, the last one first; those too long are passed over."""
+    """Yield the lines that are not empty, the last one first; those too long are skipped."""
     end, later = os.lseek(fd, 0, os.SEEK_END), b""
     while end > 0:
         start = max(0, end - _TAIL_BYTES)

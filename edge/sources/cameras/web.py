@@ -127,7 +127,7 @@ class Answer:
 class MotionJpeg:
     """The pictures of a camera's motion JPEG, stamped on arrival.
 
-    A part that is empty or damaged is passed over and counted; a picture of another size than the
+    A part that is empty or damaged is skipped and counted; a picture of another size than the
     one before carries ``starts_new_clip``.
     """
 

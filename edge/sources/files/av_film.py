@@ -29,7 +29,7 @@ STREAM_TIMEOUT_S: Final = 10.0
 class AvFilm:
     """A film in a file or behind an address, as fast as it is read; ``FilmClock`` times it.
 
-    Frames are upright, with square pixels. What cannot be decoded is passed over and counted; a
+    Frames are upright, with square pixels. What cannot be decoded is skipped and counted; a
     frame of another size than the one before carries ``starts_new_clip``.
 
     Args:
@@ -111,7 +111,7 @@ class AvFilm:
 class AvStream:
     """A network stream, with timeouts on every wait; frames are stamped on arrival.
 
-    Frames are upright, with square pixels. What cannot be decoded is passed over and counted; a
+    Frames are upright, with square pixels. What cannot be decoded is skipped and counted; a
     frame of another size than the one before carries ``starts_new_clip``.
 
     Raises:

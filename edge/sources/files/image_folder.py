@@ -23,7 +23,7 @@ class ReplaySource:
     picture and ``captured_at`` is its file's modification time. With ``fps`` they are a sequence:
     ``t_s`` is ``i / fps`` and ``captured_at`` the first file's modification time plus that. Either
     way no clock is read. What a file is is judged by its content. A picture that cannot be read is
-    logged, skipped, and keeps its place; other files are passed over. Both are counted at the end.
+    logged, skipped, and keeps its place; other files are skipped. Both are counted at the end.
 
     Raises:
         CameraError: no such folder, no picture in it, or none that can be decoded.
@@ -104,7 +104,7 @@ class ReplaySource:
             told = "%s: %d of %d pictures skipped, each named above"
             _log.info(told, self._path, len(self._skipped), self._next)
         if files := [path.name for path in self._others if not path.is_dir()]:
-            _log.info("%s: passed over, for they hold no picture: %s", self._path, listed(files))
+            _log.info("%s: skipped, no pictures: %s", self._path, listed(files))
         self._skipped, self._others = [], []
 
     def _nothing(self) -> CameraError:

@@ -35,7 +35,7 @@ _UNKNOWN: Final = {"AV01": "AV1", "av01": "AV1"}
 class OpenCvFilm:
     """A film in a file, as fast as it is read; ``FilmClock`` says how it is timed.
 
-    Frames are upright, with square pixels. What cannot be decoded is passed over and counted. A
+    Frames are upright, with square pixels. What cannot be decoded is skipped and counted. A
     film whose pictures become others midway is refused, for OpenCV would mix them up; a motion
     JPEG is not: its pictures are decoded one by one.
 

@@ -153,7 +153,7 @@ class Extent(msgspec.Struct, frozen=True):
 
 
 class FilmEnd:
-    """Tells, once, how a film ended: what was passed over, and whether it broke off."""
+    """Tells, once, how a film ended: what was skipped, and whether it broke off."""
 
     def __init__(self, name: object) -> None:
         self._name = name
@@ -173,7 +173,7 @@ class FilmEnd:
         self._is_told = True
         if damaged:
             _log.warning(
-                "%s: %d frames could be decoded, %d damaged ones were passed over",
+                "%s: %d frames decoded, %d damaged frames skipped",
                 self._name,
                 frames,
                 damaged,

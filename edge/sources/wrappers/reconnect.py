@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 _NAP_S: Final = 1.0
 """While it waits for the next attempt it shows signs of life this often."""
 _WARM_UP_S: Final = 5.0
-"""A camera opened again may begin with black or stale pictures: so long they are passed over."""
+"""A camera opened again may begin with black or stale pictures: so long they are skipped."""
 
 
 class BackOff(msgspec.Struct, frozen=True):

@@ -137,7 +137,7 @@ def _track(text: str, where: str) -> int | None:
 def _elan(path: Path, content: bytes) -> Iterator[Seen]:
     """Read the aligned annotations of all tiers.
 
-    Annotations with a label that edgeemo knows count; tiers without any are passed over, for a
+    Annotations with a label that edgeemo knows count; tiers without any are skipped, for a
     file of people's holds words, gestures and remarks, too. A tier's name may end in the number of
     a track, as in those that `edgeemo logs export` writes.
 

@@ -254,7 +254,7 @@ def test_what_was_sent_is_known_by_its_content(tmp_path):
 
 
 def test_strange_names_below_the_prefix_are_no_wheels(tmp_path):
-    """They are passed over, and the rest is seen; a link's name may be any bytes."""
+    """They are skipped, and the rest is seen; a link's name may be any bytes."""
     prefix = tmp_path / "opt"
     for folder in ("wheels", "releases"):
         (prefix / folder / "lost+found").mkdir(parents=True)

@@ -224,7 +224,7 @@ def test_environment_names_directory_or_file(
 def test_wrong_file_in_environment_is_not_used(
     tmp_path: Path, server: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wrong file that EDGEEMO_ASSETS names is passed over and left as it is."""
+    """A wrong file that EDGEEMO_ASSETS names is skipped and left as it is."""
     (tmp_path / "thing.bin").write_bytes(b"wrong")
     monkeypatch.setenv(store.ENVIRONMENT, str(tmp_path))
     assert asset_path(_asset(f"{server}/good")) == cache / "thing.bin"
@@ -240,7 +240,7 @@ def test_damaged_cache_is_replaced(server: str, cache: Path) -> None:
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["FIFO", "directory"])
 def test_what_is_no_file_in_the_cache_is_not_waited_for(server, cache, make) -> None:
-    """It is passed over like a wrong file; the copy takes a FIFO's place."""
+    """It is skipped like a wrong file; the copy takes a FIFO's place."""
     cache.mkdir(parents=True)
     make(cache / "thing.bin")
     if make is os.mkfifo:

@@ -60,7 +60,7 @@ def pc(tmp_path, monkeypatch) -> Machine:
 
 
 def test_every_camera_is_told_with_its_formats(pc):
-    """Name, lasting path and formats; a webcam's second node and a Pi's codecs are passed over."""
+    """Name, lasting path and formats; a webcam's second node and a Pi's codecs are skipped."""
     pc.add(0, "HD Webcam", link="usb-HD_Webcam-video-index0")
     pc.add(1, "HD Webcam", index="1")
     pc.add(10, "bcm2835-codec-decode")

@@ -210,7 +210,7 @@ def test_a_damaged_closed_file_is_named(tmp_path, follow):
                 dropped_frames=2, dropped_records=1, rss_mb=99.6, temperature_c=61.2,
                 throttled="0x4", dropped_faces=3, disk_free_mb=1500.4),
          ("10.0 frames/s", "9.5 ms", "100 MB", "61 °C", "throttled 0x4", "2 frames, 1 records",
-          "1,500 MB of disk free", "3 faces passed over")),
+          "1,500 MB of disk free", "3 faces skipped")),
         (record(0, 3), ("camera lost", "xxx")),
     ],
 )  # fmt: skip

@@ -68,7 +68,7 @@ def test_records_are_appended_in_order_over_sessions(tmp_path):
     ],
 )
 def test_numbers_go_on_after_the_last_record(tmp_path, content, expected):
-    """Torn and foreign lines are passed over in the search for the last number."""
+    """Torn and foreign lines are skipped in the search for the last number."""
     (tmp_path / FILE_NAME).write_bytes(content)
     sink = JsonlSink(tmp_path)
     sink.close()
@@ -98,7 +98,7 @@ HOSTILE = {
 @pytest.mark.parametrize("where", ["current", "closed", "compressed"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_line_keeps_a_run_from_starting(tmp_path, name, where):
-    """What is no record is passed over, and the numbers go on after the last one before it."""
+    """What is no record is skipped, and the numbers go on after the last one before it."""
     content = b'{"seq":7}\n' + HOSTILE[name] + b"\n"
     closed = tmp_path / closed_name(1, 0)
     if where == "current":

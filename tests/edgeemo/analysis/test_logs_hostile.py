@@ -209,7 +209,7 @@ def test_a_damaged_file_is_named(tmp_path, content):
 
 
 def test_what_is_no_file_is_no_log(tmp_path):
-    """A directory, a FIFO, a link and a link to nowhere of a log file's name are passed over."""
+    """A directory, a FIFO, a link and a link to nowhere of a log file's name are skipped."""
     root = fleet(tmp_path / "fleet", line(seq=1))
     (tmp_path / "elsewhere").write_bytes(line(seq=9, session="other"))
     names = [f"{closed_name(number, 0)}.gz" for number in (1, 2, 3, 4)]

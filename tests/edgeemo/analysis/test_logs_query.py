@@ -200,7 +200,7 @@ def test_a_directory_may_have_any_name(tmp_path, name):
 
 
 def test_a_damaged_file_is_one_clear_error(log):
-    """A compressed file that was cut is not passed over in silence."""
+    """A compressed file that was cut is not skipped in silence."""
     path = next(path for path in log.iterdir() if path.suffix == ".gz")
     path.write_bytes(path.read_bytes()[:30])
     with pytest.raises(LogError, match="cannot be queried") as caught:

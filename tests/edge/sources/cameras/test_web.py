@@ -122,7 +122,7 @@ PLAIN = [part(data) for data in JPEGS]
          "bare newlines"],
 )  # fmt: skip
 def test_a_motion_jpeg_is_read_part_by_part(serve, body, kind, greys, dropped) -> None:
-    """Every whole picture comes, in order; what is empty or damaged is passed over and counted."""
+    """Every whole picture comes, in order; what is empty or damaged is skipped and counted."""
     source, is_live = open_web(serve({"/": answer(body, kind)}) + "/")
     assert is_live
     assert values(source) == greys
@@ -207,7 +207,7 @@ def test_what_is_no_video_is_named(serve, page: Page, reason: str) -> None:
 
 
 def test_nothing_but_empty_parts_is_no_camera(serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runtime without a picture are not passed over for ever."""
+    """Parts without a picture are not skipped forever."""
     monkeypatch.setattr(web, "MOST_FAILURES", 5)
     source, _ = open_web(serve({"/": answer([part(b"")] * 50)}) + "/")
     with pytest.raises(CameraError, match="5 parts in a row"):

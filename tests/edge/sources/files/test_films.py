@@ -282,7 +282,7 @@ def test_what_follows_damage_is_read(
     assert (np.diff([frame.t_s for frame in frames]) > 0).all()
     if source.dropped:
         [record] = caplog.records
-        assert f"{source.dropped} damaged ones" in record.getMessage()
+        assert f"{source.dropped} damaged frames" in record.getMessage()
     else:
         assert caplog.records == []
     assert len(frames) + source.dropped <= 61
@@ -318,7 +318,7 @@ def test_a_hole_in_a_transport_stream_is_counted(
     if place:
         assert 3 <= source.dropped <= 75 - len(frames) + 1
         [record] = caplog.records
-        assert f"{source.dropped} damaged ones were passed over" in record.getMessage()
+        assert f"{source.dropped} damaged frames skipped" in record.getMessage()
 
 
 @both

@@ -93,7 +93,7 @@ def test_red_is_red(tmp_path: Path) -> None:
 
 
 def test_single_picture_and_foreign_files(tmp_path: Path) -> None:
-    """One picture may be named itself; hidden and foreign files of a folder are passed over."""
+    """One picture may be named itself; hidden and foreign files of a folder are skipped."""
     path = _write(tmp_path / "ü 1.PNG")
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / ".hidden.png").write_bytes(b"x")

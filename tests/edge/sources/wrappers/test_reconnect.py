@@ -162,7 +162,7 @@ def test_a_camera_that_only_a_new_process_can_have_ends_it() -> None:
 
 
 def test_a_camera_that_begins_with_black_pictures_has_time_to_warm_up() -> None:
-    """After an outage five seconds of bad pictures are passed over without opening it again."""
+    """After an outage five seconds of bad pictures are skipped without opening it again."""
     camera = FakeCamera([("black", 60), ("good", 3)])  # lost after 20, then 40 more: 4 s
     assert shape(play(reconnecting(camera)))[2:3] == [3]
     assert camera.opened == 2

@@ -139,9 +139,9 @@ class MesherConfig(_Section, frozen=True):
             pixels of 640x480). ``litert`` only; docs/mesh.md says what it costs.
         blendshapes: compute the 52 coefficients of facial movement, too; always done for a model
             that takes them.
-        precision: ``auto`` computes meshes in half precision where the processor does so, as that
-            of a Pi 5, for two fifths fewer instructions; ``full`` does not. ``litert`` only;
-            docs/hardware.md says how far the points differ.
+        precision: ``full``, or ``auto``: meshes in half precision where the processor computes so,
+            as that of a Pi 5, for two fifths fewer instructions. How far its points differ has
+            not been measured on all films yet, so it is not the default. ``litert`` only.
         threads: CPU threads that find faces. ``auto`` is one, and two while one does not keep up
             with the camera, a core is idle and the board is not hot. ``litert`` only.
     """
@@ -155,7 +155,7 @@ class MesherConfig(_Section, frozen=True):
     tracking_fps: RateOrNone = 15.0
     reach: Reach = "near"
     blendshapes: bool = False
-    precision: Precision = "auto"
+    precision: Precision = "full"
     threads: MeshThreads = "auto"
 
     def __post_init__(self) -> None:

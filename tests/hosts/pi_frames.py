@@ -25,8 +25,9 @@ FIRST_MARK = 1_000_000
 def render(path: str) -> None:
     """Draw the pictures, uint8 ``(scenes, frames, 480, 640, 3)``."""
     from edge.sources.demo.source import DemoSource
+    from edge.testing.scenes import WAYS
 
-    solo, duet = DemoSource(), DemoSource(faces=2)
+    solo, duet = DemoSource(), DemoSource(ways=WAYS[2])
     nobody_s, moving_s, apart_s = 8.0, 2.1, 0.2
     scenes = {
         "no face": (solo, nobody_s, 25),
@@ -47,7 +48,7 @@ def run(path: str, scenes: list[str]) -> None:
 
     quieten_libraries()  # as `edgeemo` does
 
-    from edge.config import Config, LogConfig, SourceConfig
+    from edge.config import Config, LogConfig, MesherConfig, SourceConfig
     from edge.records import Frame
     from edge.runtime.build import build_runtime
     from edge.service.session import reporter_for
@@ -61,7 +62,9 @@ def run(path: str, scenes: list[str]) -> None:
         with ExitStack() as stack:
             directory = stack.enter_context(tempfile.TemporaryDirectory())
             log = LogConfig(dir=directory, emit="change" if is_default else "frame")
-            parts = build_runtime(Config(source=SourceConfig(spec="demo"), log=log), stack)
+            mesher = MesherConfig(precision="auto")  # half, on a Pi 5
+            config = Config(source=SourceConfig(spec="demo"), mesher=mesher, log=log)
+            parts = build_runtime(config, stack)
             reporter = reporter_for(parts)
             faces = []
             for index, picture in enumerate(pictures[scene]):

@@ -92,5 +92,5 @@ def test_which_processors_have_it(
     monkeypatch.setattr(machine.platform, "machine", lambda: architecture)
     assert machine.computes_in_half_precision() == has_half
     assert machine.lacks_lse_atomics() == lacks_atomics
-    assert is_in_half_precision(MesherConfig()) == has_half
-    assert not is_in_half_precision(MesherConfig(precision="full"))
+    assert is_in_half_precision(MesherConfig(precision="auto")) == has_half
+    assert not is_in_half_precision(MesherConfig())

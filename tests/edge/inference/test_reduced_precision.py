@@ -14,6 +14,8 @@ from edge.stages.mesh.litert.mesher import is_in_half_precision
 from edge.stages.mesh.litert.taskfile import read_task
 from edge.system import machine
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = {
     "Model": {
         "version": "<i4",

@@ -14,6 +14,8 @@ from edge.stages.events import EventDetector
 from edge.stages.mesh.litert import LitertMesher
 from edge.testing.fakes import make_frame
 
+pytestmark = pytest.mark.slow
+
 BLINKS = (0.5, 1.2, 1.7)
 LENGTH_S = 2.4
 

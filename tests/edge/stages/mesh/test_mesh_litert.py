@@ -25,6 +25,8 @@ from edge.stages.mesh.litert.geometry import canonical_vertices
 from edge.stages.mesh.litert.taskfile import read_task
 from tests.helpers import calls
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FACE_AT = (225, 125)
 """The middle of the face in the astronaut photo."""
@@ -100,7 +102,6 @@ def test_the_mesh_is_mediapipes(photo, reference, cut) -> None:
         assert getattr(face.head_pose, angle) == pytest.approx(getattr(expected, angle), abs=0.3)
 
 
-@pytest.mark.slow
 def test_the_demo_is_followed_to_its_ground_truth(reference) -> None:
     """In every frame that shows the whole face the mesh is the photo's, moved; when gone, none."""
     source, mesher = DemoSource(), make()
@@ -423,7 +424,6 @@ def test_closing_twice_is_harmless(photo) -> None:
     assert [mesher.close(), mesher.close()] == [None, None]
 
 
-@pytest.mark.slow
 def test_memory_is_bounded(photo) -> None:
     """Over 1,200 frames with and without faces the process grows by under 8 MiB."""
     mesher = make()

@@ -22,6 +22,8 @@ from edge.stages.mesh.litert import LitertMesher
 from edge.stages.mesh.sparing import LONGEST_S, SparingMesher
 from edge.testing.fakes import FakeClassifier, FakeMesher, make_face
 
+pytestmark = pytest.mark.slow
+
 FPS = 30.0
 TRACKING_FPS = 15.0
 TEXTURE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)

@@ -114,9 +114,11 @@ service-test: $(DEVICE)/.installed ## run it as a service of a booted Debian and
 vm-test: $(FULL)/.installed ## push it to a whole emulated PC with a camera, unplug, reboot, cut the power, as root (qemu-system-x86)
 	tests/hosts/vm_test.sh build $(FULL)/bin/python
 
-test-camera: ## run the ribbon camera's suite on the real picamera2 and libcamera in a chroot, as root (needs debootstrap; makes it once, a quarter of an hour)
+test-camera: ## run cameras' suites on the real picamera2 and libcamera in a chroot, and on a real UVC driver in an emulated PC, as root (debootstrap, qemu-system-x86; made once, a quarter of an hour)
 	[ -d build/ribbon-camera ] || tests/hosts/ribbon_camera.sh make build/ribbon-camera
 	tests/hosts/ribbon_camera.sh test build/ribbon-camera
+	[ -d build/usb-camera ] || tests/hosts/usb_camera.sh make build/usb-camera
+	tests/hosts/usb_camera.sh test build/usb-camera build/ribbon-camera
 
 # PI_BUDGET='--cpu cortex-a76 --scene "one face"' counts less, --cycles predicts milliseconds, --write makes it the budget.
 pi-budget: $(DEVICE)/.installed ## count a frame's instructions on an emulated Pi 4 and Pi 5, as root (needs debootstrap, qemu-user, gcc): at most 2 % over pi_budget.json

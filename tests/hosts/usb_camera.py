@@ -152,9 +152,12 @@ class Camera:
     def _read(self, size: int) -> bytes:
         got = b""
         while len(got) < size:
-            more = self._link.recv(size - len(got))
+            try:
+                more = self._link.recv(size - len(got))
+            except ConnectionResetError:
+                more = b""
             if not more:
-                raise SystemExit("unplugged")
+                raise SystemExit("unplugged by the kernel")
             got += more
         return got
 

@@ -5,7 +5,7 @@
 #   usb_camera.sh make DIR           kernel, modules and initrd; 30 s, 140 MB
 #   usb_camera.sh test DIR ROOTFS    boots ROOTFS, which ribbon_camera.sh made, with this checkout; some minutes
 #
-# Real: the kernel's USB, UVC and V4L2, udev, OpenCV, libcamera on UVC. Played: the devices, whose pictures go over bulk
+# Real: the kernel's USB, UVC and V4L2, udev, OpenCV. Played: the devices, whose pictures go over bulk
 # endpoints. Speed tells nothing: all is 10 to 20 times slower.
 #
 # Needs root and: qemu-system-x86 seabios xz-utils kmod, and apt to download a kernel.
@@ -73,7 +73,6 @@ EOT
         cat >"$root/opt/usb/init" <<'EOT'
 #!/bin/bash
 export PATH=/opt/edgeemo/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=dumb PYTHONPATH=/opt/checkout
-export LD_LIBRARY_PATH=/opt/libcamera/lib/x86_64-linux-gnu
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /tmp

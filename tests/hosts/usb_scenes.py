@@ -11,9 +11,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from edge.config import Config, SourceConfig
+from edge.config import Config
 from edge.doctor.cameras import cameras
-from edge.doctor.ribbon import ribbon_camera
 from edge.errors import CameraError
 from edge.sources.cameras.identity import FollowedCamera, first_camera, present
 from edge.sources.cameras.opencv import OpenCvCamera
@@ -157,14 +156,6 @@ def unplugged() -> None:
         source.close()
 
 
-def libcamera() -> None:
-    """The system's camera stack sees USB cameras, too: none of them is a ribbon camera."""
-    print("libcamera on a USB camera", flush=True)
-    with Plugged(0, "0001", DARK):
-        check = ribbon_camera(Config(source=SourceConfig(spec="picamera")))
-        must(check.status == "failure", f"no ribbon camera: {check.detail}; {check.remedy}")
-
-
 if __name__ == "__main__":
-    for scene in (two_at_once, exchanged, unplugged, libcamera):
+    for scene in (two_at_once, exchanged, unplugged):
         scene()

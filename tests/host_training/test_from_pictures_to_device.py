@@ -147,5 +147,8 @@ def test_a_bundle_with_classes_of_ones_own_is_shown_and_can_be_pushed(
         connection.close()
         viewer.terminate()
     words = ["--no-service", "--dry-run", "--prefix", tmp_path / "device", "--model", bundle]
-    assert run("deploy", "push", "@local", *words) == 0
+    command = [sys.executable, "-m", "edgeemo", "deploy", "push", "@local", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "switch current from nothing" in done.stdout
     assert not (tmp_path / "device").exists()

@@ -129,11 +129,11 @@ def test_a_calibrated_bundle_travels_alone_is_named_and_rolled_back(box, tmp_pat
     calibrated_bundle(tmp_path / "calibrated")
     done = box.push("--model", str(tmp_path / "calibrated"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "send 3 files" in done.stdout  # metadata, model card and checksums
+    assert "send 4 files" in done.stdout  # metadata, model card, checksums, and the release's list
     assert current(box) != before
     program = box.prefix / "current" / "bin" / "edgeemo"
     (model,) = (box.prefix / "current").glob("**/metadata.json")
-    words = ["doctor", "--model", str(model.parent)]
+    words = ["doctor", "--json", "--model", str(model.parent)]
     told = subprocess.run(
         [str(program), *words], env={}, cwd="/", capture_output=True, text=True, check=False
     )

@@ -6,7 +6,6 @@ quoted here and nowhere else; files go to a folder of the user's own, named by t
 
 import io
 import logging
-import resource
 import socket
 import sys
 from collections.abc import Sequence
@@ -46,16 +45,24 @@ def use_gevent() -> None:
         ) from error
     # Signals stay Python's own, so that Ctrl-C ends a push as it ends everything.
     monkey.patch_all(signal=False)
-    # Each device takes about four descriptors; 1,024 are common, and more can be asked for.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, _DESCRIPTORS)
-    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    _raise_descriptor_limit()
     logger = logging.getLogger("pyinfra")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False  # what matters is in the errors, once and in our words
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     logging.getLogger("paramiko").propagate = False
+
+
+def _raise_descriptor_limit() -> None:
+    """Ask for descriptors for many devices: each takes about four, and 1,024 are common."""
+    if sys.platform == "win32":
+        return  # has no such limit
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, _DESCRIPTORS)
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 class Device:

@@ -1,6 +1,7 @@
 """Pictures that stay on the disk until they are asked for, behind NumPy's way of asking."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ class StoredImages:
             handle, offset = self._opened[number]
             into = read[first:last].data.cast("B")
             offset += size * int(wanted[first] - self._ends[number])
-            if os.preadv(handle.number, [into], offset) != len(into):
+            if _read_at(handle.number, into, offset) != len(into):
                 raise DataError(f"{self._files[number].path}: has been cut off; make it again")
         result = np.empty_like(read)
         result[order] = read
@@ -122,3 +123,13 @@ def _opened(file: PictureFile, size_hw: tuple[int, int]) -> tuple[_Handle, int]:
         f"{file.path}: not the {file.count} pictures of a shard ({reason}); make it again with "
         "`edgeemo data prepare --shards`"
     )
+
+
+def _read_at(number: int, into: memoryview, offset: int) -> int:
+    """Read into a buffer from a place in a file on; return how many bytes there were."""
+    if sys.platform != "win32":
+        return os.preadv(number, [into], offset)
+    os.lseek(number, offset, os.SEEK_SET)
+    data = os.read(number, len(into))
+    into[: len(data)] = data
+    return len(data)

@@ -16,10 +16,14 @@ NEEDS = {
 
 
 def forms(notebook) -> list[list[str]]:
-    """What each cell shows: kinds of outputs; how many lines there are is left to chance."""
+    """What each cell shows: kinds of outputs; how many lines there are is left to chance.
+
+    A table is HTML beside its text where pandas or Polars is installed, and text elsewhere.
+    """
     return [
         sorted(
             {kind for one in cell.get("outputs", []) for kind in one.get("data", [one.output_type])}
+            - {"text/html"}
         )
         for cell in notebook.cells
     ]

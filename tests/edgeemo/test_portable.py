@@ -184,6 +184,7 @@ def test_what_is_for_linux_only_says_so(case, tmp_path):
 LINUX_ONLY = {
     "deploy/device/": "runs on the device, under its system's Python",
     "edge/service/notify.py": "systemd's protocol; nothing is done without its environment",
+    "edge/service/threads.py": "after a look into /proc/stat, which others have not",
     "edge/service/marks.py": "the socket's functions, after a check of the system",
     "edge/sinks/journal.py": "refused by edge.runtime.build",
     "edge/sinks/unix_socket.py": "refused by edge.runtime.build",

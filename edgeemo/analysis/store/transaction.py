@@ -123,6 +123,8 @@ def _recover(store: Path) -> None:
             (store / path).unlink(missing_ok=True)
             with suppress(OSError):
                 (store / path).parent.rmdir()
+        # Before the journal goes: without one nobody looks whether anything is left.
+        shutil.rmtree(store / _PENDING, ignore_errors=True)
         journal.unlink()
         sync_path(store)
     shutil.rmtree(store / _PENDING, ignore_errors=True)

@@ -207,8 +207,10 @@ def test_sudo_is_used_where_the_files_ask_for_it_only(devices, tmp_path):
     """Who may not read the log is told the remedy, or reads it through sudo; others use none."""
     log, out, used = tmp_path / "pi", tmp_path / "out", tmp_path / "used"
     written(log, range(10))
-    for path in (tmp_path, *tmp_path.parents[:2]):
+    for path in (tmp_path, *tmp_path.parents):
         path.chmod(0o755)
+        if path.name.startswith("pytest-of-"):
+            break
     out.mkdir()
     bin_dir = tmp_path / "bin"
     bin_dir.mkdir()

@@ -127,9 +127,9 @@ def _opened(file: PictureFile, size_hw: tuple[int, int]) -> tuple[_Handle, int]:
 
 def _read_at(number: int, into: memoryview, offset: int) -> int:
     """Read into a buffer from a place in a file on; return how many bytes there were."""
-    if sys.platform != "win32":
-        return os.preadv(number, [into], offset)
-    os.lseek(number, offset, os.SEEK_SET)
-    data = os.read(number, len(into))
-    into[: len(data)] = data
-    return len(data)
+    if sys.platform == "win32":
+        os.lseek(number, offset, os.SEEK_SET)
+        data = os.read(number, len(into))
+        into[: len(data)] = data
+        return len(data)
+    return os.preadv(number, [into], offset)

@@ -11,7 +11,9 @@ import argparse
 import shutil
 import subprocess
 import sys
+from email.parser import HeaderParser
 from pathlib import Path
+from zipfile import ZipFile
 
 from dist import run, try_out
 
@@ -59,8 +61,8 @@ def use(wheel: Path, folder: Path, python: str, packages: str) -> list[str]:
     inside = folder / "venv" / "bin" / "python"
     run([python, "-m", "venv", "--without-pip", "venv"], folder)
     uv = [folder.parent / "uv/bin/uv", "pip", "--quiet"]
-    run([*uv, "install", "--python", inside, "--only-binary", ":all:", *PACKAGES[packages], wheel],
-        folder)  # fmt: skip
+    run([*uv, "install", "--python", inside, "--only-binary", ":all:", *PACKAGES[packages], wheel,
+         *needs(wheel)], folder)  # fmt: skip
     try_out(folder)
     golden = run([inside, TOP / "tests/hosts/golden.py", TOP / "edge/models/default"], folder)
     print(f"{folder.name}: {golden.strip()}", file=sys.stderr)
@@ -68,6 +70,14 @@ def use(wheel: Path, folder: Path, python: str, packages: str) -> list[str]:
     installed = dict(line.split("==") for line in frozen if "==" in line)
     shutil.rmtree(folder)
     return [installed[name] for name in SHOWN]
+
+
+def needs(wheel: Path) -> list[str]:
+    """Return what the wheel asks for: lowest are only those that are named beside it."""
+    with ZipFile(wheel) as archive:
+        (name,) = (one for one in archive.namelist() if one.endswith(".dist-info/METADATA"))
+        about = HeaderParser().parsestr(archive.read(name).decode())
+    return [line for line in about.get_all("Requires-Dist") or [] if "extra ==" not in line]
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ from deploy.release.wheelhouse import Kind, wheelhouse
 from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 
 payload = pathlib.Path(sys.argv[1])
-for folder, needs in (("wheels", []), ("tool", ["pyinfra>=3.2,<4"])):
+for folder, needs in (("wheels", []), ("tool", ["pyinfra>=3.2,<4", "pyyaml>=6"])):
     needs = [*requirements(), *needs]
     for wheel in wheelhouse(Kind("x86_64", "3.11", 36), needs, packaged_file("constraints.txt"), lambda line: None):
         shutil.copy(wheel, payload / folder)

@@ -1,9 +1,7 @@
 """A real server on a free port of the loopback address, and what talks to it."""
 
 import http.client
-import json
 import socket
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,6 +14,7 @@ from edge.view.access import rules
 from edge.view.app import page
 from edge.view.hub import Hub
 from edge.view.server import PageServer, listen
+from tests.edge.view.events import Events
 from tests.hosts.chromium import CHROMIUM, Browser
 
 LABELS = ("neutral", "happiness")
@@ -43,7 +42,7 @@ def make_result(index: int, label: str = "happiness", image: Any = None) -> Fram
     return FrameResult(make_frame(index, image), (face,), (), {"mesh": 5.0})
 
 
-class Viewer:
+class Viewer(Events):
     """One open stream; iterating gives ``(kind, content)`` of its events."""
 
     def __init__(self, port: int) -> None:
@@ -51,19 +50,8 @@ class Viewer:
         self.connection.request("GET", "/events")
         self.response = self.connection.getresponse()
         assert self.response.status == 200, self.response.read()
-
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
-        kind = ""
-        while line := self.response.readline():
-            name, _, value = line.rstrip(b"\n").partition(b": ")
-            if name == b"event":
-                kind = value.decode()
-            elif name == b"data":
-                yield kind, json.loads(value)
-
-    def next(self, wanted: str) -> Any:
-        """Return the content of the next event of a kind."""
-        return next(content for kind, content in self if kind == wanted)
+        # Line by line: what is at hand is not waited on until a buffer is full.
+        super().__init__(iter(self.response.readline, b""))
 
     def close(self) -> None:
         """Go."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import json
 import os
 import signal
 import socket
@@ -26,6 +25,7 @@ from edge.view.app import page
 from edge.view.attach import Feed, Relay, over_ssh
 from edge.view.live_socket import MOST_WATCHERS, LiveSocket
 from edge.view.server import PageServer, listen
+from tests.edge.view.events import Events
 from tests.helpers import until
 
 HEAD = {
@@ -38,7 +38,7 @@ STARTED = logrecord.ServiceStarted(
 )  # fmt: skip
 
 
-class Watcher:
+class Watcher(Events):
     """One connection to the socket; iterating gives ``(kind, content)`` of its events."""
 
     def __init__(self, path: Path) -> None:
@@ -46,19 +46,7 @@ class Watcher:
         self.socket.settimeout(30)
         self.socket.connect(str(path))
         self.file = self.socket.makefile("rb")
-
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
-        kind = ""
-        for line in self.file:
-            name, _, value = line.rstrip(b"\n").partition(b": ")
-            if name == b"event":
-                kind = value.decode()
-            elif name == b"data":
-                yield kind, json.loads(value)
-
-    def next(self, wanted: str) -> Any:
-        """Return the content of the next event of a kind."""
-        return next(content for kind, content in self if kind == wanted)
+        super().__init__(self.file)
 
     def close(self) -> None:
         """Go."""

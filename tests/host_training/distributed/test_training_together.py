@@ -23,15 +23,14 @@ import numpy as np
 
 from edge.errors import EdgeEmoError
 from edgeemo.cli.train import joined_workers
-from host_training.architectures import ARCHITECTURES, Architecture
 from host_training.config import TrainConfig
-from host_training.data.samples import Samples
 from host_training.frameworks import import_keras, import_tensorflow
 from host_training.training.progress import SilentProgress
 from host_training.training.run import Pretrained, config_to_resume, train
+from tests.host_training.grey import grey_samples, register_tiny
 
 out, mode = Path(sys.argv[1]), sys.argv[2]
-keras = import_keras()
+import_keras()
 if mode == "devices":
     tf = import_tensorflow()
     tf.config.set_logical_device_configuration(
@@ -39,36 +38,8 @@ if mode == "devices":
     )
 
 
-def tiny(classes, dropout, mirrored):
-    layers = keras.layers
-    inputs = outputs = keras.Input((48, 48, 1), name="pixels")
-    for layer in (
-        layers.Rescaling(1 / 127.5, offset=-1),
-        layers.Conv2D(8, 5, strides=4, use_bias=False),
-        layers.BatchNormalization(),
-        layers.ReLU(),
-        layers.GlobalAveragePooling2D(),
-        layers.Dropout(dropout),
-        layers.Dense(classes, activation="softmax", name="scores"),
-    ):
-        outputs = layer(outputs)
-    return keras.Model(inputs, outputs)
-
-
-ARCHITECTURES["tiny"] = Architecture(tiny, 0.3, ("pixels",), "for tests")
-generator = np.random.default_rng(0)
-hard = np.arange(80) % 4
-images = generator.integers(0, 60, (80, 48, 48)) + 40 * hard[:, None, None]
-samples = Samples(
-    images=images.astype(np.uint8),
-    targets=np.eye(4, dtype=np.float32)[hard],
-    labels=("neutral", "happiness", "surprise", "sadness"),
-    class_ids=hard,
-    split=np.array(["Training"] * 64 + ["PublicTest"] * 16),
-    name="made up",
-    form="made up",
-    protocol="labels",
-)
+register_tiny()
+samples = grey_samples()
 
 
 class Progress(SilentProgress):

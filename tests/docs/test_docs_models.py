@@ -1,5 +1,6 @@
 """docs/models-history.md cannot drift from the runs that it describes, whose settings are kept."""
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 import typer
 
+from edge.contract.bundle import PACKAGED
 from edgeemo.cli.train import train
 from host_training.config import TrainConfig, parse_settings, recipe, with_changes
 from host_training.metrics.scores import Metrics
@@ -127,3 +129,23 @@ def test_every_command_line_is_one(document: Path) -> None:
     for command in commands(ROOT / document):
         if "..." not in command:
             assert asked_for(parsed(command)).epochs > 0
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/train.md", "docs/models.md"])
+def test_the_packaged_model_s_figures_are_those_of_its_bundle(page):
+    """Accuracy, balanced accuracy and ECE as converted; the same corruption figures everywhere."""
+    text = (ROOT / page).read_text("utf-8")
+    report = json.loads((PACKAGED / "parity.json").read_text("utf-8"))
+    figures = report["comparison"]["tflite"]
+    row = next(line for line in text.splitlines() if line.startswith("| FER+ PublicTest, pictures"))
+    assert f"{figures['accuracy']:.2%}".replace("%", " %") in row
+    assert f"{figures['balanced_accuracy']:.2%}".replace("%", " %") in row
+    assert f" {figures['ece']:.3f} " in row
+    models = (ROOT / "docs/models.md").read_text("utf-8")
+    accuracy, balanced, ece = re.search(
+        r"^\| the same, corrupted.*?\| ([\d.]+ %) \| ([\d.]+ %) \| \| ([\d.]+) \|$", models, re.M
+    ).groups()
+    if page != "docs/models.md":
+        assert f"severities | {accuracy} | {balanced} | {ece} |" in text
+        size = sum(file.stat().st_size for file in PACKAGED.iterdir())
+        assert f"bundle of {size:,} bytes" in text

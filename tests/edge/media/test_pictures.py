@@ -376,7 +376,7 @@ def test_one_bad_picture_does_not_end_a_folder(
     assert "c.jpg: not a picture that can be decoded (cut off" in told[1]
     assert "d.png: not a picture that can be decoded (a web page, expected BMP" in told[2]
     assert "3 of 6 pictures skipped" in told[3]
-    assert "hold no picture: f.txt" in told[4]
+    assert "skipped, no pictures: f.txt" in told[4]
 
 
 @given(

@@ -181,7 +181,10 @@ class LatestFrame:
 
     def _publish(self, frame: Frame) -> bool:
         with self._changed:
-            self._dropped += self._newest is not None
+            unread = self._newest
+            self._dropped += unread is not None
+            if unread is not None and unread.starts_new_clip and not frame.starts_new_clip:
+                frame = msgspec.structs.replace(frame, starts_new_clip=True)
             self._newest = frame
             self._is_error_older = self._error is not None
             self._is_lost = False

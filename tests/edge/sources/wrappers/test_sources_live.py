@@ -126,10 +126,11 @@ def test_a_thinned_source_is_alive_though_it_gives_little() -> None:
     latest.close()
 
 
-def test_a_cut_that_is_left_out_is_kept() -> None:
+@pytest.mark.parametrize("every_n", [1, 2], ids=["nobody read it", "skipped on purpose"])
+def test_a_cut_that_is_left_out_is_kept(every_n: int) -> None:
     """The frame that is given after it starts afresh."""
     frames = [make_frame(i, starts_new_clip=i == 1) for i in range(3)]
-    latest = LatestFrame(FakeSource(frames), every_n=2)
+    latest = LatestFrame(FakeSource(frames), every_n=every_n)
     join_threads("latest-frame")
     frame = latest.read()
     assert (frame.index, frame.starts_new_clip) == (2, True)

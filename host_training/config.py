@@ -89,6 +89,8 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             (``host_training.training.learner``).
         keep: the ``best`` epoch on the validation samples, or the ``last``, which under ``cosine``
             has converged where an earlier one may have been lucky.
+        precise_batch_norm: after the last epoch, estimate the statistics of batch normalisation
+            anew, for the weights that are kept (``host_training.training.precise_batch_norm``).
         classifier_retraining: after the last epoch, fit the last layer anew on all that lies below
             it; the penalty on each weight's squared change, 0 to leave it as it is
             (``host_training.training.classifier``).
@@ -136,6 +138,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     class_weights: bool = False
     logit_adjustment: float = 0.0
     keep: Literal["best", "last"] = "best"
+    precise_batch_norm: bool = False
     classifier_retraining: float = 0.0
     mixup: float = 0.0
     augmentation: Augmentation = Augmentation()

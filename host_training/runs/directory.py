@@ -100,9 +100,9 @@ class RunDirectory:
         return self.path / MODEL
 
     @property
-    def before_retraining(self) -> Path:
-        """The same as the epochs left it, where its last layer was fitted anew."""
-        return self.path / "before-retraining.keras"
+    def before_refinement(self) -> Path:
+        """The same as the epochs left it, where something was fitted to it after the last."""
+        return self.path / "before-refinement.keras"
 
     def config(self) -> TrainConfig:
         """Read ``config.json``.

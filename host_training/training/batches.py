@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.mesh_features import FeatureNorm
 from host_training.config import TrainConfig
 from host_training.data.samples import Samples
 from host_training.distributed.workers import ALONE, Workers, slice_of
@@ -178,6 +180,29 @@ class Mix:
             mix(batch.targets),
             None if batch.weights is None else mix(batch.weights),
         )
+
+
+def epoch_after_the_last(
+    samples: Samples,
+    config: TrainConfig,
+    norm: FeatureNorm | None = None,
+    weights: NDArray[np.float32] | None = None,
+) -> Iterator[Batch]:
+    """Yield the views of an epoch that no epoch of a run has shown, with the samples' own targets.
+
+    Args:
+        samples: rows to learn from.
+        config: the run's settings; pairs of rows are not mixed here.
+        norm: of the network's mesh features, where it takes them.
+        weights: float32 ``(k,)``, one a class, or None.
+    """
+    batches = TrainingBatches(
+        samples,
+        msgspec.structs.replace(config, mixup=0.0),
+        mesh=None if norm is None else MeshRows(samples, norm),
+        weights=weights,
+    )
+    return batches.epoch(config.epochs)
 
 
 def balanced_class_weights(samples: Samples) -> NDArray[np.float32]:

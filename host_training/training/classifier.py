@@ -8,7 +8,6 @@ undervalues rare emotions; fitted to people's votes on finished features it does
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,12 +17,11 @@ from host_training.data.samples import Samples
 from host_training.frameworks import import_keras
 from host_training.metrics.inputs import (
     Batch,
-    MeshRows,
     as_model_input,
     input_names,
     model_inputs,
 )
-from host_training.training.batches import TrainingBatches, balanced_class_weights
+from host_training.training.batches import balanced_class_weights, epoch_after_the_last
 from host_training.training.bundle_weights import HEAD
 from host_training.training.learner import log_prior
 
@@ -86,12 +84,7 @@ def _batches(
             if mesh is not None:
                 inputs["mesh"] = mesh[part]
             yield Batch(inputs, rows.targets[part], None if balance is None else balance[part])
-    yield from TrainingBatches(
-        rows,
-        msgspec.structs.replace(config, mixup=0.0),
-        mesh=None if norm is None else MeshRows(rows, norm),
-        weights=classes,
-    ).epoch(config.epochs)
+    yield from epoch_after_the_last(rows, config, norm, classes)
 
 
 def fitted_layer(

@@ -1,6 +1,7 @@
 """A training run from the first epoch, or from where it was stopped."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +44,7 @@ from host_training.training.distillation import ModelFile, Teachers
 from host_training.training.epochs import Run, run_epochs, save_model, validate
 from host_training.training.last_layer import fit_last_layer
 from host_training.training.optimizer import learner_of, untrained_model
+from host_training.training.precise_batch_norm import estimate_batch_norm
 from host_training.training.pretrained import load_pretrained
 from host_training.training.progress import TrainingProgress
 from host_training.training.report import write_reports
@@ -124,8 +126,8 @@ def train(  # noqa: PLR0913 - most are keywords
         run = _prepared(directory, config, parts, mine, progress, pretrained, workers)
         with progress:
             history = run_epochs(run)
-        if run.config.classifier_retraining:
-            _retrain_classifier(run, directory, parts.training)
+        if run.config.precise_batch_norm or run.config.classifier_retraining:
+            _refine(run, directory, parts.training)
         remember(directory.model)
         write_reports(directory, parts.validation, history)
         record = msgspec.structs.replace(directory.record(), state="complete")
@@ -133,27 +135,35 @@ def train(  # noqa: PLR0913 - most are keywords
     return directory
 
 
-def _retrain_classifier(run: Run, directory: RunDirectory, rows: Samples) -> None:
-    """Fit the kept network's last layer anew, and keep that.
+def _refine(run: Run, directory: RunDirectory, rows: Samples) -> None:
+    """Do what is done once, on the network that the epochs gave, and keep the result.
 
     The network as the epochs left it stays beside it: broken off, this is done again from there.
     """
-    source, network = directory.before_retraining, run.inference
+    source, network = directory.before_refinement, run.inference
     if not source.is_file():
         temporary = source.with_name(f".partial-{source.name}")
         shutil.copyfile(directory.model, temporary)
         temporary.replace(source)
     network.set_weights(load_keras_model(source).get_weights())
+    steps: list[tuple[bool, str, Callable[..., None]]] = [
+        (run.config.precise_batch_norm, "batch normalisation estimated", estimate_batch_norm),
+        (run.config.classifier_retraining > 0, "classifier retrained", retrain_classifier),
+    ]
     last = run.config.epochs - 1
     before, _ = validate(run, last, ALONE)
-    retrain_classifier(network, rows, run.config, run.norm)
-    after, _ = validate(run, last, ALONE)
+    for is_asked_for, what, step in steps:
+        if not is_asked_for:
+            continue
+        step(network, rows, run.config, run.norm)
+        after, _ = validate(run, last, ALONE)
+        run.progress.report(
+            f"{what}: validation accuracy {before.accuracy:.2%} before, "
+            f"{after.accuracy:.2%} after; balanced {before.balanced_accuracy:.2%} before, "
+            f"{after.balanced_accuracy:.2%} after"
+        )
+        before = after
     save_model(run, directory.model)
-    run.progress.report(
-        f"classifier retrained: validation accuracy {before.accuracy:.2%} before, "
-        f"{after.accuracy:.2%} after; balanced {before.balanced_accuracy:.2%} before, "
-        f"{after.balanced_accuracy:.2%} after"
-    )
 
 
 def _assist(

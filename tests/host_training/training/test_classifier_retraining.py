@@ -114,4 +114,4 @@ def test_broken_off_it_is_done_again_to_the_same_bits(
     first, second = (keras.models.load_model(run.model).get_weights() for run in (whole, resumed))
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert whole.before_retraining.is_file()
+    assert whole.before_refinement.is_file()

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import BinaryIO, Final
 
 
 def lock_alone(fd: int) -> None:
@@ -66,6 +66,10 @@ _KINDS: Final = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+_GROUPS: Final = 0o660
+"""The mode of a socket that its owner's group may use."""
 
 
 class UnsuitableError(OSError):
@@ -143,8 +147,37 @@ def open_own(path: str | os.PathLike[str], flags: int, mode: int = 0o640) -> int
     raise NotRegularError(path, what, f"run as {owner}")
 
 
+def create_anew(path: str | os.PathLike[str], mode: int = 0o666) -> BinaryIO:
+    """Open a new file for writing, in the place of whatever had its name: no link is followed.
+
+    Raises:
+        OSError: it cannot be made, or somebody makes another one at the same moment.
+    """
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108 - of any kind of path
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _AS_IT_IS, mode), "wb")
+
+
+def open_to_group(path: str | os.PathLike[str]) -> None:
+    """Let the group connect to a socket that was just made, and to nothing put in its place.
+
+    Raises:
+        OSError: it is no socket any more.
+    """
+    if sys.platform != "linux":
+        os.chmod(path, _GROUPS)  # noqa: PTH101 - of any kind of path
+        return
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            raise OSError(errno.EEXIST, "something else has taken its name")
+        os.chmod(f"/proc/self/fd/{fd}", _GROUPS)  # noqa: PTH101 - by what is open
+    finally:
+        os.close(fd)
+
+
 @contextmanager
-def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Give a file to fill, which appears under its name, in place of an older one, only when whole.
 
     Args:
@@ -157,7 +190,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with part.open("wb") as file:
+        with create_anew(part) as file:
             yield file
             file.flush()
             if durable:

@@ -1,6 +1,7 @@
 """Rows into a CSV file that appears whole or not at all."""
 
 import csv
+import io
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -10,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from edge.errors import SinkError
+from edge.files import create_anew
 from edge.text import utc_text
 
 
@@ -32,8 +34,8 @@ class CsvFile:
 
     def __enter__(self) -> Self:
         try:
-            self._file = self._part.open(
-                "w", newline="", encoding="utf-8", errors="backslashreplace"
+            self._file = io.TextIOWrapper(
+                create_anew(self._part), "utf-8", "backslashreplace", newline=""
             )
         except OSError as error:
             raise self._refused(error) from error

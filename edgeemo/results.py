@@ -14,6 +14,7 @@ from edge.contract.labels import EMOTIONS, UNCERTAIN
 from edge.contract.logrecord import Quality
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.errors import ConfigError, EdgeEmoError, SinkError
+from edge.files import replacing
 from edge.records import EmotionEstimate, EmotionState, FaceResult, FrameResult, HeadPose
 from edge.service.emotion_fields import emotion_fields
 from edge.text import utc_text
@@ -289,10 +290,9 @@ class Drawing(msgspec.Struct, frozen=True, eq=False):
         target = Path(path)
         if target.suffix.lower() not in _ENDINGS:
             raise ConfigError(f"{target}: expected a name that ends in {', '.join(_ENDINGS)}")
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
-            part.write_bytes(self._encoded(target.suffix))
-            part.replace(target)
+            with replacing(target, durable=False) as file:
+                file.write(self._encoded(target.suffix))
         except OSError as error:
             raise SinkError(f"{target}: cannot be written ({error.strerror})") from error
         return self

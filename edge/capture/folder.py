@@ -20,15 +20,13 @@ from numpy.typing import NDArray
 from edge.contract.labels import NonEmptyText, Text
 from edge.contract.manifest import MANIFEST
 from edge.errors import CaptureError, ConfigError
-from edge.files import lock_alone, open_to_lock
+from edge.files import create_anew, lock_alone, open_to_lock
 
 DERIVED: Final = "derived.jsonl"
 """What was made from the pictures: a line each."""
 _SUBJECT: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
 _PICTURE: Final = re.compile(r"(?P<subject>[a-z0-9][a-z0-9_]{0,31})-[0-9a-f]{8}-\d{4}\.png")
 _PART: Final = ".part"
-_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
-"""Windows has no such flag."""
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,8 +208,7 @@ class CaptureFolder:
     def _write(self, name: str, data: bytes) -> None:
         place = self.path / name
         part = place.with_name(f".{place.name}{_PART}")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        with create_anew(part, 0o600) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

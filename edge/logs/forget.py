@@ -12,6 +12,7 @@ import msgspec
 
 from edge.contract.logfiles import LONGEST_LINE, DirectoryLock, log_files
 from edge.errors import LogError
+from edge.files import create_anew
 from edge.logs.lines import lines_of
 from edge.logs.tail import directories_in
 
@@ -60,11 +61,11 @@ def _forget_in(path: Path, participant: str) -> int:
     """Write a file without the code, if it has it; return how many records had."""
     if not any(_names(line, participant) for line in lines_of(path)):
         return 0
-    status = path.stat()
+    status = path.lstat()
     part = path.with_name(f".{path.name}.forget")
     count = 0
     try:
-        with part.open("wb") as raw:
+        with create_anew(part, 0o600) as raw:
             _own_as(raw.fileno(), status)
             packed = path.suffix == ".gz"
             with gzip.GzipFile(fileobj=raw, mode="wb") if packed else nullcontext(raw) as out:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ConfigError, SinkError
+from edge.files import create_anew
 from edge.preview.overlay import draw
 from edge.records import FrameResult
 
@@ -52,7 +53,8 @@ class Snapshot:
         self._picture = None
         partial = self.path.with_name(f".edgeemo-{os.getpid()}.part")
         try:
-            partial.write_bytes(encoded.tobytes())
+            with create_anew(partial) as file:
+                file.write(encoded.tobytes())
             partial.replace(self.path)
         except OSError as error:
             raise SinkError(f"{self.path}: cannot be written ({error.strerror})") from error

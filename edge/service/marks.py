@@ -22,6 +22,7 @@ import msgspec
 
 from edge.contract.logrecord import Phase
 from edge.errors import LogError, not_there
+from edge.files import open_to_group
 from edge.text import one_line
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,6 @@ LONGEST_TEXT: Final = 200
 _MOST_BYTES: Final = 4_096
 _MOST_AT_ONCE: Final = 64
 """A flood of markers does not hold up the camera."""
-_MODE: Final = 0o660
 _POLL_S: Final = 0.1
 
 Time = Annotated[float, msgspec.Meta(ge=0, le=10**12)]
@@ -186,7 +186,7 @@ def _opened(path: Path) -> socket.socket:
         box.setblocking(False)
         with _reachable(path.parent) as folder:
             box.bind(f"{folder}/{path.name}")
-            os.chmod(f"{folder}/{path.name}", _MODE)  # noqa: PTH101 - through the descriptor
+            open_to_group(f"{folder}/{path.name}")
     except OSError:
         box.close()
         raise

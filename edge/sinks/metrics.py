@@ -4,7 +4,6 @@ No port is opened: node-exporter's textfile collector, Grafana Alloy or Telegraf
 is replaced as a whole each time, so a reader meets no half of one.
 """
 
-import contextlib
 import os
 import sys
 from collections import Counter, defaultdict
@@ -18,7 +17,7 @@ import msgspec
 from edge.contract import logrecord
 from edge.contract.logrecord import LogRecord
 from edge.errors import SinkError
-from edge.files import open_own
+from edge.files import create_anew
 
 _Kind = Literal["gauge", "counter"]
 _MODE: Final = 0o644
@@ -171,9 +170,7 @@ class MetricsSink:
     def _replace(self) -> None:
         part = self._path.with_name(f".{self._path.name}.part")
         try:
-            with contextlib.suppress(FileNotFoundError):
-                part.unlink()
-            with os.fdopen(open_own(part, os.O_WRONLY | os.O_CREAT, _MODE), "wb") as file:
+            with create_anew(part, _MODE) as file:
                 if sys.platform != "win32":
                     os.fchmod(file.fileno(), _MODE)
                 file.write(self._text().encode())

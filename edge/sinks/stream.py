@@ -71,7 +71,7 @@ class FifoSink:
         try:
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(path, 0o640)
-            is_fifo = stat.S_ISFIFO(path.stat().st_mode)
+            is_fifo = stat.S_ISFIFO(path.lstat().st_mode)
         except OSError as error:
             raise SinkError(f"{path}: no FIFO can be made there ({error.strerror})") from error
         if not is_fifo:
@@ -106,13 +106,15 @@ class FifoSink:
         self._hang_up()
 
     def _open(self) -> LineOutlet | None:
-        flags = os.O_WRONLY | os.O_NONBLOCK
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW
         try:
             fd = self._fd = os.open(self._path, flags)
         except OSError as error:
             if error.errno == errno.ENXIO:  # nobody reads
                 return None
             raise
+        if not stat.S_ISFIFO(os.fstat(fd).st_mode):  # it has come since, and may be anything
+            raise OSError(errno.EINVAL, "is no FIFO any more")
         self._outlet = LineOutlet(fd, lambda data: os.write(fd, data))
         return self._outlet
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from edge.contract.logrecord import LogRecord
 from edge.errors import SinkError
+from edge.files import open_to_group
 from edge.sinks.json_lines import LineOutlet
 
 _MOST_READERS: Final = 16
@@ -33,7 +34,7 @@ class UnixSocketSink:
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._server.bind(str(path))
-            path.chmod(0o660)
+            open_to_group(path)
             self._server.listen(_MOST_READERS)
             self._server.setblocking(False)
         except OSError as error:

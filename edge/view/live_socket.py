@@ -21,6 +21,7 @@ import msgspec
 
 from edge.contract.logrecord import CameraLost, CameraRestored, Health, LogRecord, ServiceStarted
 from edge.errors import ConfigError, SinkError
+from edge.files import open_to_group
 from edge.records import FrameResult
 from edge.runtime.build import Runtime
 from edge.service.daemon import Listener
@@ -325,7 +326,7 @@ def _listening(path: Path) -> socket.socket:
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         server.bind(str(path))
-        path.chmod(0o660)
+        open_to_group(path)
         server.listen(MOST_WATCHERS)
         server.setblocking(False)
     except OSError as error:

@@ -12,7 +12,7 @@ import msgspec
 
 from edge.config import LogConfig
 from edge.contract.logfiles import FILE_NAME, PART_SUFFIX, ClosedFile, closed_files
-from edge.files import is_regular, open_regular
+from edge.files import create_anew, is_regular, open_regular
 
 _BLOCK_BYTES: Final = 1 << 18
 _LEVEL: Final = 6
@@ -127,11 +127,7 @@ def _write_gzip(source: Path, target: Path, is_stopped: Callable[[], bool]) -> b
     zlib works without Python's lock.
     """
     packer = zlib.compressobj(_LEVEL, wbits=_GZIP_BITS)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL  # no link that waits there
-    with (
-        os.fdopen(open_regular(source), "rb") as plain,
-        os.fdopen(os.open(target, flags, 0o640), "wb") as packed,
-    ):
+    with os.fdopen(open_regular(source), "rb") as plain, create_anew(target, 0o640) as packed:
         while block := plain.read(_BLOCK_BYTES):
             if is_stopped():
                 return False

@@ -37,6 +37,8 @@ _SHAPES: Final = (
     f"map([{', '.join(map(text_literal, BLENDSHAPES))}], "
     f"[{', '.join(f'fresh.blendshapes.{name}' for name in BLENDSHAPES)}])"
 )
+_IS_CURRENT: Final = f"parse_filename(filename) IN ('{FILE_NAME}', '{FILE_NAME}.gz')"
+"""The latter is a copy of it without the lines that are too long."""
 _TRACK: Final = "device, session, track, is_apart"
 _KEY: Final = f"{_TRACK}, seq"
 _SAME: Final = (
@@ -107,9 +109,11 @@ class Reader(Logs):
         self.columns = columns
         self.rows(
             f"CREATE OR REPLACE TEMP TABLE fresh AS SELECT {', '.join(columns)}, folder, "
-            f"{IS_APART} AS is_apart, "
-            f"parse_filename(filename) = '{FILE_NAME}' AS is_current FROM ({self._source()})"
+            f"{IS_APART} AS is_apart, {_IS_CURRENT} AS is_current FROM lines"
         )
+
+    def _views(self) -> dict[str, str]:
+        return {"lines": self._source()}  # as the files are at each attempt
 
     def _files(self) -> dict[Path, Path]:
         places = dict(zip(self.directories, self._names, strict=True))

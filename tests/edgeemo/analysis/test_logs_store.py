@@ -550,6 +550,26 @@ def test_a_hostile_log_harms_no_other(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"fleet"}
 
 
+@pytest.mark.parametrize("is_current", [True, False])
+def test_a_line_without_end_keeps_nothing_out_of_the_store(tmp_path, is_current):
+    """DuckDB gives such a file up: it is stored without the line, and what follows is, too."""
+    small_fleet(tmp_path)
+    evil = Device(tmp_path / "evil", random.Random(4), "evil")
+    evil.write(b"x" * (40 << 20) + b"\n")
+    evil.frame()
+    if not is_current:
+        content = (evil.folder / FILE_NAME).read_bytes()
+        packed = evil.folder / f"{closed_name(1, START.timestamp())}.gz"
+        packed.write_bytes(gzip.compress(content, 1))
+        (evil.folder / FILE_NAME).unlink()
+    update(tmp_path)
+    for by in ("total", "device"):
+        agrees(tmp_path, by)
+    evil.frame()
+    update(tmp_path)
+    agrees(tmp_path, "device")
+
+
 def test_what_is_forgotten_is_not_kept_in_a_store(tmp_path):
     """`logs forget` brings the stores of the log and of its fleet in line."""
     folder = tmp_path / "pi-1"

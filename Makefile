@@ -103,10 +103,10 @@ test-matrix: ## use the wheel with the oldest, the tested and the newest package
 test-container: ## play deploy/container/Containerfile in a bare Debian, as root (needs debootstrap)
 	$(PYTHON) tests/hosts/container_file.py build
 
-resolve: ## ask pip whether every extra can be installed on macOS and Windows (downloads gigabytes)
+resolve: ## ask the package index whether every extra can be installed on macOS and Windows (a minute)
 	rm -rf build/resolve-wheel
 	$(PYTHON) -m pip wheel $(PIP_FLAGS) --no-deps --wheel-dir build/resolve-wheel .
-	$(PYTHON) tests/hosts/resolve.py build/resolve-wheel/edgeemo-*.whl
+	$(PYTHON) tests/hosts/resolve.py build/resolve-wheel/edgeemo-*.whl build/uv
 
 service-test: $(DEVICE)/.installed ## run it as a service of a booted Debian and deploy to it, as root (needs debootstrap, systemd-container, iproute2, chromium)
 	tests/hosts/service.sh build $(DEVICE)/bin/python

@@ -1,100 +1,84 @@
-"""Ask pip whether edgeemo and all of its extras can be installed on machines that are not here.
+"""Ask the package index whether edgeemo and its extras can be installed on macOS and Windows.
 
-    resolve.py WHEEL [3.11 3.13]      prints a table; exit code 1 when something cannot
+    resolve.py WHEEL FOLDER [3.11 3.12 3.13]      prints a table; exit code 1 when something cannot
 
-Nothing is installed and nothing built: ``pip install --dry-run --only-binary=:all: --report``, all
-extras at once. pip reads a requirement's markers (``sys_platform``) by the machine that it runs on,
-whatever ``--platform`` says; so they are made those of the other machine here. Indexes without
-metadata of wheels have them downloaded: two gigabytes.
+FOLDER gets an environment with uv, once.
+
+All extras at once, wheels only; nothing is installed or built. uv evaluates markers
+(``sys_platform``) for the other machine, and reads a wheel's metadata without downloading it. pip
+evaluates them for the machine that it runs on, and downloads gigabytes.
 """
 
-import json
+import os
 import re
 import subprocess
 import sys
-import tempfile
 from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
-from typing import NamedTuple
 from zipfile import ZipFile
 
-
-class Machine(NamedTuple):
-    """A kind of machine: its name, pip's tag, and what its Python says of itself."""
-
-    name: str
-    tag: str
-    markers: dict[str, str]
-
-
-_MAC = {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "arm64"}
-_WINDOWS = {"sys_platform": "win32", "platform_system": "Windows", "platform_machine": "AMD64"}
-MACHINES = (
-    Machine("macOS 13 arm64", "macosx_13_0_arm64", {**_MAC, "os_name": "posix"}),
-    Machine("Windows x86-64", "win_amd64", {**_WINDOWS, "os_name": "nt"}),
-)
+MACHINES = {
+    "macOS 13 arm64": "aarch64-apple-darwin",
+    "Windows x86-64": "x86_64-pc-windows-msvc",
+}
 LINUX_ONLY = ("tflite-runtime",)
 """Extras that have no wheels there, and need none: LiteRT has."""
-PIP = """
-import json, sys
-from pip._vendor.packaging import markers
-usual, other = markers.default_environment, json.loads(sys.argv.pop(1))
-markers.default_environment = lambda: usual() | other
-from pip._internal.cli.main import main
-sys.exit(main(sys.argv[1:]))
-"""
+LIMIT_S = 600
 
 
-def resolve(wheel: Path, extras: list[str], machine: Machine, version: str) -> dict[str, str]:
+def resolve(uv: Path, wheel: Path, extras: list[str], machine: str, version: str) -> dict[str, str]:
     """Return the version of every package that would be installed; ends the program without."""
-    markers = machine.markers | {"python_version": version, "python_full_version": f"{version}.9"}
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder, "report.json")
-        command = [
-            sys.executable, "-c", PIP, json.dumps(markers), "install", "--dry-run", "--quiet",
-            "--ignore-installed", "--disable-pip-version-check", "--only-binary=:all:",
-            "--python-version", version, "--implementation", "cp", f"--platform={machine.tag}",
-            "--target", folder, "--report", str(report), f"{wheel}[{','.join(extras)}]",
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(f"{machine.name}, Python {version}:\n{done.stderr[-2000:]}")
-        found = [one["metadata"] for one in json.loads(report.read_text())["install"]]
-    return {canonical(one["name"]): one["version"] for one in found}
-
-
-def canonical(name: str) -> str:
-    """Return a package's name as the index has it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    done = subprocess.run(
+        [uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--only-binary", ":all:",
+         "--python-platform", MACHINES[machine], "--python-version", version, "-"],
+        input=f"edgeemo[{','.join(extras)}] @ {wheel.resolve().as_uri()}\n",
+        env=os.environ | {"MACOSX_DEPLOYMENT_TARGET": "13.0"},
+        capture_output=True, text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"{machine}, Python {version}:\n{done.stderr[-2000:]}")
+    return dict(line.split("==") for line in done.stdout.split() if "==" in line)
 
 
 def needs(about: Message, extra: str) -> list[str]:
-    """Return the names of what an extra brings, or of what is always there."""
+    """Return the normalised names of what an extra brings, or of what is always there."""
     names = []
     for line in about.get_all("Requires-Dist") or []:
         named = re.search(r"extra == ['\"]([\w-]+)['\"]", line)
         if (named[1] if named else "") == extra:
-            names.append(canonical(re.match(r"[\w.-]+", line)[0]))  # type: ignore[index]
-    return names
+            name = re.match(r"[\w.-]+", line)[0]  # type: ignore[index]
+            names.append(re.sub(r"[-_.]+", "-", name).lower())
+    return list(dict.fromkeys(names))  # of a package that markers tell apart, once
 
 
-def main(wheel: Path, versions: list[str]) -> None:
+def main(wheel: Path, folder: Path, versions: list[str]) -> None:
     """Print a row for each extra."""
+    uv = folder / "bin" / "uv"
+    if not uv.exists():
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        subprocess.run([folder / "bin" / "pip", "install", "--quiet", "uv"], check=True)
     with ZipFile(wheel) as archive:
         (name,) = (n for n in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", n))
         about = HeaderParser().parsestr(archive.read(name).decode())
     extras = [one for one in about.get_all("Provides-Extra") or [] if one not in LINUX_ONLY]
-    columns = [(machine, version) for machine in MACHINES for version in versions]
-    found = [resolve(wheel.resolve(), extras, *column) for column in columns]
-    print("| extra | " + " | ".join(f"{machine.name}, {version}" for machine, version in columns))
-    print("|---" * (1 + len(columns)) + "|")
+    found = {machine: [resolve(uv, wheel, extras, machine, version) for version in versions]
+             for machine in MACHINES}  # fmt: skip
+    print(f"Python {', '.join(versions)}. Where these get different versions, both are named.\n")
+    print(f"| extra | {' | '.join(MACHINES)} |\n|---|---|---|")
     for extra in ["", *extras]:
-        cells = [", ".join(f"{name} {there[name]}" for name in needs(about, extra) if name in there)
-                 for there in found]  # fmt: skip
-        print(f"| {extra or 'none'} | " + " | ".join(cells) + " |")
-    print("| packages in all | " + " | ".join(str(len(there)) for there in found) + " |")
+        cells = [", ".join(filter(None, (chosen(name, there) for name in needs(about, extra))))
+                 for there in found.values()]  # fmt: skip
+        print(f"| {extra or 'none'} | {' | '.join(cells)} |")
+    counts = [" / ".join(str(len(one)) for one in there) for there in found.values()]
+    print(f"| packages in all | {' | '.join(counts)} |")
+
+
+def chosen(name: str, there: list[dict[str, str]]) -> str:
+    """Return a package and the versions of it that the Pythons of a machine get."""
+    versions = dict.fromkeys(packages[name] for packages in there if name in packages)
+    return f"{name} {' or '.join(versions)}" if versions else ""
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:] or ["3.11", "3.13"])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] or ["3.11", "3.12", "3.13"])

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import msgspec
 import numpy as np
@@ -22,6 +22,7 @@ from edge.runtime.build import build_runtime, compose_pipeline, open_model, open
 from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Service
 from edge.service.session import reporter_for
+from edgeemo.arguments import check_count
 from edgeemo.frames import Frames
 from edgeemo.pictures import Loaded, Source, each, load
 from edgeemo.results import Failure, Frame
@@ -80,8 +81,8 @@ class Analyzer:
             ConfigError: a setting is wrong.
             BundleError: ``model`` is no bundle, or a damaged one.
         """
-        bundle = os.fspath(model) if isinstance(model, str | os.PathLike) else None
-        self._own = None if isinstance(model, str | os.PathLike) else model
+        bundle = os.fsdecode(model) if isinstance(model, str | os.PathLike) else None
+        self._own = None if isinstance(model, str | os.PathLike) else _checked(model)
         self._classifier = None if self._own is None else _Lent(self._own)
         self.config = _settings(config, bundle, max_faces, tau, reach, mesher, blendshapes)
         self.labels: tuple[str, ...] = (
@@ -170,19 +171,21 @@ class Analyzer:
             ``break``.
 
         Raises:
-            ConfigError: nothing that edgeemo knows as a source, or the analyzer is closed.
+            ConfigError: nothing that edgeemo knows as a source, an argument that is out of range,
+                or the analyzer is closed.
             CameraError: it cannot be opened, or fails on the way.
             InferenceError: a model failed.
             AssetError: the face model is not there yet and could not be fetched.
         """
         self._check_open()
-        spec = os.fspath(source) if isinstance(source, str | os.PathLike) else str(source)
+        check_count("max_frames", max_frames)
+        spec = os.fsdecode(source) if isinstance(source, str | os.PathLike) else str(source)
         config = override(
             self.config,
             source=override(
                 self.config.source, spec=spec, every_n=every_n, realtime=realtime or None
             ),
-            log=override(self.config.log, dir=None if log_dir is None else os.fspath(log_dir)),
+            log=override(self.config.log, dir=None if log_dir is None else os.fsdecode(log_dir)),
         )
         with ExitStack() as stack:
             parts = build_runtime(
@@ -211,6 +214,12 @@ class Analyzer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "an Analyzer cannot be sent to another process: make one in each, or let "
+            "edgeemo.analyze do it"
+        )
 
     def _each(
         self, pictures: Iterable[Source], *, rgb: bool
@@ -246,7 +255,17 @@ class Analyzer:
 
 
 def _name(picture: Source) -> str | None:
-    return os.fspath(picture) if isinstance(picture, str | os.PathLike) else None
+    return os.fsdecode(picture) if isinstance(picture, str | os.PathLike) else None
+
+
+def _checked(model: Classifier | None) -> Classifier | None:
+    wanted = ("template", "classify", "close")
+    if model is not None and (lacks := [name for name in wanted if not hasattr(model, name)]):
+        raise ConfigError(
+            f"model: expected the path of a bundle, or an object with {', '.join(wanted)}, got "
+            f"{type(model).__name__}, which has no {', '.join(lacks)}"
+        )
+    return model
 
 
 class _Lent:
@@ -278,9 +297,7 @@ def _settings(
     blendshapes: bool,
 ) -> Config:
     """Return the configuration; every frame is given out, so that in every one faces are read."""
-    base = config if isinstance(config, Config) else Config()
-    if isinstance(config, str | os.PathLike):
-        base = load_config(Path(config))
+    base = _config_of(config)
     details = tuple({*base.log.details, "blendshapes"}) if blendshapes else None
     given: dict[str, Any] = {
         "model": override(base.model, bundle=bundle, tau=tau),
@@ -294,6 +311,17 @@ def _settings(
         "log": override(base.log, emit="frame", details=details),
     }
     return msgspec.structs.replace(base, **given)
+
+
+def _config_of(config: object) -> Config:
+    if config is None:
+        return Config()
+    if isinstance(config, str | os.PathLike):
+        return load_config(Path(os.fsdecode(config)))
+    if isinstance(config, Config):
+        return config
+    got = type(config).__name__
+    raise ConfigError(f"config: expected the path of a TOML file or a Config, got {got}")
 
 
 def _frames(results: Generator[FrameResult, None, None], spec: str) -> Generator[Frame, None, None]:

@@ -19,6 +19,7 @@ from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError, EdgeEmoError, SinkError
 from edge.system.machine import usable_cores
 from edge.system.native_path import NativePath
+from edgeemo.arguments import check_count
 from edgeemo.batch_worker import Done, FileFailure, Job, Settings, Worker
 from edgeemo.table import kinds_of
 
@@ -101,7 +102,8 @@ def analyze(
         watch: called with the progress, in the calling thread.
 
     Raises:
-        ConfigError: no such file, none to analyze, or an ``out`` of another kind.
+        ConfigError: no such file, none to analyze, an ``out`` of another kind, or an argument that
+            is out of range.
         BundleError: ``model`` is no bundle.
         AssetError: the face model is not there yet and could not be fetched.
         MissingExtraError: Parquet is asked for, and DuckDB is not installed.
@@ -111,6 +113,8 @@ def analyze(
     from edgeemo.analyzer import Analyzer
 
     began_s = time.monotonic()
+    check_count("workers", workers)
+    check_count("every_n", every_n)
     target = Path(os.fsdecode(out))
     output_format = _format_of(target)
     settings = Settings(

@@ -58,7 +58,10 @@ class Model:
         Raises:
             InferenceError: another shape or dtype, or the runtime failed.
         """
-        batch = np.asarray(crops)
+        try:
+            batch = np.asarray(crops)
+        except ValueError as error:
+            raise InferenceError("crops must all have the same size") from error
         batch = batch[None] if batch.ndim == 2 else batch
         if batch.dtype != np.uint8 or batch.ndim != 3:
             got = f"{batch.dtype} {list(batch.shape)}"

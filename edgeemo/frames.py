@@ -1,5 +1,6 @@
 """Frames as they are analyzed: an iterator that closes its source, and what can be made of it."""
 
+import os
 import weakref
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
@@ -74,7 +75,7 @@ class Frames(Generic[Item_co]):
         """
         return self.to_table().to_arrow()
 
-    def to_csv(self, path: str | Path) -> int:
+    def to_csv(self, path: str | os.PathLike[str]) -> int:
         """Analyze what is left into a CSV file, frame by frame; return the number of rows.
 
         Raises:
@@ -83,7 +84,7 @@ class Frames(Generic[Item_co]):
         from edgeemo.csv_file import CsvFile
         from edgeemo.table import kinds_of, row_of
 
-        with self, CsvFile(Path(path), kinds_of(self._labels)) as file:
+        with self, CsvFile(Path(os.fsdecode(path)), kinds_of(self._labels)) as file:
             for frame in self:
                 file.write(row_of(face, self._labels) for face in frame)
         return file.rows

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge.errors import ConfigError, PictureError
 from edge.media.pictures import decode_picture, is_meant_as_picture, open_picture
 
-Source = str | os.PathLike[str] | bytes | NDArray[np.uint8]
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
 """A picture: the path of a file, the bytes of one, or its pixels."""
 
 _ARRAY: Final = "array"
@@ -43,24 +43,26 @@ def load(picture: Source, *, rgb: bool = False) -> Loaded:
 
     Raises:
         PictureError: not a picture that can be read, or an array of another form.
-        ConfigError: neither a path, bytes nor an array, or ``rgb`` with a file.
+        ConfigError: neither a path, bytes nor an array, an address, or ``rgb`` with a file.
     """
     if isinstance(picture, np.ndarray):
         return Loaded(as_bgr(picture, rgb=rgb), _ARRAY, None, _now())
+    if not isinstance(picture, str | os.PathLike | bytes | bytearray | memoryview):
+        raise ConfigError(
+            f"a picture must be a path, bytes or a numpy array, got {type(picture).__name__}; "
+            "numpy.asarray(picture) with rgb=True takes a Pillow image"
+        )
     if rgb:
         raise ConfigError("rgb=True is for arrays; files say themselves how they are stored")
-    if isinstance(picture, bytes):
-        return Loaded(decode_picture(picture, "bytes").image, "bytes", None, _now())
-    if isinstance(picture, str | os.PathLike):
-        file = os.fspath(picture)
-        path = Path(file).expanduser()
-        image = open_picture(path).image
-        moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        return Loaded(image, file, path.name, moment)
-    raise ConfigError(
-        f"a picture must be a path, bytes or a numpy array, got {type(picture).__name__}; "
-        "numpy.asarray(picture) with rgb=True takes a Pillow image"
-    )
+    if not isinstance(picture, str | os.PathLike):
+        return Loaded(decode_picture(bytes(picture), "bytes").image, "bytes", None, _now())
+    file = os.fsdecode(picture)
+    if "://" in file:
+        raise ConfigError(f"{file}: an address, expected a file; download it first")
+    path = Path(file).expanduser()
+    image = open_picture(path).image
+    moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return Loaded(image, file, path.name, moment)
 
 
 def as_bgr(pixels: NDArray[np.generic], *, rgb: bool = False) -> NDArray[np.uint8]:
@@ -88,8 +90,12 @@ def each(pictures: str | os.PathLike[str] | Iterable[Source]) -> Iterator[Source
     """Return the pictures of a folder in natural order, or those that were given one by one.
 
     Raises:
-        ConfigError: a path that is no folder.
+        ConfigError: a path that is no folder, or one picture instead of many.
     """
+    if isinstance(pictures, bytes | bytearray | memoryview) or (
+        isinstance(pictures, np.ndarray) and pictures.ndim < 4
+    ):
+        raise ConfigError("one picture, expected many; give a list, or take image()")
     if not isinstance(pictures, str | os.PathLike):
         return iter(pictures)
     from edge.sources.files.image_folder import natural_key

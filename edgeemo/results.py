@@ -287,7 +287,7 @@ class Drawing(msgspec.Struct, frozen=True, eq=False):
             ConfigError: the ending is none of a picture.
             SinkError: it cannot be written.
         """
-        target = Path(path)
+        target = Path(os.fsdecode(path))
         if target.suffix.lower() not in _ENDINGS:
             raise ConfigError(f"{target}: expected a name that ends in {', '.join(_ENDINGS)}")
         try:

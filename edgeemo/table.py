@@ -1,5 +1,6 @@
 """A table of faces: one row a face and frame, for statistics."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -98,7 +99,7 @@ class Table:
         schema = pa.schema([(name, kinds[kind]) for name, kind in self.kinds.items()])
         return pa.table(self.columns, schema=schema)
 
-    def to_csv(self, path: str | Path) -> None:
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a CSV file with a header; it appears whole or not at all.
 
         Raises:
@@ -106,10 +107,10 @@ class Table:
         """
         from edgeemo.csv_file import CsvFile
 
-        with CsvFile(Path(path), self.kinds) as file:
+        with CsvFile(Path(os.fsdecode(path)), self.kinds) as file:
             file.write(zip(*self.columns.values(), strict=True))
 
-    def to_parquet(self, path: str | Path) -> None:
+    def to_parquet(self, path: str | os.PathLike[str]) -> None:
         """Write a Parquet file by pyarrow.
 
         Raises:

@@ -379,7 +379,7 @@ def import_duckdb() -> Any:
     except ImportError as error:
         raise MissingExtraError(
             "DuckDB, which reads the logs, cannot be imported "
-            f"({error}); `pip install 'edgeemo[analysis]'`, here or on a workstation with a copy of "
-            "the logs; `edgeemo logs tail` works without it"
+            f"({error}); `pip install 'edgeemo[analysis]'`, here or on a workstation with a copy "
+            "of the logs; `edgeemo logs tail` works without it"
         ) from error
     return duckdb

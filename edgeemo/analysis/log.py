@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from edge.errors import ConfigError
 from edgeemo.analysis.classes import all_labels
 from edgeemo.analysis.database import Choice, Logs
 from edgeemo.analysis.export import selected
@@ -50,7 +51,7 @@ class Log:
 
     def __init__(self, logs: Logs) -> None:
         self._stack = ExitStack()
-        self._logs = self._stack.enter_context(logs)
+        self._opened: Logs | None = self._stack.enter_context(logs)
 
     def emotions(self) -> "DuckDBPyRelation":
         """Return the ``emotion`` records, with ``held_s``, the seconds that each one lasted.
@@ -106,7 +107,10 @@ class Log:
 
         Raises:
             LogError: the files cannot be read.
+            ConfigError: nothing that it can be grouped by.
         """
+        if by not in _KEYS:
+            raise ConfigError(f"by: expected {', '.join(_KEYS)}, got {by!r}")
         keys = {key: _TYPES.get(key, "VARCHAR") for key in _KEYS[by]}
         groups = summarise(self._logs, by).groups
         labels = all_labels(label for group in groups for label in group.weights)
@@ -124,6 +128,7 @@ class Log:
 
     def close(self) -> None:
         """Close the database and remove its temporary files; harmless when repeated."""
+        self._opened = None
         self._stack.close()
 
     def __enter__(self) -> Self:
@@ -131,6 +136,12 @@ class Log:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def _logs(self) -> Logs:
+        if self._opened is None:
+            raise ConfigError("the log is closed; open it again")
+        return self._opened
 
     def _table(self, query: str) -> "DuckDBPyRelation":
         found: DuckDBPyRelation = self._logs.table(query)

@@ -23,6 +23,15 @@ def rows_of(path: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.parametrize("setting", [{"workers": -1}, {"workers": 0}, {"every_n": 0}])
+def test_a_count_that_is_none_is_refused_at_once(film, tmp_path, setting):
+    """Before any file is looked at, and not once a film."""
+    (name,) = setting
+    with pytest.raises(edgeemo.ConfigError, match=f"{name}: expected a whole number from 1, got"):
+        edgeemo.analyze(film, tmp_path / "table.csv", **setting)
+    assert not list(tmp_path.iterdir())
+
+
 def without_times(rows: list[dict]) -> list[dict]:
     return [{k: v for k, v in row.items() if k != "latency_ms"} for row in rows]
 

@@ -57,6 +57,17 @@ def test_no_log_and_a_wrong_query_are_errors_of_ours(log_dir, tmp_path):
         log.sql("SELECT nothing FROM records")
 
 
+def test_what_cannot_be_asked_is_told(log_dir):
+    """Another grouping, and a log that was closed."""
+    with edgeemo.open_log(log_dir) as log:
+        with pytest.raises(edgeemo.ConfigError, match=r"by: expected total, hour, .*got 'label'"):
+            log.summary(by="label")
+        log.close()
+        for ask in (log.emotions, log.summary, log.segments):
+            with pytest.raises(edgeemo.ConfigError, match="closed"):
+                ask()
+
+
 def test_a_bundle_predicts_what_a_device_would(analyzer, photo):
     """The scores of an aligned crop are the estimate of the whole way; any thread may ask."""
     frame = analyzer.image(photo)
@@ -83,6 +94,7 @@ def test_a_bundle_predicts_what_a_device_would(analyzer, photo):
         (np.zeros((2, 48, 48), np.float32), "float32"),
         (np.zeros((1, 32, 32), np.uint8), "32, 32"),
         (np.zeros((1, 48, 48, 3), np.uint8), "48, 48, 3"),
+        ([np.zeros((48, 48), np.uint8), np.zeros((40, 48), np.uint8)], "the same size"),
     ],
 )
 def test_crops_of_another_form_are_refused(crops, words):

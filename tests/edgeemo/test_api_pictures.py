@@ -31,8 +31,21 @@ def expected(analyzer, photo):
     return face
 
 
+class BytesPath(os.PathLike):
+    """A path as ``os.scandir(b".")`` has them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = os.fsencode(path)
+
+    def __fspath__(self) -> bytes:
+        return self._path
+
+
 FORMS = {
     "text": lambda photo, pixels: (str(photo), False),
+    "a path of bytes": lambda photo, pixels: (BytesPath(photo), False),
+    "a buffer": lambda photo, pixels: (bytearray(photo.read_bytes()), False),
+    "a view of bytes": lambda photo, pixels: (memoryview(photo.read_bytes()), False),
     "path": lambda photo, pixels: (photo, False),
     "bytes": lambda photo, pixels: (photo.read_bytes(), False),
     "array as OpenCV has it": lambda photo, pixels: (pixels, False),
@@ -115,6 +128,7 @@ WRONG = {
     "no picture": (b"hello, I am a text", edgeemo.PictureError, "a text file, expected"),
     "no such file": ("nowhere/photo.jpg", edgeemo.PictureError, "nowhere/photo.jpg"),
     "a number": (7, edgeemo.ConfigError, "got int"),
+    "an address": ("https://a.org/b.jpg", edgeemo.ConfigError, "an address, expected a file"),
 }
 
 
@@ -155,6 +169,18 @@ def test_a_folder_is_many_pictures(analyzer, pixels, tmp_path):
         analyzer.images(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("kind", ["bytes", "array"])
+def test_one_picture_is_not_taken_for_many(analyzer, photo, pixels, kind):
+    """Neither the numbers in a file's bytes nor the rows of an array are pictures."""
+    with pytest.raises(edgeemo.ConfigError, match="one picture, expected many"):
+        analyzer.images(photo.read_bytes() if kind == "bytes" else pixels)
+
+
+def test_a_stack_of_arrays_is_many_pictures(analyzer, pixels):
+    """An array ``(n, H, W, 3)``."""
+    assert [len(frame) for frame in analyzer.images(np.stack([pixels, pixels]))] == [1, 1]
+
+
 def test_results_can_be_pickled(analyzer, photo):
     """Frames and faces cross processes unchanged."""
     frame = analyzer.image(photo)
@@ -163,6 +189,12 @@ def test_results_can_be_pickled(analyzer, photo):
     np.testing.assert_array_equal(same.image, frame.image)
     face = pickle.loads(pickle.dumps(frame.faces[0]))
     assert face.to_dict() == frame.faces[0].to_dict()
+
+
+def test_an_analyzer_stays_in_its_process(analyzer):
+    """Who hands it to another one learns what to do instead."""
+    with pytest.raises(TypeError, match="make one in each"):
+        pickle.dumps(analyzer.image)
 
 
 def test_a_drawing_is_saved_whole(analyzer, photo, tmp_path):
@@ -219,6 +251,12 @@ def test_a_closed_analyzer_says_so(photo):
         ({"reach": "nearly"}, edgeemo.ConfigError, '"near" or "far"'),
         ({"model": "no-bundle"}, edgeemo.BundleError, "no-bundle"),
         ({"config": "no-config.toml"}, edgeemo.ConfigError, "no-config.toml"),
+        ({"config": {"tau": 1.0}}, edgeemo.ConfigError, "TOML file or a Config, got dict"),
+        (
+            {"model": object()},
+            edgeemo.ConfigError,
+            "object, which has no template, classify, close",
+        ),
     ],
 )
 def test_wrong_settings_are_told_at_once(settings, error, words):

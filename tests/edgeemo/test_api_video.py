@@ -158,6 +158,14 @@ def test_what_cannot_be_opened_is_told_at_once(analyzer, source, error):
         analyzer.video(source)
 
 
+@pytest.mark.parametrize("count", [0, -1, 2.5, "3", True])
+@pytest.mark.parametrize("name", ["max_frames", "every_n"])
+def test_a_count_that_is_none_is_refused(analyzer, film, name, count):
+    """``video()`` itself refuses it, in one line."""
+    with pytest.raises(edgeemo.ConfigError, match=rf"{name}: expected .*whole number.*got"):
+        analyzer.video(film, **{name: count})
+
+
 def test_a_table_has_a_row_for_each_face(analyzer, film, tmp_path):
     """The columns of a table and of a CSV file are the faces' values."""
     faces = [face for frame in analyzer.video(film) for face in frame]

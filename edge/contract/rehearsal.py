@@ -5,17 +5,19 @@ samples let it rehearse them, on a device too.
 """
 
 import io
-import zipfile
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.arrays import read_arrays
 from edge.contract.bundle import MOST_REHEARSAL, REHEARSAL, Bundle, read_file
 from edge.errors import BundleError
 
 MOST_SAMPLES: Final = 4000
+_MOST_UNPACKED: Final = 1 << 20
+"""What ``encode_rehearsal`` compresses stays below ``MOST_REHEARSAL`` even so."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,9 +56,9 @@ def decode_rehearsal(data: bytes, labels: int, where: str) -> Rehearsal:
         BundleError: it is damaged, or of another network; ``where`` names it.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            logits, answers = arrays["logits"], arrays["answers"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_arrays(data, _MOST_UNPACKED)
+        logits, answers = arrays["logits"], arrays["answers"]
+    except (ValueError, KeyError) as error:
         raise BundleError(
             f"{where}: not a rehearsal set ({error}); convert the model again"
         ) from error

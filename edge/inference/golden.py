@@ -8,13 +8,13 @@ import hashlib
 import io
 import math
 import zipfile
-import zlib
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contract.arrays import read_arrays
 from edge.contract.bundle import GOLDEN, Bundle
 from edge.contract.decision import Decision, leading
 from edge.contract.mesh_features import FEATURE_COUNT
@@ -27,16 +27,6 @@ MIN_PROBES: Final = 64
 """How many probes a bundle carries at least."""
 
 _MOST_UNPACKED: Final = 64 << 20
-_NOT_GOLDEN: Final = (
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    TypeError,
-    MemoryError,
-    OverflowError,
-    RuntimeError,
-)
 _TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)
 _CROPS: Final = "crops"
 _MESH: Final = "mesh"
@@ -109,6 +99,8 @@ class GoldenVectors(msgspec.Struct, frozen=True, eq=False):
 
     def __post_init__(self) -> None:
         for outputs in (self.outputs, self.outputs if self.builtin is None else self.builtin):
+            if outputs.dtype not in (np.int8, np.float32):
+                raise ValueError(f"expected int8 or float32 outputs, got {outputs.dtype}")
             if outputs.ndim != 2 or len(self.probes) != len(outputs):
                 raise ValueError(
                     f"expected (n, labels) outputs of {len(self.probes)} probes, got "
@@ -218,21 +210,11 @@ def _read_golden(bundle: Bundle) -> GoldenVectors:
         # The file is read a second time: it could have changed since the bundle was opened.
         if hashlib.sha256(content).hexdigest() != bundle.sha256[GOLDEN]:
             raise BundleError(f"{path}: altered since the bundle was opened; copy it again")
-        _check_unpacked_size(content)
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            given = {name: arrays[name] for name in (_CROPS, _MESH) if name in arrays}
-            builtin = arrays.get(_BUILTIN_OUTPUTS)
-            return GoldenVectors(Probes(**given), arrays[_OUTPUTS], builtin)
-    # Not a zip, a torn one, another kind of .npz, a bare .npy file, one that claims to be huge,
-    # encrypted (RuntimeError) or compressed in another way (NotImplementedError, one of those).
-    except (*_NOT_GOLDEN, zipfile.BadZipFile, zlib.error) as error:
+        arrays = read_arrays(content, _MOST_UNPACKED)
+        given = {name: arrays[name] for name in (_CROPS, _MESH) if name in arrays}
+        return GoldenVectors(Probes(**given), arrays[_OUTPUTS], arrays.get(_BUILTIN_OUTPUTS))
+    except (OSError, ValueError, KeyError) as error:
         raise BundleError(f"{path}: not golden vectors ({error}); convert again") from error
-
-
-def _check_unpacked_size(content: bytes) -> None:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if (size := sum(member.file_size for member in archive.infolist())) > _MOST_UNPACKED:
-            raise ValueError(f"{size:,} bytes unpacked, at most {_MOST_UNPACKED:,} are expected")
 
 
 def _item(values: NDArray[Any] | None) -> tuple[int, ...] | None:

@@ -8,6 +8,7 @@ from typing import Final
 from edge.contract.logrecord import LogRecord
 from edge.errors import SinkError
 from edge.protocols import CountingSink, Sink
+from edge.text import one_line
 
 _log = logging.getLogger(__name__)
 
@@ -40,25 +41,33 @@ class MultiSink:
             for name, sink in self._others.items():
                 try:
                     sink.write(record)
-                except SinkError as error:
+                except Exception as error:  # a defect of one harms neither the log nor the run
                     self._refused[name] += 1
                     self._complain(error)
 
     def close(self) -> None:
         """Close everything; harmless when repeated."""
-        for sink in self._others.values():
-            sink.close()
+        for name, sink in self._others.items():
+            try:
+                sink.close()
+            except Exception as error:  # the log is still to be brought to the disk
+                _log.warning("%s: not closed: %s", name, _told(error))
         self._main.close()
         for name, count in self._refused.items():
             if count:
                 _log.warning("%s: %d records were not taken", name, count)
         self._refused.clear()
 
-    def _complain(self, error: SinkError) -> None:
+    def _complain(self, error: Exception) -> None:
         now_s = time.monotonic()
         if now_s - self._complained_s >= _COMPLAINT_INTERVAL_S:
-            _log.warning("a record was not taken: %s", error)
+            _log.warning("a record was not taken: %s", _told(error))
             self._complained_s = now_s
+
+
+def _told(error: Exception) -> str:
+    kind = "" if isinstance(error, SinkError) else f"{type(error).__name__}: "
+    return one_line(f"{kind}{error}")
 
 
 class NullSink:

@@ -93,6 +93,13 @@ class LiveSocket:
 
     def show(self, result: FrameResult) -> bool:
         """Take a result, as a listener of the service does; nothing here ends the run."""
+        try:
+            self._take(result)
+        except Exception as error:
+            self._faults.note(f"{type(error).__name__}: {error}")
+        return True
+
+    def _take(self, result: FrameResult) -> None:
         self._vitals.frames += 1
         last_s = self._history[-1][0] if self._history else -_HISTORY_STEP_S
         if result.frame.t_s - last_s >= _HISTORY_STEP_S or result.frame.t_s < last_s:
@@ -101,7 +108,6 @@ class LiveSocket:
             with self._lock:
                 self._newest, self._outage = result, None
             self._call()
-        return True
 
     def write(self, record: LogRecord) -> None:
         """Take note of what a record says of the service and its camera."""
@@ -285,13 +291,17 @@ class _Watcher:
         return True
 
     def is_here(self) -> bool:
-        """Tell whether the other end is still there; what it says is ignored."""
+        """Tell whether the other end is still there, and silent: one that talks is let go.
+
+        It could talk without end, and keep a core of the board busy with listening.
+        """
         try:
-            return bool(self.socket.recv(4096))
+            self.socket.recv(1)
         except BlockingIOError:
             return True
         except OSError:
-            return False
+            pass
+        return False
 
     def has_stalled(self, now_s: float) -> bool:
         """Tell whether it has taken nothing for long, though there was something."""

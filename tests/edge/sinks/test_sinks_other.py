@@ -362,6 +362,35 @@ def test_the_log_comes_first(tmp_path, caplog):
     ]
 
 
+class Broken(MemorySink):
+    """Has a defect."""
+
+    def write(self, record: object) -> None:  # noqa: ARG002
+        """Fail as nobody has foreseen."""
+        raise ZeroDivisionError("a\nb")
+
+    def close(self) -> None:
+        """Fail, too."""
+        raise KeyError("c")
+
+
+def test_a_defect_of_another_sink_harms_neither_log_nor_run(tmp_path, caplog):
+    """It is counted as what it refuses would be; the log is closed all the same."""
+    caplog.set_level(logging.WARNING)
+    good = MemorySink()
+    tee = MultiSink(JsonlSink(tmp_path), {"broken": Broken(), "good": good})
+    for seq in range(3):
+        tee.write(record(seq))
+    tee.close()
+    assert seqs((tmp_path / "edgeemo.jsonl").read_bytes()) == [0, 1, 2]
+    assert good.closed
+    assert [entry.getMessage() for entry in caplog.records] == [
+        "a record was not taken: ZeroDivisionError: a b",
+        "broken: not closed: KeyError: 'c'",
+        "broken: 3 records were not taken",
+    ]
+
+
 def edgeemo(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "edgeemo", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)

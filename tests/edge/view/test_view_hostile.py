@@ -108,22 +108,36 @@ def test_a_full_house_of_viewers_leaves_room_for_the_page(serve):
     assert served.hub.viewers == len(viewers)
 
 
+class Guest:
+    """A connection of some address, at a door."""
+
+    def __init__(self, entrance: door.Door, address: str, *, is_stranger: bool = True) -> None:
+        self._entrance = entrance
+        self.address, self.is_stranger, self.inside = address, is_stranger, True
+
+    def drop(self) -> None:
+        """Go."""
+        self.inside = False
+        self._entrance.leave(self)
+
+
+def test_one_address_has_few_places_even_where_many_are_free():
+    """Its oldest stranger makes room for its newest; who has shown the token does not count."""
+    entrance = door.Door(most=1000)
+    friends = [Guest(entrance, "a", is_stranger=False) for _ in range(50)]
+    strangers = [Guest(entrance, "a") for _ in range(door.STRANGERS + 5)]
+    other = Guest(entrance, "b")
+    assert all(map(entrance.enter, [*friends, *strangers, other]))
+    assert [guest.inside for guest in strangers] == [False] * 5 + [True] * door.STRANGERS
+    assert all(guest.inside for guest in [*friends, other])
+
+
 def test_places_of_strangers_are_shared_between_addresses():
-    """One address can take no more than its part, and the oldest of the busiest one goes first."""
-
-    class Guest:
-        def __init__(self, address: str) -> None:
-            self.address, self.is_stranger, self.inside = address, True, True
-
-        def drop(self) -> None:
-            self.inside = False
-            entrance.leave(self)
-
+    """When all are taken, the oldest of the address that has most of them goes first."""
     entrance = door.Door(most=40)
-    busy = [Guest("a") for _ in range(40)]
-    few = [Guest("b") for _ in range(8)]
-    friend, late = Guest("c"), Guest("d")
-    friend.is_stranger = False
+    busy = [Guest(entrance, "a") for _ in range(40)]
+    few = [Guest(entrance, "b") for _ in range(8)]
+    friend, late = Guest(entrance, "c", is_stranger=False), Guest(entrance, "d")
     assert all(map(entrance.enter, [friend, *busy, *few, late]))
     assert [guest.inside for guest in few] == [True] * 8
     assert friend.inside
@@ -131,10 +145,8 @@ def test_places_of_strangers_are_shared_between_addresses():
     assert [guest.inside for guest in busy] == [False] * 10 + [True] * 30
     known = door.Door(most=2)
     for _ in range(2):
-        guest = Guest("a")
-        guest.is_stranger = False
-        assert known.enter(guest)
-    assert not known.enter(Guest("b"))
+        assert known.enter(Guest(known, "a", is_stranger=False))
+    assert not known.enter(Guest(known, "b"))
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,37 @@ def test_the_socket_is_for_the_group(live, path):
     assert not path.exists()
 
 
+def test_a_result_that_cannot_be_shown_ends_no_run(live, path, result, monkeypatch, caplog):
+    """A defect of what watches is told in a line; the next result is shown."""
+    from edge.view import messages
+
+    made = messages.moment
+
+    def picky(shown: Any) -> Any:
+        if shown.frame.index == 0:
+            raise ZeroDivisionError("a\nb")
+        return made(shown)
+
+    monkeypatch.setattr(messages, "moment", picky)
+    assert live.show(result(0))
+    assert "ZeroDivisionError: a b" in caplog.text
+    with closing(Watcher(path)) as watcher:
+        assert watcher.next("hello")
+        assert live.show(result(1))
+        assert watcher.next("seen")["index"] == 1
+
+
+def test_a_watcher_that_talks_is_let_go(live, path, result):
+    """Nothing is listened to, so nobody keeps the board busy with listening; the others stay."""
+    with closing(Watcher(path)) as watcher, closing(Watcher(path)) as talker:
+        for one in (watcher, talker):
+            assert one.next("hello")
+        talker.socket.sendall(b"x")
+        until(lambda: live.watchers == 1)
+        live.show(result(0))
+        assert watcher.next("seen")["index"] == 0
+
+
 def test_pictures_are_sent_where_the_configuration_says_so(path, result):
     """And only then; see above."""
     with closing(LiveSocket(path, pictures=True)) as live:

@@ -318,6 +318,18 @@ def test_an_event_that_cannot_be_made_is_a_fault_and_no_more(serve, result, monk
     assert record.exc_info is None
 
 
+def test_a_result_that_cannot_be_shown_ends_no_run(serve, result, monkeypatch):
+    """It is the pipeline's own thread that shows it: a defect there is a fault, and no more."""
+
+    def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    served = serve()
+    monkeypatch.setattr(served.hub, "publish", broken)
+    assert served.server.show(result(0))
+    assert served.hub.faults.count == 1
+
+
 def test_a_dead_server_leaves_the_run_alone(serve, result, caplog, monkeypatch):
     """The page is gone, which is said once; the pipeline and its log are not."""
     served = serve()

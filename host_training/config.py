@@ -294,7 +294,8 @@ def with_changes(
         settings: from ``parse_settings``; taken as they are, None too.
 
     Raises:
-        ConfigError: an option and ``--set`` contradict each other, or a value does not fit.
+        ConfigError: an option and ``--set`` contradict each other, or values do not fit: each is
+            named.
     """
     settings = settings or {}
     given = {name: value for name, value in options.items() if value is not None}
@@ -306,23 +307,27 @@ def with_changes(
             )
     fields: dict[str, Any] = msgspec.to_builtins(base)
     views = fields["augmentation"]
-    for name, value in (given | dict(settings)).items():
-        _check_type(name, value)
+    changes = given | dict(settings)
+    if problems := [text for name in changes if (text := _misfit(name, changes[name]))]:
+        raise ConfigError(*problems)
+    for name, value in changes.items():
         (views if name in views else fields)[name] = value
     return msgspec.convert(fields, TrainConfig)
 
 
-def _check_type(name: str, value: Any) -> None:
+def _misfit(name: str, value: Any) -> str | None:
+    """Say why a value is not of a setting's type; None where it is."""
     kind = (get_type_hints(TrainConfig) | get_type_hints(Augmentation))[name]
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         # Types of a programming language are no news: what is taken is said in words.
         reason = "" if "`" in str(error) else f"{error}; "
-        raise ConfigError(
+        return (
             f"a setting does not fit: {reason}{_option(name)} takes {_words(kind)}, got "
             f"{_text(value)}"
-        ) from error
+        )
+    return None
 
 
 def _words(kind: Any) -> str:

@@ -6,17 +6,25 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from edge.text import one_line
 
+_OURS: Final = ("edge", "edgeemo", "host_training", "converters", "deploy")
+
 
 def set_up_logging(*, debug: bool) -> None:
-    """Send diagnostics to stderr, with their origin where somebody looks for a bug."""
+    """Send diagnostics to stderr, with their origin where somebody looks for a bug.
+
+    Libraries are heard from warnings on: fontTools, for one, reports each glyph of a PDF as news.
+    """
     handler = logging.StreamHandler(sys.stderr)
     form = "%(levelname)s %(name)s: %(message)s" if debug else "%(message)s"
     handler.setFormatter(_OneLine(form))
-    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler])
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler])
+    if not debug:
+        for package in _OURS:
+            logging.getLogger(package).setLevel(logging.INFO)
 
 
 class _OneLine(logging.Formatter):

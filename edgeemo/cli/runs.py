@@ -50,17 +50,16 @@ def compare(
     json_file: JsonFile = None,
 ) -> None:
     """Show runs side by side: figures, settings, McNemar's test."""
+    from host_training.metrics.plots import FORMATS, draw_compared_curves
     from host_training.runs.registry import held_against_first, read_run
     from host_training.runs.tables import comparison_view
 
     if len(runs) < 2:
         raise ConfigError(f"one run ({runs[0]}) cannot be compared; name two or more")
+    if png is not None and png.suffix[1:].lower() not in FORMATS:
+        raise ConfigError(f"--png {png}: expected a name that ends in .{', .'.join(FORMATS)}")
     read = held_against_first([read_run(path) for path in runs])
     console().print(comparison_view(read))
     if png is not None:
-        from host_training.metrics.plots import FORMATS, draw_compared_curves
-
-        if png.suffix[1:] not in FORMATS:
-            raise ConfigError(f"--png {png}: expected a name that ends in .{', .'.join(FORMATS)}")
         draw_compared_curves({run.path: run.history for run in read}, png)
     write_json(json_file, read)

@@ -50,8 +50,8 @@ class Paired(msgspec.Struct, frozen=True, kw_only=True):
         by = ", by subject" if self.by_subject else ""
         knew = () if self.other_seen is None else (f"the other: {self.other_seen.words}",)
         return (
-            f"{self.other_accuracy:.2%} {self.other}: a difference of {100 * self.difference:+.2f} "
-            f"points (95 % interval {low:+.2f} to {high:+.2f}{by})",
+            f"{self.other}, {self.other_accuracy:.2%}: a difference of "
+            f"{100 * self.difference:+.2f} points (95 % interval {low:+.2f} to {high:+.2f}{by})",
             f"only the first right {self.only_first}, only the other {self.only_other}; McNemar's "
             f"exact p = {self.mcnemar_p:.3g}, two-sided",
             *knew,

@@ -324,7 +324,7 @@ def wrapped(figure: Any, text: str, size: float) -> str:
 def _save(figure: Any, path: Path) -> None:
     import matplotlib as mpl
 
-    kind = path.suffix[1:]
+    kind = path.suffix[1:].lower()
     # No dates, so that the same figures give the same bytes; letters stay letters in a PDF.
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     settings = {"svg.hashsalt": "edgeemo", "pdf.fonttype": 42}

@@ -72,7 +72,7 @@ def hashed(path: Path, file: Path) -> ModelFile:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
         raise ConfigError(
-            f"{file}: {error.strerror}; expected a run directory of `edgeemo train`"
+            f"{file}: {error.strerror}; expected a run directory of `edgeemo train`, or a bundle"
         ) from error
     return ModelFile(path, file, digest)
 

@@ -57,6 +57,16 @@ def test_values_out_of_range(changes: dict[str, object], message: str) -> None:
     assert caught.value.exit_code == 2
 
 
+def test_every_value_that_does_not_fit_is_named() -> None:
+    """Two slips in one command line are two lines, not two attempts."""
+    with pytest.raises(ConfigError) as caught:
+        with_changes(TrainConfig(), {"epochs": "abc"}, {"flip": "maybe", "seed": 1})
+    assert [str(problem).partition("; ")[0] for problem in caught.value.args] == [
+        'a setting does not fit: --epochs takes a whole number, got "abc"',
+        'a setting does not fit: --set flip= takes true or false, got "maybe"',
+    ]
+
+
 def test_options_not_given_change_nothing() -> None:
     """None means "as it is"; a given value, zero and false included, is taken."""
     base = TrainConfig(seed=5, class_weights=True)

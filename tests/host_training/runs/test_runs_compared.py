@@ -144,7 +144,7 @@ def test_runs_are_tested_on_the_rows_that_both_answered(
     with pytest.raises(SystemExit, match="0"):
         main(["runs", "compare", *paths, "--json", str(listing)])
     shown = " ".join(capsys.readouterr().out.split())
-    assert "a difference of +10.00 points" in shown
+    assert f"{runs[0].path} against {runs[1].path}, 80.00%: a difference of +10.00 points" in shown
     assert "only the first right 10, only the other 0; McNemar's exact p = 0.00195" in shown
     assert f"{runs[0].path} against {runs[2].path}: not tested" in shown
     tests = [run["against_first"] for run in msgspec.json.decode(listing.read_bytes())]
@@ -210,3 +210,24 @@ def test_nothing_to_list_or_compare(tmp_path: Path, capsys: pytest.CaptureFixtur
             main(command)
         assert ended.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == len(commands)
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".pdf", ".PNG", ".Pdf"])
+def test_curves_are_drawn_in_the_form_that_the_name_says(tmp_path: Path, suffix: str) -> None:
+    """Each form is written, whatever the case of its name."""
+    paths = [str(make(tmp_path / name, TrainConfig(), 0.8).path) for name in ("a", "bb")]
+    picture = tmp_path / f"curves{suffix}"
+    with pytest.raises(SystemExit) as ended:
+        main(["runs", "compare", *paths, "--png", str(picture)])
+    assert not ended.value.code
+    beginnings = {".svg": b"<?xml", ".pdf": b"%PDF", ".png": b"\x89PNG"}
+    assert picture.read_bytes().startswith(beginnings[suffix.lower()])
+
+
+def test_a_picture_of_another_form_is_refused_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that says no form of ours is a usage error, and the forms are listed."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["runs", "compare", "a", "b", "--png", str(tmp_path / "curves.gif")])
+    assert "expected a name that ends in .png, .svg, .pdf" in capsys.readouterr().err

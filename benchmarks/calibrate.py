@@ -21,7 +21,7 @@ from converters.labelled_images import LabelledImages
 from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.calibration.choose import calibrate
 from edge.calibration.judge import contradiction, judge
-from edge.calibration.pictures import labelled_files, look_at
+from edge.calibration.pictures import Pictures, labelled_files, look_at
 from edge.calibration.samples import Labelled
 from edge.calibration.still import Stills
 from edge.config import Config
@@ -125,6 +125,11 @@ def _both(samples: Labelled) -> dict[str, float]:
 
 
 def ck_pictures(folder: Path, bundle: Bundle, model: EmotionModel) -> Labelled:
+    """Return what a bundle says of a folder's pictures as a device sees them."""
+    return ck_files(folder, bundle, model).samples
+
+
+def ck_files(folder: Path, bundle: Bundle, model: EmotionModel) -> Pictures:
     """Return a folder's pictures as a device sees them, and say how many."""
     asset_path(FACE_LANDMARKER)
     make = partial(compose_pipeline, Config(), blendshapes=model.mesh_input is not None)
@@ -137,7 +142,7 @@ def ck_pictures(folder: Path, bundle: Bundle, model: EmotionModel) -> Labelled:
         f"{len(found.samples)} pictures of {len(found.samples.persons)} people, left out "
         f"{sum(found.left_out.values())}"
     )
-    return found.samples
+    return found
 
 
 def _rows(samples: Samples, split: str) -> LabelledImages:

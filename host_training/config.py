@@ -221,6 +221,7 @@ RECIPES: Final[dict[str, TrainConfig]] = {
         warmup_epochs=1.0,
         batch_size=32,
         ema=0.99,
+        crops="aligned",
         last_layer_first=True,
         rehearsal=3.0,
     ),

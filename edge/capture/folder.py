@@ -59,7 +59,7 @@ class Derived(msgspec.Struct, frozen=True, kw_only=True):
     """Something made from pictures of the folder.
 
     Attributes:
-        what: ``bundle``, ``run`` or ``prepared data``.
+        what: ``bundle``, ``run``, ``prepared data``, ``report`` and the like.
         path: where it was written.
         fingerprint: of what it was made from.
         people: whose pictures that were.

@@ -77,7 +77,7 @@ def calibrate(
     labels = opened.metadata.labels
     contradiction = check_pictures(pictures, labels)
     if contradiction.is_refused:
-        _refuse(pictures, contradiction, out, labels, force=force)
+        _refuse(pictures, contradiction, out, labels, data, force=force)
     with screen.status("fitting"):
         outcome = calibrated(opened, pictures, data.resolve().name, intent)
     _show(outcome, screen)
@@ -173,6 +173,7 @@ def _refuse(
     found: "Contradiction",
     out: Path,
     labels: tuple[str, ...],
+    data: Path,
     *,
     force: bool,
 ) -> None:
@@ -181,6 +182,8 @@ def _refuse(
 
     sheet = out.with_name(f"{out.name}.contradicted.png")
     write_sheet(sheet, pictures, found, labels)
+    people = {str(pictures.samples.people[i]) for i in found.contradicted.nonzero()[0]}
+    note_made("pictures", sheet, data, pictures.fingerprint, tuple(sorted(people)))
     if force:
         return
     files = [pictures.files[i].path.name for i in found.contradicted.nonzero()[0]]

@@ -20,6 +20,7 @@ from edgeemo.cli.options import (
     console,
     labelled,
     load_data,
+    note_samples,
     read_model_labels,
     write_json,
 )
@@ -180,7 +181,9 @@ def convert(
     )
     if debug_layers:
         return _show_layers(request, screen)
-    return _write(request, screen)
+    report = _write(request, screen)
+    note_samples("bundle", request.out, data, samples)
+    return report
 
 
 def _check_model(model: Path) -> None:

@@ -80,6 +80,7 @@ def audit(
     if sheets is not None:
         files = write_sheets(samples, sheets, pairs, found)
         screen.print(f"contact sheets: {len(files)} in {sheets}", highlight=False, markup=False)
+        note_samples("contact sheets", sheets, data, samples)
     write_json(json_file, result)
 
 
@@ -97,12 +98,12 @@ def _faces(
         return faces_found(samples, prepared)
     if not look:
         return None
-    from host_training.data.find_faces import find_faces
+    from host_training.data.find_faces import Pictures, find_faces
     from host_training.data.picture_progress import ConsolePictureProgress
 
     _, make = _device_mesher()
     with ConsolePictureProgress(screen) as progress:
-        return find_faces(samples.images, make, processes(workers), progress)
+        return find_faces(Pictures.of(samples), make, processes(workers), progress)
 
 
 @data_app.command()
@@ -129,6 +130,7 @@ def export(
     write_tasks(samples, data if data.is_dir() else data.parent, out)
     told = f"{form}: {len(samples):,} tasks in {out}, interface in {out.with_suffix('.xml')}"
     screen.print(told, highlight=False, markup=False, soft_wrap=True)
+    note_samples("labelling tasks", out, data, samples)
 
 
 @data_app.command()

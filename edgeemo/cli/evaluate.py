@@ -20,6 +20,7 @@ from edgeemo.cli.options import (
     console,
     labelled,
     load_data,
+    note_samples,
     processes,
     read_model_labels,
     write_json,
@@ -272,8 +273,18 @@ def _one(
     )
     model, origin = _opened(request, samples, known)
     samples = _with_held_out(samples, request.split, request.model, origin)
-    question = _question(request, view)
-    return samples, evaluate_in_full(samples, question, model, origin), origin
+    measured = evaluate_in_full(samples, _question(request, view), model, origin)
+    _note_copies(request, data, samples)
+    return samples, measured, origin
+
+
+def _note_copies(request: EvaluateRequest, data: Path, samples: Any) -> None:
+    """Write down beside captured pictures what was made from them, see ``note_samples``."""
+    kept = request.prepared if request.pipeline else None
+    made = {"cross-validation": request.out, "report": request.report, "prepared data": kept}
+    for what, out in made.items():
+        if out is not None:
+            note_samples(what, out, data, samples)
 
 
 def _question(request: EvaluateRequest, view: "View") -> "Question":
@@ -396,6 +407,7 @@ def _by_folds(
     )
     plan = _plan(samples, folds, request.by, request.seed, request.split)
     done = _cross_validated(request.model, samples, plan, out, screen, request.int8)
+    _note_copies(request, request.data[0], samples)
     return done.measured, fold_report_view(done.report)
 
 

@@ -165,6 +165,8 @@ def train(
         return run
     screen.print(f"run directory: {run.path}", highlight=False, markup=False, soft_wrap=True)
     note_samples("run", run.path, data, samples)
+    if general is not None:
+        note_samples("run", run.path, general, rehearsed)
     return run
 
 

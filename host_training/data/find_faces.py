@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import cv2
@@ -12,11 +13,14 @@ from numpy.typing import NDArray
 
 from edge.contract.align import FER48, MESH_POINTS, aligned_crop
 from edge.contract.mesh_features import BLENDSHAPES, mesh_features
+from edge.errors import PictureError
+from edge.media.pictures import open_picture
 from edge.protocols import FaceMesher
 from edge.records import Frame
 from host_training.data.picture_progress import PictureProgress
-from host_training.data.samples import first_rows
+from host_training.data.samples import Samples, first_rows
 from host_training.data.workers import work_through
+from host_training.errors import DataError
 
 BATCH: Final = 256
 """Pictures that a worker takes at a time, and that are lost when it is stopped: about 3 s."""
@@ -50,30 +54,72 @@ class Meshed:
             raise ValueError(f"points, blendshapes and crops have shapes {shapes}, not {expected}")
 
 
-def mesh_pictures(images: NDArray[np.uint8], mesher: FaceMesher) -> Meshed:
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """``n`` pictures to look for a face in.
+
+    Attributes:
+        images: uint8 ``(n, 48, 48)``, grey.
+        files: str ``(n,)``: where each can be read in full, or None; in 48 pixels a face with room
+            around it is too small to be meshed well.
+    """
+
+    images: NDArray[np.uint8]
+    files: NDArray[np.str_] | None = None
+
+    @classmethod
+    def of(cls, samples: Samples) -> "Pictures":
+        """Return the pictures of a data set."""
+        return cls(samples.images, samples.files)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> "Pictures":
+        return Pictures(self.images[rows], None if self.files is None else self.files[rows])
+
+    def in_full(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield each picture, BGR uint8 ``(H, W, 3)``, as large as it can be had.
+
+        Raises:
+            DataError: a file cannot be read any more.
+        """
+        if self.files is None:
+            for image in self.images:
+                yield np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
+            return
+        for file in self.files:
+            try:
+                yield open_picture(Path(str(file))).image
+            except PictureError as error:
+                raise DataError(str(error)) from error
+
+
+def mesh_pictures(pictures: Pictures, mesher: FaceMesher) -> Meshed:
     """Mesh pictures one by one, each for itself.
 
     Args:
-        images: uint8 ``(n, 48, 48)``, grey.
+        pictures: any.
         mesher: gives at most one face a picture, with blendshapes.
 
     Raises:
         InferenceError: the mesher failed.
+        DataError: a picture's file cannot be read any more.
     """
-    n = len(images)
+    n = len(pictures)
     found = np.zeros(n, bool)
     points = np.full((n, MESH_POINTS, 3), np.nan, np.float32)
     blendshapes = np.full((n, len(BLENDSHAPES)), np.nan, np.float32)
-    crops = images.copy()
+    crops = pictures.images.copy()
     now = datetime.now(UTC)
-    for i, image in enumerate(images):
-        bgr = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
+    for i, bgr in enumerate(pictures.in_full()):
         for face in mesher.detect(Frame(bgr, i, float(i), now, starts_new_clip=True))[:1]:
             if face.blendshapes is None:
                 raise ValueError("the mesher gives no blendshapes; open it with them")
             try:
                 mesh_features(face.points, face.blendshapes)
-                crop = aligned_crop(image, face.points, FER48)
+                grey = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8)
+                crop = aligned_crop(grey, face.points, FER48)
             except ValueError:  # the eyes in one point, or no numbers: no mesh of a face
                 continue
             crops[i], found[i], points[i], blendshapes[i] = (
@@ -86,12 +132,12 @@ def mesh_pictures(images: NDArray[np.uint8], mesher: FaceMesher) -> Meshed:
 
 
 def mesh_in_batches(
-    images: NDArray[np.uint8], rows: NDArray[np.int64], make: MakeMesher, workers: int
+    pictures: Pictures, rows: NDArray[np.int64], make: MakeMesher, workers: int
 ) -> Iterator[tuple[NDArray[np.int64], Meshed]]:
-    """Mesh some rows of ``images``, in this process or in several others.
+    """Mesh some of the pictures, in this process or in several others.
 
     Args:
-        images: uint8 ``(n, 48, 48)``, grey.
+        pictures: any.
         rows: indices of the pictures to mesh.
         make: opens the mesher, once a process.
         workers: processes; 1 is this one.
@@ -101,33 +147,33 @@ def mesh_in_batches(
 
     Raises:
         InferenceError: the mesher cannot be opened, or failed.
-        DataError: a worker process died.
+        DataError: a worker process died, or a picture's file cannot be read any more.
     """
     batches = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
-    pictures = (images[batch] for batch in batches)
-    return zip(batches, work_through(pictures, partial(_Meshing, make), workers), strict=True)
+    parts = (pictures[batch] for batch in batches)
+    return zip(batches, work_through(parts, partial(_Meshing, make), workers), strict=True)
 
 
 def find_faces(
-    images: NDArray[np.uint8], make: MakeMesher, workers: int, progress: PictureProgress
+    pictures: Pictures, make: MakeMesher, workers: int, progress: PictureProgress
 ) -> NDArray[np.bool_]:
     """Return bool ``(n,)``: whether the mesher finds a face in each picture.
 
     Args:
-        images: uint8 ``(n, 48, 48)``, grey; equal ones are looked at once.
+        pictures: those that are equal in 48 pixels are looked at once.
         make: opens the mesher, once a process.
         workers: processes; 1 is this one.
         progress: told of every batch.
 
     Raises:
         InferenceError: the mesher cannot be opened, or failed.
-        DataError: a worker process died.
+        DataError: a worker process died, or a picture's file cannot be read any more.
     """
-    first = first_rows(images)
-    found = np.zeros(len(images), bool)
+    first = first_rows(pictures.images)
+    found = np.zeros(len(pictures), bool)
     todo = np.unique(first)
     progress.begin(len(todo))
-    for rows, meshed in mesh_in_batches(images, todo, make, workers):
+    for rows, meshed in mesh_in_batches(pictures, todo, make, workers):
         found[rows] = meshed.found
         progress.advance(len(rows))
     return found[first]
@@ -139,8 +185,8 @@ class _Meshing:
     def __init__(self, make: MakeMesher) -> None:
         self._mesher = make()
 
-    def __call__(self, images: NDArray[np.uint8]) -> Meshed:
-        return mesh_pictures(images, self._mesher)
+    def __call__(self, pictures: Pictures) -> Meshed:
+        return mesh_pictures(pictures, self._mesher)
 
     def close(self) -> None:
         self._mesher.close()

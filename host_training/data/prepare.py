@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.files import lock_alone
-from host_training.data.find_faces import MakeMesher, mesh_in_batches
+from host_training.data.find_faces import MakeMesher, Pictures, mesh_in_batches
 from host_training.data.picture_progress import PictureProgress
 from host_training.data.prepared import (
     RECORD,
@@ -74,7 +74,7 @@ def prepare_pictures(
         )
         progress.begin(len(todo))
         try:
-            for rows, meshed in mesh_in_batches(samples.images, todo, make, workers):
+            for rows, meshed in mesh_in_batches(Pictures.of(samples), todo, make, workers):
                 meshes.add(keys[rows], meshed)
                 known.update(zip(map(bytes, keys[rows]), meshed.found.tolist(), strict=True))
                 progress.advance(len(rows))

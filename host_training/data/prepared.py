@@ -32,7 +32,7 @@ from host_training.data.samples import Samples, picture_keys
 from host_training.errors import DataError
 
 RECORD: Final = "prepared.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raise it when the mesher's code, the alignment or the files change what a picture gives."""
 AGAIN: Final = "run `edgeemo data prepare` on this data with that --out"
 ROOM: Final = "make room, and run the same command again: it continues"

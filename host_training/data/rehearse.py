@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 
 from edge.contract.labels import in_canonical_order
-from edge.errors import ConfigError
 from host_training.data.partition import Partition
 from host_training.data.samples import EXCLUDED, TRAINING, Samples
 from host_training.errors import DataError
@@ -15,19 +14,17 @@ def with_rehearsal(parts: Partition, general: Samples) -> tuple[Partition, int]:
     """Put general samples behind those that a run learns from; it is validated on its own alone.
 
     Args:
-        parts: of one's own samples.
-        general: of a known form; where they have a split to learn from, no other is taken.
+        parts: of one's own samples, as read or aligned.
+        general: of a known form, as read; where they have a split to learn from, no other is taken.
 
     Returns:
-        The parts, with the labels of both, and how many of the training samples are one's own.
+        The parts, with the labels of both and without mesh features, and how many of the training
+        samples are one's own.
 
     Raises:
-        ConfigError: one's own are not plain pictures.
         DataError: no general sample can be learnt from.
     """
     own, validation = parts.training, parts.validation
-    if own.crops != "raw" or own.mesh is not None:
-        raise ConfigError("--with rehearses plain pictures; leave --prepared out, or --with")
     learnable = general.trainable
     if TRAINING in general.splits:
         learnable &= general.split == TRAINING
@@ -45,12 +42,14 @@ def with_rehearsal(parts: Partition, general: Samples) -> tuple[Partition, int]:
         class_ids=np.concatenate((mine.class_ids, general.class_ids)),
         split=np.concatenate((mine.split, general.split)),
         subjects=None,
+        mesh=None,
+        aligned=None if mine.aligned is None else np.concatenate((mine.aligned, general.images)),
         votes=None,
         files=None,
         form=f"{own.form}, rehearsing {general.form}",
     )
     remark = f"rehearsing {len(general)} samples of {general.name}"
-    validation = relabelled(validation, labels)
+    validation = replace(relabelled(validation, labels), mesh=None)
     parts = replace(
         parts, training=training, validation=validation, remarks=(*parts.remarks, remark)
     )

@@ -57,7 +57,7 @@ class TrainingBatches:
         self._samples = samples
         self._config = config
         self._mine = len(samples) if mine is None else mine
-        self._rehearsed = min(len(samples) - self._mine, round(config.rehearsal * self._mine))
+        self._rehearsed = _rehearsed(len(samples), self._mine, config)
         self._size = min(config.batch_size, self._mine + self._rehearsed)
         self._mesh = mesh
         self._row_weights = None if weights is None else samples.targets @ weights
@@ -187,6 +187,7 @@ def epoch_after_the_last(
     config: TrainConfig,
     norm: FeatureNorm | None = None,
     weights: NDArray[np.float32] | None = None,
+    mine: int | None = None,
 ) -> Iterator[Batch]:
     """Yield the views of an epoch that no epoch of a run has shown, with the samples' own targets.
 
@@ -195,23 +196,50 @@ def epoch_after_the_last(
         config: the run's settings; pairs of rows are not mixed here.
         norm: of the network's mesh features, where it takes them.
         weights: float32 ``(k,)``, one a class, or None.
+        mine: as of ``TrainingBatches``.
     """
     batches = TrainingBatches(
         samples,
         msgspec.structs.replace(config, mixup=0.0),
         mesh=None if norm is None else MeshRows(samples, norm),
         weights=weights,
+        mine=mine,
     )
     return batches.epoch(config.epochs)
 
 
-def balanced_class_weights(samples: Samples) -> NDArray[np.float32]:
+def _rehearsed(rows: int, mine: int, config: TrainConfig) -> int:
+    """Return how many general samples an epoch shows."""
+    return min(rows - mine, round(config.rehearsal * mine))
+
+
+def shown_shares(rows: int, mine: int, config: TrainConfig) -> NDArray[np.float32]:
+    """Return how often an epoch shows each sample, on average.
+
+    Args:
+        rows: all samples.
+        mine: so many of the first are one's own, each shown once.
+        config: ``rehearsal`` counts here.
+
+    Returns:
+        float32 ``(rows,)``.
+    """
+    shares = np.ones(rows, np.float32)
+    if rows > mine:
+        shares[mine:] = _rehearsed(rows, mine, config) / (rows - mine)
+    return shares
+
+
+def balanced_class_weights(targets: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return float32 ``(k,)``: weights inverse to how often each label is meant.
 
     Counted in target mass; scaled so that the mean over the rows is 1. A label without a row
     weighs 0.
+
+    Args:
+        targets: float32 ``(n, k)``; a row that is shown more or less than once sums to as much.
     """
-    mass = samples.targets.sum(axis=0, dtype=np.float64)
+    mass = targets.sum(axis=0, dtype=np.float64)
     inverse = np.divide(1, mass, out=np.zeros_like(mass), where=mass > 0)
     scale = mass.sum() / max(1, int((mass > 0).sum()))
     return np.asarray(inverse * scale, np.float32)

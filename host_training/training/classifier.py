@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge.contract.mesh_features import FeatureNorm
 from host_training.config import TrainConfig
+from host_training.data.folds import alike_in_labels
 from host_training.data.samples import Samples
 from host_training.frameworks import import_keras
 from host_training.metrics.inputs import (
@@ -21,13 +22,19 @@ from host_training.metrics.inputs import (
     input_names,
     model_inputs,
 )
-from host_training.training.batches import balanced_class_weights, epoch_after_the_last
+from host_training.training.batches import (
+    balanced_class_weights,
+    epoch_after_the_last,
+    shown_shares,
+)
 from host_training.training.bundle_weights import HEAD
 from host_training.training.learner import log_prior
 
 if TYPE_CHECKING:
     import keras
 
+MOST: Final = 1 << 17
+"""Samples that a last layer is fitted to: of ``compact`` up to 330 MB of what goes into it."""
 _STEPS: Final = 200
 """Of L-BFGS: after a hundred the loss of a large set no longer changes in its fourth digit."""
 
@@ -35,12 +42,17 @@ _Array = NDArray[np.float64]
 
 
 def retrain_classifier(
-    model: "keras.Model", rows: Samples, config: TrainConfig, norm: FeatureNorm | None = None
+    model: "keras.Model",
+    rows: Samples,
+    config: TrainConfig,
+    norm: FeatureNorm | None = None,
+    mine: int | None = None,
 ) -> None:
     """Fit the last layer of a trained network anew, in place.
 
     It learns from the training pictures as they are, from their aligned crops where the run shows
-    those, and from the views of one more epoch, which no epoch of the run has shown.
+    those, and from the views of one more epoch, which no epoch of the run has shown. Of a large
+    data set ``MOST`` samples are drawn for it.
 
     Args:
         model: in the form that is kept; its last layer is called ``scores``.
@@ -49,11 +61,17 @@ def retrain_classifier(
             distance from what it was; ``logit_adjustment`` and ``class_weights`` count as in the
             epochs.
         norm: of the network's mesh features, where it takes them.
+        mine: so many of the first rows are one's own; those behind them count as often as an epoch
+            shows them. All are one's own when None.
     """
+    chosen = drawn(rows)
+    mine = int(chosen[:mine].sum())
+    rows = rows.where(chosen)
     head = model.get_layer(HEAD)
     trunk = import_keras().Model(model.inputs, head.input)
     features, targets, weights = [], [], []
-    for batch in _batches(rows, config, input_names(model), norm):
+    shares = shown_shares(len(rows), mine, config)
+    for batch in _batches(rows, config, input_names(model), norm, mine):
         features.append(np.asarray(trunk.predict_on_batch(as_model_input(trunk, batch.inputs))))
         targets.append(batch.targets)
         weights.append(np.ones(len(batch.targets)) if batch.weights is None else batch.weights)
@@ -63,28 +81,45 @@ def retrain_classifier(
             np.concatenate(targets),
             np.concatenate(weights),
             start=head.get_weights(),
-            offsets=config.logit_adjustment * log_prior(rows.targets),
+            offsets=config.logit_adjustment * log_prior(rows.targets * shares[:, None]),
             penalty=config.classifier_retraining,
         )
     )
 
 
+def drawn(rows: Samples) -> NDArray[np.bool_]:
+    """Choose the rows that a last layer is fitted to, bool ``(n,)``: ``MOST``, or all of fewer.
+
+    What goes into that layer lies in memory all at once; it has too few weights to need more.
+    """
+    if len(rows) <= MOST:
+        return np.ones(len(rows), bool)
+    return np.isin(np.arange(len(rows)), alike_in_labels(rows.targets.argmax(axis=1), MOST))
+
+
 def _batches(
-    rows: Samples, config: TrainConfig, names: tuple[str, ...], norm: FeatureNorm | None
+    rows: Samples,
+    config: TrainConfig,
+    names: tuple[str, ...],
+    norm: FeatureNorm | None,
+    mine: int,
 ) -> Iterator[Batch]:
     """Yield the training pictures as they are, then the views of the epoch after the last."""
-    classes = balanced_class_weights(rows) if config.class_weights else None
-    balance = None if classes is None else rows.targets @ classes
+    shares = shown_shares(len(rows), mine, config)
+    classes = None
+    if config.class_weights:
+        classes = balanced_class_weights(rows.targets * shares[:, None])
+    weights = shares if classes is None else shares * (rows.targets @ classes)
     crops = [rows.images] if rows.aligned is None else [rows.images, rows.aligned]
     mesh = model_inputs(rows, ("mesh",), norm)["mesh"] if "mesh" in names else None
     for images in crops:
         for start in range(0, len(rows), config.batch_size):
             part = slice(start, start + config.batch_size)
-            inputs = {"pixels": images[part, ..., None].astype(np.float32)}
+            inputs = {"pixels": images[part][..., None].astype(np.float32)}
             if mesh is not None:
                 inputs["mesh"] = mesh[part]
-            yield Batch(inputs, rows.targets[part], None if balance is None else balance[part])
-    yield from epoch_after_the_last(rows, config, norm, classes)
+            yield Batch(inputs, rows.targets[part], weights[part])
+    yield from epoch_after_the_last(rows, config, norm, classes, mine)
 
 
 def fitted_layer(

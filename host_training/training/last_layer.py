@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from host_training.data.samples import Samples
-from host_training.metrics.inputs import Inputs, as_model_input, input_names, model_inputs
+from host_training.data.stored_images import BLOCK
+from host_training.metrics.inputs import as_model_input, input_names, model_inputs
 from host_training.training.bundle_weights import HEAD
-from host_training.training.classifier import fitted_layer
+from host_training.training.classifier import drawn, fitted_layer
 
 if TYPE_CHECKING:
     import keras
@@ -30,7 +31,7 @@ def fit_last_layer(model: "keras.Model", rows: Samples, norm: "FeatureNorm | Non
 
     Args:
         model: with the weights that it starts from.
-        rows: to learn from.
+        rows: to learn from; of a large data set ``MOST`` are drawn.
         norm: of the mesh features, where the network takes them.
 
     Returns:
@@ -38,19 +39,17 @@ def fit_last_layer(model: "keras.Model", rows: Samples, norm: "FeatureNorm | Non
     """
     import keras
 
+    rows = rows.where(drawn(rows))
     head = model.get_layer(HEAD)
     trunk = keras.Model(model.inputs, head.input)
-    inputs = model_inputs(rows, input_names(model), norm)
-    features = [_features(trunk, inputs)]
-    targets = rows.targets
-    if rows.mesh is None:
-        mirrored = {"pixels": np.ascontiguousarray(inputs["pixels"][:, :, ::-1])}
-        features.append(_features(trunk, mirrored))
+    features, targets = _features(trunk, rows, norm), rows.targets
+    if norm is None:
+        features = np.concatenate((features, _features(trunk, rows, norm, mirrored=True)))
         targets = np.concatenate((targets, targets))
     start = head.get_weights()
     head.set_weights(
         fitted_layer(
-            np.concatenate(features),
+            features,
             targets,
             np.ones(len(targets)),
             start=start,
@@ -58,9 +57,21 @@ def fit_last_layer(model: "keras.Model", rows: Samples, norm: "FeatureNorm | Non
             penalty=_PENALTY,
         )
     )
-    return f"fitted the last layer by itself, to {len(rows)} samples and their mirror images"
+    mirrored = " and their mirror images" if norm is None else ""
+    return f"fitted the last layer by itself, to {len(rows)} samples{mirrored}"
 
 
-def _features(trunk: "keras.Model", inputs: Inputs) -> NDArray[np.float32]:
-    values = trunk.predict(as_model_input(trunk, inputs), batch_size=_BATCH, verbose=0)
-    return np.asarray(values, np.float32)
+def _features(
+    trunk: "keras.Model", rows: Samples, norm: "FeatureNorm | None", *, mirrored: bool = False
+) -> NDArray[np.float32]:
+    """Return what goes into the last layer; a block of pictures at a time is in memory."""
+    found = []
+    for start in range(0, len(rows), BLOCK):
+        block = np.zeros(len(rows), bool)
+        block[start : start + BLOCK] = True
+        inputs = model_inputs(rows.where(block), input_names(trunk), norm)
+        if mirrored:
+            inputs["pixels"] = np.ascontiguousarray(inputs["pixels"][:, :, ::-1])
+        values = trunk.predict(as_model_input(trunk, inputs), batch_size=_BATCH, verbose=0)
+        found.append(np.asarray(values, np.float32))
+    return np.concatenate(found)

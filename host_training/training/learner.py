@@ -125,7 +125,7 @@ def log_prior(targets: NDArray[np.float32]) -> NDArray[np.float32]:
     A label without a row counts as half a row: its logarithm stays finite.
 
     Args:
-        targets: float32 ``(n, k)``; rows sum to 1.
+        targets: float32 ``(n, k)``; rows sum to 1, or to how often they are shown.
     """
     mass = np.maximum(targets.sum(axis=0, dtype=np.float64), 0.5)
     return np.asarray(np.log(mass / mass.sum()), np.float32)

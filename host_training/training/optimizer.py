@@ -49,7 +49,7 @@ def learner_of(
         model: from ``untrained_model``, with the weights that it starts from.
         config: the settings.
         steps_per_epoch: batches an epoch, which the schedule is made for.
-        targets: of the training rows, float32 ``(n, k)``.
+        targets: of the training rows, float32 ``(n, k)``, each times how often an epoch shows it.
         strategy: from ``strategy_of``; TensorFlow's own for one replica when None.
         workers: those who take the steps.
 

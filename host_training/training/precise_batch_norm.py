@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def estimate_batch_norm(
-    model: "keras.Model", rows: Samples, config: TrainConfig, norm: FeatureNorm | None = None
+    model: "keras.Model",
+    rows: Samples,
+    config: TrainConfig,
+    norm: FeatureNorm | None = None,
+    mine: int | None = None,
 ) -> None:
     """Replace the statistics of a trained network's batch normalisation, in place.
 
@@ -34,6 +38,7 @@ def estimate_batch_norm(
         rows: to learn from.
         config: of the run.
         norm: of the network's mesh features, where it takes them.
+        mine: so many of the first rows are one's own, see ``TrainingBatches``.
     """
     # The form that is trained, for that one sees each picture once and not its mirror image too.
     trained = build(config.architecture, len(rows.labels), dropout=0.0)
@@ -42,7 +47,7 @@ def estimate_batch_norm(
     layers = [layer for layer in trained.layers if isinstance(layer, kind)]
     if not layers:
         return
-    for count, batch in enumerate(epoch_after_the_last(rows, config, norm)):
+    for count, batch in enumerate(epoch_after_the_last(rows, config, norm, mine=mine)):
         for layer in layers:
             layer.momentum = count / (count + 1)
         trained(as_model_input(trained, batch.inputs), training=True)

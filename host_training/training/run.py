@@ -38,7 +38,11 @@ from host_training.runs.directory import (
     versions,
 )
 from host_training.runs.known_pictures import PICTURES, known_pictures
-from host_training.training.batches import TrainingBatches, balanced_class_weights
+from host_training.training.batches import (
+    TrainingBatches,
+    balanced_class_weights,
+    shown_shares,
+)
 from host_training.training.classifier import retrain_classifier
 from host_training.training.distillation import ModelFile, Teachers
 from host_training.training.epochs import Run, run_epochs, save_model, validate
@@ -127,7 +131,7 @@ def train(  # noqa: PLR0913 - most are keywords
         with progress:
             history = run_epochs(run)
         if run.config.precise_batch_norm or run.config.classifier_retraining:
-            _refine(run, directory, parts.training)
+            _refine(run, directory, parts.training, mine)
         remember(directory.model)
         write_reports(directory, parts.validation, history)
         record = msgspec.structs.replace(directory.record(), state="complete")
@@ -135,7 +139,7 @@ def train(  # noqa: PLR0913 - most are keywords
     return directory
 
 
-def _refine(run: Run, directory: RunDirectory, rows: Samples) -> None:
+def _refine(run: Run, directory: RunDirectory, rows: Samples, mine: int) -> None:
     """Do what is done once, on the network that the epochs gave, and keep the result.
 
     The network as the epochs left it stays beside it: broken off, this is done again from there.
@@ -155,7 +159,7 @@ def _refine(run: Run, directory: RunDirectory, rows: Samples) -> None:
     for is_asked_for, what, step in steps:
         if not is_asked_for:
             continue
-        step(network, rows, run.config, run.norm)
+        step(network, rows, run.config, run.norm, mine)
         after, _ = validate(run, last, ALONE)
         run.progress.report(
             f"{what}: validation accuracy {before.accuracy:.2%} before, "
@@ -250,6 +254,11 @@ def _partition(
     parts = divided(samples, config)
     mine = len(parts.training)
     if general is not None:
+        if architecture(config.architecture).takes_mesh:
+            raise ConfigError(
+                f"--with: rehearses pictures only, --arch {config.architecture} takes mesh "
+                "features; leave --with out, or give another --arch"
+            )
         parts, mine = with_rehearsal(parts, general)
     elif config.rehearsal:
         progress.report("without --with nothing general is rehearsed: other faces are forgotten")
@@ -293,11 +302,12 @@ def _prepared(
             precision=config.precision,
             workers=workers,
         )
+    shown = rows.targets * shown_shares(len(rows), mine, config)[:, None]
     batches = TrainingBatches(
         rows,
         config,
         mesh=None if norm is None else MeshRows(rows, norm),
-        weights=balanced_class_weights(rows) if config.class_weights else None,
+        weights=balanced_class_weights(shown) if config.class_weights else None,
         teachers=teachers,
         workers=workers,
         mine=mine,
@@ -306,11 +316,9 @@ def _prepared(
     if pretrained.initial is not None:
         progress.report(load_pretrained(model, rows.labels, pretrained.initial, rows.images))
     if config.last_layer_first:
-        shown = np.isin(np.arange(len(rows)), batches.shown(0))
-        progress.report(fit_last_layer(model, rows.where(shown), norm))
-    learner = learner_of(
-        model, config, len(batches), rows.targets, strategy=strategy, workers=workers
-    )
+        first = np.isin(np.arange(len(rows)), batches.shown(0))
+        progress.report(fit_last_layer(model, rows.where(first), norm))
+    learner = learner_of(model, config, len(batches), shown, strategy=strategy, workers=workers)
     # Built apart, without optimiser and mixed precision, as the converters want it.
     inference = build(config.architecture, len(rows.labels), dropout=config.dropout, inference=True)
     if directory is not None:

@@ -27,7 +27,13 @@ from edge.records import Face, Frame
 from edge.stages.mesh.litert import LitertMesher
 from edge.testing.fakes import FakeMesher, make_face
 from edgeemo.cli.main import main
-from host_training.data.find_faces import BATCH, mesh_in_batches, mesh_pictures
+from host_training.data.find_faces import (
+    BATCH,
+    Pictures,
+    find_faces,
+    mesh_in_batches,
+    mesh_pictures,
+)
 from host_training.data.load import load_samples, one_hot
 from host_training.data.picture_progress import ConsolePictureProgress
 from host_training.data.prepare import prepare_pictures
@@ -145,6 +151,32 @@ def test_the_devices_own_mesh_and_crop(tmp_path: Path) -> None:
     assert both.aligned is not None
     np.testing.assert_array_equal(both.aligned, result.images)
     np.testing.assert_array_equal(both.images, data.images)
+
+
+def test_a_picture_with_room_around_the_face_is_meshed_in_full(tmp_path: Path) -> None:
+    """In 48 pixels its face is too small; the crop is cut from the file, as a device would."""
+    photo = cv2.imread(str(asset_path(ASTRONAUT)))
+    wide = cv2.copyMakeBorder(photo, 200, 200, 200, 200, cv2.BORDER_REPLICATE)
+    for label in ("happy", "sad"):
+        (tmp_path / "own" / label).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "own" / label / "face.png"), wide)
+        wide = wide[:, ::-1].copy()
+    data = load_samples(tmp_path / "own")
+    quiet = ConsolePictureProgress(Console(quiet=True))
+    assert not find_faces(Pictures(data.images), device_mesher, 1, quiet).any()
+    assert find_faces(Pictures.of(data), device_mesher, 1, quiet).all()
+    record = prepare_pictures(data, tmp_path / "out", RECIPE, device_mesher, 1, quiet)
+    assert record is not None
+    assert record.rows_with_face == 2
+    frame = Frame(wide, 0, 0.0, datetime(2026, 1, 1, tzinfo=UTC), starts_new_clip=True)
+    (face,) = device_mesher().detect(frame)
+    crop = aligned_crop(cv2.cvtColor(wide, cv2.COLOR_BGR2GRAY), face.points)
+    place = data.labels.index("happiness")
+    seen = with_prepared(data, tmp_path / "out", "aligned")
+    np.testing.assert_array_equal(seen.images[seen.class_ids == place][0], crop)
+    (tmp_path / "own" / "sad" / "face.png").unlink()
+    with pytest.raises(DataError, match=r"face\.png"):
+        prepare_pictures(data, tmp_path / "again", RECIPE, device_mesher, 1, quiet)
 
 
 def test_parts_of_several_machines_are_put_together(tmp_path: Path, marked: Samples) -> None:
@@ -285,7 +317,7 @@ def test_a_full_disk(tmp_path: Path, marked: Samples) -> None:
     import resource
 
     keys = picture_keys(marked.images[:2])
-    meshed = mesh_pictures(marked.images[:2], Counting()())
+    meshed = mesh_pictures(Pictures(marked.images[:2]), Counting()())
     meshes = Meshes(tmp_path, RECIPE)
     meshes.path.mkdir()
     meshes.add(keys, meshed)
@@ -320,7 +352,7 @@ def test_a_mesh_without_size_is_no_face() -> None:
     """A mesh whose points coincide gives no crop and counts as no face."""
     face = make_face((8, 8, 40, 40))
     point = Face.from_points(np.zeros_like(face.points), np.zeros(52, np.float32))
-    meshed = mesh_pictures(noise(1), FakeMesher(lambda _: (point,)))
+    meshed = mesh_pictures(Pictures(noise(1)), FakeMesher(lambda _: (point,)))
     assert not meshed.found.any()
     np.testing.assert_array_equal(meshed.crops, noise(1))
 
@@ -337,8 +369,8 @@ def test_many_processes_give_what_one_gives() -> None:
     """Two workers give the same results in the same order as this process."""
     images = np.concatenate([face_pictures(FACES), noise(2 * BATCH)])
     rows = np.arange(len(images))[::-1].copy()
-    one = list(mesh_in_batches(images, rows, device_mesher, 1))
-    two = list(mesh_in_batches(images, rows, device_mesher, 2))
+    one = list(mesh_in_batches(Pictures(images), rows, device_mesher, 1))
+    two = list(mesh_in_batches(Pictures(images), rows, device_mesher, 2))
     assert len(one) == len(two) == 3
     for (rows_1, here), (rows_2, there) in zip(one, two, strict=True):
         np.testing.assert_array_equal(rows_1, rows_2)
@@ -351,9 +383,9 @@ def test_a_worker_that_fails() -> None:
     """A mesher that cannot be opened tells why; a worker that dies does not hang the rest."""
     images = noise(2 * BATCH)
     with pytest.raises(Exception, match=r"nowhere\.task: cannot be read"):
-        list(mesh_in_batches(images, np.arange(len(images)), broken_mesher, 2))
+        list(mesh_in_batches(Pictures(images), np.arange(len(images)), broken_mesher, 2))
     with pytest.raises(DataError, match="a worker process died"):
-        list(mesh_in_batches(images, np.arange(len(images)), dying_mesher, 2))
+        list(mesh_in_batches(Pictures(images), np.arange(len(images)), dying_mesher, 2))
 
 
 def write_pictures(folder: Path, number: int) -> Path:

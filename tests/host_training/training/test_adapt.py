@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -16,7 +17,7 @@ from host_training.data.rehearse import with_rehearsal
 from host_training.data.samples import Samples
 from host_training.errors import DataError
 from host_training.training.augment import Augmentation
-from host_training.training.batches import TrainingBatches
+from host_training.training.batches import TrainingBatches, shown_shares
 from host_training.training.classifier import fitted_layer
 from host_training.training.last_layer import fit_last_layer
 from host_training.training.progress import ConsoleProgress
@@ -53,9 +54,42 @@ def test_general_samples_stand_behind_ones_own(striped: Samples, general: Sample
     assert parts.validation.labels == rows.labels
     with pytest.raises(DataError, match="no sample to rehearse"):
         with_rehearsal(before, replace(general, targets=np.zeros_like(general.targets)))
-    meshed = replace(before, training=replace(before.training, mesh=np.zeros((own, 3))))
-    with pytest.raises(ConfigError, match="plain pictures"):
-        with_rehearsal(meshed, general)
+
+
+@pytest.mark.parametrize("crops", ["aligned", "both"])
+def test_ones_own_may_be_prepared(striped: Samples, general: Samples, crops: str) -> None:
+    """General pictures stand beside aligned crops as they are; mesh features are left out."""
+    before = partition(striped)
+    own = replace(
+        before.training,
+        crops=crops,
+        mesh=np.zeros((len(before.training), 3), np.float32),
+        aligned=None if crops == "aligned" else before.training.images[:, ::-1],
+    )
+    parts, mine = with_rehearsal(replace(before, training=own), general)
+    rows = parts.training
+    assert (rows.crops, rows.mesh, parts.validation.mesh) == (crops, None, None)
+    if crops == "both":
+        np.testing.assert_array_equal(rows.aligned[:mine], own.aligned)
+        np.testing.assert_array_equal(rows.aligned[mine:], rows.images[mine:])
+
+
+def test_a_network_that_takes_mesh_features_cannot_rehearse(
+    striped: Samples, general: Samples, tmp_path: Path
+) -> None:
+    """General samples have none."""
+    config = with_changes(recipe("adapt"), {"architecture": "mesh"})
+    with pytest.raises(ConfigError, match="--arch mesh takes mesh"):
+        train(striped, config, tmp_path / "run", quiet(), resume=False, general=general)
+
+
+@pytest.mark.parametrize("rows", [40, 41, 48, 400])
+def test_general_samples_count_as_often_as_an_epoch_shows_them(rows: int) -> None:
+    """However many there are; class weights and priors are made of these shares."""
+    config = with_changes(RECIPES["adapt"], {}, {"rehearsal": 0.5})
+    shares = shown_shares(rows, 40, config)
+    assert (shares[:40] == 1).all()
+    assert shares[40:].sum() == pytest.approx(min(rows - 40, 20))
 
 
 def test_an_epoch_shows_all_of_ones_own_and_other_general_samples_each_time(

@@ -121,7 +121,7 @@ def test_class_weights_balance() -> None:
     """Weighted, every label has the same mass, and the rows weigh 1 on average."""
     data = samples(8)
     lopsided = replace(data, targets=one_hot(np.array([0, 0, 0, 0, 0, 0, 1, 1]), 2))
-    weights = balanced_class_weights(lopsided)
+    weights = balanced_class_weights(lopsided.targets)
     mass = lopsided.targets.sum(axis=0) * weights
     np.testing.assert_allclose(mass, [4, 4])
     batch = next(TrainingBatches(lopsided, settings(8), weights=weights).epoch(0))

@@ -13,10 +13,13 @@ from host_training.architectures import ARCHITECTURES, Architecture
 from host_training.config import TrainConfig
 from host_training.data.partition import partition
 from host_training.data.samples import Samples
+from host_training.data.stored_images import PictureFile, StoredImages
 from host_training.errors import TrainingError
 from host_training.frameworks import import_keras
+from host_training.training import classifier, last_layer
 from host_training.training import run as run_module
-from host_training.training.classifier import retrain_classifier
+from host_training.training.classifier import drawn, retrain_classifier
+from host_training.training.last_layer import fit_last_layer
 from host_training.training.run import config_to_resume, train
 from tests.host_training.training.test_training_run import Recorder, tiny
 
@@ -92,6 +95,55 @@ def test_rare_emotions_count_more_under_class_weights(
         pixels = rows.images[..., None].astype(np.float32)
         answers[weighted] = np.asarray(model.predict_on_batch(pixels))[:, 0].mean()
     assert answers[True] > answers[False]
+
+
+def test_general_samples_count_as_often_as_an_epoch_shows_them(
+    striped: Samples, settings: TrainConfig
+) -> None:
+    """Many that contradict one's own are outvoted by one's own, in the prior and the loss, too."""
+    own = partition(striped).training
+    many = np.concatenate([np.arange(len(own))] * 21)
+    others = np.roll(np.eye(4), 1, axis=1).astype(np.float32)[own.targets.argmax(axis=1)]
+    rows = replace(
+        own,
+        images=own.images[many],
+        targets=np.concatenate([own.targets, *[others] * 20]),
+        class_ids=own.class_ids[many],
+        split=own.split[many],
+    )
+    config = msgspec.structs.replace(
+        settings, rehearsal=0.25, logit_adjustment=0.5, class_weights=True
+    )
+    model = network()
+    retrain_classifier(model, rows, config, mine=len(own))
+    answers = np.asarray(model.predict_on_batch(own.images[..., None].astype(np.float32)))
+    assert (answers.argmax(axis=1) == own.class_ids).mean() > 0.9
+
+
+def test_of_many_samples_some_of_every_label_are_drawn(
+    striped: Samples, settings: TrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What goes into the layer lies in memory: its size does not grow with data on the disk."""
+    rows = partition(striped).training
+    np.save(tmp_path / "images.npy", rows.images)
+    rows = replace(
+        rows, images=StoredImages([PictureFile(tmp_path / "images.npy", len(rows))], (48, 48))
+    )
+    monkeypatch.setattr(classifier, "MOST", 12)
+    chosen = drawn(rows)
+    assert chosen.sum() == 12
+    assert set(rows.class_ids[chosen]) == set(rows.class_ids)
+    sizes = []
+
+    def fitted(features: np.ndarray, *_: object, start: list[np.ndarray], **__: object) -> object:
+        sizes.append(len(features))
+        return start
+
+    monkeypatch.setattr(classifier, "fitted_layer", fitted)
+    retrain_classifier(network(), rows, msgspec.structs.replace(settings, batch_size=12))
+    monkeypatch.setattr(last_layer, "fitted_layer", fitted)
+    fit_last_layer(network(), rows, None)
+    assert sizes == [24, 24]  # as they are, and one view of each
 
 
 def test_broken_off_it_is_done_again_to_the_same_bits(

@@ -36,6 +36,21 @@ def scores(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     return model.predict(crops)
 
 
+def sent(analyzer: edgeemo.Analyzer, received: bytearray, pixels: NDArray[np.uint8]) -> list[str]:
+    pictures: list[bytearray | NDArray[np.uint8]] = [received, pixels]
+    return [face.label for item in analyzer.images(pictures) for face in item]
+
+
+def study(films: Path) -> dict[str, str]:
+    report: edgeemo.AnalyzeReport = edgeemo.analyze(films, films / "all.csv", workers=2)
+    return {failure.file: failure.reason for failure in report.failures}
+
+
+def hours(folder: Path) -> int:
+    with edgeemo.open_log(folder, since="7d") as log:
+        return len(log.summary(by="hour").fetchall())
+
+
 def main() -> None:
     try:
         with edgeemo.Analyzer(max_faces=2, tau=0.5, reach="far") as analyzer:

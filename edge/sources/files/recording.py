@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -194,11 +195,13 @@ def recorded_at(path: Path) -> datetime:
     """Return a film's modification time.
 
     Raises:
-        CameraError: no such file, or it cannot be read.
+        CameraError: no such file, not a file (a FIFO would be waited for), or it cannot be read.
     """
     if not path.is_file():
-        expected = "expected a video, for instance .mp4 or .avi"
-        raise not_there(CameraError(f"{path}: no such file; {expected}"))
+        is_there = os.path.lexists(path)
+        told = "not a regular file" if is_there else "no such file"
+        error = CameraError(f"{path}: {told}; expected a video, for instance .mp4 or .avi")
+        raise error if is_there else not_there(error)
     try:
         path.open("rb").close()
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)

@@ -1,5 +1,6 @@
 """What films are told to lack, and what whole ones are not: holes, short files, trims, changes."""
 
+import os
 import struct
 from collections.abc import Callable
 from fractions import Fraction
@@ -15,7 +16,7 @@ from edge.protocols import FrameSource
 from edge.records import Frame
 from edge.sources.files.mp4 import shown_share
 from edge.sources.files.opencv_film import OpenCvFilm
-from edge.sources.files.recording import Extent
+from edge.sources.files.recording import Extent, recorded_at
 from edge.sources.files.survey import parameters_in
 
 if HAS_AV := find_spec("av") is not None:
@@ -244,3 +245,17 @@ def test_a_film_whose_frames_change_their_size_is_refused_by_opencv(
         OpenCvFilm(path)
     heights = [frame.size_hw[0] for frame in read_all(AvFilm(path))]
     assert heights == [144] * 10 + [288] * 10
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [(os.mkfifo, "not a regular file"), (os.mkdir, "not a regular file"), (None, "no such file")],
+    ids=["a FIFO", "a folder", "nothing"],
+)
+def test_what_is_no_film_is_not_waited_for(tmp_path: Path, make, told: str) -> None:
+    """A FIFO has no beginning until somebody writes: it is refused, and called what it is."""
+    path = tmp_path / "film.mp4"
+    if make is not None:
+        make(path)
+    with pytest.raises(CameraError, match=told):
+        recorded_at(path)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from edge.media.pictures import read_header
 from edge.system.diagnostics import silenced
 
-_MOST_PIXELS: Final = 64_000_000
+MOST_PIXELS: Final = 64_000_000
+"""Of a film: a few times as many bytes are needed to decode it."""
 _AV_LOG_QUIET: Final = "-8"
 _LOG_LEVEL_SILENT: Final = 0
 
@@ -34,7 +35,7 @@ def quieten() -> None:
 def decoded(data: bytes) -> NDArray[np.uint8] | None:
     """Return the picture in a film's JPEG, upright; None for none, or a damaged or a huge one."""
     header = read_header(data)
-    if header is None or not header.is_whole or math.prod(header.size_hw) > _MOST_PIXELS:
+    if header is None or not header.is_whole or math.prod(header.size_hw) > MOST_PIXELS:
         return None
     try:
         with silenced():  # libjpeg prints its own complaints

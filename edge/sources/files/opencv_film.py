@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import CameraError
-from edge.media.opencv_errors import decoded, quieten, to_bgr
+from edge.media.opencv_errors import MOST_PIXELS, decoded, quieten, to_bgr
 from edge.records import Frame
 from edge.sources.files.recording import (
     FALLBACK_FPS,
@@ -45,7 +45,8 @@ class OpenCvFilm:
         recorded: when it was; by default when the file was last changed.
 
     Raises:
-        CameraError: no such file, no film, one that changes, or not one frame of it is decoded.
+        CameraError: no such file, no film, one that changes, a huge one, or not one frame of it is
+            decoded.
     """
 
     def __init__(self, path: Path, shown: str = "", recorded: datetime | None = None) -> None:
@@ -63,6 +64,7 @@ class OpenCvFilm:
         self._is_jpeg = self._survey.codec == "MJPG"
         options = [cv2.CAP_PROP_FORMAT, -1] if self._is_jpeg else []
         self._capture = cv2.VideoCapture(str(self._name), cv2.CAP_FFMPEG, options)
+        self._check_size(name)
         # OpenCV's own turning differs between its versions, and knows no mirror.
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         fps = plausible_fps(self._capture.get(cv2.CAP_PROP_FPS))
@@ -108,6 +110,17 @@ class OpenCvFilm:
                 f"their format), which OpenCV cannot follow; {EXTRA}, or convert it with ffmpeg"
             )
         return found
+
+    def _check_size(self, name: object) -> None:
+        """Refuse, before a picture is decoded, a film whose pictures would take too much memory."""
+        properties = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        width, height = (int(self._capture.get(one)) for one in properties)
+        if width * height > MOST_PIXELS:
+            self.close()
+            raise CameraError(
+                f"{name}: too large: {width}x{height} pixels, at most "
+                f"{MOST_PIXELS / 1e6:g} megapixels; scale it down with ffmpeg"
+            )
 
     def _decode(self) -> Frame | None:
         failures = 0

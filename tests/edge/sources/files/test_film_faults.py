@@ -259,3 +259,16 @@ def test_what_is_no_film_is_not_waited_for(tmp_path: Path, make, told: str) -> N
         make(path)
     with pytest.raises(CameraError, match=told):
         recorded_at(path)
+
+
+def test_a_huge_film_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch) -> None:
+    """A file of some kilobytes may hold pictures of gigabytes; their size is known before."""
+    path = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25.0, (64, 48))
+    for _ in range(3):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    OpenCvFilm(path).close()
+    monkeypatch.setattr("edge.sources.files.opencv_film.MOST_PIXELS", 64 * 48 - 1)
+    with pytest.raises(CameraError, match="too large: 64x48 pixels"):
+        OpenCvFilm(path)

@@ -29,6 +29,8 @@ _RESUMABLE: Final = {
     ".vob": "mpeg",
 }
 """Forms that can be read from anywhere on, by the suffixes that they have."""
+_DV_HEADER: Final = b"\x1f\x07\x00"
+"""IEC 61834-2: how the header block begins that begins each frame."""
 _NO_FILM: Final = frozenset({"tty", "cdg", "bin", "xbin", "adf", "idf"})
 """FFmpeg draws texts, and plays almost anything as karaoke; nobody means that."""
 
@@ -189,6 +191,9 @@ class AvDecoder:
 
     def _decoded(self, packet: Any) -> list[Any]:
         self.has_holes |= packet.is_corrupt
+        if self.codec == "dvvideo" and packet.size and bytes(memoryview(packet)[:3]) != _DV_HEADER:
+            self.damaged += 1  # its decoder makes pictures of anything
+            return []
         try:
             frames = list(packet.decode())
         except self._library.EOFError:

@@ -7,6 +7,8 @@ from typing import Final
 from edge.errors import CameraError
 from edge.records import Frame
 from edge.sources.files.av_decoder import AvDecoder, NoFilmError, stream_options
+from edge.sources.files.avi import repeated_frames
+from edge.sources.files.gif import broken_at
 from edge.sources.files.mp4 import shown_share
 from edge.sources.files.recording import (
     FALLBACK_FPS,
@@ -46,12 +48,13 @@ class AvFilm:
     ) -> None:
         name = shown or source
         size: int | None = None
-        shown_part = 1.0
+        shown_part, repeated, self._broken_at = 1.0, 0, 0
         self._name: NativePath | None = None
         if isinstance(source, Path):
             self._clock_from = recorded or recorded_at(source)
             check_content(name, head_of(source))
-            shown_part = shown_share(source)
+            shown_part, repeated = shown_share(source), repeated_frames(source)
+            self._broken_at = broken_at(source)
             self._name, size = NativePath(source), source.stat().st_size
         else:
             self._clock_from = recorded or datetime.now(UTC)
@@ -63,7 +66,7 @@ class AvFilm:
                 self._name.close()
             raise unplayable(name, size, str(error)) from error
         self.fps: float = self._decoder.fps or FALLBACK_FPS
-        self._announced = round(self._decoder.announced * shown_part)
+        self._announced = round(self._decoder.announced * shown_part) - repeated
         self._clock = FilmClock(self._clock_from, self.fps)
         self._end = FilmEnd(name)
         self._pending = self._decode()
@@ -93,7 +96,9 @@ class AvFilm:
         if shown is not None:
             return self._clock.frame(shown.image, shown.position_s)
         film = self._decoder
-        extent = Extent(film.packets, self._announced, film.reached_s, film.duration_s)
+        extent = Extent(
+            film.packets, self._announced, film.reached_s, film.duration_s, self._broken_at
+        )
         self._end.tell(self._clock.index, self._damaged, self._in_holes, extent)
         return None
 

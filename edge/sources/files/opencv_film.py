@@ -132,7 +132,9 @@ class OpenCvFilm:
             failures += 1
             if self._clock.index + self._damaged + failures > self._survey.packets:
                 break
-        extent = Extent(self._survey.packets, self._survey.announced)
+        extent = Extent(
+            self._survey.packets, self._survey.announced, broken_at=self._survey.broken_at
+        )
         self._end.tell(self._clock.index, self._damaged, self._in_holes, extent)
         return None
 

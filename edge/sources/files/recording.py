@@ -136,15 +136,19 @@ class Extent(msgspec.Struct, frozen=True):
         announced: frames that the header counts.
         reached_s: the end of the last packet.
         duration_s: that the header tells.
+        broken_at: the byte at which the file cannot be followed any further; 0 where it can.
     """
 
     packets: int
     announced: int
     reached_s: float = 0.0
     duration_s: float = 0.0
+    broken_at: int = 0
 
     def shortage(self) -> str:
         """Say how much less there is than was announced; empty for a whole film."""
+        if self.broken_at:
+            return f"{self.packets} frames, at byte {self.broken_at:,}"
         if self.announced:
             if self.packets < self.announced * _COMPLETE_FRAMES:
                 return f"{self.packets} frames, its header announces {self.announced}"

@@ -14,6 +14,8 @@ from typing import Final
 import cv2
 import msgspec
 
+from edge.sources.files.avi import repeated_frames
+from edge.sources.files.gif import broken_at
 from edge.sources.files.mp4 import display_matrix, shown_share
 from edge.sources.files.upright import Turn
 
@@ -121,6 +123,7 @@ class Survey(msgspec.Struct, frozen=True):
         changes_at: the packet with which its pictures become others; None where none does.
         turn: how pictures are turned upright.
         aspect: width by height of a pixel.
+        broken_at: the byte after which a GIF cannot be followed; 0 of a whole one.
     """
 
     codec: str
@@ -129,6 +132,7 @@ class Survey(msgspec.Struct, frozen=True):
     changes_at: int | None
     turn: Turn
     aspect: Fraction | None
+    broken_at: int = 0
 
 
 def survey(name: str) -> Survey | None:
@@ -148,6 +152,7 @@ def survey(name: str) -> Survey | None:
             changes_at=changes_at,
             turn=Turn.of_matrix(matrix) if matrix else Turn.of_degrees(degrees),
             aspect=pixel_aspect(capture),
+            broken_at=broken_at(Path(name)),
         )
     finally:
         capture.release()
@@ -192,7 +197,8 @@ def _announced(capture: cv2.VideoCapture, path: Path) -> int:
     """Return how many frames a film's header says that it shows; 0 where it does not count them."""
     if not _counts(path):
         return 0
-    return round(capture.get(cv2.CAP_PROP_FRAME_COUNT) * shown_share(path))
+    counted = round(capture.get(cv2.CAP_PROP_FRAME_COUNT) * shown_share(path))
+    return counted - repeated_frames(path)
 
 
 def _counts(path: Path) -> bool:

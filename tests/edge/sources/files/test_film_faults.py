@@ -14,6 +14,7 @@ import pytest
 from edge.errors import CameraError
 from edge.protocols import FrameSource
 from edge.records import Frame
+from edge.sources.files.avi import repeated_frames
 from edge.sources.files.mp4 import shown_share
 from edge.sources.files.opencv_film import OpenCvFilm
 from edge.sources.files.recording import Extent, recorded_at
@@ -102,6 +103,103 @@ def test_a_film_without_its_repeated_frames_raises_no_alarm(
 
 
 @needs_av
+@pytest.mark.parametrize("step", [1, 2, 5])
+@both
+def test_an_avi_that_repeats_frames_by_empty_chunks_is_whole(
+    tmp_path: Path, opener: Opener, step: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its header counts a chunk for each moment, also where the picture before is shown again."""
+    times = [i * step for i in range(30)]
+    path = timed(tmp_path / "screen.avi", times, "mjpeg", "yuvj420p")
+    assert repeated_frames(path) == 29 * (step - 1)
+    source = opener(path)
+    assert [round(25 * frame.t_s) for frame in read_all(source)] == times
+    assert (source.dropped, caplog.records) == (0, [])
+
+
+@pytest.mark.parametrize("cut", [3, 11, 40, 60])
+def test_an_avi_of_which_little_is_left_counts_nothing(tmp_path: Path, cut: int) -> None:
+    """Headers that end early, and files that are no AVI, have no index to count in."""
+    path = written(tmp_path / "film.avi", "MJPG", (32, 32))
+    data = path.read_bytes()
+    path.write_bytes(data[:cut])
+    assert repeated_frames(path) == 0
+    path.write_bytes(b"JUNK" + data[4:])
+    assert repeated_frames(path) == 0
+
+
+def gif(path: Path, pictures: int = 20, size: int = 48) -> Path:
+    """Write an animated GIF of noise, without compression: each pixel is a code of 8 bits."""
+    rng = np.random.default_rng(1)
+    parts = [struct.pack("<6s2H3B", b"GIF89a", size, size, 0xF6, 0, 0), bytes(range(128)) * 3]
+    for _ in range(pictures):
+        pixels = rng.integers(0, 127, size * size, np.uint8).tobytes()
+        runs = [b"\x80" + pixels[i : i + 100] for i in range(0, len(pixels), 100)]
+        codes = b"".join(runs) + b"\x81"
+        blocks = [codes[i : i + 255] for i in range(0, len(codes), 255)]
+        parts += [
+            b"\x21\xf9\x04\x00\x04\x00\x00\x00",
+            struct.pack("<B4HB", 44, 0, 0, size, size, 0),
+        ]
+        parts += [b"\x07", *(bytes([len(block)]) + block for block in blocks), b"\x00"]
+    path.write_bytes(b"".join(parts) + b"\x3b")
+    return path
+
+
+@both
+@pytest.mark.parametrize(
+    ("damage", "is_told"),
+    [
+        (lambda data: data, False),
+        (lambda data: data[:-1], False),  # many end without a trailer
+        (lambda data: data + b"appended by somebody", False),
+        (lambda data: data[: len(data) // 2], True),
+        (lambda data: data[:20_000] + bytes(5_000) + data[25_000:], True),
+        (lambda data: data.replace(b"\x00\x21\xf9", b"\x00\x3b\x21\xf9", 9), True),
+    ],
+    ids=["whole", "no trailer", "appended", "half", "zeros", "false trailer"],
+)
+def test_a_gif_that_is_damaged_is_told(
+    tmp_path: Path,
+    opener: Opener,
+    damage: Callable[[bytes], bytes],
+    is_told: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """FFmpeg ends at the first damage as if that were the film's end."""
+    path = gif(tmp_path / "film.gif")
+    path.write_bytes(damage(path.read_bytes()))
+    frames = read_all(opener(path))
+    told = " ".join(record.getMessage() for record in caplog.records)
+    assert (len(frames) < 20) is is_told
+    assert ("the file is cut off or damaged" in told) is is_told
+
+
+@needs_av
+def test_a_hole_in_a_dv_film_makes_no_pictures(tmp_path: Path) -> None:
+    """Its decoder makes pictures of whatever it gets: frames without their header are damaged."""
+    import av
+
+    path = tmp_path / "tape.dv"
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("dvvideo", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 720, 576, "yuv420p"
+        for i in range(12):
+            image = np.full((576, 720, 3), 10 * i, np.uint8)
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        film.mux(stream.encode())
+    data, frame = path.read_bytes(), 144_000
+    assert len(data) == 12 * frame
+    path.write_bytes(data[: 4 * frame] + bytes(2 * frame) + data[6 * frame :])
+    source = AvFilm(path)
+    frames = read_all(source)
+    assert source.dropped >= 2
+    assert len({frame.size_hw for frame in frames}) == 1
+    levels = {round(float(frame.image.mean()), -1) for frame in frames}
+    assert levels <= {10.0 * i for i in range(12) if i not in (4, 5)}
+
+
+@needs_av
 @pytest.mark.parametrize("suffix", [".mkv", ".ts"])
 @both
 def test_a_film_whose_times_begin_late_is_whole(
@@ -116,13 +214,13 @@ def test_a_film_whose_times_begin_late_is_whole(
     assert (source.dropped, caplog.records) == (0, [])
 
 
-def timed(path: Path, times: list[int]) -> Path:
-    """Write pictures that come at these times, in 25ths of a second; B-frames among them."""
+def timed(path: Path, times: list[int], codec: str = "libx264", pixels: str = "yuv420p") -> Path:
+    """Write pictures that come at these times, in 25ths of a second; of H.264 with B-frames."""
     import av
 
     with av.open(str(path), "w") as film:
-        stream = film.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        stream = film.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, pixels
         stream.codec_context.time_base = Fraction(1, 25)
         for i, time in enumerate(times):
             image = np.full((96, 128, 3), 5 * i % 256, np.uint8)

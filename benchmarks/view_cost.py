@@ -1,27 +1,36 @@
 """What viewers of the live page cost the pipeline: none, one, fifty; mesh alone and with pictures.
 
-    python benchmarks/view_cost.py [--frames N] [--rounds N]
+    python benchmarks/view_cost.py [--frames N] [--rounds N] [--service [--fps N]]
 
 Each case runs the demo through the whole pipeline as fast as it goes, beside the page's server;
 the viewers read in a process of their own. The cases take turns, so that a machine that slows down
 slows all of them. CPU time is the pipeline's process alone, server included; its ratio to that
 without viewers is what a viewer costs. Frames a second suffer from the readers, too, where they
-share the processor.
+share the processor. With ``--service`` it is the socket of a service that is measured: without one,
+with one that nobody watches, and with watchers; and how long one waits for the first face.
 """
 
 import argparse
+import math
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 from edge.config import Config, SourceConfig
 from edge.runtime.build import build_runtime
+from edge.service.daemon import Service
+from edge.service.session import reporter_for
 from edge.view.access import rules
 from edge.view.app import page
 from edge.view.hub import Hub
+from edge.view.live_socket import open_live_socket
 from edge.view.server import PageServer, listen
 
 _CASES = ((0, False), (1, False), (50, False), (1, True), (50, True))
@@ -38,6 +47,26 @@ while selector.get_map():
         if not key.fileobj.recv(1 << 16):
             selector.unregister(key.fileobj)
 """
+
+_WATCHER = """
+import selectors, socket, sys, time
+path, count = sys.argv[1], int(sys.argv[2])
+selector, seen, began_s = selectors.DefaultSelector(), b"", time.monotonic()
+for _ in range(count):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(path)
+    selector.register(sock, selectors.EVENT_READ)
+while selector.get_map():
+    for key, _ in selector.select():
+        data = key.fileobj.recv(1 << 16)
+        if not data:
+            selector.unregister(key.fileobj)
+        if seen is not None and b'"points":[' in (seen := seen + data):
+            print(time.monotonic() - began_s, flush=True)
+            seen = None
+"""
+_WATCHERS = (None, 0, 1, 16)
+_WARM_UP = 20
 
 
 def measure(viewers: int, frames: int, *, pictures: bool) -> tuple[float, float]:
@@ -61,12 +90,73 @@ def measure(viewers: int, frames: int, *, pictures: bool) -> tuple[float, float]
             return (time.perf_counter() - wall_s) / done, (time.process_time() - cpu_s) / done
 
 
+def watched(watchers: int | None, frames: int, fps: float) -> tuple[float, float]:
+    """Return a service's seconds of CPU per frame, and what a watcher waits for the first face.
+
+    Args:
+        watchers: of its socket; None: it has no socket.
+        frames: how many are counted.
+        fps: how many come in a second, at most.
+    """
+    with ExitStack() as stack:
+        path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "live"
+        config = Config(source=SourceConfig(spec="demo"))
+        parts, listeners = build_runtime(config, stack, keep_records=False), []
+        if watchers is not None:
+            parts, listeners = open_live_socket(path, parts, stack)
+        reporter = reporter_for(parts)
+        results = Service(parts.source, parts.pipeline, parts.sink, reporter, listeners).results(
+            parts.facts
+        )
+        _pass(results, _WARM_UP, fps)
+        waited_s = math.nan
+        if watchers:
+            command = [sys.executable, "-c", _WATCHER, str(path), str(watchers)]
+            child = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+            os.set_blocking(child.stdout.fileno(), False)
+            while not (line := child.stdout.readline()):
+                _pass(results, 1, fps)
+            waited_s = float(line)
+        began_s = time.process_time()
+        _pass(results, frames, fps)
+        cpu_s = time.process_time() - began_s
+        results.close()
+        return cpu_s / frames, waited_s
+
+
+def _pass(results: Iterator[object], count: int, fps: float) -> None:
+    for _ in range(count):
+        due_s = time.monotonic() + 1 / fps
+        next(results)
+        time.sleep(max(0.0, due_s - time.monotonic()))
+
+
+def show_watched(rounds: int, frames: int, fps: float) -> None:
+    """Measure the socket of a service, and print a table."""
+    found = defaultdict(list)
+    for _ in range(rounds):
+        for watchers in _WATCHERS:
+            found[watchers].append(watched(watchers, frames, fps))
+    base_s = statistics.median(cpu_s for cpu_s, _ in found[None])
+    print("watchers   CPU ms a frame  ratio  first face")
+    for watchers, times in found.items():
+        cpu_s, waited_s = (statistics.median(values) for values in zip(*times, strict=True))
+        name = "no socket" if watchers is None else watchers
+        first = "" if math.isnan(waited_s) else f"{waited_s:.2f} s"
+        print(f"{name!s:9}  {1e3 * cpu_s:14.2f}  {cpu_s / base_s:5.2f}  {first}")
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--service", action="store_true", help="the socket of a service")
+    parser.add_argument("--fps", type=float, default=10.0, help="of the service's camera")
     options = parser.parse_args()
+    if options.service:
+        show_watched(options.rounds, options.frames, options.fps)
+        return
     found = defaultdict(list)
     for _ in range(options.rounds):
         for viewers, pictures in _CASES:

@@ -1,13 +1,12 @@
 """`edgeemo deploy status` of many devices: a table, those in trouble first."""
 
-import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
 from deploy.operations.trouble import Answer, by_trouble
 from edge.text import one_line
+from edgeemo.cli.options import show
 
-_FILE_COLUMNS: Final = 200
 _HEADINGS: Final = (
     "device", "release", "edgeemo", "model", "service", "free", "system", "trouble",
 )  # fmt: skip
@@ -16,7 +15,6 @@ _LONGEST: Final = 160
 
 def show_table(answers: Sequence[Answer]) -> None:
     """Print one line a device, and how many are in trouble."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -28,8 +26,9 @@ def show_table(answers: Sequence[Answer]) -> None:
     for answer, troubles in judged:
         # Text, for what a device says must not be taken for rich's own markup.
         table.add_row(*(Text(one_line(cell, _LONGEST)) for cell in _cells(answer, troubles)))
-    (Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)).print(table)
-    print(f"{sum(bool(troubles) for _, troubles in judged)} of {len(judged)} are in trouble")
+    show(table)
+    ill = sum(bool(troubles) for _, troubles in judged)
+    print(f"{ill} of {len(judged)} {'is' if ill == 1 else 'are'} in trouble")
 
 
 def _cells(answer: Answer, troubles: Sequence[str]) -> Sequence[str]:
@@ -40,5 +39,5 @@ def _cells(answer: Answer, troubles: Sequence[str]) -> Sequence[str]:
     return (
         answer["target"], answer["current"] or "none", answer["version"] or "",
         answer["model"] or "", service.get("SubState", "none"), f"{answer['free_mb']:,} MB",
-        f"{answer['os']}, Python {answer['python']}", said,
+        f"{answer['os'].replace(' GNU/Linux', '')}, Python {answer['python']}", said,
     )  # fmt: skip

@@ -20,11 +20,9 @@ from edgeemo.cli.fleet import (
     targets_of,
 )
 from edgeemo.cli.logs import DEFAULT_ROOT, Root
-from edgeemo.cli.options import JsonFile
+from edgeemo.cli.options import JsonFile, show
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from edgeemo.analysis.database import Logs
     from edgeemo.analysis.studies.export import Study
 
@@ -48,7 +46,6 @@ MinConfidence = Annotated[
     float, typer.Option(min=0, max=1, help="Only emotions that are as certain as that.")
 ]
 By = Literal["total", "hour", "weekday", "track", "segment", "session", "device", "file", "quality"]
-_FILE_COLUMNS = 200
 
 
 def register(logs: typer.Typer) -> None:
@@ -89,7 +86,7 @@ def summary(
     if by == "total":
         print("\n".join(total_lines(summaries)))
     else:
-        screen().print(summary_table(summaries, by, rows))
+        show(summary_table(summaries, by, rows))
     for remark in remarks(summaries, rows):
         print(remark)
     if json_file is not None:
@@ -246,13 +243,6 @@ def logs_of(
     if logs.remark:
         print(logs.remark, file=sys.stderr)
     return logs
-
-
-def screen() -> "Console":
-    """Return a screen that cuts nothing off where no terminal sets a width."""
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
 
 
 def write_json(path: Path, value: object) -> None:

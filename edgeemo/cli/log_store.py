@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeemo.cli.logs import DEFAULT_ROOT, Root
-from edgeemo.cli.options import JsonFile
+from edgeemo.cli.options import JsonFile, show
 
 if TYPE_CHECKING:
     from edgeemo.analysis.store import Update
@@ -61,11 +61,11 @@ def sessions(
     """List runs: when, how many records, why they ended."""
     from edgeemo.analysis.fleet_table import sessions_table
     from edgeemo.analysis.sessions import sessions as find
-    from edgeemo.cli.log_analysis import logs_of, screen, write_json
+    from edgeemo.cli.log_analysis import logs_of, write_json
 
     with logs_of(root, devices=device) as logs:
         found = find(logs)
-    screen().print(sessions_table(found[:rows]))
+    show(sessions_table(found[:rows]))
     if len(found) > rows:
         print(f"{len(found) - rows} more; --rows {len(found)} shows all")
     if json_file is not None:
@@ -91,7 +91,7 @@ def fleet(
     from edgeemo.analysis.fleet import fleet as judge
     from edgeemo.analysis.fleet import read_rules
     from edgeemo.analysis.fleet_table import fleet_table
-    from edgeemo.cli.log_analysis import logs_of, screen, write_json
+    from edgeemo.cli.log_analysis import logs_of, write_json
 
     judging = read_rules(rules)
     with logs_of(root) as logs:
@@ -99,7 +99,7 @@ def fleet(
     bad = [one for one in devices if one.problems]
     shown = bad if quiet else devices
     if shown:
-        screen().print(fleet_table(shown, datetime.now(UTC)))
+        show(fleet_table(shown, datetime.now(UTC)))
     if json_file is not None:
         write_json(json_file, devices)
     if not quiet or bad:

@@ -1,5 +1,6 @@
 """What the workstation's commands share: options, reading a data set, printing."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,8 +10,13 @@ from edge.errors import ConfigError
 from edgeemo.cli.calibrate import note_made, read_map
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from converters.labelled_images import LabelledImages
     from edge.contract.metadata import Crops
+
+_ENDLESS = 100_000
+"""Columns: no row of a table is wider, so that none is folded."""
 
 Data = Annotated[
     Path,
@@ -123,6 +129,19 @@ def labelled(samples: Any, learnt: "Crops") -> "LabelledImages":
         mesh=samples.mesh,
         crops=learnt,
     )
+
+
+def show(table: "Table") -> None:
+    """Print a table; in a pipe or a file, a line a row, as wide as the row, for grep and mail."""
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console().print(table)
+        return
+    endless = Console(width=_ENDLESS)
+    with endless.capture() as shown:
+        endless.print(table)
+    print(*(line.rstrip() for line in shown.get().splitlines()), sep="\n")
 
 
 def console(*, quiet: bool = False) -> Any:

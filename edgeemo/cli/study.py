@@ -1,19 +1,17 @@
 """`edgeemo logs agree`. What it needs is imported inside."""
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge.errors import ConfigError
 from edgeemo.cli.logs import Root
-from edgeemo.cli.options import JsonFile
+from edgeemo.cli.options import JsonFile, show
 
 if TYPE_CHECKING:
     from edgeemo.analysis.studies.agreement import Agreement
 
-_FILE_COLUMNS: Final = 200
 
 Session = Annotated[
     str | None, typer.Option(help="The beginning of a session's id, where there are several.")
@@ -65,10 +63,8 @@ def agree(
 
 
 def _show(result: "Agreement") -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    screen = Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
     if (emotions := result.emotions) is not None:
         rows = {
             "stretches": f"{emotions.stretches}, {emotions.seconds:.1f} s; a face is logged in "
@@ -85,7 +81,7 @@ def _show(result: "Agreement") -> None:
         table = Table("people \\ edgeemo, s", *emotions.labels, box=None, pad_edge=False)
         for label, seconds in emotions.confusion.items():
             table.add_row(label, *(f"{s:.1f}" if s else "" for s in seconds))
-        screen.print(table)
+        show(table)
     if result.events:
         table = Table(box=None, pad_edge=False)
         for heading in ("event", "people", "edgeemo", "both", "precision", "recall", "F1", "delay"):
@@ -96,7 +92,7 @@ def _show(result: "Agreement") -> None:
                 name.replace("_", " "), str(one.people), str(one.log), str(one.both),
                 _with(one.precision), _with(one.recall), _with(one.f1, one.f1_interval), delay,
             )  # fmt: skip
-        screen.print(table)
+        show(table)
     if result.faces > 1:
         print(
             f"the log has {result.faces} tracks; where people named none, the face that is in view "

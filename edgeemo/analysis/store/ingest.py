@@ -24,14 +24,14 @@ from edgeemo.analysis.store.layout import (
     MOST_NAMES,
     RECORDS,
     SCHEMA,
-    SHAPES,
     partition_value,
     stored_columns,
 )
 from edgeemo.analysis.store.sources import RawFile
 from edgeemo.analysis.store.transaction import Transaction
 
-_LEAN: Final = {**COLUMNS, "blendshapes": "VARCHAR", "mesh": "VARCHAR"}
+_DETAILS: Final = ("blendshapes", "mesh")
+_LEAN: Final = COLUMNS | dict.fromkeys(_DETAILS, "VARCHAR")
 """For logs without these details, as they mostly are: their columns are not even begun."""
 _SHAPES: Final = (
     f"map([{', '.join(map(text_literal, BLENDSHAPES))}], "
@@ -54,12 +54,17 @@ Share = tuple[int, bool]
 
 
 class Reader(Logs):
-    """DuckDB over chosen raw files, and over a store that is being made."""
+    """DuckDB over chosen raw files, and over a store that is being made.
+
+    Attributes:
+        empty: columns of ``fresh`` that no line has: nothing of them is joined or sorted.
+    """
 
     def __init__(self, root: Path, store: Path) -> None:
         super().__init__(root)
         self._store = store
         self._wanted: Sequence[Path] = ()
+        self.empty: frozenset[str] = frozenset()
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -101,8 +106,7 @@ class Reader(Logs):
         """
         self._wanted = [file.path for file in files]
         self._read(_LEAN)
-        (details,) = self.ask("SELECT count(blendshapes), count(mesh) FROM fresh")
-        if any(details):
+        if not self.empty.issuperset(_DETAILS):
             self._read(COLUMNS)
 
     def _read(self, columns: Mapping[str, str]) -> None:
@@ -110,6 +114,10 @@ class Reader(Logs):
         self.rows(
             f"CREATE OR REPLACE TEMP TABLE fresh AS SELECT {', '.join(columns)}, folder, "
             f"{IS_APART} AS is_apart, {_IS_CURRENT} AS is_current FROM lines"
+        )
+        (counts,) = self.ask(f"SELECT {', '.join(f'count({name})' for name in columns)} FROM fresh")
+        self.empty = frozenset(
+            name for name, count in zip(columns, counts, strict=True) if not count
         )
 
     def _views(self) -> dict[str, str]:
@@ -277,19 +285,21 @@ class Ingest:
                 WHERE kind IS NOT NULL AND rowid NOT IN (SELECT row FROM copies)
                 UNION ALL
                 SELECT NULL, {_KEY}, monotonic_s, kind, NULL, track_first_s, part FROM tails
+            ), firsts AS (
+                SELECT device, session, track, min(seq) AS first_seq FROM lines GROUP BY ALL
             ), neighbours AS (
                 SELECT *, lead(monotonic_s) OVER its AS next_s,
                     lead(duration_s) OVER its AS stayed_s,
                     first_value(coalesce(known_first_s, monotonic_s)) OVER its AS first_s,
-                    part IS NULL AND row_number() OVER (
-                        PARTITION BY device, session, track ORDER BY seq) = 1 AS begins
-                FROM lines WINDOW its AS (PARTITION BY {_TRACK} ORDER BY seq)
+                    part IS NULL AND seq = first_seq AS begins
+                FROM lines LEFT JOIN firsts USING (device, session, track)
+                WINDOW its AS (PARTITION BY {_TRACK} ORDER BY seq)
             ), ended AS (SELECT *, {END_S} AS end_s FROM neighbours)
             SELECT row, {_KEY}, part,
                 next_s IS NULL AND track IS NOT NULL AND kind <> 'track_ended' AND NOT is_apart
                     AND session = (SELECT arg_max(session, seq) FROM lines) AS is_open,
                 {HELD_S} AS held_s, {IS_STILL} AS is_still,
-                track IS NOT NULL AND begins AS begins_track,
+                coalesce(begins, false) AS begins_track,
                 CASE WHEN track IS NOT NULL THEN first_s END AS track_first_s
             FROM ended
         """)
@@ -383,24 +393,25 @@ class Ingest:
 
     def _write(self, change: Transaction, path: str, share: Share, place: _Place) -> None:
         device, day, is_open = place
-        is_lean = self._reader.columns is _LEAN
-        details = (
-            "NULL" if is_lean else f"CASE WHEN fresh.blendshapes IS NOT NULL THEN {_SHAPES} END"
-        )
-        mesh = "NULL" if is_lean else "fresh.mesh"
         columns = {name: f"fresh.{name}" for name in COLUMNS} | {
-            "time": "fresh.time AT TIME ZONE 'UTC' AS time",
-            "blendshapes": f"CAST({details} AS {SHAPES}) AS blendshapes",
-            "mesh": f"CAST({mesh} AS {COLUMNS['mesh']}) AS mesh",
-            "log": f"{text_literal(self._logs[share[0]])} AS log",
+            "time": "fresh.time AT TIME ZONE 'UTC'",
+            "blendshapes": f"CASE WHEN fresh.blendshapes IS NOT NULL THEN {_SHAPES} END",
+            "log": text_literal(self._logs[share[0]]),
         }
-        names = ", ".join(columns.get(name, f"connected.{name}") for name in stored_columns())
+        every = stored_columns()
+        held = [name for name in every if name not in self._reader.empty]
+        filled = ", ".join(f"{columns.get(name, f'connected.{name}')} AS {name}" for name in held)
+        typed = ", ".join(
+            f"CAST({name if name in held else 'NULL'} AS {kind}) AS {name}"
+            for name, kind in every.items()
+        )
         self._copy(
-            f"SELECT {names} FROM fresh JOIN connected ON fresh.rowid = connected.row "
+            f"SELECT {typed} FROM ("
+            f"SELECT {filled} FROM fresh JOIN connected ON fresh.rowid = connected.row "
             f"WHERE {_of(share)} AND {_OPEN} = {str(is_open).lower()} "
             f"AND fresh.device = {text_literal(device)} "
             f"AND fresh.time >= TIMESTAMP '{day}' "
-            f"AND fresh.time < TIMESTAMP '{day}' + INTERVAL 1 DAY ORDER BY fresh.time, fresh.seq",
+            f"AND fresh.time < TIMESTAMP '{day}' + INTERVAL 1 DAY ORDER BY fresh.time, fresh.seq)",
             change.new_file(path),
         )
 
@@ -412,7 +423,7 @@ def copy_to(reader: Reader, query: str, pending: str) -> None:
     """Write the rows of a query as Parquet."""
     reader.ask(
         f"COPY ({query}) TO {reader.place(pending)} (FORMAT parquet, COMPRESSION zstd, "
-        f"KV_METADATA {{edgeemo_schema: '{SCHEMA}'}})"
+        f"COMPRESSION_LEVEL 1, KV_METADATA {{edgeemo_schema: '{SCHEMA}'}})"
     )
 
 

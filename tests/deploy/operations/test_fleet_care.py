@@ -220,6 +220,19 @@ def test_those_in_trouble_come_first(capsys):
     assert "5 of 7 are in trouble" in said
 
 
+def test_where_no_terminal_is_a_row_is_a_line(capsys):
+    """In a pipe or a file nothing is folded, cut to a width or filled with blanks."""
+    problem = " ".join(f"part-{number}" for number in range(20))
+    show_table([answer("well"), {"target": "pi@" + "far." * 30 + "lab", "error": problem}])
+    heading, far, well, count = capsys.readouterr().out.splitlines()
+    assert far.startswith("pi@far.")
+    assert far.endswith("part-19")
+    assert well.startswith("well ")
+    assert well == well.rstrip()
+    assert heading.endswith("trouble")
+    assert count == "1 of 2 is in trouble"
+
+
 def test_a_pause_ends_the_batch_and_begins_no_other(capsys):
     """The first Ctrl-C lets those at work finish; the same call later goes on."""
     targets = [parse_target(f"pi-{number}") for number in range(6)]

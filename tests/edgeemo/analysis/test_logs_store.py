@@ -27,6 +27,7 @@ from edgeemo.analysis.database import Choice, Logs
 from edgeemo.analysis.export import export
 from edgeemo.analysis.report import write_report
 from edgeemo.analysis.store import open_logs, transaction, update
+from edgeemo.analysis.store.layout import stored_columns
 from edgeemo.analysis.store.stored import StoredLogs
 from edgeemo.analysis.summary import Summaries, summarise
 from edgeemo.analysis.time_range import Span
@@ -530,6 +531,25 @@ def test_other_readers_find_the_partitions(tmp_path):
         pl.col("scores").struct.field("fear"), pl.col("time").dt.year()
     )
     assert set(nested.drop_nulls().collect()["time"]) == {2026}
+
+
+def test_a_file_of_records_is_sorted_by_time_and_number(tmp_path):
+    """Its rows are in order of time, then number, also where a line is older than the one before.
+
+    And the columns that none of its records has are there, with their types.
+    """
+    device = Device(tmp_path / "pi", random.Random(2))
+    for number in range(1500):
+        device.offset = timedelta(seconds=-(number % 7))
+        device.frame()
+    update(tmp_path)
+    for path in (tmp_path / STORE_NAME / "records").rglob("*.parquet"):
+        rows = duckdb.sql(f"SELECT time, seq FROM '{path}'").fetchall()
+        assert rows == sorted(rows)
+        columns = duckdb.sql(f"DESCRIBE FROM '{path}'").fetchall()
+        assert {name: kind for name, kind, *_ in columns} == {
+            name: kind.replace('"', "") for name, kind in stored_columns().items()
+        }
 
 
 def test_a_hostile_log_harms_no_other(tmp_path):

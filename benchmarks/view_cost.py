@@ -12,20 +12,19 @@ with one that nobody watches, and with watchers; and how long one waits for the 
 
 import argparse
 import math
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from edge.config import Config, SourceConfig
 from edge.runtime.build import build_runtime
-from edge.service.daemon import Service
+from edge.service.daemon import Listener, Service
 from edge.service.session import reporter_for
 from edge.view.access import rules
 from edge.view.app import page
@@ -101,7 +100,8 @@ def watched(watchers: int | None, frames: int, fps: float) -> tuple[float, float
     with ExitStack() as stack:
         path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "live"
         config = Config(source=SourceConfig(spec="demo"))
-        parts, listeners = build_runtime(config, stack, keep_records=False), []
+        parts = build_runtime(config, stack, keep_records=False)
+        listeners: Sequence[Listener] = ()
         if watchers is not None:
             parts, listeners = open_live_socket(path, parts, stack)
         reporter = reporter_for(parts)
@@ -112,9 +112,10 @@ def watched(watchers: int | None, frames: int, fps: float) -> tuple[float, float
         waited_s = math.nan
         if watchers:
             command = [sys.executable, "-c", _WATCHER, str(path), str(watchers)]
-            child = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
-            os.set_blocking(child.stdout.fileno(), False)
-            while not (line := child.stdout.readline()):
+            said = Path(path.parent, "said")
+            with said.open("wb") as file:
+                stack.enter_context(subprocess.Popen(command, stdout=file))
+            while not (line := said.read_bytes()):
                 _pass(results, 1, fps)
             waited_s = float(line)
         began_s = time.process_time()

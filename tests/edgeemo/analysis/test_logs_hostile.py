@@ -1,5 +1,6 @@
 """One hostile line, or one hostile file, stops no query over a fleet."""
 
+import csv
 import gzip
 import json
 import os
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+import polars as pl
 import pytest
 
 from edge.contract.logfiles import FILE_NAME, LONGEST_LINE, closed_name, log_directories
@@ -127,6 +129,35 @@ def test_a_hostile_line_is_refused_and_shown(name):
     if name not in BY_TIME:
         with pytest.raises(msgspec.MsgspecError):
             decode_record(HOSTILE[name])
+
+
+HOSTILE_TEXT = (
+    "\x1b[2J\x1b]0;owned\x07", 'say "no", then\nleave', "a\r\nb", "\rback", "=1+1",
+    "+cmd|' /C calc'!A0", " blanks ", "\t", "", "\u202egnp.exe", "\u2028", "NULL", "naïve 😀",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "json"])
+def test_an_export_holds_each_text_as_the_log_does(tmp_path, form):
+    """What would steer a terminal or a spreadsheet comes back from the file unchanged."""
+    lines = [
+        line(seq=number, file=text, device=text, label=text)
+        for number, text in enumerate(HOSTILE_TEXT)
+    ]
+    (tmp_path / FILE_NAME).write_bytes(b"\n".join(lines) + b"\n")
+    target = tmp_path / f"out.{form}"
+    with Logs(tmp_path) as logs:
+        assert export(logs, "emotion", form, target) == len(HOSTILE_TEXT)
+    if form == "csv":
+        with target.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    elif form == "json":
+        rows = [json.loads(one) for one in target.read_text("utf-8").split("\n") if one]
+    else:
+        rows = pl.read_parquet(target).to_dicts()
+    for row in rows:
+        text = HOSTILE_TEXT[int(row["seq"])]
+        assert [row[name] for name in ("device", "file", "label")] == [text] * 3
 
 
 def test_hostile_lines_together_stop_no_command(tmp_path):

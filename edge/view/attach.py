@@ -208,7 +208,10 @@ class Relay(Broadcast):
             return
         fields = dict(line.partition(": ")[::2] for line in text.splitlines())
         kind = fields.get("event", "")
-        content = msgspec.json.decode(fields.get("data", ""))
+        try:
+            content = msgspec.json.decode(fields.get("data", ""))
+        except RecursionError as error:
+            raise ValueError("the service sends what nests without end") from error
         if kind not in _KINDS or not isinstance(content, dict):
             raise ValueError(f"the service sends what is no event of edgeemo ({kind[:40]!r})")
         await self._pass_on(kind, content)

@@ -208,7 +208,7 @@ def capture_site(hub: CapturePage, access: Access) -> ASGIApp:
         content = await posted(request, _LONGEST_ANSWER)
         try:
             answer = msgspec.json.decode(content or b"", type=Answer)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return PlainTextResponse("edgeemo: expected an answer to a step\n", 400)
         if not hub.take(answer):
             return PlainTextResponse("edgeemo: this step is over\n", 409)

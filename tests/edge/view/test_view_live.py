@@ -265,8 +265,8 @@ def test_a_page_outlives_the_service(attached, live, path, result, open_page):
 @pytest.mark.parametrize(
     "sent",
     [b"event: seen\ndata: no json\n\n", b"event: evil\ndata: {}\n\n", b"x" * (5 << 20),
-     b"data: [1]\n\n", b"\xff\xfe\n\n"],
-    ids=["no JSON", "another kind", "without end", "no object", "no text"],
+     b"data: [1]\n\n", b"\xff\xfe\n\n", b"event: seen\ndata: " + b"[" * 100_000 + b"\n\n"],
+    ids=["no JSON", "another kind", "without end", "no object", "no text", "nested without end"],
 )  # fmt: skip
 def test_a_hostile_service_is_let_go(path, sent, open_page):
     """What is no event of ours reaches no page."""

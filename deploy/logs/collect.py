@@ -242,5 +242,5 @@ def _blocks(output: Output, limit: int) -> Iterator[bytes]:
 def _decoded(line: bytes, form: type[_Answer]) -> _Answer:
     try:
         return msgspec.json.decode(line, type=form)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DeployError(f"the device gave an answer that makes no sense ({error})") from error

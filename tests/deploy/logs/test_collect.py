@@ -383,6 +383,8 @@ def test_no_name_leads_out_of_the_folder(tmp_path, name):
         (EVIL + b'{"size":4,"sha256":"%s"}\n' % (b"0" * 64), "did not arrive"),
         (EVIL + b'{"size":4,"sha256":"../x"}\n', "makes no sense"),
         (EVIL + b"\xff\n", "makes no sense"),
+        (EVIL + b'{"size":4,"sha256":"\xff"}\n', "makes no sense"),
+        (b'{"found":true,"x":' + b"[" * 100_000 + b"\n", "makes no sense"),
         (b'{"found":true}\n\xff\xff\xff\xff', "more than its file has"),
         (b'{"found":true}\n' + b"\x00\x00\x00\x04evil" * 2000, "more than its file has"),
         (b'{"found":true}\n\x00', "cut"),

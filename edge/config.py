@@ -246,8 +246,9 @@ class EventsConfig(_Section, frozen=True):
 
     Attributes:
         detect: which events; empty: none, and nothing is computed for them. ``all`` is all.
-        blink_aspect: eyes are shut below this share of the open eyes' height.
-        blink_shape: and where the mean of both blink coefficients comes to this.
+        blink_aspect: a blink brings the lids' gap below this share of what it was just before.
+        blink_shape: the mean of both blink coefficients that closed eyes come to; a blink raises it
+            by 0.4 of that at least.
         smile, brow_raise, brow_furrow, mouth_open: the mean of the coefficients that begins one.
         hysteresis: it ends when the value is below by this share.
         hold_s: for so long must a change last to count. Blinks, nods and shakes need none.
@@ -256,7 +257,7 @@ class EventsConfig(_Section, frozen=True):
     """
 
     detect: Annotated[tuple[EventChoice, ...], msgspec.Meta(max_length=16)] = ()
-    blink_aspect: Share = 0.7
+    blink_aspect: Share = 0.78
     blink_shape: Share = 0.25
     smile: Share = 0.5
     brow_raise: Share = 0.4

@@ -10,7 +10,7 @@ from edge.contract.logrecord import EventName
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.records import Face, FaceEvent, Frame, HeadPose
 from edge.stages.events.level import Level
-from edge.stages.events.lids import Eyes
+from edge.stages.events.lids import Eyes, Lids
 from edge.stages.events.span import SLACK_S, Moment, Span
 from edge.stages.events.swings import Swings, Turned
 from edge.stages.eyes import eye_openness
@@ -48,6 +48,10 @@ _MOST_PITCH_DEG: Final = 35.0
 """Beyond these angles half of the face is hidden, and the mesh of that half guessed."""
 _NEAR_EYE_DEG: Final = 25.0
 """Of a face that is turned by more, the nearer eye alone is read."""
+_LEAST_HEIGHT: Final = 40
+"""In a face of fewer pixels an eye is half a dozen wide, and its lids are guessed."""
+_BOWED_DEG: Final = 18.0
+"""Of a head that is bowed by more, nobody can tell lowered lids from closed ones."""
 
 
 class EventDetector:
@@ -160,10 +164,13 @@ class _Watch:
         upper, lower = visible
         last = self._last or now
         if self._eyes is not None:
-            if upper:
+            if upper and face.box_xyxy[3] - face.box_xyxy[1] >= _LEAST_HEIGHT:
                 right, left = _aspects(face)
                 blink = (shapes[_BLINK[0]] + shapes[_BLINK[1]]) / 2
-                self._note_eyes(self._eyes.see(right, left, blink, now), found)
+                pose = face.head_pose
+                is_bowed = pose is not None and pose.pitch_deg < -_BOWED_DEG
+                lids = Lids(right, left, blink)
+                self._note_eyes(self._eyes.see(lids, now, is_bowed=is_bowed), found)
             else:
                 self._note_eyes(self._eyes.stop(last), found)
         for name, level, places, is_upper in self._rules:

@@ -332,6 +332,23 @@ def test_a_face_that_is_turned_far_is_not_read():
     assert blinks(-35.0, left=False) == []
 
 
+@pytest.mark.parametrize(
+    ("height", "pitch_deg", "told"),
+    [
+        (240, 0.0, ["blink", "eyes_closed"]),
+        (60, 0.0, ["blink", "eyes_closed"]),
+        (35, 0.0, []),  # its eyes are five pixels wide
+        (240, -22.0, ["blink"]),  # over a phone
+    ],
+)
+def test_closed_eyes_must_be_seen(height, pitch_deg, told):
+    """Of a small face the lids are guessed, and of a bowed one they are lowered."""
+    shut = during((1.0, 1.2), (3.0, 5.0))
+    box = (200.0, 100.0, 200.0 + height * 5 / 6, 100.0 + height)
+    found = seen(times(25, 7), lambda t_s: face(0.3 if shut(t_s) else 1.0, (0.0, pitch_deg), box))
+    assert [event.name for event in found] == told
+
+
 def test_a_track_that_ends_takes_its_events_along():
     """Through pipeline and reporter: an unfinished smile ends before its track does, as cut off.
 

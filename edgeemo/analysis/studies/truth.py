@@ -18,8 +18,11 @@ from edge.files import read_bounded
 _MOST_BYTES: Final = 50_000_000
 _MOST_SHOWN: Final = 40
 _CLOCK: Final = re.compile(r"(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2}(?:[.,]\d{1,9})?)")
+_TRACK: Final = re.compile(r"#(\d{1,12})\b")
 _NUMBER: Final = re.compile(r"[+-]?\d{1,9}(?:[.,]\d{1,9})?")
 _EXPECTED: Final = "columns start, end and label, and track where one face of several is meant"
+_OF_MARKERS: Final = ("segment: ", "marker: ", "segment ", "markers")
+"""How the exports of markers begin, whose text may be that of a label."""
 _NAMES: Final = {"onset": "start", "begin": "start", "trial_type": "label", "event": "label"}
 """What other tools call the columns."""
 
@@ -64,16 +67,20 @@ def _table(path: Path, content: bytes) -> Iterator[Seen]:
     first = text.partition("\n")[0]
     delimiter = max("\t;,", key=first.count)
     try:
-        lines = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+        table = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+        lines, columns = list(table), {_name(column) for column in table.fieldnames or ()}
     except csv.Error as error:
         raise ConfigError(f"{path}: is no table ({error}); expected {_EXPECTED}") from error
+    if columns and (missing := {"start", "label"} - columns):
+        names = " and ".join(sorted(missing))
+        raise ConfigError(f"{path}, line 1: has no {names}; expected {_EXPECTED}")
     for number, line in enumerate(lines, 2):
         fields = {_name(key): (value or "").strip() for key, value in line.items()
                   if isinstance(key, str) and isinstance(value, str | None)}  # fmt: skip
         where = f"{path}, line {number}"
-        if missing := {"start", "label"} - fields.keys():
-            names = " and ".join(sorted(missing))
-            raise ConfigError(f"{where}: has no {names}; expected {_EXPECTED}")
+        # Spreadsheets save empty lines as separators; `logs export --as bids` adds the markers.
+        if not any(fields.values()) or fields["label"].startswith(_OF_MARKERS):
+            continue
         start_s = _seconds(fields["start"], f"{where}: start")
         yield Seen(
             start_s,
@@ -86,8 +93,9 @@ def _table(path: Path, content: bytes) -> Iterator[Seen]:
 def _end(fields: dict[str, str], start_s: float, where: str) -> float:
     if fields.get("end"):
         end_s = _seconds(fields["end"], f"{where}: end")
-    elif fields.get("duration"):
-        end_s = start_s + _seconds(fields["duration"], f"{where}: duration")
+    elif duration := fields.get("duration"):
+        known = duration.lower() != "n/a"
+        end_s = start_s + (_seconds(duration, f"{where}: duration") if known else 0.0)
     else:
         raise ConfigError(f"{where}: has no end and no duration; expected {_EXPECTED}")
     if end_s < start_s:
@@ -137,9 +145,9 @@ def _track(text: str, where: str) -> int | None:
 def _elan(path: Path, content: bytes) -> Iterator[Seen]:
     """Read the aligned annotations of all tiers.
 
-    Annotations with a label that edgeemo knows count; tiers without any are skipped, for a
-    file of people's holds words, gestures and remarks, too. A tier's name may end in the number of
-    a track, as in those that `edgeemo logs export` writes.
+    Annotations with a label that edgeemo knows count, and those of a tier that has one for its
+    name; all others are skipped, for a file of people's holds words, gestures and remarks, too. A
+    tier's name may end in the number of a track, as in those that `edgeemo logs export` writes.
 
     https://www.mpi.nl/tools/elan/EAF_Annotation_Format_3.0_and_ELAN.pdf
     """
@@ -161,18 +169,24 @@ def _elan(path: Path, content: bytes) -> Iterator[Seen]:
 
 def _tier(tier: ET.Element, times: dict[str | None, float | None]) -> Iterator[Seen]:
     name = tier.get("TIER_ID") or ""
-    number = re.search(r"#(\d{1,12})\b", name)
+    if name.startswith(_OF_MARKERS):
+        return
+    number = _TRACK.search(name)
     track = int(number[1]) if number else None
+    usual = _known(_TRACK.sub("", name))
     for annotation in tier.iter("ALIGNABLE_ANNOTATION"):
         start_s = times.get(annotation.get("TIME_SLOT_REF1"))
         end_s = times.get(annotation.get("TIME_SLOT_REF2"))
-        value = annotation.findtext("ANNOTATION_VALUE") or ""
-        if start_s is None or end_s is None or end_s < start_s:
-            continue
-        try:
-            yield Seen(start_s, end_s, _label(value, name), track)
-        except ConfigError:
-            continue
+        label = _known(annotation.findtext("ANNOTATION_VALUE") or "") or usual
+        if label is not None and start_s is not None and end_s is not None and end_s >= start_s:
+            yield Seen(start_s, end_s, label, track)
+
+
+def _known(text: str) -> str | None:
+    try:
+        return _label(text, "")
+    except ConfigError:
+        return None
 
 
 def _milliseconds(text: str | None) -> float | None:

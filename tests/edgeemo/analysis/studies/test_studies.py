@@ -437,6 +437,9 @@ TABLES = {
     "tab.tsv": "onset\tduration\ttrial_type\ttrack\n1.5\t0.5\thappiness\t3\n",
     "clock.csv": "Start,End,Label,Track\n0:01.5,0:00:02,happy,3\n",
     "bom.csv": "\ufeffstart_s,end_s,label,track\n1.5,2,joy,3\n",
+    "spreadsheet.csv": "start,end,label,track\n,,,\n1.5,2,joy,3\n , , ,\n",
+    "ours.tsv": "onset\tduration\ttrial_type\ttrack\n0\tn/a\tmarker: joy\tn/a\n"
+    "0\t1\tsegment: joy\tn/a\n1.5\t0.5\thappiness\t3\n",
 }
 
 
@@ -448,8 +451,39 @@ def test_tables_as_people_have_them(tmp_path, name):
 
 
 @pytest.mark.parametrize(
+    ("tier", "value", "label"),
+    [
+        ("emotion #3", "Happy", "happiness"),
+        ("blink #3", "", "blink"),  # as people annotate: a tier a movement, without a value
+        ("eyes closed #3", "long", "eyes_closed"),
+        ("words #3", "smile", "smile"),
+        ("words #3", "hello", None),
+        ("segment happiness", "happiness", None),  # a marker's text, in what is exported here
+        ("markers", "blink", None),
+    ],
+)
+def test_an_annotation_has_its_own_label_or_its_tiers(tmp_path, tier, value, label):
+    """In ELAN people label annotations, or tiers; markers that were exported are neither."""
+    (tmp_path / "a.eaf").write_text(
+        f'''<ANNOTATION_DOCUMENT><TIME_ORDER><TIME_SLOT TIME_SLOT_ID="a" TIME_VALUE="1500"/>
+        <TIME_SLOT TIME_SLOT_ID="b" TIME_VALUE="2000"/></TIME_ORDER>
+        <TIER TIER_ID="{tier}"><ANNOTATION>
+        <ALIGNABLE_ANNOTATION TIME_SLOT_REF1="a" TIME_SLOT_REF2="b">
+        <ANNOTATION_VALUE>{value}</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION></TIER>
+        <TIER TIER_ID="last"><ANNOTATION>
+        <ALIGNABLE_ANNOTATION TIME_SLOT_REF1="b" TIME_SLOT_REF2="b">
+        <ANNOTATION_VALUE>fear</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION></TIER>
+        </ANNOTATION_DOCUMENT>'''
+    )
+    *found, last = read_truth(tmp_path / "a.eaf")
+    assert found == ([Seen(1.5, 2.0, label, 3)] if label else [])
+    assert last == Seen(2.0, 2.0, "fear")
+
+
+@pytest.mark.parametrize(
     ("name", "content", "told"),
     [
+        ("a.csv", b"1,2,happy\n", "line 1: has no label and start"),
         ("a.csv", b"start,end,label\nx,2,happy\n", "line 2: start 'x'"),
         ("a.csv", b"start,end,label\n2,1,happy\n", "before it starts"),
         ("a.csv", b"start,end,label\n1,2,bored\n", "unknown label 'bored'"),

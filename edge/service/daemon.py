@@ -30,6 +30,8 @@ _MOST_WARNINGS: Final = 8
 
 _OLDEST_MARK_S: Final = 60.0
 """A marker that says to be older is taken to be as old as that."""
+_MOST_WAITING: Final = 64
+"""So many markers wait for a camera's first frame."""
 
 Listener = Callable[[FrameResult], bool]
 """Sees every result (a window, a video file); returning False asks the service to stop."""
@@ -141,6 +143,7 @@ class Service:
         self._notifier, self._renew = supervision.notifier, supervision.renew
         self._governor = supervision.governor or ThermalThrottle(ThermalConfig(high_c=0))
         self._marks = supervision.marks
+        self._waiting: deque[MarkRequest] = deque(maxlen=_MOST_WAITING)
         self._threads = supervision.threads
         self._began_s = 0.0
         self._totals = _Totals()
@@ -254,13 +257,23 @@ class Service:
                 self._notifier.progress(self._status)
             if self._reload_asked:
                 self._reload()
-            self._write(map(self._marked, self._marks()))
+            self._take_marks()
             if isinstance(event, CameraError):
                 self._lose(event)
             elif event is not None:
                 self._restore(event)
                 yield event
             del event
+
+    def _take_marks(self, *, is_last: bool = False) -> None:
+        """Write the markers that have arrived; what comes before the first frame waits for it."""
+        now_s = time.monotonic()
+        for mark in self._marks():
+            made_s = min(max(mark.monotonic_s, now_s - _OLDEST_MARK_S), now_s)
+            self._waiting.append(msgspec.structs.replace(mark, monotonic_s=made_s))
+        if self._waiting and (self._captured_at is not None or is_last):
+            self._write(map(self._marked, self._waiting))
+            self._waiting.clear()
 
     def _marked(self, mark: MarkRequest) -> LogRecord:
         """Return a marker's record, dated by the last frame and by how much later it was made.
@@ -269,9 +282,7 @@ class Service:
         """
         t_s, moment = self._t_s, self._captured_at or _now()
         if isinstance(self._source, LiveSource) and self._captured_at is not None:
-            now_s = time.monotonic()
-            made_s = min(max(mark.monotonic_s, now_s - _OLDEST_MARK_S), now_s)
-            later_s = made_s - self._began_s
+            later_s = mark.monotonic_s - self._began_s
             t_s, moment = t_s + later_s, moment + timedelta(seconds=later_s)
         return self._reporter.marked(moment, t_s, mark.marker, mark.phase)
 
@@ -353,7 +364,7 @@ class Service:
 
     def _end(self, reason: str) -> ServiceSummary:
         self._notifier.stopping(reason)
-        self._write(map(self._marked, self._marks()))
+        self._take_marks(is_last=True)
         elapsed_s = (
             time.perf_counter() - self._first_frame_s if self._first_frame_s is not None else 0.0
         )

@@ -14,6 +14,8 @@ from edgeemo.analysis.database import Logs, text_literal
 
 _LIVE: Final = re.compile(r"\d+|auto|picamera|demo:live|/dev/.*|\w+://.*", re.DOTALL)
 """Names of sources whose clock is the machine's own, and began long before."""
+_ON_THE_CLOCK: Final = "kind NOT IN ('service_started', 'service_stopped') AND monotonic_s > 0"
+"""What a camera's service wrote before the first frame has no time on the frames' clock, but 0."""
 _MOST_TOLD: Final = 8
 
 
@@ -148,7 +150,7 @@ def sessions(logs: Logs) -> list[Session]:
         about = abouts.get((device, session))
         if about is None:
             about = abouts[device, session] = About(device, session)
-        at_s = t_s - about.zero_s
+        at_s = t_s - about.zero_s if t_s > 0 else 0.0
         track, label, confidence, scores, held_s, event, duration_s, *others = rest
         intensity, degrees, complete, text, phase = others
         if kind == "emotion":
@@ -198,15 +200,14 @@ def _abouts(logs: Logs) -> dict[tuple[str, str], About]:
     rows = logs.rows(f"""
         SELECT device, session, any_value(source), any_value(study), any_value(participant),
             any_value(condition), min(time),
-            min(monotonic_s) FILTER (kind NOT IN ('service_started', 'service_stopped')),
             min(time) FILTER (kind = 'service_started'),
-            arg_min(epoch(time), seq) FILTER (kind NOT IN ('service_started', 'service_stopped')),
-            arg_min(monotonic_s, seq) FILTER (kind NOT IN ('service_started', 'service_stopped'))
+            arg_min(epoch(time), seq) FILTER ({_ON_THE_CLOCK}),
+            arg_min(monotonic_s, seq) FILTER ({_ON_THE_CLOCK})
         FROM ({logs.once("records")}) WHERE kind IS NOT NULL GROUP BY device, session
     """)
     abouts = {}
     for device, session, source, study, participant, condition, began, *clocks in rows:
-        _, started, first_time_s, first_s = clocks
+        started, first_time_s, first_s = clocks
         zero_s = 0.0
         if source is not None and _LIVE.fullmatch(source) and None not in (started, first_s):
             since_s = first_time_s - started.replace(tzinfo=UTC).timestamp()

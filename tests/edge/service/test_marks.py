@@ -196,6 +196,35 @@ def test_of_a_camera_a_marker_has_the_moment_it_was_made():
     assert ages["10000"] - ages["-50"] == pytest.approx(60, abs=0.5)
 
 
+def test_a_marker_before_a_cameras_first_frame_waits_for_it():
+    """`logs mark --wait` comes first: it is dated before the frame, and on the frames' clock."""
+    marks = Marks()
+
+    class Live(FakeSource):
+        recovers = False
+        progress_s = 0.0
+        waited = False
+
+        def wait(self, _: float) -> bool:
+            if not self.waited:
+                self.waited = True
+                marks.add("early", "start")
+                return False
+            return True
+
+    (mark,) = run(Live([make_frame(index) for index in range(100, 103)]), marks)
+    assert (mark.marker, mark.phase) == ("early", "start")
+    first_s = make_frame(10_000).t_s
+    assert first_s - 60 < mark.monotonic_s <= first_s
+
+
+def test_a_marker_of_a_camera_that_never_came_is_written():
+    """A run that ends without a frame has its markers all the same."""
+    marks = Marks()
+    marks.add("early")
+    assert [mark.marker for mark in run(FakeSource([]), marks)] == ["early"]
+
+
 def test_markers_of_the_last_moment_are_written():
     """What arrives while the source ends comes before service_stopped."""
     marks = Marks()

@@ -172,6 +172,22 @@ def test_events_do_not_cut_what_a_face_showed(tmp_path):
     assert all_.seconds == {"neutral": 10.0, "happiness": 10.0}
 
 
+@pytest.mark.parametrize("kind", ["marker", "camera_lost"])
+def test_what_came_before_the_first_frame_moves_nothing(tmp_path, kind):
+    """A camera that was away at first, or an early marker, has no time on the frames' clock."""
+    log = Writer(zero_s=500.0)
+    log.start(source="0")
+    early = {"marker": {"marker": "a", "phase": "start"}, "camera_lost": {"reason": "away"}}[kind]
+    log.add(kind, -500.0, **early)
+    log.emotion(3, "happiness")
+    log.mark(4, "a", "end")
+    log.end(5)
+    (one,) = read(write(tmp_path / "log", log))
+    assert one.about.zero_s == pytest.approx(500)
+    assert one.shown[0].start_s == pytest.approx(3)
+    assert [mark.at_s for mark in one.marks] == pytest.approx([0, 4][kind != "marker" :])
+
+
 @pytest.mark.parametrize(("source", "zero_s"), [("0", 500.0), ("film.mp4", 0.0)])
 def test_times_count_from_the_beginning(tmp_path, source, zero_s):
     """A camera's clock began with the machine; its session begins with its first record."""

@@ -14,7 +14,14 @@ from edge.calibration.samples import Labelled
 from edge.calibration.still import Stills
 from edge.contract.bundle import Bundle
 from edge.contract.labels import label_of, stripped_of_number
-from edge.contract.manifest import MANIFEST, Entry, is_manifest, picture_of, read_manifest
+from edge.contract.manifest import (
+    MANIFEST,
+    Entry,
+    is_manifest,
+    manifest_in,
+    picture_of,
+    read_manifest,
+)
 from edge.contract.mesh_features import mesh_features
 from edge.errors import CalibrationError, LabelError, PictureError, not_there
 from edge.inference.emotion_model import EmotionModel
@@ -72,6 +79,11 @@ def labelled_files(data: Path, names: Mapping[str, str]) -> list[LabelledFile]:
     """
     if is_manifest(data):
         return _listed(data.parent, read_manifest(data), names)
+    if data.is_file():
+        raise CalibrationError(
+            f"{data}: a file, and no manifest; expected a CSV whose first line has path and label, "
+            "separated by commas, JSON Lines with both, or a folder"
+        )
     if not data.is_dir():
         raise not_there(
             CalibrationError(
@@ -79,8 +91,8 @@ def labelled_files(data: Path, names: Mapping[str, str]) -> list[LabelledFile]:
                 "as happy/"
             )
         )
-    if (data / MANIFEST).is_file():
-        return _listed(data, read_manifest(data / MANIFEST), names)
+    if (manifest := manifest_in(data)) is not None:
+        return _listed(data, read_manifest(manifest), names)
     folders = sorted(p for p in data.iterdir() if p.is_dir() and not p.name.startswith("."))
     found = [
         LabelledFile(file, label_of(stripped_of_number(folder.name), names), _person(file))

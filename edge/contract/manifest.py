@@ -58,6 +58,12 @@ def is_manifest(path: Path) -> bool:
     return {"path", "label"} <= columns.keys()
 
 
+def manifest_in(folder: Path) -> Path | None:
+    """Return a folder's own manifest, None without one; what only bears its name is one as well."""
+    path = folder / MANIFEST
+    return path if os.path.lexists(path) else None
+
+
 def read_manifest(path: Path) -> list[Entry]:
     """Read a manifest.
 
@@ -71,9 +77,10 @@ def read_manifest(path: Path) -> list[Entry]:
         if number > MOST_LINES:
             raise ManifestError(f"{path}: more than {MOST_LINES:,} lines; split it")
         check_entry(path, number, entry)
-        if entry.path in seen:
-            raise ManifestError(f"{path}: line {number}: {entry.path} comes twice; keep one line")
-        seen.add(entry.path)
+        place = str(PurePosixPath(entry.path))  # a/./b and a//b are a/b
+        if place in seen:
+            raise ManifestError(f"{path}: line {number}: {place} comes twice; keep one line")
+        seen.add(place)
         entries.append(entry)
     if not entries:
         raise ManifestError(f"{path}: no picture in it; expected lines with path and label")

@@ -14,10 +14,10 @@ import numpy as np
 
 from edge.contract.labels import label_of
 from edge.contract.manifest import (
-    MANIFEST,
     Entry,
     check_entry,
     is_manifest,
+    manifest_in,
     picture_of,
     read_manifest,
 )
@@ -80,8 +80,8 @@ def find_list(data: Path, names: Mapping[str, str]) -> PictureList | None:
             return PictureList("Label Studio export", tuple(rows))
         if not data.is_dir():
             return None
-        if (data / MANIFEST).is_file():
-            return _manifest(data / MANIFEST, names)
+        if (manifest := manifest_in(data)) is not None:
+            return _manifest(manifest, names)
         for read in _READERS:
             if (found := read(data)) is not None:
                 return found

@@ -1,14 +1,16 @@
 """Manifests: what is read, and what of unknown origin is refused."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from edge.calibration.pictures import labelled_files
 from edge.contract import manifest
 from edge.contract.labels import in_canonical_order, label_of
 from edge.contract.manifest import Entry, is_manifest, picture_of, read_manifest
-from edge.errors import LabelError, ManifestError
+from edge.errors import CalibrationError, LabelError, ManifestError
 
 CSV = "path,label,subject,split\nhappy/a.png,Happy,anna,train\nsad/b.png,sad,,\n"
 JSON = '{"path": "happy/a.png", "label": "Happy", "subject": "anna", "split": "train", "x": 1}\n'
@@ -76,6 +78,8 @@ def test_hostile_lines_are_refused(tmp_path: Path, line: dict[str, object], mess
         (b"path,label\n", "no picture"),
         (b"a,b\n1,2\n", "no column label or path"),
         (b"path,label\na.png,happy\na.png,sad\n", "comes twice"),
+        (b"path,label\na/b.png,happy\na/./b.png,sad\n", "comes twice"),
+        (b"path,label\na/b.png,happy\n./a//b.png,happy\n", "comes twice"),
         (b"path,label\n\xff\xfe.png,happy\n", "UTF-8"),
         (b"path,label\n" + b"x" * 200_000 + b",happy\n", "characters"),
         (b'path,label\n"a.png,happy\n' + b"y" * 140_000, "characters|field"),
@@ -163,3 +167,28 @@ def test_own_classes_follow_the_emotions() -> None:
     """The eight keep their order, others come by the alphabet."""
     mixed = ["pain", "fear", "bored", "happiness"]
     assert in_canonical_order(mixed) == ("happiness", "fear", "bored", "pain")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to nothing"])
+def test_what_only_bears_the_manifests_name_is_refused(tmp_path: Path, kind: str) -> None:
+    """It is not passed over: who is in the pictures would be lost without a word."""
+    (tmp_path / "happy").mkdir()
+    (tmp_path / "happy" / "a.png").write_bytes(b"")
+    place = tmp_path / "manifest.jsonl"
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "folder":
+        place.mkdir()
+    else:
+        place.symlink_to(tmp_path / "gone")
+    with pytest.raises(ManifestError, match=r"manifest\.jsonl: "):
+        labelled_files(tmp_path, {})
+
+
+@pytest.mark.parametrize("header", ["path;label", "path\tlabel", "file no,what"])
+def test_a_table_with_other_columns_is_told_what_is_expected(tmp_path: Path, header: str) -> None:
+    """The file is there; its first line is what is wrong."""
+    table = tmp_path / "list.csv"
+    table.write_text(f"{header}\n")
+    with pytest.raises(CalibrationError, match="first line has path and label, separated by"):
+        labelled_files(table, {})

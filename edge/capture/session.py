@@ -1,5 +1,6 @@
 """A guided session: for each label a prompt, a countdown, what was seen, keep or again."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from edge.errors import CaptureError
 from edge.protocols import FrameSource
 from edge.records import Frame
 
+_log = logging.getLogger(__name__)
 AGREEMENT: Final = "I agree"
 """What a person types."""
 CONSENT: Final = (
@@ -122,6 +124,7 @@ def _looks(
                 return
             taken = _take(source, look, dialogue)
             if taken is None:
+                _log.warning("the source has ended: not all pictures were taken")
                 return
             frame, still = taken
             choice = dialogue.seen(still)

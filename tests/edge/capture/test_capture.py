@@ -129,6 +129,17 @@ def test_without_consent_no_frame_is_read_and_nothing_is_kept(
     assert not (tmp_path / "mine").exists()
 
 
+def test_a_source_that_ends_is_told(
+    tmp_path: Path, stills: Stills, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A film may be shorter than the session; what was kept until then stays."""
+    wanted = Wanted("anna", ("happiness",), 50, "demo")
+    folder = CaptureFolder(tmp_path / "mine")
+    kept = capture(folder, wanted, DemoSource(frames=300), stills.look, _Scripted())
+    assert 0 < kept == len(folder.taken()) < 50
+    assert "the source has ended" in caplog.text
+
+
 def test_forgetting_leaves_nothing_of_a_person_and_everything_of_others(tmp_path: Path) -> None:
     """Pictures with and without a line, half-written ones too; what was made is named."""
     folder = CaptureFolder(tmp_path / "mine")

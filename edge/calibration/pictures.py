@@ -141,10 +141,11 @@ def look_at(
             kept.append((file, crop, logits))
         advance()
     if not kept:
+        count = "1 picture" if len(files) == 1 else f"{len(files):,} pictures"
         told = ", ".join(f"{reason.replace('_', ' ')} {n}" for reason, n in left_out.items())
         raise CalibrationError(
-            f"a device would classify none of the {len(files)} pictures ({told}); give larger, "
-            "sharper and better lit pictures of faces"
+            f"a device would classify none of {count} ({told}); give larger, sharper and better "
+            "lit pictures of faces"
         )
     scores = bundle.metadata.decision.packaged.scores(np.stack([logits for *_, logits in kept]))
     answers = np.array([labels.index(file.label) for file, *_ in kept], np.int64)

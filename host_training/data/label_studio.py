@@ -123,11 +123,11 @@ def read_export(path: Path, names: Mapping[str, str]) -> list[tuple[Path, str, s
             continue
         if len(labels) > 1:
             raise DataError(f"{path}: task {number}: two labels ({', '.join(sorted(labels))})")
-        entry = Entry(_picture_path(path, number, task), label_of(labels.pop(), names))
-        check_entry(path, number, entry)
         subject = task.data.get("subject")
-        place = picture_of(path.parent, entry)
-        rows.append((place, entry.label, subject if isinstance(subject, str) else None))
+        who = subject if isinstance(subject, str) and subject else None
+        entry = Entry(_picture_path(path, number, task), label_of(labels.pop(), names), who)
+        check_entry(path, number, entry)
+        rows.append((picture_of(path.parent, entry), entry.label, who))
     if not rows:
         raise DataError(f"{path}: no task in it has a label; label some, and export as JSON")
     return rows

@@ -177,6 +177,17 @@ def test_hostile_exports_are_refused(
         load_samples(tmp_path / "export.json")
 
 
+def test_an_exports_subject_acts_on_no_terminal(tmp_path: Path) -> None:
+    """It is shown as a manifest's is, and refused as one."""
+    result = [{"type": "choices", "value": {"choices": ["sad"]}}]
+    data = {"image": "a/1.png", "subject": "\x1b[2Janna"}
+    write(
+        tmp_path / "export.json", json.dumps([{"data": data, "annotations": [{"result": result}]}])
+    )
+    with pytest.raises(DataError, match="control characters"):
+        load_samples(tmp_path / "export.json")
+
+
 def test_own_classes_are_read_and_slips_are_not(tmp_path: Path, write_folders: object) -> None:
     """Any class folders do; a mistyped emotion and a lonely foreign folder are named."""
     data = write_folders(tmp_path / "own", ["engaged", "bored", "Happy"], 2)  # type: ignore[operator]

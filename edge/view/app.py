@@ -117,6 +117,10 @@ _TYPES: Final = {
 _ASKING: Final = "token.html"
 _LONGEST_MARKER: Final = 1_000
 """Bytes."""
+_NO_MARKERS: Final = (
+    "markers are taken by a page that asks for a token (--frames, --token-file), "
+    "or by `edgeemo logs mark`"
+)
 STALL_S: Final = 20.0
 """A viewer that takes nothing for so long is let go; a browser that still lives comes back."""
 
@@ -131,11 +135,13 @@ def page(hub: Broadcast, access: Access, mark: Callable[[str], None] | None = No
     """
 
     async def marked(request: Request) -> Response:
+        if mark is None:
+            return PlainTextResponse(f"edgeemo: {_NO_MARKERS}\n", 403)
         content = await posted(request, _LONGEST_MARKER)
         if content is None:
             return PlainTextResponse("edgeemo: too long for a marker\n", 413)
         text = content.decode("utf-8", "replace").strip()
-        if mark is None or not text:
+        if not text:
             return PlainTextResponse("edgeemo: expected the text of a marker\n", 400)
         mark(text)
         return Response(status_code=204)

@@ -97,7 +97,9 @@ def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> Servic
     )
     parts = msgspec.structs.replace(parts, sink=MultiSink(parts.sink, {"page": hub}))
     marks = Marks()
-    server = stack.enter_context(PageServer(page(hub, access, marks.add), hub, sock))
+    # Without a token every account of this machine could write into the log.
+    mark = None if access.token is None else marks.add
+    server = stack.enter_context(PageServer(page(hub, access, mark), hub, sock))
     _log.info("watch at %s", link)
     opened = [parts]
     del parts

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.contract.logrecord import Emotion, ServiceStopped, decode_record
+from edge.contract.logrecord import Emotion, Marker, ServiceStopped, decode_record
 
 
 def view(*arguments: str, cwd, descriptors: int | None = None) -> subprocess.Popen:
@@ -74,6 +74,31 @@ def test_a_run_with_a_page(tmp_path, free_port):
     records = [decode_record(line) for line in lines]
     assert any(isinstance(record, Emotion) for record in records)
     assert isinstance(records[-1], ServiceStopped)
+
+
+@pytest.mark.parametrize(("asked", "status"), [((), 403), (("--token-file", "token"), 204)])
+def test_only_who_has_shown_a_token_marks(tmp_path, free_port, asked, status):
+    """Every account of the machine can open a page without one, and none of them writes the log."""
+    (tmp_path / "token").write_text("a-token-of-some-length\n")
+    (tmp_path / "token").chmod(0o600)
+    logs = tmp_path / "logs"
+    process = view("--port", str(free_port), "--log-dir", str(logs), *asked, cwd=tmp_path)
+    try:
+        with answer(free_port, "/view.css") as response:
+            assert response.status == 200
+        connection = http.client.HTTPConnection("127.0.0.1", free_port, timeout=30)
+        with contextlib.closing(connection):
+            shown = {"Authorization": "Bearer a-token-of-some-length"}
+            connection.request("POST", "/mark", b"task A", shown)
+            assert connection.getresponse().status == status
+        process.send_signal(signal.SIGTERM)
+        code, _, err = ended(process)
+    finally:
+        process.kill()
+    assert code == 0, err
+    lines = (logs / "edgeemo.jsonl").read_bytes().splitlines()
+    marks = [one.marker for one in map(decode_record, lines) if isinstance(one, Marker)]
+    assert marks == (["task A"] if status == 204 else [])
 
 
 def test_nothing_is_written_unless_asked(tmp_path):

@@ -75,6 +75,11 @@ def test_the_page_takes_markers_of_its_own_only(serve, body, headers, status):
     assert len(taken) == (status == 204)
 
 
+def test_a_page_that_takes_none_says_where_else(serve):
+    """One without a token, and one of a service that runs by itself."""
+    assert posted(serve().port, b"task A") == 403
+
+
 def test_with_a_token_nobody_marks_without_it(serve):
     """Who may not see the page may not mark."""
     taken: list[str] = []

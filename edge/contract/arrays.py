@@ -13,7 +13,7 @@ def read_arrays(content: bytes, most_bytes: int) -> dict[str, NDArray[Any]]:
 
     Args:
         content: of the file.
-        most_bytes: what it may hold, unpacked: a thousand times as much fits into it.
+        most_bytes: of all arrays together: a file may unpack to a thousand times its size.
 
     Raises:
         ValueError: it is damaged, holds more or something else, or is no ``.npz`` file.

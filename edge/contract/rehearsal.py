@@ -16,8 +16,6 @@ from edge.contract.bundle import MOST_REHEARSAL, REHEARSAL, Bundle, read_file
 from edge.errors import BundleError
 
 MOST_SAMPLES: Final = 4000
-_MOST_UNPACKED: Final = 1 << 20
-"""What ``encode_rehearsal`` compresses stays below ``MOST_REHEARSAL`` even so."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +37,7 @@ def most_samples(labels: int) -> int:
 
 
 def encode_rehearsal(rehearsal: Rehearsal) -> bytes:
-    """Return the file, under ``MOST_REHEARSAL`` bytes."""
+    """Return the file, under ``MOST_REHEARSAL`` bytes, unpacked, too."""
     file = io.BytesIO()
     np.savez_compressed(
         file,
@@ -56,7 +54,7 @@ def decode_rehearsal(data: bytes, labels: int, where: str) -> Rehearsal:
         BundleError: it is damaged, or of another network; ``where`` names it.
     """
     try:
-        arrays = read_arrays(data, _MOST_UNPACKED)
+        arrays = read_arrays(data, MOST_REHEARSAL)
         logits, answers = arrays["logits"], arrays["answers"]
     except (ValueError, KeyError) as error:
         raise BundleError(

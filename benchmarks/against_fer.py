@@ -51,18 +51,26 @@ def main(edgeemo: str, fer: str, rounds: int) -> None:
     pythons = {name: Path(fer if "fer" in name else edgeemo, "bin", "python") for name in FIRST}
     firsts: dict[str, list[tuple[float, float]]] = {name: [] for name in FIRST}
     rates: dict[str, list[list[float]]] = {name: [] for name in FIRST}
+    failed: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder))
-        for _ in range(rounds):
-            for name, python in pythons.items():
+        for name in list(pythons) * rounds:
+            if name in failed:
+                continue
+            try:
                 began, cpu = time.perf_counter(), cpu_s()
-                run(python, FIRST[name], str(asset_path(ASTRONAUT)))
+                run(pythons[name], FIRST[name], str(asset_path(ASTRONAUT)))
                 firsts[name].append((time.perf_counter() - began, cpu_s() - cpu))
-                said = run(python, RATE.format(setup=SETUP[name]), folder)
+                said = run(pythons[name], RATE.format(setup=SETUP[name]), folder)
                 rates[name].append([float(word) for word in said.splitlines()[-1].split()])
+            except subprocess.CalledProcessError as error:
+                failed[name] = f"exit code {error.returncode}: {error.stderr[-500:]}"
     print("| | MB installed | first result, s | its CPU s | pictures/s | CPU ms a picture "
           "| faces found |\n|---|---|---|---|---|---|---|")  # fmt: skip
     for name, python in pythons.items():
+        if name in failed:
+            print(f"{name}: {failed[name]}", file=sys.stderr)
+            continue
         size = sum(path.lstat().st_size for path in python.parents[1].rglob("*")) / 1e6
         rate, cpu, found = (statistics.median(column) for column in zip(*rates[name], strict=True))
         first, first_cpu = (statistics.median(column) for column in zip(*firsts[name], strict=True))
@@ -85,12 +93,9 @@ def make(folder: Path) -> None:
 
 def run(python: Path, code: str, argument: str) -> str:
     """Run a program; return what it printed."""
-    done = subprocess.run(
-        [python, "-c", code, argument], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        sys.exit(f"{python}: {done.stderr[-2000:]}")
-    return done.stdout
+    return subprocess.run(
+        [python, "-c", code, argument], capture_output=True, text=True, check=True
+    ).stdout
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def line(*points: tuple[float, float, float]) -> Script:
     ],
 )
 def test_eyes_blink_whatever_they_are_like_at_rest(fps, rest, at_rest, shut, at_most):
-    """Twice each, for a fifth of a second; their length is from half to half."""
+    """Twice each, for a fifth of a second; it is over when half of it is undone."""
     blink = [
         (0.0, rest, at_rest),
         (0.08, shut, at_most),

@@ -38,7 +38,7 @@ class Eyes:
     and glances. So a blink is a quick change against the same eyes a moment before: of the gap, and
     of the coefficients with it. Eyes are closed when their gap is a small share of the open eyes'
     one: an envelope that rises quickly and falls slowly. Both are over when half of the change is
-    undone, the half amplitude of Kleifges and others, "BLINKER", Frontiers in Neuroscience 11, 2017.
+    undone (half amplitude: Kleifges and others, "BLINKER", Frontiers in Neuroscience 11, 2017).
 
     Args:
         aspect: a blink brings the gap below this share of what it was.

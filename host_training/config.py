@@ -244,7 +244,9 @@ def recipe(name: str) -> TrainConfig:
         )
     try:
         stored = decode_config(path.read_bytes(), name)
-    except (OSError, TrainingError) as error:
+    except OSError as error:
+        raise ConfigError(f"--recipe {name}: cannot be read ({error.strerror})") from error
+    except TrainingError as error:
         raise ConfigError(f"--recipe {name}: {error}") from error
     return msgspec.structs.replace(stored, teachers=(), initial=None)
 

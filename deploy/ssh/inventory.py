@@ -26,7 +26,7 @@ import msgspec
 
 from deploy.errors import DeployError
 from deploy.ssh.targets import Target, parse_target
-from edge.errors import MissingExtraError
+from edge.errors import MissingExtraError, not_there
 
 _HEADING: Final = re.compile(r"\[(?P<name>[A-Za-z0-9_.-]+)(?::(?P<part>children|vars))?\]")
 _RANGE: Final = re.compile(r"\[(\d{1,6}):(\d{1,6})\]")
@@ -63,8 +63,15 @@ def read_inventory(path: Path, wanted: Sequence[str] = ()) -> list[Target]:
     try:
         data = path.read_bytes()
         text = data.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DeployError(f"{path}: cannot be read ({error})") from error
+    except OSError as error:
+        raise not_there(
+            DeployError(f"{path}: cannot be read ({error.strerror}); expected a list of devices"),
+            error,
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DeployError(
+            f"{path}: cannot be read ({error}); expected UTF-8 text, a device a line, or YAML"
+        ) from error
     groups = _from_yaml(path, data) if path.suffix.lower() in _YAML else _from_lines(path, text)
     if unknown := set(wanted) - groups.keys() - {ALL}:
         there = ", ".join(sorted(groups.keys() - {ALL})) or "none"

@@ -7,6 +7,7 @@ import typer
 
 from edge.config import MesherKind
 from edge.runtime.request import RunRequest
+from edgeemo.cli.places import STDOUT, in_a_folder
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +30,8 @@ def bench(
         int, typer.Option(min=0, help="Number of starts timed to the first result.")
     ] = 3,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the result as JSON; - prints it.")
+        Path | None,
+        typer.Option("--json", help="Write the result as JSON; - prints it.", callback=in_a_folder),
     ] = None,
 ) -> None:
     """Measure the cost of a run: stages, CPU, memory, start-up."""
@@ -42,7 +44,7 @@ def bench(
         source = source or "demo"
     request = RunRequest(source=source, model=model, config=config, mesher=mesher)
     report = run_bench(request, frames, starts)
-    if json_file == Path("-"):
+    if json_file == STDOUT:
         print(as_json(report))
         return
     if json_file is not None:

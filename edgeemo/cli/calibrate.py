@@ -8,6 +8,7 @@ import typer
 
 from edge.contract.decision import Intent
 from edge.errors import CalibrationError, ConfigError
+from edgeemo.cli.places import in_a_folder
 
 if TYPE_CHECKING:
     from edge.calibration.calibrated import Outcome
@@ -56,7 +57,8 @@ def calibrate(
         ),
     ] = False,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the calibration as JSON.")
+        Path | None,
+        typer.Option("--json", help="Write the calibration as JSON.", callback=in_a_folder),
     ] = None,
 ) -> None:
     """Fit a bundle's decision to labelled pictures.

@@ -187,14 +187,14 @@ def convert(
 
 
 def _check_model(model: Path) -> None:
-    """Refuse a bundle, before a large data set is read."""
+    """Refuse a bundle, and what is not there, before a large data set is read."""
     from edge.contract.bundle import SUMS, bundle_path
 
+    expected = "expected a .keras file, a run directory of `edgeemo train`, or a SavedModel"
     if (bundle_path(model) / SUMS).is_file():
-        raise ConfigError(
-            f"{model}: a bundle, which is converted already; expected a .keras file, a run "
-            "directory of `edgeemo train`, or a SavedModel"
-        )
+        raise ConfigError(f"{model}: a bundle, which is converted already; {expected}")
+    if not model.exists():
+        raise ConfigError(f"{model}: no such file or folder; {expected}")
 
 
 def _show_layers(request: "ConvertRequest", screen: Any) -> None:

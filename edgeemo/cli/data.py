@@ -17,6 +17,7 @@ from edgeemo.cli.options import (
     processes,
     write_json,
 )
+from edgeemo.cli.places import in_a_folder
 
 if TYPE_CHECKING:
     from numpy import bool_
@@ -111,7 +112,10 @@ def export(
     data: Data,
     out: Annotated[
         Path,
-        typer.Option(help="The .json file to write; the labelling interface is written beside it."),
+        typer.Option(
+            help="The .json file to write; the labelling interface is written beside it.",
+            callback=in_a_folder,
+        ),
     ],
     form: Annotated[
         Literal["label-studio"],

@@ -318,8 +318,9 @@ def gather_contents(
     from deploy.release.systemd_files import packaged_file
     from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
     from edge.config import load_config
-    from edge.contract.bundle import bundle_path
+    from edge.contract.bundle import bundle_path, open_bundle
 
+    bundle = open_bundle(bundle_path(model)).path
     if config is not None:
         load_config(config)
     files = {}
@@ -333,7 +334,7 @@ def gather_contents(
                 "or --no-service"
             )
     assets = {asset.name: asset_path(asset) for asset in (FACE_LANDMARKER, ASTRONAUT)}
-    return Contents(bundle=bundle_path(model), assets=assets, units=files, config=config)
+    return Contents(bundle=bundle, assets=assets, units=files, config=config)
 
 
 def _status_line(answer: "dict[str, object]") -> str:

@@ -29,7 +29,10 @@ Groups = Annotated[
     typer.Option("--group", help="Only this group of the inventory; may be given again."),
 ]
 SshConfig = Annotated[
-    Path | None, typer.Option(help="ssh configuration to use instead of ~/.ssh/config.")
+    Path | None,
+    typer.Option(
+        help="ssh configuration to use instead of ~/.ssh/config.", exists=True, dir_okay=False
+    ),
 ]
 AcceptNew = Annotated[bool, typer.Option("--accept-new", help="Accept unknown ssh host keys.")]
 Batch = Annotated[

@@ -21,6 +21,7 @@ from edgeemo.cli.fleet import (
 )
 from edgeemo.cli.logs import DEFAULT_ROOT, Root
 from edgeemo.cli.options import JsonFile, show
+from edgeemo.cli.places import in_a_folder
 
 if TYPE_CHECKING:
     from edgeemo.analysis.database import Logs
@@ -94,7 +95,9 @@ def summary(
 
 
 def export(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The file to write.", callback=in_a_folder)
+    ],
     root: Root = DEFAULT_ROOT,
     form: Annotated[
         Literal["csv", "parquet", "json"] | None,
@@ -165,7 +168,9 @@ def _export_study(
 
 
 def report(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The HTML file to write.", callback=in_a_folder)
+    ],
     root: Root = DEFAULT_ROOT,
     since: Since = None,
     until: Until = None,

@@ -8,6 +8,7 @@ import typer
 
 from edge.errors import ConfigError
 from edgeemo.cli.calibrate import note_made, read_map
+from edgeemo.cli.places import in_a_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,7 +43,9 @@ ModelLabels = Annotated[
         "your own whose files do not name them."
     ),
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Write the result as JSON.", callback=in_a_folder)
+]
 
 
 def load_data(

@@ -7,6 +7,7 @@ import typer
 
 from edge.errors import ConfigError
 from edgeemo.cli.options import JsonFile, console, write_json
+from edgeemo.cli.places import in_a_folder
 
 runs_app = typer.Typer(
     help="List and compare training runs.",
@@ -45,7 +46,9 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(help="Two run directories or more.")],
     png: Annotated[
         Path | None,
-        typer.Option(help="Draw their learning curves together: .png, .svg or .pdf."),
+        typer.Option(
+            help="Draw their learning curves together: .png, .svg or .pdf.", callback=in_a_folder
+        ),
     ] = None,
     json_file: JsonFile = None,
 ) -> None:

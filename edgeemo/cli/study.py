@@ -8,6 +8,7 @@ import typer
 from edge.errors import ConfigError
 from edgeemo.cli.logs import Root
 from edgeemo.cli.options import JsonFile, show
+from edgeemo.cli.places import in_a_folder
 
 if TYPE_CHECKING:
     from edgeemo.analysis.studies.agreement import Agreement
@@ -33,7 +34,7 @@ def agree(
         typer.Option(min=-1e6, max=1e6, help="Seconds to add to people's times, to fit the log's."),
     ] = 0.0,
     picture: Annotated[
-        Path | None, typer.Option(help="Draw both timelines into this .svg.")
+        Path | None, typer.Option(help="Draw both timelines into this .svg.", callback=in_a_folder)
     ] = None,
     json_file: JsonFile = None,
 ) -> None:

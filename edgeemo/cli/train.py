@@ -102,7 +102,10 @@ def train(
         str, typer.Option(metavar="COMMAND", help="What edgeemo is called on --workers.")
     ] = "edgeemo",
     ssh_config: Annotated[
-        Path | None, typer.Option(help="For --workers; your own ~/.ssh/config otherwise.")
+        Path | None,
+        typer.Option(
+            help="For --workers; your own ~/.ssh/config otherwise.", exists=True, dir_okay=False
+        ),
     ] = None,
     context: typer.Context = None,  # type: ignore[assignment] # a function has none
 ) -> Any:

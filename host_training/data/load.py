@@ -64,7 +64,9 @@ def load_samples(
     found = find_list(data, names or {})
     if found is not None or not is_fer2013(data):
         if labels is not None:
-            raise ConfigError(f"--labels {labels}: votes belong to fer2013.csv, {data} is no such")
+            raise ConfigError(
+                f"--labels {labels}: votes belong to fer2013.csv, and {data} is another data set"
+            )
         if found is not None:
             return _from_list(data, found, protocol)
         return _from_folders(data, protocol, names)

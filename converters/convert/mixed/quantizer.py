@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from converters.convert.mixed.layers import LayerOperation
 from converters.errors import ConversionError
 from converters.model.model_file import InputKind
-from edge.errors import EdgeEmoError, MissingExtraError
+from edge.errors import EdgeEmoError, MissingExtraError, not_there
 from edge.system.diagnostics import silenced
 
 FULL_INT8: Final = "static_wi8_ai8"
@@ -128,7 +128,11 @@ _SIGNATURE: Final = "serving_default"
 def _from_file(path: Path) -> Recipe:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Recipe)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise not_there(
+            ConversionError(f"{path}: cannot be read ({error.strerror}); expected a recipe"), error
+        ) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConversionError(
             f"{path}: not a recipe of ai-edge-quantizer ({error}); expected a list of objects with "
             "regex, operation, algorithm_key and op_config"

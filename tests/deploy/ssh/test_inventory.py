@@ -112,6 +112,17 @@ def test_what_is_no_inventory_is_one_line(tmp_path, name, text, told):
     assert "\n" not in str(caught.value)
 
 
+def test_an_inventory_that_is_not_there_is_wrong_usage(tmp_path):
+    """As every file that a command is given and that is not there."""
+    with pytest.raises(DeployError, match=r"no\.ini: cannot be read .*expected a list") as caught:
+        read_inventory(tmp_path / "no.ini")
+    assert caught.value.exit_code == 2
+    (tmp_path / "latin.ini").write_bytes(b"pi@k\xfcche\n")
+    with pytest.raises(DeployError, match="expected UTF-8 text") as caught:
+        read_inventory(tmp_path / "latin.ini")
+    assert caught.value.exit_code == 1
+
+
 def test_a_group_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     """A typing error pushes to nobody."""
     path = tmp_path / "lab.ini"

@@ -26,7 +26,9 @@ logging.getLogger(sys.argv[2]).log(getattr(logging, sys.argv[3]), "heard")
         ("edgeless", "INFO", "", False),
     ],
 )
-def test_libraries_are_heard_from_warnings_on(name, level, debug, is_heard):
+def test_libraries_are_heard_from_warnings_on(
+    name: str, level: str, debug: str, is_heard: bool
+) -> None:
     """Progress of a library, as of fontTools in each PDF, is no news; ours is, and all in debug."""
     command = [sys.executable, "-c", SCRIPT, debug, name, level]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -45,6 +45,7 @@ HOST = [
     "evaluate no.keras --data here",
     "evaluate default --data no",
     "convert no.keras --int8 --data no --out new",
+    "convert no --int8 --data here --out new",
     "inspect no",
 ]
 
@@ -55,6 +56,21 @@ def lines(module: str, commands: list[str]) -> list:
         pytest.param(line, marks=pytest.mark.skipif(lacking, reason=f"{module} is not installed"))
         for line in commands
     ]
+
+
+OUTPUTS = [
+    *lines("duckdb", ["logs export here -o no/x.csv", "logs report here -o no/x.html"]),
+    *lines("duckdb", ["logs summary here --json no/x.json", "logs sessions here --json no/x.json"]),
+    *lines("duckdb", ["logs agree here --truth here/t.csv --picture no/x.svg"]),
+    *lines("duckdb", ["analyze here -o no/x.csv"]),
+    *lines("tensorflow", ["evaluate default --data here --json no/x.json"]),
+    *lines("tensorflow", ["runs compare here here --png no/x.png", "inspect default --json no/x"]),
+    *lines("tensorflow", ["data audit here --json no/x.json", "data export here --out no/x.json"]),
+    "bench --json no/x.json",
+    "calibrate default --data here --out new --json no/x.json",
+    "run --source demo --save-video no/x.mp4",
+    "run --source demo --snapshot no/x.png",
+]
 
 
 @pytest.mark.parametrize(
@@ -78,4 +94,21 @@ def test_what_is_not_there_is_wrong_usage(
     assert ended.value.code == 2
     (told,) = capsys.readouterr().err.splitlines()
     assert "no" in told.removeprefix("edgeemo: error: ").split(":")[0].split("/")[0].split(".")[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+@pytest.mark.parametrize("line", OUTPUTS)
+def test_a_place_that_is_not_there_is_refused_before_anything_is_done(
+    tmp_path: Path, line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A result of hours is not lost because its folder was misspelt."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "t.csv").write_text("start,end,label\n0,1,smile\n")
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    assert ended.value.code == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "no/x" in told
+    assert "there is no " in told
     assert [path.name for path in tmp_path.iterdir()] == ["here"]

@@ -13,7 +13,7 @@ from edge.contract.logrecord import LogRecord, encode_record
 from edge.errors import SinkError
 from edge.files import NotRegularError
 from edge.sinks.jsonl.appender import Appender
-from edge.sinks.jsonl.archiver import Archiver
+from edge.sinks.jsonl.tidy import Archiver
 
 _log = logging.getLogger(__name__)
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from edge.config import LogConfig
 from edge.contract.logfiles import FILE_NAME, closed_files, closed_name, log_directories, log_files
 from edge.sinks.jsonl.appender import Appender
-from edge.sinks.jsonl.archiver import Archiver, SteadyClock
-from edge.sinks.jsonl.tidy import Kept, removal_plan, tidy
+from edge.sinks.jsonl.tidy import Archiver, Kept, SteadyClock, removal_plan, tidy
 
 DAY_S = 86_400.0
 NOON_S = 20_000 * DAY_S + DAY_S / 2

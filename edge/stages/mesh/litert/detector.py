@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from edge.inference.interpreter import TfliteModel, expect_shapes
 from edge.records import intersection_over_union
-from edge.stages.mesh.litert.crop import Cropper
-from edge.stages.mesh.litert.roi import Roi, around_detection, whole_picture
+from edge.stages.mesh.litert.roi import Cropper, Roi, around_detection, whole_picture
 
 _GRIDS: Final = ((16, 2), (8, 6))
 """Cells a side and anchors a cell: two on the 16x16 feature map, six on the 8x8 one."""

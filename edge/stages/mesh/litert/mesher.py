@@ -13,21 +13,21 @@ from edge.config import MesherConfig
 from edge.records import Face, Frame, HeadPose, bounding_box
 from edge.stages.mesh.litert.detector import FaceDetector, Sighting
 from edge.stages.mesh.litert.geometry import CanonicalFace, pose_matrix
-from edge.stages.mesh.litert.landmarks import BlendshapeModel, LandmarkModel, Mesh
-from edge.stages.mesh.litert.orientation import agree, verify
+from edge.stages.mesh.litert.landmarks import BlendshapeModel, LandmarkModel, Mesh, OneEuroFilter
 from edge.stages.mesh.litert.roi import Roi, around_points, overlap, overlaps_any
-from edge.stages.mesh.litert.smoothing import OneEuroFilter
-from edge.stages.mesh.litert.taskfile import read_task
-from edge.stages.mesh.litert.tiles import (
+from edge.stages.mesh.litert.second_look import (
     FIRST_SCORE,
     PROPOSAL_SCORE,
     PROPOSALS,
     SURE_PRESENCE,
     SURE_SCORE,
+    agree,
     is_known,
     tile_around,
     tiles,
+    verify,
 )
+from edge.stages.mesh.litert.taskfile import read_task
 from edge.system import machine
 
 SEARCH_INTERVAL_S: Final = 0.25
@@ -64,11 +64,11 @@ class LitertMesher:
     A face is followed by its own mesh: the region for the next frame comes from the points of this
     one. The detector runs when no face is followed, at once when one is lost, and every
     ``search_interval_s`` while a place is free. With ``reach = "far"`` such a search also goes
-    through tiles of the picture (see ``tiles``) when places are left, at most every
+    through tiles of the picture (see ``second_look``) when places are left, at most every
     ``search_interval_s``, and otherwise through one around each face that is lost: it adds small
     faces to what is found without, and takes none away.
 
-    A newly detected face is turned to where it is surely upright (see ``orientation``), or not
+    A newly detected face is turned to where it is surely upright (see ``second_look``), or not
     reported; MediaPipe takes it as nearly upright.
 
     Otherwise MediaPipe does just this where it looks for one face. Where it looks for several and a

@@ -12,7 +12,6 @@ import msgspec
 
 from edge.errors import InferenceError
 from edge.files import read_bounded
-from edge.inference.tflite.reduced_precision import with_half_precision
 
 _BYTES: Final = 3_758_596
 _DETECTOR: Final = slice(52, 52 + 229_746)
@@ -40,6 +39,8 @@ class FaceModels(msgspec.Struct, frozen=True):
 
     def in_half_precision(self) -> "FaceModels":
         """Return the same, with models that may be computed so; see ``with_half_precision``."""
+        from edge.inference.tflite.reduced_precision import with_half_precision  # a Pi 5 can
+
         return msgspec.structs.replace(
             self,
             detector=with_half_precision(self.detector),

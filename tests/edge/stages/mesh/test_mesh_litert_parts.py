@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from edge.assets.store import ASTRONAUT, FACE_LANDMARKER, asset_path
 from edge.errors import InferenceError
 from edge.inference.interpreter import TfliteModel
-from edge.stages.mesh.litert.crop import Cropper
 from edge.stages.mesh.litert.detector import FaceDetector, Sighting, blazeface_anchors, suppress
 from edge.stages.mesh.litert.geometry import CanonicalFace, pose_matrix
-from edge.stages.mesh.litert.landmarks import BlendshapeModel, LandmarkModel, to_picture
-from edge.stages.mesh.litert.orientation import agree, verify
-from edge.stages.mesh.litert.roi import Roi, around_points, overlap, whole_picture
-from edge.stages.mesh.litert.smoothing import OneEuroFilter
+from edge.stages.mesh.litert.landmarks import (
+    BlendshapeModel,
+    LandmarkModel,
+    OneEuroFilter,
+    to_picture,
+)
+from edge.stages.mesh.litert.roi import Cropper, Roi, around_points, overlap, whole_picture
+from edge.stages.mesh.litert.second_look import agree, verify
 from edge.stages.mesh.litert.taskfile import FaceModels, read_task
 
 REFERENCE = Path(__file__).parents[2] / "data" / "astronaut_mesh.npz"

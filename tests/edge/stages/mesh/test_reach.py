@@ -31,7 +31,7 @@ from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.mesh.litert.detector import FaceDetector
 from edge.stages.mesh.litert.roi import Roi
-from edge.stages.mesh.litert.tiles import is_known, tiles
+from edge.stages.mesh.litert.second_look import is_known, tiles
 from edge.stages.quality import FaceQualityFilter
 from edge.stages.tracking.tracker import FaceTracker
 from edge.testing.fakes import make_frame

@@ -33,7 +33,7 @@ from edge.config import MesherConfig, TrackerConfig
 from edge.records import Face, Frame, intersection_over_union
 from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.litert import LitertMesher
-from edge.stages.tracking.tracker import FaceTracker
+from edge.stages.tracking import FaceTracker
 from edge.testing.fakes import make_face
 from edge.testing.scenes import WAYS
 

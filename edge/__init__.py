@@ -3,3 +3,5 @@
 Nothing here needs TensorFlow, and nothing imports ``host_training``, ``converters``, ``deploy`` or
 ``edgeemo``, which stand above it.
 """
+
+__version__ = "0.1.0"

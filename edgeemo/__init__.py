@@ -20,7 +20,7 @@ What is not in ``__all__`` may change with any version; what is, changes by SemV
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from edge._version import __version__
+from edge import __version__
 
 if TYPE_CHECKING:
     from edge.errors import (

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from edge._version import __version__
+from edge import __version__
 from edge.config import Reach
 from edge.contract.labels import EMOTIONS
 from edge.errors import ConfigError, EdgeEmoError, SinkError

@@ -39,7 +39,7 @@ from converters.tflite.flatbuffer import (
     read_graph,
 )
 from converters.tflite.metadata import describe_file
-from edge._version import __version__
+from edge import __version__
 from edge.contract.bundle import (
     GOLDEN,
     METADATA,

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from edge._version import __version__
+from edge import __version__
 from edge.calibration.choose import calibrate
 from edge.calibration.judge import Contradiction, Judgement, contradiction, judge
 from edge.calibration.pictures import Pictures

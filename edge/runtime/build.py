@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from edge._version import __version__
+from edge import __version__
 from edge.assets.store import FACE_LANDMARKER, asset_path
 from edge.config import (
     Config,
@@ -33,7 +33,7 @@ from edge.stages.mesh.litert import LitertMesher
 from edge.stages.mesh.sparing import SparingMesher
 from edge.stages.quality import FaceQualityFilter
 from edge.stages.smooth import EmotionSmoother
-from edge.stages.tracking.tracker import FaceTracker
+from edge.stages.tracking import FaceTracker
 from edge.system import machine
 from edge.text import escaped
 

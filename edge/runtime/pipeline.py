@@ -27,7 +27,7 @@ from edge.records import (
 )
 from edge.stages.quality import FaceQualityFilter
 from edge.stages.smooth import EmotionSmoother
-from edge.stages.tracking.tracker import FaceTracker
+from edge.stages.tracking import FaceTracker
 
 if TYPE_CHECKING:
     from edge.stages.events import EventDetector

@@ -22,7 +22,7 @@ from edge.protocols import Classifier, FaceMesher
 from edge.records import EmotionEstimate, Face, Frame
 from edge.runtime.pipeline import Pipeline
 from edge.stages.smooth import EmotionSmoother
-from edge.stages.tracking.tracker import FaceTracker
+from edge.stages.tracking import FaceTracker
 from edge.testing.camera import FakeCamera, FakePauser
 
 __all__ = [

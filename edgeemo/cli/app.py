@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge._version import __version__
+from edge import __version__
 from edge.config import Emit, MesherKind, Reach
 from edge.runtime.request import RunRequest
 from edge.system.diagnostics import set_up_logging

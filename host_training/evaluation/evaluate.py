@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge._version import __version__
+from edge import __version__
 from edge.contract.decision import leading, temper
 from edge.contract.metadata import Dataset
 from edge.contract.scores import expected_calibration_error

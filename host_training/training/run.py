@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from edge._version import __version__
+from edge import __version__
 from edge.contract.align import FER48
 from edge.contract.mesh_features import FeatureNorm
 from edge.errors import ConfigError

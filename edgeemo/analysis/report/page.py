@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from edge._version import __version__
+from edge import __version__
 from edge.contract.labels import EMOTIONS
 from edge.errors import LogError
 from edge.files import replacing

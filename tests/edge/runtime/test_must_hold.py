@@ -28,7 +28,7 @@ from edge.sources.wrappers.newest_frame import LatestFrame
 from edge.stages.classify import TfliteClassifier
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.quality import FaceQualityFilter
-from edge.stages.tracking.tracker import FaceTracker
+from edge.stages.tracking import FaceTracker
 from edge.system import machine
 from edge.testing.fakes import (
     MemorySink,

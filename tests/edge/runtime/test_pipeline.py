@@ -11,7 +11,7 @@ from edge.records import Face, Frame, HeadPose
 from edge.runtime.pipeline import Pipeline
 from edge.stages.quality import FaceQualityFilter
 from edge.stages.smooth import EmotionSmoother
-from edge.stages.tracking.tracker import FaceTracker
+from edge.stages.tracking import FaceTracker
 from edge.testing.fakes import FakeClassifier, make_face, make_pipeline
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

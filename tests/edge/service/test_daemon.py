@@ -14,7 +14,7 @@ from edge.records import Face, HeadPose
 from edge.runtime.pipeline import Pipeline
 from edge.service.daemon import Reloaded, Service, Supervision
 from edge.service.reporter import Reporter
-from edge.stages.tracking.tracker import FaceTracker
+from edge.stages.tracking import FaceTracker
 from edge.testing.fakes import (
     EPOCH,
     FakeSource,

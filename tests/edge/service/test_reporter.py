@@ -19,7 +19,7 @@ from edge.service.reporter import Reporter
 from edge.stages.eyes import eye_openness
 from edge.stages.quality import FaceQualityFilter
 from edge.stages.smooth import EmotionSmoother
-from edge.stages.tracking.tracker import FaceTracker
+from edge.stages.tracking import FaceTracker
 from edge.testing.fakes import FakeClassifier, make_face, make_pipeline
 
 LABELS = ("neutral", "happiness")

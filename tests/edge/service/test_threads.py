@@ -15,7 +15,7 @@ from edge.sources.demo.source import DemoSource
 from edge.stages.mesh.litert import LitertMesher
 from edge.stages.mesh.sparing import SparingMesher
 from edge.stages.smooth import EmotionSmoother
-from edge.stages.tracking.tracker import FaceTracker
+from edge.stages.tracking import FaceTracker
 from edge.testing.fakes import FakeClassifier, FakeMesher
 
 SPEED_UP = 1.64

@@ -21,7 +21,7 @@ from edge.protocols import Classifier
 from edge.records import Face, Frame
 from edge.runtime.build import compose_pipeline, open_pipeline
 from edge.runtime.pipeline import Pipeline
-from edge.stages.tracking.tracker import FaceTracker
+from edge.stages.tracking import FaceTracker
 from edge.testing.fakes import make_face, make_pipeline
 from edgeemo.cli.main import main
 from host_training.data.corruptions import corrupted

@@ -24,7 +24,7 @@ from edge.stages.events import EventDetector
 from edge.stages.events.detector import GAP_S
 from edge.stages.eyes import eye_openness
 from edge.stages.mesh.litert import LitertMesher
-from edge.stages.tracking.tracker import FaceTracker
+from edge.stages.tracking import FaceTracker
 from edge.testing.fakes import (
     FakeClassifier,
     FakeMesher,

@@ -33,7 +33,7 @@ from edge.stages.mesh.litert.detector import FaceDetector
 from edge.stages.mesh.litert.roi import Roi
 from edge.stages.mesh.litert.second_look import is_known, tiles
 from edge.stages.quality import FaceQualityFilter
-from edge.stages.tracking.tracker import FaceTracker
+from edge.stages.tracking import FaceTracker
 from edge.testing.fakes import make_frame
 from edge.testing.scenes import WAYS
 from edgeemo.cli.main import main

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edge.stages.tracking.assignment import assign
+from edge.stages.tracking import assign
 
 
 def best_by_trial(cost: np.ndarray) -> tuple[int, float]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.stages.tracking.motion import Motion
+from edge.stages.tracking import Motion
 
 
 @pytest.mark.parametrize("fps", [5, 15, 30])

@@ -11,8 +11,72 @@ from numpy.typing import NDArray
 from edge.config import TrackerConfig
 from edge.contract.align import LEFT_EYE, MOUTH, RIGHT_EYE
 from edge.records import EndedTrack, Face, FaceTrack, intersection_over_union
-from edge.stages.tracking.assignment import assign
-from edge.stages.tracking.motion import PLACE_NOISE, Motion
+
+SPEED_MEMORY_S: Final = 1.0
+"""A face that is not seen keeps its speed for about so long: people stop and turn."""
+UNREST: Final = 12.0
+"""How much speed changes by itself: its variance grows by so many face widths^2/s^2 a second."""
+PLACE_NOISE: Final = 0.05
+"""Standard deviation of a seen face's centre, in face widths."""
+FIRST_SPEED: Final = 3.0
+"""Standard deviation of the speed of a face that was seen only once, in face widths a second."""
+
+
+class Motion(msgspec.Struct):
+    """A Kalman filter for one face's centre; a mutable value.
+
+    Both axes have the same noise, and so one covariance. Speed fades with ``SPEED_MEMORY_S``
+    (Singer, "Estimating optimal tracking filter performance for manned maneuvering targets", IEEE
+    Transactions on Aerospace and Electronic Systems 1970, with the speed in place of the
+    acceleration). All that is noise is in widths of the face, since a near face moves more pixels.
+
+    Attributes:
+        x: the centre, in pixels.
+        y: the same.
+        vx: the speed, in pixels a second.
+        vy: the same.
+        place: variance of the centre on each axis, in face widths^2.
+        both: covariance of centre and speed.
+        speed: variance of the speed.
+    """
+
+    x: float
+    y: float
+    vx: float = 0.0
+    vy: float = 0.0
+    place: float = PLACE_NOISE**2
+    both: float = 0.0
+    speed: float = FIRST_SPEED**2
+
+    def after(self, elapsed_s: float) -> "Motion":
+        """Return what is to be expected ``elapsed_s`` seconds later."""
+        keep = math.exp(-elapsed_s / SPEED_MEMORY_S)
+        way = SPEED_MEMORY_S * (1 - keep)
+        return Motion(
+            self.x + way * self.vx,
+            self.y + way * self.vy,
+            keep * self.vx,
+            keep * self.vy,
+            self.place + 2 * way * self.both + way**2 * self.speed + UNREST * elapsed_s**3 / 3,
+            keep * (self.both + way * self.speed) + UNREST * elapsed_s**2 / 2,
+            keep**2 * self.speed + UNREST * elapsed_s,
+        )
+
+    def seen_at(self, x: float, y: float, noise: float = PLACE_NOISE) -> "Motion":
+        """Return what is known once the face was seen at ``(x, y)``, as exactly as ``noise``."""
+        total = self.place + noise**2
+        pull, push = self.place / total, self.both / total
+        dx, dy = x - self.x, y - self.y
+        return Motion(
+            self.x + pull * dx,
+            self.y + pull * dy,
+            self.vx + push * dx,
+            self.vy + push * dy,
+            (1 - pull) * self.place,
+            (1 - pull) * self.both,
+            self.speed - push * self.both,
+        )
+
 
 _LOOK_POINTS: Final = [*RIGHT_EYE, *LEFT_EYE, *MOUTH, 1, 10, 152, 234, 454]
 """Mesh points that say how a face is held and formed: eyes, mouth, nose, forehead, chin, cheeks."""
@@ -95,7 +159,7 @@ class _Track(msgspec.Struct, eq=False):
 class FaceTracker:
     """Assigns stable ids to faces: confirm before naming, coast, expire.
 
-    A Kalman filter (``tracking.motion``) predicts where each face is, also while it is hidden.
+    A Kalman filter (``Motion``) predicts where each face is, also while it is hidden.
     The pairing of tracks and faces is the likeliest of all by place, size, tilt and form, with
     known tracks served before those that are not yet confirmed. Distances and not overlaps, since
     at 5 frames/s a moving face does not overlap itself; in face widths, since a near face moves
@@ -207,3 +271,80 @@ def _box(track: _Track) -> tuple[float, float, float, float]:
     x1, y1, x2, y2 = track.last.box
     dx, dy = track.expected.x - track.last.x, track.expected.y - track.last.y
     return x1 + dx, y1 + dy, x2 + dx, y2 + dy
+
+
+def assign(cost: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Pair rows with columns: as many pairs as are allowed, of the least total cost.
+
+    The Hungarian method with shortest augmenting paths and potentials, O(n^2 m); Jonker and
+    Volgenant, "A shortest augmenting path algorithm for dense and sparse linear assignment
+    problems", Computing 1987. In plain Python, since a handful of faces is a few dozen steps.
+
+    Args:
+        cost: ``(n, m)``; infinity forbids a pair.
+
+    Returns:
+        The pairs ``(row, column)`` in the order of the rows. The same costs give the same pairs.
+    """
+    if cost.size == 0:
+        return []
+    if cost.size == 1:  # one face, one track: nearly always
+        return [(0, 0)] if np.isfinite(cost[0, 0]) else []
+    if cost.shape[0] > cost.shape[1]:
+        return sorted((row, column) for column, row in assign(cost.T))
+    allowed = np.isfinite(cost)
+    # Dearer than any pairing of allowed pairs, so that a forbidden one is the last resort.
+    spread = float(np.ptp(cost[allowed])) if allowed.any() else 0.0
+    floor = float(cost[allowed].min()) if allowed.any() else 0.0
+    priced = np.where(allowed, cost - floor, (spread + 1.0) * (cost.shape[0] + 1))
+    return [(row, column) for row, column in _solve(priced.tolist()) if allowed[row, column]]
+
+
+def _solve(cost: list[list[float]]) -> list[tuple[int, int]]:
+    """Pair every row; there are no more rows than columns, and all costs are finite."""
+    rows, columns = len(cost), len(cost[0])
+    row_price, column_price = [0.0] * rows, [0.0] * (columns + 1)
+    owner = [-1] * (columns + 1)  # of each column; the last one is where a new row starts
+    for row in range(rows):
+        owner[columns] = row
+        path = _cheapest_path(cost, row_price, column_price, owner)
+        for column, before in path:
+            owner[column] = owner[before]
+        owner[columns] = -1
+    return sorted((owner[column], column) for column in range(columns) if owner[column] >= 0)
+
+
+def _cheapest_path(
+    cost: list[list[float]], row_price: list[float], column_price: list[float], owner: list[int]
+) -> list[tuple[int, int]]:
+    """Find the cheapest way from the new row to a free column, and raise the prices on it.
+
+    Returns:
+        pairs of a column and the column that its new owner leaves, from the free one back.
+    """
+    columns = len(column_price) - 1
+    best, came_from = [np.inf] * columns, [columns] * columns
+    reached = [columns]
+    open_columns = list(range(columns))
+    here = columns
+    while owner[here] >= 0:
+        row = owner[here]
+        for column in open_columns:
+            price = cost[row][column] - row_price[row] - column_price[column]
+            if price < best[column]:
+                best[column], came_from[column] = price, here
+        nearest = min(open_columns, key=best.__getitem__)
+        step = best[nearest]
+        for column in reached:
+            row_price[owner[column]] += step
+            column_price[column] -= step
+        for column in open_columns:
+            best[column] -= step
+        open_columns.remove(nearest)
+        reached.append(nearest)
+        here = nearest
+    path = []
+    while here != columns:
+        path.append((here, came_from[here]))
+        here = came_from[here]
+    return path

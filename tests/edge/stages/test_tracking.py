@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edge.config import TrackerConfig
 from edge.records import Face
 from edge.sources.demo.source import DemoSource
-from edge.stages.tracking.tracker import FaceTracker
+from edge.stages.tracking import FaceTracker
 from edge.testing.fakes import make_face
 from edge.testing.scenes import WAYS
 

@@ -1,1 +1,0 @@
-"""Faces that stay the same over frames."""

@@ -106,7 +106,9 @@ def collect(target: Target, options: Options, log_dir: str, root: Path) -> Outco
             aside = _rounds(reader, copy)
         except OSError as error:
             raise DeployError(f"{root}: cannot be written ({error.strerror})") from error
-    told = "".join(f"; the device began anew: what was here is in {path.name}" for path in aside)
+    told = "".join(
+        f"; the device's log started over: what was here is in {path.name}" for path in aside
+    )
     if not reader.received and not reader.files:
         return Outcome(str(target), "unchanged", f"nothing new{told}")
     files = f"{reader.files} closed file{'' if reader.files == 1 else 's'}"

@@ -189,7 +189,7 @@ def _verdict(device: Device, target: Target, name: str, options: Options) -> Out
         facts = wait_for_verdict(device, options.prefix, options.window_s)
     except DeployError as error:
         raise DeployError(
-            f"{error}; release {name} is being tried, and the device goes on by itself"
+            f"{error}; release {name} is being tried, and the device continues on its own"
         ) from error
     if facts.state.get("good", [])[-1:] == [name] and facts.current == name:
         return Outcome(str(target), "done", f"release {name} runs and is good")

@@ -69,7 +69,7 @@ def _camera(node: Path, card: Card, *, is_asked: bool) -> Check:
         return Check(name, bad, f"{called}: {error.strerror}", "unplug it and plug it in again")
     if formats is None:
         return Check(name, bad, f"{called}: gives no pictures", "choose another node or camera")
-    told = ", ".join(map(str, formats[:_SHOWN_FORMATS])) or "no formats told"
+    told = ", ".join(map(str, formats[:_SHOWN_FORMATS])) or "no formats reported"
     others = [holder for holder in v4l2.holders(node) if holder.pid != os.getpid()]
     if others:
         who = ", ".join(map(str, others))

@@ -66,7 +66,7 @@ def temperature() -> Check:
     """Tell the SoC's temperature."""
     celsius = machine.temperature_c()
     if celsius is None:
-        return Check("temperature", "ok", "not told by this machine")
+        return Check("temperature", "ok", "not reported by this machine")
     if celsius > _HOT_C:
         remedy = "cool the board: a heat sink or a fan; until then [thermal] lowers the rate"
         return Check("temperature", "warning", f"{celsius:.0f} degrees C", remedy)
@@ -77,7 +77,7 @@ def throttling() -> Check:
     """Tell what a Raspberry Pi's firmware says of its supply and its heat."""
     bits = machine.throttled()
     if bits is None:
-        return Check("throttling", "ok", "not told by this machine")
+        return Check("throttling", "ok", "not reported by this machine")
     meanings = machine.throttling(bits)
     if not meanings:
         return Check("throttling", "ok", "never since its start")

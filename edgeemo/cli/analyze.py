@@ -42,7 +42,7 @@ def analyze(
         ),
     ] = None,
     reach: Annotated[
-        Reach | None, typer.Option(help="far: look in tiles, too, for small faces.")
+        Reach | None, typer.Option(help="far: also look in tiles, for small faces.")
     ] = None,
     every_n: Annotated[
         int | None, typer.Option(min=1, help="Analyze only every n-th frame of films.")

@@ -85,7 +85,7 @@ def run(
     ] = None,
     reach: Annotated[
         Reach | None,
-        typer.Option(help="far: look in tiles, too, for faces too small for near (litert only)."),
+        typer.Option(help="far: also look in tiles, for faces too small for near (litert only)."),
     ] = None,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Play a recording at its own speed, as a camera.")

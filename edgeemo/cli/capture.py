@@ -61,7 +61,7 @@ def capture(
     ] = None,
     forget: Annotated[
         str | None,
-        typer.Option(metavar="SUBJECT", help="Delete every picture and line of a person."),
+        typer.Option(metavar="SUBJECT", help="Delete a person's pictures and manifest entries."),
     ] = None,
 ) -> None:
     """Take labelled pictures of a consenting person.

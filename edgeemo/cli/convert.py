@@ -108,15 +108,15 @@ def convert(
     tau: Annotated[
         str,
         typer.Option(
-            help="Take so much of the training samples' prior away, 0 to 2, or auto: the most that "
-            "costs no more accuracy than --max-drop. Rare emotions are named more often."
+            help="How much of the training samples' prior to remove, 0 to 2, or auto: the most "
+            "that costs no more accuracy than --max-drop. Rare emotions are named more often."
         ),
     ] = "0",
     temperature_on: Annotated[
         TemperatureOn | None,
         typer.Option(
             help="Fit the temperature on clean samples, or robust: on each clean and corrupted "
-            "once, so that bad pictures are not answered too surely. robust by default, clean for "
+            "once, against overconfidence on poor pictures. robust by default, clean for "
             "a model that takes meshes."
         ),
     ] = None,

@@ -154,7 +154,7 @@ def prepare(
     ] = None,
     shard: Annotated[
         str | None,
-        typer.Option(metavar="I/N", help="Only part I of N; each machine does another one."),
+        typer.Option(metavar="I/N", help="Only part I of N, a different one on each machine."),
     ] = None,
 ) -> None:
     """Compute the mesh and the aligned crop of every picture.

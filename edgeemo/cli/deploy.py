@@ -68,7 +68,8 @@ def push(
     batch: Batch = "100%",
     max_fail: MaxFail = 0,
     canary: Annotated[
-        int, typer.Option(help="So many devices first, whose logs tell whether to go on.", min=0)
+        int,
+        typer.Option(help="Devices to push to first; their logs decide whether to go on.", min=0),
     ] = 0,
     bake: Annotated[
         float,
@@ -172,7 +173,7 @@ def status(
     group: Groups = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     drift: Annotated[
-        bool, typer.Option("--drift", help="Compare files with those of the release, too.")
+        bool, typer.Option("--drift", help="Also compare files with those of the release.")
     ] = False,
     prefix: Prefix = "/opt/edgeemo",
     ssh_config: SshConfig = None,

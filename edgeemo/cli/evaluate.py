@@ -83,7 +83,7 @@ def evaluate(
         typer.Argument(
             help="A run directory, .keras, .tflite, bundle directory, or `default`, the packaged "
             "bundle. One of your own takes grey pixels from 0 to 255. With --folds: a run "
-            "directory or a config.json, whose settings are trained anew on each fold."
+            "directory or a config.json, whose settings are retrained on each fold."
         ),
     ],
     data: Annotated[
@@ -108,8 +108,8 @@ def evaluate(
         bool,
         typer.Option(
             "--pipeline",
-            help="Measure the device's whole way: each full picture through mesh, alignment, crop "
-            "and quality gate; the raw 48-pixel pictures are given beside it.",
+            help="Measure the device's whole pipeline: each full picture through mesh, alignment, "
+            "crop and quality gate, with the raw 48-pixel pictures beside it.",
         ),
     ] = False,
     corruptions: Annotated[
@@ -148,7 +148,7 @@ def evaluate(
         typer.Option(
             min=0,
             max=2,
-            help="Take so much of the training samples' prior away, 0 to 2; by default what the "
+            help="How much of the training samples' prior to remove, 0 to 2; by default what the "
             "bundle says, 0 for a run.",
         ),
     ] = None,
@@ -161,7 +161,7 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="MODEL",
-            help="Another model, asked about the same samples: the difference, and McNemar's test.",
+            help="Another model to compare with on the same samples: difference, McNemar's test.",
         ),
     ] = None,
     report: Annotated[
@@ -510,7 +510,7 @@ def _check_kind(model: Path, folds: int | None) -> None:
         check_kind(model)
     elif model.suffix != ".json" and not (model / "config.json").is_file():
         raise ConfigError(
-            f"{model}: --folds trains anew: expected a run directory of `edgeemo train`, or a "
+            f"{model}: --folds retrains: expected a run directory of `edgeemo train`, or a "
             "config.json"
         )
 

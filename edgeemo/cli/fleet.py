@@ -40,7 +40,7 @@ Batch = Annotated[
 ]
 AskSudo = Annotated[
     bool,
-    typer.Option("--ask-sudo-password", help="Ask once for the password of sudo on the devices."),
+    typer.Option("--ask-sudo-password", help="Ask once for the devices' sudo password."),
 ]
 _LONGEST_LINE: Final = 1 << 16
 

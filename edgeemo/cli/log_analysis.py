@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 Since = Annotated[
     str | None,
     typer.Option(
-        help="From then on: 2026-01-31, 2026-01-31T12:00 (UTC), or 30s, 90min, 24h, 7d, 2w ago."
+        help="From this time: 2026-01-31, 2026-01-31T12:00 (UTC), or 30s, 90min, 24h, 7d, 2w ago."
     ),
 ]
-Until = Annotated[str | None, typer.Option(help="Before then; the same forms.")]
+Until = Annotated[str | None, typer.Option(help="Until this time, in the same forms.")]
 Devices = Annotated[
     list[str] | None, typer.Option("--device", help="Only this device; may be given again.")
 ]
@@ -44,7 +44,7 @@ Labels = Annotated[
     list[str] | None, typer.Option("--label", help="Only this emotion; may be given again.")
 ]
 MinConfidence = Annotated[
-    float, typer.Option(min=0, max=1, help="Only emotions that are as certain as that.")
+    float, typer.Option(min=0, max=1, help="Only emotions with at least this confidence.")
 ]
 By = Literal["total", "hour", "weekday", "track", "segment", "session", "device", "file", "quality"]
 
@@ -70,7 +70,7 @@ def summary(
             "film."
         ),
     ] = "total",
-    rows: Annotated[int, typer.Option(min=1, help="The most lines to show.")] = 50,
+    rows: Annotated[int, typer.Option(min=1, help="Maximum number of lines to show.")] = 50,
     device: Devices = None,
     session: Sessions = None,
     label: Labels = None,
@@ -101,7 +101,7 @@ def export(
     root: Root = DEFAULT_ROOT,
     form: Annotated[
         Literal["csv", "parquet", "json"] | None,
-        typer.Option("--format", help="By default as --out ends; json: one object a line."),
+        typer.Option("--format", help="By default from the suffix of --out; json is JSON Lines."),
     ] = None,
     kind: Annotated[
         Literal[
@@ -187,7 +187,8 @@ def report(
 
 def collect(
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Gets a folder for each device; made if needed.")
+        Path,
+        typer.Option("--out", "-o", help="Directory for a folder per device; created if needed."),
     ],
     targets: Targets = None,
     inventory: Inventory = None,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def store(
     root: Root = DEFAULT_ROOT,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Make it anew from the raw files.")
+        bool, typer.Option("--rebuild", help="Rebuild it from the raw files.")
     ] = False,
 ) -> None:
     """Also store logs as Parquet, for fast queries.
@@ -55,7 +55,7 @@ def sessions(
     device: Annotated[
         list[str] | None, typer.Option(help="Only this device; may be given again.")
     ] = None,
-    rows: Annotated[int, typer.Option(min=1, help="The most rows to show.")] = 50,
+    rows: Annotated[int, typer.Option(min=1, help="Maximum number of rows to show.")] = 50,
     json_file: JsonFile = None,
 ) -> None:
     """List runs: when, how many records, why they ended."""

@@ -40,11 +40,11 @@ def tail(
         int, typer.Option("--lines", "-n", min=0, help="Number of lines to start with.")
     ] = 20,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with what comes, over rotations.")
+        bool, typer.Option("--follow", "-f", help="Keep following new records, across rotations.")
     ] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="Print the JSON as it is.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Print the raw JSON.")] = False,
 ) -> None:
-    """Show the last records, one per line. Works on a device without more packages."""
+    """Show the last records, one per line. Works on a device without extra packages."""
     from edge.logs.table import HEADING, line_for_people
     from edge.logs.tail import directories_in, last_lines
 
@@ -104,7 +104,7 @@ def forget(
         return
     print(
         f"{plain(participant)}: forgotten in {done.sessions} session(s), {done.files} file(s) "
-        "written anew; other copies of the log keep it until they are treated the same"
+        "rewritten; other copies of the log keep it until they are treated the same"
     )
     _forget_in_stores(root)
 
@@ -124,4 +124,4 @@ def _forget_in_stores(root: Path) -> None:
             print(f"{store}: brought in line")
         else:
             shutil.rmtree(store)
-            print(f"{store}: removed; `edgeemo logs store` makes it anew")
+            print(f"{store}: removed; `edgeemo logs store` recreates it")

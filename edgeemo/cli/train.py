@@ -73,14 +73,16 @@ def train(
     general_labels: Annotated[
         Path | None, typer.Option("--with-labels", help="FER+ votes for the samples of --with.")
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="How often each training sample is seen.")
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training samples.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Batch size: samples per training step.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples in each training step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The peak of its schedule.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Peak of the learning-rate schedule.")
+    ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Seed of the first weights, the order of samples, and augmentation."),
+        typer.Option(help="Random seed for weights, shuffling and augmentation."),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -99,7 +101,7 @@ def train(
         ),
     ] = None,
     remote: Annotated[
-        str, typer.Option(metavar="COMMAND", help="What edgeemo is called on --workers.")
+        str, typer.Option(metavar="COMMAND", help="The command that starts edgeemo on --workers.")
     ] = "edgeemo",
     ssh_config: Annotated[
         Path | None,

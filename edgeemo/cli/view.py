@@ -28,7 +28,7 @@ def view(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
     log_dir: Annotated[
-        Path | None, typer.Option(help="Write the log, too, into this directory.")
+        Path | None, typer.Option(help="Also write the log, into this directory.")
     ] = None,
     max_frames: Annotated[
         int | None, typer.Option(min=1, help="Stop after this many frames.")
@@ -52,7 +52,8 @@ def view(
         typer.Option("--no-token", help="Let every account of this machine see the pictures."),
     ] = False,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="A further name by which the page may be opened.")
+        list[str] | None,
+        typer.Option(help="An additional host name under which the page may be opened."),
     ] = None,
     socket: Annotated[
         Path, typer.Option(help="Of the running service; see [live] in its configuration.")

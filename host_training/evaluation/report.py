@@ -176,7 +176,7 @@ def report_text(figures: Evaluation, mistakes: int) -> str:
         f"![Reliability diagram]({RELIABILITY}.png)",
         "## When it is unsure",
         _coverage(figures),
-        f"![Accuracy of the surest answers]({COVERAGE}.png)",
+        f"![Accuracy of the most confident answers]({COVERAGE}.png)",
         *_corruptions(figures),
         "## The worst mistakes",
         f"![The most confident wrong answers]({MISTAKES}.png)"

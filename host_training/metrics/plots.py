@@ -208,7 +208,7 @@ def draw_worst_mistakes(answers: Predictions, path: Path, title: str) -> int:
         axes.set_title(f"true: {true}\n{given} {scores.max():.3f}", fontsize=8, pad=3)
     _title(
         figure,
-        f"{title}: the {len(chosen)} surest of {len(wrong)} wrong answers",
+        f"{title}: the {len(chosen)} most confident of {len(wrong)} wrong answers",
         "true label, then the answer and its confidence before temperature scaling",
     )
     _save(figure, path)
@@ -259,7 +259,7 @@ def draw_coverage(
     axes.set_xlim(0, 103)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    _title(figure, f"{title}: the surest answers alone", _measured_on(figures))
+    _title(figure, f"{title}: the most confident answers alone", _measured_on(figures))
     _save(figure, path)
 
 

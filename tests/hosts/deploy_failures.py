@@ -83,7 +83,7 @@ def scene_host_vanishes(stage: Stage) -> None:
         said = stage.station.forget(process).splitlines()
         took = time.monotonic() - began
     wire.mend()
-    must_hold("the device goes on by itself" in said[-1], f"the workstation says so: {said}")
+    must_hold("the device continues on its own" in said[-1], f"the workstation says so: {said}")
     must_hold("was not up" in stage.station.deploy("status", "pi"), "the reason is kept")
     print(f"after {took:.0f} s the workstation said: {said[-1]}")
 

@@ -291,7 +291,7 @@ class Appender:
                 status = os.lstat(self.path)
                 if os.path.samestat(status, os.fstat(self._fd)):
                     return status.st_size
-            _log.warning("%s: was removed while it was written; starting it anew", self.path)
+            _log.warning("%s: was removed while it was written; starting a new one", self.path)
             self._close_file()
         self.open()
         return os.fstat(self._fd).st_size

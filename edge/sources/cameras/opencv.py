@@ -133,7 +133,7 @@ def picture_of(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
     try:
         return to_bgr(image)
     except ValueError as error:
-        raise CameraError(f"a picture that is none: {error}") from error
+        raise CameraError(f"the camera gave something that is not a picture: {error}") from error
 
 
 def _check_device(path: Path) -> None:

@@ -201,6 +201,6 @@ def read_json(path: Path, form: type[_Form]) -> _Form:
         raise LogError(f"{path}: cannot be read ({error.strerror})") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise LogError(
-            f"{path}: is damaged ({error}); `edgeemo logs store --rebuild` makes the store anew "
+            f"{path}: is damaged ({error}); `edgeemo logs store --rebuild` rebuilds the store "
             "from the raw files"
         ) from error

@@ -220,7 +220,7 @@ def test_a_log_that_began_anew_hides_nothing(tmp_path, closed):
             log.write(10).close()
         log.write(10)
         outcome = take(log, tmp_path / "out")
-    assert "began anew: what was here is in box~1" in outcome.detail
+    assert "started over: what was here is in box~1" in outcome.detail
     assert len(numbers(tmp_path / "out" / "box~1")) == 10 * (closed + 1)
     assert numbers(tmp_path / "out" / "box") == numbers(log.directory)
 

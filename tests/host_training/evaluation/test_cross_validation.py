@@ -388,7 +388,7 @@ def test_folds_of_what_can_not_be_trained(
     """A model without settings cannot be cross-validated."""
     model = trained / "model.keras"
     assert run("evaluate", model, "--data", data, "--folds", 2, "--out", tmp_path / "new") == 2
-    assert "--folds trains anew: expected a run directory" in capsys.readouterr().err
+    assert "--folds retrains: expected a run directory" in capsys.readouterr().err
 
 
 def test_ancestors_are_found_again(

@@ -267,7 +267,7 @@ def test_a_picture_of_no_known_form_is_a_camera_error() -> None:
             """Give two channels."""
             return True, np.zeros((4, 5, 2), np.uint8)
 
-    with pytest.raises(CameraError, match="a picture that is none"):
+    with pytest.raises(CameraError, match="something that is not a picture"):
         opencv.picture_of(Garbage())
 
 

@@ -1,4 +1,4 @@
-"""V4L2 cameras: which there are, what they give, who holds them."""
+"""Cameras: which there are, what they give, who holds them; a ribbon camera is opened, too."""
 
 import os
 import sys
@@ -8,8 +8,13 @@ from typing import Final
 
 from edge.config import Config
 from edge.doctor.report import Check, Status
+from edge.errors import CameraError
 from edge.sources.cameras import v4l2
 from edge.sources.cameras.identity import NO_CAMERAS, Card, Places, present, read_card
+from edge.sources.cameras.picamera import PiCameraView, probe_ribbon
+from edge.sources.cameras.ribbon import NoRibbonCameraError, RibbonBusyError
+from edge.sources.files.upright import Turn
+from edge.system import machine
 
 _SHOWN_FORMATS: Final = 4
 
@@ -75,3 +80,32 @@ def _camera(node: Path, card: Card, *, is_asked: bool) -> Check:
         who = ", ".join(map(str, others))
         return Check(name, "warning", f"{called}: {told}; held by {who}", f"end {who} to use it")
     return Check(name, "ok", f"{called}: {told}")
+
+
+_RIBBON: Final = "ribbon camera"
+
+
+def ribbon_camera(config: Config) -> Check:
+    """Say what the ribbon camera gives, or why it cannot be had: a failure where it is wanted."""
+    source = config.source
+    is_asked = source.spec == "picamera"
+    turn = Turn.of_camera(source.rotation, source.flip)
+    view = PiCameraView(source.field_of_view, turn, source.focus_m)
+    try:
+        return Check(_RIBBON, "ok", probe_ribbon((source.height, source.width), source.fps, view))
+    except NoRibbonCameraError as error:
+        if is_asked:
+            return _told("failure", error)
+        if error.why == "broken" or machine.is_raspberry_pi():
+            return _told("warning", error)
+        return Check(_RIBBON, "ok", "none here; a Raspberry Pi may have one")
+    except RibbonBusyError as error:
+        return _told("warning", error)
+    except CameraError as error:
+        return _told("failure" if is_asked or source.spec == "auto" else "warning", error)
+
+
+def _told(status: Status, error: CameraError) -> Check:
+    """Take what an error says apart: what is found, and the remedy."""
+    found, _, remedy = str(error).removeprefix("picamera: ").partition("; ")
+    return Check(_RIBBON, status, found, remedy)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from edge.config import Config
-from edge.doctor import cameras, hardware, libraries, ribbon, software
+from edge.doctor import cameras, hardware, libraries, software
 from edge.doctor.report import Check
 from edge.errors import EdgeEmoError
 
@@ -18,7 +18,7 @@ def examine(config: Config) -> list[Check]:
         ("mesher", lambda: software.mesher(config)),
         ("face model file", software.face_model),
         ("graphics libraries", lambda: libraries.graphics(config)),
-        ("ribbon camera", lambda: ribbon.ribbon_camera(config)),
+        ("ribbon camera", lambda: cameras.ribbon_camera(config)),
         ("cameras", lambda: cameras.cameras(config)),
         ("groups", hardware.groups),
         ("log directory", lambda: hardware.log_directory(config)),

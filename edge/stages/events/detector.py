@@ -9,9 +9,8 @@ from edge.config import EventsConfig
 from edge.contract.logrecord import EventName
 from edge.contract.mesh_features import BLENDSHAPES
 from edge.records import Face, FaceEvent, Frame, HeadPose
-from edge.stages.events.level import Level
 from edge.stages.events.lids import Eyes, Lids
-from edge.stages.events.span import SLACK_S, Moment, Span
+from edge.stages.events.span import SLACK_S, Level, Moment, Span
 from edge.stages.events.swings import Swings, Turned
 from edge.stages.eyes import eye_openness
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from edge.config import Config, LogConfig, MesherConfig, SourceConfig
-from edge.doctor import cameras, examine, hardware, libraries, ribbon, software
+from edge.doctor import cameras, examine, hardware, libraries, software
 from edge.doctor.report import Check, show
 from edge.errors import CameraError
 from edge.sources.cameras import v4l2
@@ -166,9 +166,9 @@ def test_a_ribbon_camera_is_as_bad_as_it_was_needed(monkeypatch, error, spec, on
     def probe(*_):
         raise _CSI_ERRORS[error]
 
-    monkeypatch.setattr(ribbon, "probe_ribbon", probe)
+    monkeypatch.setattr(cameras, "probe_ribbon", probe)
     monkeypatch.setattr(machine, "is_raspberry_pi", lambda: on_a_pi)
-    check = ribbon.ribbon_camera(config_for(spec))
+    check = cameras.ribbon_camera(config_for(spec))
     assert check.status == status
     if status != "ok":
         told = str(_CSI_ERRORS[error]).removeprefix("picamera: ")
@@ -178,9 +178,9 @@ def test_a_ribbon_camera_is_as_bad_as_it_was_needed(monkeypatch, error, spec, on
 def test_a_ribbon_camera_is_asked_what_a_run_would_ask(monkeypatch):
     """Size, rate and view of the configuration; what it gives is shown."""
     asked = []
-    monkeypatch.setattr(ribbon, "probe_ribbon", lambda *wanted: asked.append(wanted) or "imx708")
+    monkeypatch.setattr(cameras, "probe_ribbon", lambda *wanted: asked.append(wanted) or "imx708")
     source = SourceConfig(spec="picamera", width=1280, height=720, fps=15.0, focus_m=0.5)
-    check = ribbon.ribbon_camera(Config(source=source))
+    check = cameras.ribbon_camera(Config(source=source))
     assert (check.status, check.detail) == ("ok", "imx708")
     assert asked == [((720, 1280), 15.0, PiCameraView(focus_m=0.5))]
 

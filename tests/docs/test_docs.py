@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import jsonschema
@@ -19,6 +20,7 @@ README = Path("README.md").read_text("utf-8")
 EXAMPLE = Path("systemd/edgeemo.example.toml")
 
 
+@cache
 def help_of(*command: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "edgeemo", *command, "--help"],

@@ -139,6 +139,22 @@ def test_a_command_is_bounded_in_bytes_and_time(monkeypatch, script, told):
     assert str(caught.value).isprintable()
 
 
+def test_an_answer_without_end_is_read_no_further_than_its_bound():
+    """A megabyte, whatever the speed at which it comes."""
+
+    class Endless:
+        given = 0
+
+        def read1(self, size: int, /) -> bytes:
+            self.given += size
+            return bytes(size)
+
+    endless = Endless()
+    with pytest.raises(DeployError, match="without end"):
+        Output(endless).rest()
+    assert endless.given < 2 << 20
+
+
 def test_a_line_without_end_is_no_line(monkeypatch):
     """It is given up at its bound, not kept in memory for ever."""
     monkeypatch.setattr(stream, "LONGEST_LINE", 1 << 20)

@@ -76,8 +76,8 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         warmup_epochs: linear rise from 0, for ``cosine``; a fifth of the run at most.
         ema: decay of an exponential moving average of the weights, which is what is validated and
             kept; 0 for none.
-        anchor: share of the weights that the run started from in those that are validated and
-            kept (``host_training.training.weight_average``); 0 for none.
+        anchor: share of the anchor model's weights in those that are validated and kept
+            (``host_training.training.weight_average``); 0 for none.
         seed: of weights, order, views and dropout.
         targets: ``votes``, people's distribution where the data has one; ``hard``, the one right
             answer of the protocol (rows without one are left out); or ``privileged``, that answer
@@ -102,6 +102,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         teacher_weight: their share of each target.
         teacher_views: the teachers are asked about the views of so many epochs, which then recur.
         initial: SHA-256 of the model whose weights the run starts from.
+        anchor_model: SHA-256 of the model that ``anchor`` is a share of; ``initial`` when None.
         last_layer_first: before the first epoch the last layer is fitted by itself
             (``host_training.training.last_layer``).
         rehearsal: general samples that an epoch shows for each of one's own; needs `--with`.
@@ -147,6 +148,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     teacher_weight: float = 0.7
     teacher_views: int = 16
     initial: str | None = None
+    anchor_model: str | None = None
     last_layer_first: bool = False
     rehearsal: float = 0.0
     engine: Engine = "keras"
@@ -248,7 +250,7 @@ def recipe(name: str) -> TrainConfig:
         raise ConfigError(f"--recipe {name}: cannot be read ({error.strerror})") from error
     except TrainingError as error:
         raise ConfigError(f"--recipe {name}: {error}") from error
-    return msgspec.structs.replace(stored, teachers=(), initial=None)
+    return msgspec.structs.replace(stored, teachers=(), initial=None, anchor_model=None)
 
 
 def parse_settings(given: Sequence[str]) -> dict[str, Any]:
@@ -378,8 +380,13 @@ def decode_config(data: bytes, where: str) -> TrainConfig:
 
 _ALIKE: Final = 0.7
 """How much of two names agrees where one is taken for a slip of the other, 0 to 1."""
-_OF_OTHER_OPTIONS: Final = ("augmentation", "teachers", "initial")
-_OPTIONS: Final = {"architecture": "--arch", "initial": "--init", "teachers": "--teacher"}
+_OF_OTHER_OPTIONS: Final = ("augmentation", "teachers", "initial", "anchor_model")
+_OPTIONS: Final = {
+    "architecture": "--arch",
+    "initial": "--init",
+    "teachers": "--teacher",
+    "anchor_model": "--anchor",
+}
 
 
 def _option(name: str) -> str:

@@ -68,12 +68,12 @@ def mesh_probes(norm: FeatureNorm, count: int) -> NDArray[np.float32]:
 
 
 def probes(template: Template) -> NDArray[np.uint8]:
-    """Return the probes, uint8 ``(64, size, size)``: the same ones every time."""
+    """Return the probes, uint8 ``(44, size, size)``: the same ones every time."""
     rng = np.random.default_rng(_SEED)
     size = template.size
     pictures = [
-        *(_face(rng, template) for _ in range(42)),
-        *(_smooth(rng, size) for _ in range(6)),
+        *(_face(rng, template) for _ in range(24)),
+        *(_smooth(rng, size) for _ in range(4)),
         *_gradients(size, directions=8),
         *(rng.uniform(0, 255, (size, size)) for _ in range(2)),
         *_extremes(size),

@@ -21,11 +21,12 @@ from edge.contract.metadata import Dataset, Quantization
 from edge.contract.scores import expected_calibration_error
 from edge.errors import BundleError
 from edge.inference.emotion_model import EmotionModel
-from host_training.frameworks import as_structured, quiet
+from host_training.frameworks import quiet
+from host_training.metrics.inputs import input_names
 from host_training.metrics.mcnemar import mcnemar_exact
+from host_training.metrics.predict import batched_probabilities
 from host_training.runs.known_pictures import Seen
 
-_BATCH: Final = 256
 _QUANTILES: Final = (0.5, 0.9, 0.99, 0.999)
 
 
@@ -227,13 +228,13 @@ def keras_probabilities(model: Any, inputs: Sequence[NDArray[np.float32]]) -> ND
     if not len(inputs[0]):
         raise ConversionError("parity needs evaluation samples, got none; choose another split")
     with quiet():
-        output = model.predict(as_structured(model, inputs), batch_size=_BATCH, verbose=0)
+        output = batched_probabilities(model, dict(zip(input_names(model), inputs, strict=True)))
     if not np.allclose(output.sum(axis=1), 1, atol=1e-3) or output.min() < 0:
         raise ConversionError(
             "the Keras model's outputs are not probabilities (each row must sum to 1, the first "
             f"sums to {output[0].sum():.4g}); end it in a softmax"
         )
-    return np.asarray(output, np.float32)
+    return output
 
 
 def tflite_probabilities(

@@ -15,7 +15,7 @@ from edge.contract.arrays import read_arrays
 from edge.contract.bundle import MOST_REHEARSAL, REHEARSAL, Bundle, read_file
 from edge.errors import BundleError
 
-MOST_SAMPLES: Final = 4000
+MOST_SAMPLES: Final = 3000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,15 +33,21 @@ class Rehearsal:
 
 def most_samples(labels: int) -> int:
     """Return how many samples of a network with so many labels a bundle carries at most."""
-    return min(MOST_SAMPLES, (MOST_REHEARSAL - 2000) // (2 * labels + 1))
+    return min(MOST_SAMPLES, (MOST_REHEARSAL - 2000) // (labels + 1))
 
 
 def encode_rehearsal(rehearsal: Rehearsal) -> bytes:
-    """Return the file, under ``MOST_REHEARSAL`` bytes, unpacked, too."""
+    """Return the file, under ``MOST_REHEARSAL`` bytes, unpacked, too.
+
+    Logits are rounded to 256 evenly spaced values, as fine as those of an int8 network.
+    """
+    lowest, highest = rehearsal.logits.min(), rehearsal.logits.max()
+    step = (highest - lowest) / 255 or 1.0
     file = io.BytesIO()
     np.savez_compressed(
         file,
-        logits=rehearsal.logits.astype(np.float16),
+        logits=np.rint((rehearsal.logits - lowest) / step).astype(np.uint8),
+        scale=np.array((lowest, step), np.float32),
         answers=rehearsal.answers.astype(np.uint8),
     )
     return file.getvalue()
@@ -55,7 +61,7 @@ def decode_rehearsal(data: bytes, labels: int, where: str) -> Rehearsal:
     """
     try:
         arrays = read_arrays(data, MOST_REHEARSAL)
-        logits, answers = arrays["logits"], arrays["answers"]
+        logits, scale, answers = arrays["logits"], arrays["scale"], arrays["answers"]
     except (ValueError, KeyError) as error:
         raise BundleError(
             f"{where}: not a rehearsal set ({error}); convert the model again"
@@ -64,18 +70,21 @@ def decode_rehearsal(data: bytes, labels: int, where: str) -> Rehearsal:
     fits = (
         n > 0
         and answers.dtype == np.uint8
-        and logits.dtype == np.float16
+        and logits.dtype == np.uint8
         and logits.shape == (n, labels)
-        and bool(np.isfinite(logits).all())
+        and scale.dtype == np.float32
+        and scale.shape == (2,)
+        and bool(np.isfinite(scale).all())
         and int(answers.max()) < labels
     )
     if not fits:
         raise BundleError(
             f"{where}: logits {logits.dtype} {list(logits.shape)}, answers {answers.dtype} "
-            f"{list(answers.shape)}; expected float16 [n, {labels}] and uint8 [n]; convert the "
-            "model again"
+            f"{list(answers.shape)}; expected uint8 [n, {labels}] and uint8 [n] with a finite "
+            "scale; convert the model again"
         )
-    return Rehearsal(logits.astype(np.float32), answers.astype(np.int64))
+    lowest, step = scale
+    return Rehearsal(lowest + step * logits.astype(np.float32), answers.astype(np.int64))
 
 
 def read_rehearsal(bundle: Bundle) -> Rehearsal | None:

@@ -62,6 +62,13 @@ def train(
             help="A run or bundle whose weights to start from; `default`: the packaged one."
         ),
     ] = None,
+    anchor: Annotated[
+        Path | None,
+        typer.Option(
+            help="A run or bundle whose weights are averaged with the trained ones, by the share "
+            "--set anchor=; that of --init by default."
+        ),
+    ] = None,
     general: Annotated[
         Path | None,
         typer.Option(
@@ -129,7 +136,7 @@ def train(
         screen = console(quiet=not team.is_chief)
         check_alike(team, {"option --resume": str(resume).lower()})
         stored = _stored(out, team) if resume else None
-        pretrained = _pretrained(teacher or [], init, stored)
+        pretrained = _pretrained(teacher or [], init, anchor, stored)
         config = _config(recipe, options, settings or [], pretrained, stored)
         if config.engine == "torch":
             require("train", "torch")
@@ -270,10 +277,11 @@ def _config(
 
     own = None if stored is None else stored[0]
     base = own if own is not None and recipe is None else settings.recipe(recipe or "default")
-    initial = pretrained.initial
+    initial, anchor = pretrained.initial, pretrained.anchor
     options |= {
         "teachers": tuple(file.sha256 for file in pretrained.teachers) or None,
         "initial": None if initial is None else initial.sha256,
+        "anchor_model": None if anchor is None else anchor.sha256,
     }
     config = settings.with_changes(base, options, settings.parse_settings(pairs))
     if own is not None:
@@ -282,7 +290,7 @@ def _config(
 
 
 def _pretrained(
-    teachers: list[Path], initial: Path | None, stored: "Stored | None"
+    teachers: list[Path], initial: Path | None, anchor: Path | None, stored: "Stored | None"
 ) -> "Pretrained":
     """Find the models to learn from; a resumed run remembers where its own are."""
     from host_training.training.distillation import model_file
@@ -292,8 +300,9 @@ def _pretrained(
         _, record = stored
         teachers = teachers or [Path(path) for path in record.teachers]
         initial = initial or (Path(record.initial) if record.initial else None)
+        anchor = anchor or (Path(record.anchor) if record.anchor else None)
 
     return Pretrained(
         tuple(model_file(path) for path in teachers),
-        None if initial is None else model_file(initial),
+        *(None if path is None else model_file(path) for path in (initial, anchor)),
     )

@@ -309,4 +309,5 @@ def ancestors_of(run: RunDirectory) -> Pretrained:
     return Pretrained(
         tuple(model_file(Path(path)) for path in record.teachers),
         model_file(Path(record.initial)) if record.initial else None,
+        model_file(Path(record.anchor)) if record.anchor else None,
     )

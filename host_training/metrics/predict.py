@@ -13,9 +13,9 @@ from edge.inference.trial import OPEN_KERAS, problem_of_opening
 from host_training.data.ferplus import MAJORITY, PLURALITY
 from host_training.data.samples import EXCLUDED, TRAINING, VALIDATION, Samples
 from host_training.errors import DataError, TrainingError
-from host_training.frameworks import import_keras
+from host_training.frameworks import as_structured, import_keras
 from host_training.keras_file import refusal, written_by
-from host_training.metrics.inputs import Inputs, adapt_inputs, as_model_input
+from host_training.metrics.inputs import Inputs, adapt_inputs, input_names
 from host_training.metrics.scores import Metrics, metrics
 from host_training.runs.directory import RUN, RunDirectory
 
@@ -266,11 +266,15 @@ def keras_probabilities(
 
 
 def batched_probabilities(model: "keras.Model", inputs: Inputs) -> NDArray[np.float32]:
-    """Run a network over rows; returns float32 ``(n, k)``. See ``host_training.metrics.inputs``."""
-    rows = len(next(iter(inputs.values())))
-    batches = (
-        {name: values[i : i + _BATCH] for name, values in inputs.items()}
-        for i in range(0, rows, _BATCH)
-    )
-    parts = [np.asarray(model.predict_on_batch(as_model_input(model, batch))) for batch in batches]
-    return np.concatenate(parts).astype(np.float32)
+    """Run a network over rows; returns float32 ``(n, k)``.
+
+    Args:
+        model: any.
+        inputs: ``n`` rows for each of its inputs, by their names.
+    """
+    own = [inputs[name] for name in input_names(model)]
+    parts = [
+        model.predict_on_batch(as_structured(model, [rows[i : i + _BATCH] for rows in own]))
+        for i in range(0, len(own[0]), _BATCH)
+    ]
+    return np.concatenate([np.asarray(part) for part in parts]).astype(np.float32)

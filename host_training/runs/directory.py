@@ -54,6 +54,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         mesh_norm: how the network's mesh features are standardised, where it takes them.
         teachers: paths of the models that answered beside the labels, as given.
         initial: path of the model that it started from, as given.
+        anchor: path of the model that its weights were averaged with, as given.
         temperature: fitted on the validation rows at the end, see
             ``edge.contract.quantize.temper``.
         epochs_done: epochs behind the newest checkpoint.
@@ -77,6 +78,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     mesh_norm: FeatureNorm | None = None
     teachers: tuple[str, ...] = ()
     initial: str | None = None
+    anchor: str | None = None
     temperature: float = 1.0
     state: Literal["running", "complete"] = "running"
     epochs: int

@@ -108,7 +108,7 @@ def origin_of_run(path: Path) -> ModelProvenance:
 
 
 def _ancestors(record: RunRecord) -> list[str]:
-    return [*record.teachers, *([] if record.initial is None else [record.initial])]
+    return [*record.teachers, *filter(None, (record.initial, record.anchor))]
 
 
 def _origin_of_ancestor(path: Path) -> ModelProvenance | None:

@@ -68,10 +68,12 @@ class Pretrained:
     Attributes:
         teachers: that answer beside the labels.
         initial: whose weights it starts from.
+        anchor: whose weights are averaged with its own; those of ``initial`` when None.
     """
 
     teachers: tuple[ModelFile, ...] = ()
     initial: ModelFile | None = None
+    anchor: ModelFile | None = None
 
 
 def train(  # noqa: PLR0913 - most are keywords
@@ -225,10 +227,14 @@ def _check_pretrained(config: TrainConfig, pretrained: Pretrained) -> None:
             f"--teacher: this run learns from {len(config.teachers)} models, "
             f"{len(given)} were found, or others; give the very --teacher models it began with"
         )
-    if config.initial is not None and (
-        pretrained.initial is None or pretrained.initial.sha256 != config.initial
+    for option, what, file, sha256 in (
+        ("--init", "starts from", pretrained.initial, config.initial),
+        ("--anchor", "is averaged with", pretrained.anchor, config.anchor_model),
     ):
-        raise ConfigError("--init: the model that this run starts from is gone or has changed")
+        if sha256 is not None and (file is None or file.sha256 != sha256):
+            raise ConfigError(f"{option}: the model that this run {what} is gone or has changed")
+    if config.anchor_model is not None and not config.anchor:
+        raise ConfigError("--anchor: say how large its share is, --set anchor=0.3 for example")
 
 
 def divided(samples: Samples, config: TrainConfig) -> Partition:
@@ -318,6 +324,11 @@ def _prepared(
     if config.last_layer_first:
         first = np.isin(np.arange(len(rows)), batches.shown(0))
         progress.report(fit_last_layer(model, rows.where(first), norm))
+    anchor = None
+    if pretrained.anchor is not None:
+        other = untrained_model(config, len(rows.labels))
+        load_pretrained(other, rows.labels, pretrained.anchor, rows.images)
+        anchor = [np.asarray(weight, np.float32) for weight in other.get_weights()]
     learner = learner_of(model, config, len(batches), shown, strategy=strategy, workers=workers)
     # Built apart, without optimiser and mixed precision, as the converters want it.
     inference = build(config.architecture, len(rows.labels), dropout=config.dropout, inference=True)
@@ -327,7 +338,7 @@ def _prepared(
         directory=directory,
         config=config,
         learner=learner,
-        average=WeightAverage(learner, config.ema, config.anchor),
+        average=WeightAverage(learner, config.ema, config.anchor, anchor),
         inference=inference,
         batches=batches,
         norm=norm,
@@ -389,6 +400,7 @@ def run_record(config: TrainConfig, parts: Partition, pretrained: Pretrained) ->
         validation_data=parts.validation.fingerprint(),
         teachers=tuple(str(file.path) for file in pretrained.teachers),
         initial=None if initial is None else str(initial.path),
+        anchor=None if pretrained.anchor is None else str(pretrained.anchor.path),
         epochs=config.epochs,
     )
 

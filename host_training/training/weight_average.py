@@ -19,15 +19,23 @@ class WeightAverage:
     Args:
         learner: of the network, at its first weights.
         decay: of the average, in [0, 1); 0 makes it the network itself.
-        anchor: share of the first weights in those that are given out, in [0, 1): Wortsman et al.,
+        anchor: share of ``anchored`` in those that are given out, in [0, 1): Wortsman et al.,
             "Robust fine-tuning of zero-shot models", CVPR 2022 (arXiv 2109.01903).
+        anchored: weights in the order of the network's own; its first ones when None.
     """
 
-    def __init__(self, learner: Learner, decay: float, anchor: float = 0.0) -> None:
+    def __init__(
+        self,
+        learner: Learner,
+        decay: float,
+        anchor: float = 0.0,
+        anchored: Sequence[NDArray[np.float32]] | None = None,
+    ) -> None:
         self._learner = learner
         self._decay = decay
         self._anchor = np.float32(anchor)
-        self._first: list[NDArray[np.float32]] = learner.get_weights() if anchor else []
+        own = learner.get_weights() if anchored is None else anchored
+        self._anchored: list[NDArray[np.float32]] = list(own) if anchor else []
         self._steps = 0
         # Copies that lie in memory as the weights do: adding across another order of axes takes
         # several times as long as a training step.
@@ -46,11 +54,11 @@ class WeightAverage:
     def weights(self) -> list[NDArray[np.float32]]:
         """Return the average, in the order of the network's own weights."""
         own = self._average if self._decay else self._learner.get_weights()
-        if not self._first:
+        if not self._anchored:
             return own
         return [
-            (1 - self._anchor) * mean + self._anchor * first
-            for mean, first in zip(own, self._first, strict=True)
+            (1 - self._anchor) * mean + self._anchor * anchored
+            for mean, anchored in zip(own, self._anchored, strict=True)
         ]
 
     def state(self) -> list[NDArray[np.generic]]:

@@ -80,10 +80,11 @@ def test_a_command_gives_the_settings_that_the_run_had(name: str, command: str) 
     """Whoever gives the command of a run gets the run's own config.json, option by option."""
     given, stored = parsed(command), RunDirectory(TRAINED / name).config()
     asked, had = flat(asked_for(given)), flat(stored)
-    for setting in had.keys() - {"teachers", "initial"}:
+    for setting in had.keys() - {"teachers", "initial", "anchor_model"}:
         assert asked[setting] == had[setting], f"{setting} of docs/trained/{name}/config.json"
     assert len(given["teacher"] or ()) == len(stored.teachers)
     assert (given["init"] is None) == (stored.initial is None)
+    assert (given["anchor"] is None) == (stored.anchor_model is None)
 
 
 def test_every_kept_run_has_its_command() -> None:
@@ -98,6 +99,7 @@ def test_one_name_is_one_model() -> None:
         given, stored = parsed(command), RunDirectory(TRAINED / name).config()
         pairs = list(zip(given["teacher"] or (), stored.teachers, strict=True))
         pairs += [(given["init"], stored.initial)] if stored.initial else []
+        pairs += [(given["anchor"], stored.anchor_model)] if stored.anchor_model else []
         for path, sha256 in pairs:
             hashes.setdefault(str(path), set()).add(sha256)
     assert hashes

@@ -66,7 +66,7 @@ UNREADABLE = {
 }
 """Content of which no array can be had."""
 OF_OTHER_KINDS = {
-    name: packed(logits=values, answers=values, crops=values, outputs=values)
+    name: packed(logits=values, answers=values, scale=values, crops=values, outputs=values)
     for name, values in {
         "text": np.array([["a"] * 2] * 4),
         "times": np.zeros((4, 2), "datetime64[s]"),
@@ -97,7 +97,21 @@ def test_a_whole_file_is_read():
 HOSTILE = UNREADABLE | {f"arrays: {name}": content for name, content in OF_OTHER_KINDS.items()}
 
 
-@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
+HOSTILE_SCALES = {
+    f"scale: {scale}": packed(
+        logits=ZEROS.astype(np.uint8), answers=ZEROS[:, 0].astype(np.uint8), scale=scale
+    )
+    for scale in (
+        np.array(["a", "b"]),
+        np.zeros(2, complex),
+        np.float32([np.nan, 1]),
+        np.float32(1),
+    )
+}
+HOSTILE_REHEARSAL = HOSTILE | HOSTILE_SCALES
+
+
+@pytest.mark.parametrize("content", HOSTILE_REHEARSAL.values(), ids=HOSTILE_REHEARSAL.keys())
 def test_a_hostile_rehearsal_set_is_one_line(content):
     """And names the file."""
     with pytest.raises(BundleError, match=r"rehearsal\.npz: ") as caught:

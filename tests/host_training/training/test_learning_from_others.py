@@ -244,6 +244,24 @@ def test_an_anchor_holds_a_share_of_the_first_weights(network: "keras.Model", de
         np.testing.assert_allclose(between, 0.25 * old + 0.75 * new, rtol=1e-6)
 
 
+def test_an_anchor_may_be_another_model(
+    teacher: RunDirectory, striped: Samples, tmp_path: Path
+) -> None:
+    """Its share is in what is kept, and a resumed run finds it by its record."""
+    file = model_file(teacher.path)
+    plain = msgspec.structs.replace(SETTINGS, seed=9)
+    free = train(striped, plain, tmp_path / "free", quiet(), resume=False)
+    config = msgspec.structs.replace(plain, anchor=0.25, anchor_model=file.sha256)
+    out = tmp_path / "held"
+    with pytest.raises(ConfigError, match="the model that this run is averaged with is gone"):
+        train(striped, config, out, quiet(), resume=False)
+    held = train(striped, config, out, quiet(), resume=False, pretrained=Pretrained(anchor=file))
+    weights = [load_keras_model(run.model).get_weights() for run in (teacher, free, held)]
+    for anchored, own, kept in zip(*weights, strict=True):
+        np.testing.assert_allclose(kept, 0.25 * anchored + 0.75 * own, rtol=1e-4, atol=1e-5)
+    assert held.record().anchor == str(teacher.path)
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     """Whoever comes second into a run directory is told, and nothing is left behind."""
     with (

@@ -17,6 +17,8 @@ from edge.errors import CameraError, ConfigError, not_there
 from edge.protocols import FrameSource
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from edge.sources.cameras.picamera import RibbonCameraOpener
 
 _log = logging.getLogger(__name__)
@@ -146,18 +148,27 @@ def _open_recording(kind: Kind, config: SourceConfig) -> FrameSource:
         from edge.sources.files.image_folder import ReplaySource
 
         return ReplaySource(_path(config.spec), config.image_fps)
-    return _open_film(_path(config.spec))
+    return open_film(_path(config.spec))
 
 
-def _open_film(path: Path) -> FrameSource:
-    """Open a film with the best decoder that there is."""
+def open_film(path: Path, shown: str = "", recorded: "datetime | None" = None) -> FrameSource:
+    """Open a film with the best decoder that there is.
+
+    Args:
+        path: the file.
+        shown: what it is called in messages; by default as ``path``.
+        recorded: when it was; by default when the file was last changed.
+
+    Raises:
+        CameraError: it is no film, or not one frame of it can be decoded.
+    """
     if has_av():
         from edge.sources.files.av_film import AvFilm
 
-        return AvFilm(path)
+        return AvFilm(path, shown, recorded)
     from edge.sources.files.opencv_film import OpenCvFilm
 
-    return OpenCvFilm(path)
+    return OpenCvFilm(path, shown, recorded)
 
 
 def _open_live(

@@ -58,6 +58,7 @@ class Answer:
         kind: the content's type, in small letters: ``multipart/x-mixed-replace``.
         boundary: what it announces to stand between its parts, without dashes.
         length: how many bytes it announces; 0 where it does not, as a live stream does not.
+        gives_ranges: whether parts of it can be asked for.
         modified: when what it gives was last changed; None where nobody tells.
 
     Raises:
@@ -85,6 +86,7 @@ class Answer:
         self.boundary = boundary.encode("utf-8", "replace").strip(b"\"'- ")
         length = str(headers.get("Content-Length") or "")
         self.length = int(length) if length.isdecimal() else 0
+        self.gives_ranges = str(headers.get("Accept-Ranges") or "").strip().lower() == "bytes"
         try:
             self.modified: datetime | None = parsedate_to_datetime(headers["Last-Modified"])
         except (TypeError, ValueError):

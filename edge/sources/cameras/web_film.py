@@ -18,8 +18,9 @@ _CHUNK: Final = 1 << 20
 def open_web_film(url: str, answer: Answer) -> FrameSource:
     """Open the film that an answer announces; the answer is closed.
 
-    PyAV reads it as it comes. OpenCV looks through a film before it decodes it, so it gets a copy
-    without a name, which is gone when the film is closed, or this process ends.
+    PyAV reads it as it comes, unless its index stands at its end, where a server that gives no
+    byte ranges lets nobody look. Then, and for OpenCV, which looks through a film before it decodes
+    it, a copy is made without a name, which is gone when the film is closed, or this process ends.
 
     Raises:
         CameraError: it is no film, or there is no room for the copy.
@@ -34,7 +35,16 @@ def open_web_film(url: str, answer: Answer) -> FrameSource:
         answer.close()
     from edge.sources.files.av_film import AvFilm
 
-    return AvFilm(url, answer.name, answer.modified)
+    try:
+        return AvFilm(url, answer.name, answer.modified)
+    except CameraError:
+        if answer.gives_ranges:
+            raise
+    again = Answer(url)
+    try:
+        return _copied(again)
+    finally:
+        again.close()
 
 
 def _copied(answer: Answer) -> FrameSource:
@@ -43,14 +53,14 @@ def _copied(answer: Answer) -> FrameSource:
     if answer.length > room:
         raise CameraError(
             f"{answer.name}: a film of {answer.length / 1e6:,.0f} MB, and {room / 1e6:,.0f} MB are "
-            f"free for it in {place}; download it elsewhere, or install the extra edgeemo[video], "
-            "which reads it as it comes"
+            f"free for it in {place}; download it elsewhere, or install the extra edgeemo[video] "
+            "and let the server give byte ranges: then it is read as it comes"
         )
-    from edge.sources.files.opencv_film import OpenCvFilm
+    from edge.sources.select import open_film
 
     with tempfile.NamedTemporaryFile(prefix="edgeemo-") as copy:
         while chunk := answer.exactly(_CHUNK):
             copy.write(chunk)
         copy.flush()
         # Opened by then: the name may go.
-        return OpenCvFilm(Path(copy.name), answer.name, answer.modified)
+        return open_film(Path(copy.name), answer.name, answer.modified)

@@ -114,3 +114,16 @@ def test_a_service_stays_with_an_address(tmp_path: Path, url: str) -> None:
     assert isinstance(source, LatestFrame)
     assert source.recovers
     source.close()
+
+
+@pytest.mark.usefixtures("decoder")
+def test_a_film_whose_index_is_at_its_end_is_read(tmp_path: Path, url: str) -> None:
+    """The server gives no byte ranges, and the film is larger than what FFmpeg keeps of it."""
+    path = tmp_path / "film.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (640, 480))
+    grain = np.random.default_rng(3)
+    for _ in range(30):
+        writer.write(grain.integers(0, 256, (480, 640, 3), np.uint8))
+    writer.release()
+    assert path.stat().st_size > 2_000_000
+    assert len(read_all(lambda: open_source(SourceConfig(f"{url}/film.mp4")))) == 30

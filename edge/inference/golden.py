@@ -23,7 +23,7 @@ from edge.files import read_bounded
 from edge.inference.emotion_model import EmotionModel, open_emotion_model
 from edge.inference.interpreter import Kernels, integer_kernels
 
-MIN_PROBES: Final = 64
+MIN_PROBES: Final = 44
 """How many probes a bundle carries at least."""
 
 _MOST_UNPACKED: Final = 64 << 20

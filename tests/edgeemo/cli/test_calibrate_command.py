@@ -168,8 +168,14 @@ def test_pictures_that_cannot_calibrate_are_refused_in_one_line(
     [
         (Path.exists, "no picture in it"),
         (lambda folder: (folder / "happy").mkdir(), "no picture in it"),
-        (lambda folder: _picture(folder / "happy", np.zeros((48, 48, 3), np.uint8)), "none of the"),
-        (lambda folder: _picture(folder / "sad", np.full((9, 9, 3), 90, np.uint8)), "none of the"),
+        (
+            lambda folder: _picture(folder / "happy", np.zeros((48, 48, 3), np.uint8)),
+            "none of 1 picture",
+        ),
+        (
+            lambda folder: _picture(folder / "sad", np.full((9, 9, 3), 90, np.uint8)),
+            "none of 1 picture",
+        ),
     ],
 )
 def test_empty_and_faceless_folders_are_refused(
@@ -196,7 +202,7 @@ def test_blurred_pictures_are_left_out_and_counted(
     words = ("calibrate", "default", "--out", tmp_path / "out", "--force", "--data")
     code, _, error = command(*words, tmp_path / "all")
     assert code == 1
-    assert f"none of the {len(files)} pictures" in error
+    assert f"none of {len(files)} pictures" in error
     assert error.count("\n") == 1
     code, shown, error = command(*words, tmp_path / "some")
     assert code == 0, error
@@ -258,7 +264,8 @@ def test_a_rehearsal_set_is_small_whole_and_of_its_network(tmp_path: Path) -> No
         data = encode_rehearsal(made)
         assert len(data) <= MOST_REHEARSAL
         read = decode_rehearsal(data, labels, "here")
-        np.testing.assert_allclose(read.logits, logits, rtol=1e-3, atol=1e-6)
+        half_a_step = np.ptp(logits) / 255 / 2
+        np.testing.assert_allclose(read.logits, logits, rtol=1e-4, atol=1.01 * half_a_step)
         np.testing.assert_array_equal(read.answers, made.answers)
         for wrong, k in ((data[:100], labels), (b"", labels), (data, labels + 1)):
             with pytest.raises(BundleError, match="here"):

@@ -71,7 +71,7 @@ class ReportData(msgspec.Struct, frozen=True):
         total, devices: summaries; ``devices`` has one for each.
         tracks: the newest tracks by name, newest first.
         done: what their faces did, by the same names.
-        markers: the newest ones: when, text and phase.
+        markers: the newest ones, in their order: when, text and phase.
         counts: how many events of each kind there are, by name, the most frequent first.
         confidence: counts of records whose label is an emotion, in bins over [0, 1].
         health: series by title, those without values left out.
@@ -114,7 +114,7 @@ def collect(logs: Logs, now: datetime | None = None) -> ReportData:
         tracks=tracks,
         done=_done(logs, names),
         counts=dict(logs.rows(_COUNTS)),
-        markers=[Mark(*row) for row in logs.rows(_MARKERS)],
+        markers=[Mark(*row) for row in reversed(logs.rows(_MARKERS))],
         confidence=_confidence(logs),
         health=_health(logs, drawn),
         events=_events(logs),

@@ -221,7 +221,7 @@ def _done(figures: ReportData) -> Iterable[Markup]:
              "" if mark.phase == "point" else mark.phase)
             for mark in figures.markers
         ]  # fmt: skip
-        table = _table(("time", "device", "detail", "phase"), marked)
+        table = _table(("time", "device", "marker", "phase"), marked)
         yield tag("section", tag("h2", "Markers"), table)
 
 

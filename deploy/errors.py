@@ -5,3 +5,7 @@ from edge.errors import EdgeEmoError
 
 class DeployError(EdgeEmoError):
     """A device cannot be reached, does not suit, or did not take a release."""
+
+
+class ConnectionLostError(DeployError):
+    """Nothing more came from a device: whether it did what it was asked is not known."""

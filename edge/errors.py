@@ -12,6 +12,7 @@
     +-- TrainingError       a training run cannot go on (host)
     +-- ConversionError     a model does not convert, or the gate was not met (host)
     +-- DeployError         a device cannot be reached, or did not take a release (deploy)
+    |   +-- ConnectionLostError  and what it did of what it was asked is not known
     +-- AssetError          a downloaded file could not be had, or its hash is wrong
     +-- CameraError         a frame source cannot be opened or has failed
     |   +-- CameraStuckError  and its native code did not come back
@@ -24,7 +25,7 @@
     +-- MissingExtraError   exit code 2: a library that an extra brings is not installed
 
 ``DataError`` and ``TrainingError`` live in ``host_training.errors``, ``ConversionError`` in
-``converters.errors``, ``DeployError`` in ``deploy.errors``.
+``converters.errors``, ``DeployError`` and its kind in ``deploy.errors``.
 
 A file or folder that was named and is not there is wrong usage, whatever the command: the error is
 of the kind above that belongs to it, with exit code 2 (``not_there``). A camera, a stream or a

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from deploy.errors import DeployError
+from deploy.errors import ConnectionLostError, DeployError
 from deploy.facts import LONGEST_WINDOW_S, Facts, decode, probe
 from deploy.release.archive import Contents, Release, build_release
 from deploy.release.device_wheel import requirements
@@ -180,8 +180,13 @@ def _install(device: Device, facts: Facts, release: Release, plan: Plan, prefix:
     words = agent_command(facts, release.agent, "activate", prefix)
     words += ["--release", release.name, "--service", plan.service]
     words += ["--window", str(plan.window_s)]
-    device.run(words, sudo=plan.sudo)
-    clear_staging(device, facts)
+    try:
+        device.run(words, sudo=plan.sudo)
+        clear_staging(device, facts)
+    except ConnectionLostError as error:
+        raise DeployError(
+            f"{error}; if release {release.name} is being tried, the device continues on its own"
+        ) from error
 
 
 def _verdict(device: Device, target: Target, name: str, options: Options) -> Outcome:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Final, Protocol, cast
 
-from deploy.errors import DeployError
+from deploy.errors import ConnectionLostError, DeployError
 from edge.text import one_line
 
 TIMEOUT_S: Final = 60.0
@@ -93,9 +93,11 @@ class Output:
         try:
             piece = self._file.read1(_BLOCK)
         except TimeoutError as error:
-            raise DeployError(f"no answer within {self._timeout_s:.0f} s") from error
+            raise ConnectionLostError(f"no answer within {self._timeout_s:.0f} s") from error
         except Exception as error:  # paramiko and sockets have a dozen of their own
-            raise DeployError(f"the connection was lost ({one_line(str(error))})") from error
+            raise ConnectionLostError(
+                f"the connection was lost ({one_line(str(error))})"
+            ) from error
         self._waited_s += time.monotonic() - started_s
         self._received += len(piece)
         self._buffer += piece
@@ -161,7 +163,7 @@ def ssh_stream(
             into.write(stdin)
             channel.shutdown_write()
     except Exception as error:
-        raise DeployError(f"the connection was lost ({one_line(str(error))})") from error
+        raise ConnectionLostError(f"the connection was lost ({one_line(str(error))})") from error
 
     def code() -> int:
         channel.status_event.wait(TIMEOUT_S)
@@ -220,4 +222,5 @@ def _told(code: Callable[[], int], said: Callable[[], bytes]) -> Iterator[None]:
     if early is not None or status != 0:
         lines = [line for line in said().decode("utf-8", "replace").splitlines() if line.strip()]
         reason = lines[-1] if lines else f"the command or its connection was ended ({status})"
-        raise DeployError(one_line(reason)) from early
+        kind = ConnectionLostError if status < 0 else DeployError
+        raise kind(one_line(reason)) from early

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 import typer
 
-from deploy.errors import DeployError
+from deploy.errors import ConnectionLostError, DeployError
 from deploy.facts import LONGEST_WINDOW_S, decode, probe
 from deploy.logs.collect import collect
 from deploy.operations import push
@@ -137,6 +137,17 @@ def test_a_command_is_bounded_in_bytes_and_time(monkeypatch, script, told):
     ):
         output.rest()
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("script", "is_lost"),
+    [("kill -9 $$", True), ("echo no room >&2; exit 1", False)],
+)
+def test_what_was_done_is_known_unless_the_connection_ends(script: str, is_lost: bool):
+    """A refusal is an answer; a command that ends without a status gave none."""
+    with pytest.raises(DeployError) as caught, local_stream(["sh", "-c", script], b"") as output:
+        output.rest()
+    assert isinstance(caught.value, ConnectionLostError) == is_lost
 
 
 def test_an_answer_without_end_is_read_no_further_than_its_bound():
@@ -387,7 +398,7 @@ from pathlib import Path
 from deploy.ssh import stream
 from deploy.ssh.transport import Device, use_gevent
 use_gevent()
-from deploy.errors import DeployError
+from deploy.errors import ConnectionLostError, DeployError
 from deploy.ssh.targets import Target
 stream.TIMEOUT_S = 1.0
 for name in sys.argv[2:]:

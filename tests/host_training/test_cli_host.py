@@ -117,7 +117,7 @@ def test_audit_of_faces_and_sheets(
         (["train", "--data", "{new}", "--out", "{new}"], 2, "no such file or folder"),
         (["data", "audit", "{new}"], 2, "no such file or folder"),
         (["data", "audit", "{data}", "--protocol", "majority"], 2, "--protocol majority"),
-        (["data", "audit", "{data}", "--json", "{data}/no/a.json"], 1, "cannot be written"),
+        (["data", "audit", "{data}", "--json", "{data}/no/a.json"], 2, "there is no folder"),
         (["data", "audit", "{data}", "--prepared", "{new}"], 2, "prepared.json: cannot be read"),
         (["data", "audit", "{data}", "--faces", "--prepared", "{new}"], 2, "give one of them"),
         (["data", "prepare", "{new}", "--out", "{new}"], 2, "no such file or folder"),

@@ -295,8 +295,10 @@ def test_a_model_without_a_plain_softmax_is_converted_with_probabilities(
 
 def test_tau_on_the_command_line_is_checked(tmp_path):
     """Neither a number nor auto, or out of bounds: one line, exit code 2, before any work."""
+    model = tmp_path / "model.keras"
+    model.touch()
     for text in ("much", "-1", "2.5", "nan"):
-        line = ["convert", "run", "--data", str(tmp_path), "--out", "out", f"--tau={text}"]
+        line = ["convert", str(model), "--data", str(tmp_path), "--out", "out", f"--tau={text}"]
         result = CliRunner().invoke(app, line)
         assert isinstance(result.exception, ConfigError)
         assert f"--tau {text}: expected a number from 0 to 2, or auto" in str(result.exception)

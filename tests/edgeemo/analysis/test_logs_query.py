@@ -521,8 +521,12 @@ def test_hostile_names_stay_text_on_the_screen(tmp_path):
     [
         (["summary", "LOG", "--since", "soon"], 2, "soon"),
         (["summary", "LOG", "--by", "moon"], 2, "moon"),
-        (["report", "LOG", "-o", "/no/such/folder/r.html"], 1, "/no/such/folder"),
-        (["export", "LOG", "-o", "/no/such/folder/e.csv"], 1, "/no/such/folder"),
+        (
+            ["report", "LOG", "-o", "/no/such/folder/r.html"],
+            2,
+            "there is no folder /no/such/folder",
+        ),
+        (["export", "LOG", "-o", "/no/such/folder/e.csv"], 2, "there is no folder /no/such/folder"),
         (["summary", "/no/such/folder"], 2, "no such folder, so it holds no log"),
     ],
 )

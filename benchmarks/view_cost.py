@@ -65,7 +65,8 @@ while selector.get_map():
             seen = None
 """
 _WATCHERS = (None, 0, 1, 16)
-_WARM_UP = 20
+_WARM_UP, _SETTLED = 20, 80
+"""Frames before watchers come, and before those that are counted: the same ones in every case."""
 
 
 def measure(viewers: int, frames: int, *, pictures: bool) -> tuple[float, float]:
@@ -109,7 +110,7 @@ def watched(watchers: int | None, frames: int, fps: float) -> tuple[float, float
             parts.facts
         )
         _pass(results, _WARM_UP, fps)
-        waited_s = math.nan
+        waited_s, rest = math.nan, _SETTLED - _WARM_UP
         if watchers:
             command = [sys.executable, "-c", _WATCHER, str(path), str(watchers)]
             said = Path(path.parent, "said")
@@ -117,7 +118,9 @@ def watched(watchers: int | None, frames: int, fps: float) -> tuple[float, float
                 stack.enter_context(subprocess.Popen(command, stdout=file))
             while not (line := said.read_bytes()):
                 _pass(results, 1, fps)
+                rest -= 1
             waited_s = float(line)
+        _pass(results, rest, fps)
         began_s = time.process_time()
         _pass(results, frames, fps)
         cpu_s = time.process_time() - began_s

@@ -105,6 +105,10 @@ class AvDecoder:
         self.damaged = 0
         self.has_holes = False
         self.announced: int = self._stream.frames
+        if self._container.format.name.startswith("mxf") and rate:
+            # It tells a duration in its edit rate, which is a number of frames.
+            units = self._stream.duration or 0
+            self.announced = self.announced or round(units * self._stream.time_base * rate)
         duration = self._container.duration
         self.duration_s = duration / self._library.time_base if duration else 0.0
         self.reached_s = 0.0

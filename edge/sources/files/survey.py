@@ -25,6 +25,8 @@ _ROLL: Final = re.compile(rb"\x76\x75(?:\x84(.{4})|\x88(.{8}))", re.DOTALL)
 _MATROSKA_HEAD: Final = 65_536
 MOST_FAILURES: Final = 200
 """So many failures in a row, and nothing more is expected of a film."""
+_MXF: Final = b"\x06\x0e\x2b\x34"
+"""SMPTE ST 377-1: a key's first four bytes, and a file begins with one."""
 _HEAD: Final = 4096
 """Parameters stand at the beginning of a packet."""
 _UP_TO_NEXT: Final = rb".*?(?=\x00\x00[\x00\x01]|\Z)"
@@ -198,15 +200,15 @@ def _announced(capture: cv2.VideoCapture, path: Path) -> int:
     if not _counts(path):
         return 0
     counted = round(capture.get(cv2.CAP_PROP_FRAME_COUNT) * shown_share(path))
-    return counted - repeated_frames(path)
+    return max(counted - repeated_frames(path), 0)
 
 
 def _counts(path: Path) -> bool:
-    """Tell whether a film's container counts its frames: MP4, QuickTime and AVI do."""
+    """Tell whether a film's container counts its frames: MP4, QuickTime, AVI and MXF do."""
     with path.open("rb") as file:
         head = file.read(8)
     return head[4:8] in {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"} or (
-        head[:4] == b"RIFF"
+        head[:4] in {b"RIFF", _MXF}
     )
 
 

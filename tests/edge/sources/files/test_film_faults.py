@@ -57,6 +57,14 @@ def with_hole(path: Path) -> Path:
     return path
 
 
+def shortened(path: Path) -> Path:
+    """Take a tenth of a file out of its middle."""
+    data = path.read_bytes()
+    start = round(len(data) * 0.45)
+    path.write_bytes(data[:start] + data[start + len(data) // 10 :])
+    return path
+
+
 @both
 @pytest.mark.parametrize(
     ("suffix", "code"),
@@ -77,12 +85,21 @@ def test_a_hole_is_counted_where_the_container_has_no_index(
 
 
 @both
-@pytest.mark.parametrize("code", ["mp4v", "MJPG", "HFYU"])
-def test_an_avi_that_lost_frames_is_called_damaged(
-    tmp_path: Path, opener: Opener, code: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("film.avi", "mp4v"), ("film.avi", "MJPG"), ("film.avi", "HFYU"), ("film.mxf", "mpg2")],
+)
+@pytest.mark.parametrize("damage", [with_hole, shortened], ids=["a hole", "cut out"])
+def test_a_film_that_counts_its_frames_and_lost_some_is_called_damaged(
+    tmp_path: Path,
+    opener: Opener,
+    name: str,
+    code: str,
+    damage: Callable[[Path], Path],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Its frames have no times of their own, but its header counts them."""
-    source = opener(with_hole(written(tmp_path / "film.avi", code)))
+    source = opener(damage(written(tmp_path / name, code)))
     frames = read_all(source)
     assert len(frames) < FRAMES
     told = " ".join(record.getMessage() for record in caplog.records)

@@ -22,7 +22,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import FrameType
 
 Attach = Callable[[Runtime, ExitStack], tuple[Runtime, Sequence[Listener]]]
@@ -59,6 +59,7 @@ def run_parts(
     notifier: Notifier,
     extra: Sequence[Listener] = (),
     marks: Marks | None = None,
+    server: AbstractContextManager[object] | None = None,
 ) -> ServiceSummary:
     """Run opened parts as ``run_session`` does, with ``extra`` listeners beside those asked for.
 
@@ -70,6 +71,7 @@ def run_parts(
         notifier: for the service manager.
         extra: see every result.
         marks: where markers come from; made here where nobody else needs them.
+        server: open while it runs, and no sooner: who gets an answer may ask it to end.
 
     Raises:
         EdgeEmoError: a part failed on the way, or an output cannot be opened.
@@ -98,7 +100,7 @@ def run_parts(
     # All that is here now is here to stay: later collections need not look at it.
     gc.freeze()
     gc.enable()
-    with handle_signals(service):
+    with handle_signals(service), server or nullcontext():
         summary = service.run(facts, request.max_frames)
     stack.close()  # finishes the video and the snapshot before their paths are printed
     picture = request.snapshot if request.snapshot and request.snapshot.exists() else None

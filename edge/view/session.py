@@ -99,11 +99,11 @@ def run_view(request: RunRequest, view: ViewRequest, stack: ExitStack) -> Servic
     marks = Marks()
     # Without a token every account of this machine could write into the log.
     mark = None if access.token is None else marks.add
-    server = stack.enter_context(PageServer(page(hub, access, mark), hub, sock))
+    server = PageServer(page(hub, access, mark), hub, sock)
     _log.info("watch at %s", link)
     opened = [parts]
     del parts
-    return run_parts(opened, request, stack, notifier, [server.show], marks)
+    return run_parts(opened, request, stack, notifier, [server.show], marks, server)
 
 
 def run_attached(feed: Feed, view: ViewRequest, stack: ExitStack) -> None:

@@ -1,9 +1,13 @@
 """One run from the command line: open the parts, loop, tell what happened."""
 
 import gc
+import logging
+import os
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
 from edge.records import FrameResult
@@ -18,12 +22,6 @@ from edge.service.threads import ThreadChoice
 
 if TYPE_CHECKING:
     from edge.preview.video import VideoFile
-import logging
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from types import FrameType
 
 Attach = Callable[[Runtime, ExitStack], tuple[Runtime, Sequence[Listener]]]
 """Puts something beside opened parts: returns them with it, and what is to see every result."""

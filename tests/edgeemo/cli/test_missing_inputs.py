@@ -1,5 +1,6 @@
 """A file or folder that is named and is not there: one rule, whatever the command."""
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -73,6 +74,26 @@ OUTPUTS = [
 ]
 
 
+@pytest.fixture
+def refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], str]:
+    """Run a command line that is wrong usage; return the one line that it says."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "t.csv").write_text("start,end,label\n0,1,smile\n")
+
+    def run(line: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(line.split())
+        assert ended.value.code == 2
+        (told,) = capsys.readouterr().err.splitlines()
+        assert [path.name for path in tmp_path.iterdir()] == ["here"], "something was begun"
+        return told
+
+    return run
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -82,33 +103,17 @@ OUTPUTS = [
         *lines("tensorflow", HOST),
     ],
 )
-def test_what_is_not_there_is_wrong_usage(
-    tmp_path: Path, line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_not_there_is_wrong_usage(refused: Callable[[str], str], line: str) -> None:
     """One line that names it, exit code 2, and nothing was begun."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "t.csv").write_text("start,end,label\n0,1,smile\n")
-    with pytest.raises(SystemExit) as ended:
-        main(line.split())
-    assert ended.value.code == 2
-    (told,) = capsys.readouterr().err.splitlines()
+    told = refused(line)
     assert "no" in told.removeprefix("edgeemo: error: ").split(":")[0].split("/")[0].split(".")[0]
-    assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
 @pytest.mark.parametrize("line", OUTPUTS)
 def test_a_place_that_is_not_there_is_refused_before_anything_is_done(
-    tmp_path: Path, line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    refused: Callable[[str], str], line: str
 ) -> None:
     """A result of hours is not lost because its folder was misspelt."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "t.csv").write_text("start,end,label\n0,1,smile\n")
-    with pytest.raises(SystemExit) as ended:
-        main(line.split())
-    assert ended.value.code == 2
-    (told,) = capsys.readouterr().err.splitlines()
+    told = refused(line)
     assert "no/x" in told
     assert "there is no " in told
-    assert [path.name for path in tmp_path.iterdir()] == ["here"]
